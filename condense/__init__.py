@@ -1,0 +1,1 @@
+"""Dataset condensation: turn a large labelled image dataset into a small synthetic one."""

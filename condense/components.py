@@ -1,0 +1,140 @@
+"""What plugins subclass: a feature target, a regularizer, an initializer, an evaluator.
+
+The life of a target or regularizer in a run:
+
+1. measure stage: `observe` is called for every batch of one pass over the real training images, then `fit` once;
+2. `state` is saved; a resumed run calls `restore` instead of 1;
+3. recover stage: `loss` is called at every step. Chunks of classes are independent: a batch holds all slots of
+   some classes and never half a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from condense.data.dataset import RealDataset
+    from condense.distilled import DistilledDataset
+    from condense.models.network import Network
+    from condense.observation import Observation
+    from condense.protocols import Protocol
+    from condense.runtime import Runtime
+
+
+class Component:
+    """What feature targets and regularizers share.
+
+    network: which network shows the batches: the trained "teacher", or "random", a fresh one at every step.
+    uses_moments: whether `observe` and `loss` read `Observation.moments` (tapping them costs time).
+    measures: whether `observe` wants to see the real images; False skips the measure stage.
+    real_batch: real images per class that `loss` wants at every step; 0 for none.
+    """
+
+    network: ClassVar[Literal["teacher", "random"]] = "teacher"
+    uses_moments: ClassVar[bool] = False
+    measures: ClassVar[bool] = True
+    real_batch: int = 0
+
+    def begin(self, classes: int) -> None:
+        """Called once before the first `observe`, with the number of classes."""
+
+    def observe(self, real: Observation) -> None:
+        """Take in one batch of real images (no gradients). Batches come in no particular order."""
+
+    def fit(self, ipc: int, generator: torch.Generator) -> None:
+        """Turn what was observed into what `loss` needs, for `ipc` images per class."""
+
+    def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
+        """The loss of a batch of synthetic images, a scalar with gradients to `synthetic.images`."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that `fit` made, as tensors."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+
+
+class FeatureTarget(Component):
+    """What the features of the synthetic images should match."""
+
+    def slot_weights(self) -> Tensor | None:
+        """(K, ipc) float32: the weight of each slot in its class, rows summing to 1; None for equal weights."""
+        return None
+
+
+class Regularizer(Component):
+    """What holds synthetic images close to real ones beside their features, e.g. BatchNorm statistics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitialRequest:
+    """What an initializer is asked for: the first images of one class.
+
+    label: the class. ipc: how many images. dataset: the real images; `dataset.train.of_class(label)` gives
+    the indices of this class. mean/std are the dataset's. generator: draw from this and nothing else.
+    targets: the feature targets of the method, fitted. teacher: None where the run has none.
+    """
+
+    label: int
+    ipc: int
+    dataset: RealDataset
+    generator: torch.Generator
+    targets: Sequence[FeatureTarget]
+    teacher: Network | None
+    runtime: Runtime
+
+
+class Initializer:
+    """Where the synthetic images start."""
+
+    needs_teacher: ClassVar[bool] = False
+
+    def images(self, request: InitialRequest) -> Tensor:
+        """(ipc, C, H, W) float32, normalised with the dataset's mean and standard deviation.
+
+        Raises DataError where the class has too few images for what is asked.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One number an evaluator found for one student: `accuracy` in [0, 1] on the real test images."""
+
+    student: int
+    accuracy: float
+    train_accuracy: float | None = None
+    seconds: float = 0.0
+    steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRequest:
+    """What an evaluator is asked for: train one student on `distilled` and test it on `dataset.test`.
+
+    student: its number; with `seed` it fixes its initial weights and every draw. classes, shapes and the
+    normalisation come with `distilled`. teacher: None unless the protocol's labels are "online".
+    """
+
+    distilled: DistilledDataset
+    dataset: RealDataset
+    protocol: Protocol
+    student: int
+    seed: int
+    teacher: Network | None
+    runtime: Runtime
+
+
+class Evaluator:
+    """A way to measure how good a distilled dataset is. Students are independent pieces of work."""
+
+    def evaluate(self, request: EvaluationRequest) -> Measurement:
+        """Measure one student. Never chooses anything by what the test images say."""
+        raise NotImplementedError

@@ -1,0 +1,136 @@
+"""Real datasets as the host sees them: uint8 images of one size, labels, classes, normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from condense.errors import DataError
+
+
+class ImageSource(Protocol):
+    """n images of one size that are read by index; in memory, or decoded when asked for."""
+
+    def __len__(self) -> int:
+        """n."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+
+    def read(self, indices: Tensor) -> Tensor:
+        """(B, C, H, W) uint8 on the CPU for `indices` (B,) int64."""
+
+
+@dataclass(frozen=True)
+class MemoryImages:
+    """Images held in memory. pixels: (n, C, H, W) uint8."""
+
+    pixels: Tensor
+
+    def __len__(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.pixels.shape[1:]
+        return int(channels), int(height), int(width)
+
+    def read(self, indices: Tensor) -> Tensor:
+        return self.pixels[indices]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images with labels (n,) int64."""
+
+    images: ImageSource
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise DataError(f"{len(self.images)} images but {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def _by_class(self) -> dict[int, Tensor]:
+        order = torch.argsort(self.labels, stable=True)
+        values, counts = torch.unique_consecutive(self.labels[order], return_counts=True)
+        groups = torch.split(order, counts.tolist())
+        return dict(zip(values.tolist(), groups, strict=True))
+
+    def of_class(self, label: int) -> Tensor:
+        """(n_label,) int64: the indices of the images of one class, ascending."""
+        return self._by_class.get(label, torch.empty(0, dtype=torch.int64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealDataset:
+    """A labelled image dataset with a training and a test split.
+
+    name: what `--dataset` was given. classes: names in label order. size: the side in pixels that networks
+    see; stored images may be larger (training crops from them, testing takes the centre).
+    mean, std: per channel, of pixels in [0, 1]. notes: what the user should be told once (a split that was
+    made, images that were converted). licence: of the images, for the card of the distilled dataset.
+
+    Raises DataError for fewer than two classes, a class without training images or an empty test split.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+    licence: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise DataError(f"dataset {self.name!r} has {len(self.classes)} class; condensing needs at least two")
+        counts = self.class_counts()
+        for name, count in zip(self.classes, counts, strict=True):
+            if count == 0:
+                raise DataError(f"class {name!r} of dataset {self.name!r} has no training images")
+        if len(self.test) == 0:
+            raise DataError(f"dataset {self.name!r} has no test images, so nothing could be measured")
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise DataError(f"dataset {self.name!r}: mean and std need {self.channels} values each")
+
+    @property
+    def channels(self) -> int:
+        return self.train.images.shape[0]
+
+    def class_counts(self) -> list[int]:
+        """Training images per class, in label order."""
+        return torch.bincount(self.train.labels, minlength=len(self.classes)).tolist()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRequest:
+    """What a dataset loader is asked for.
+
+    name: what the user typed, e.g. "folder:pets". argument: what stood after the colon. data_dir: where the
+    user keeps datasets. seed: for a split that has to be made.
+    """
+
+    name: str
+    argument: str
+    data_dir: Path
+    seed: int
+
+
+def default_data_dir(environment: Mapping[str, str]) -> Path:
+    """$CONDENSE_DATA_DIR, or ~/.cache/condense/data."""
+    chosen = environment.get("CONDENSE_DATA_DIR")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "condense" / "data"

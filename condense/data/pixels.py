@@ -1,0 +1,36 @@
+"""Pixels between 8 bits and what networks see. One place for normalisation, its inverse and the valid range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def _per_channel(values: Sequence[float], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=like.device).view(1, -1, 1, 1)
+
+
+def normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(B, C, H, W) uint8 to float32: (pixels / 255 - mean) / std per channel."""
+    return (pixels.float() / 255 - _per_channel(mean, pixels)) / _per_channel(std, pixels)
+
+
+def to_bytes(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """The inverse of `normalise`, rounded and clipped to uint8; exact for images that came from it."""
+    unit = images.float() * _per_channel(std, images) + _per_channel(mean, images)
+    return (unit * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def valid_range(mean: Sequence[float], std: Sequence[float], like: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and greatest normalised value of each channel, both (1, C, 1, 1)."""
+    centre, spread = _per_channel(mean, like), _per_channel(std, like)
+    return -centre / spread, (1 - centre) / spread
+
+
+def centre_crop(images: Tensor, size: int) -> Tensor:
+    """(B, C, size, size), the middle of (B, C, H, W); H and W at least `size`."""
+    height, width = images.shape[-2:]
+    top, left = (height - size) // 2, (width - size) // 2
+    return images[..., top : top + size, left : left + size]

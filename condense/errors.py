@@ -1,0 +1,56 @@
+"""Every error that the library raises on purpose. Each says what was wanted, what came and what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CondenseError(Exception):
+    """The base of all errors raised on purpose; its text is meant to be read by a user."""
+
+
+class UnknownNameError(CondenseError):
+    """A name that nothing answers to. The text lists the valid names and the nearest one."""
+
+
+class OptionError(CondenseError):
+    """A setting whose key or value cannot be used."""
+
+
+class DataError(CondenseError):
+    """Images or labels that cannot be used as a dataset."""
+
+
+class PluginError(CondenseError):
+    """A plugin that the run needs and that could not be loaded, or two that contradict each other."""
+
+
+class ModelError(CondenseError):
+    """A network that does not fit the task, or a checkpoint that does not fit the network."""
+
+
+class NumericalError(CondenseError):
+    """A NaN or an infinity where a number was needed."""
+
+
+class StorageError(CondenseError):
+    """A file or folder that could not be read or written."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name most like `name`, or None where none is alike."""
+    matches = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UnknownNameError:
+    """The error for a name nothing answers to.
+
+    `kind` is a singular noun such as "method"; `valid` are the names that would have worked.
+    """
+    names = sorted(valid)
+    close = nearest(name, names)
+    guess = f" Did you mean {close!r}?" if close else ""
+    listing = ", ".join(names) if names else "(none)"
+    return UnknownNameError(f"unknown {kind} {name!r}.{guess} There are: {listing}")

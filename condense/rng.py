@@ -1,0 +1,40 @@
+"""Random generators, one for each piece of work, derived from the seed of the run.
+
+A piece (a chunk of recover, a student of evaluate, ...) draws from its own generator, so pieces can be
+computed in any order, again after a crash, or on different machines, and still give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def derive_seed(seed: int, *piece: str | int) -> int:
+    """A seed in [0, 2**63) that depends on the run's seed and on the name of the piece, and on nothing else."""
+    text = "/".join(str(part) for part in (seed, *piece))
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def generator(seed: int, *piece: str | int) -> torch.Generator:
+    """A CPU generator for one piece of work. Draw on the CPU and move: the draws then agree across devices."""
+    result = torch.Generator(device="cpu")
+    result.manual_seed(derive_seed(seed, *piece))
+    return result
+
+
+@contextmanager
+def isolated_global_rng(source: torch.Generator) -> Iterator[None]:
+    """Seed PyTorch's global generators from `source` inside the block and restore them after it.
+
+    For code that takes no generator: the initialisation of torchvision's and timm's networks, dropout.
+    """
+    seed = int(torch.randint(2**62, (), generator=source))
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
