@@ -1,1 +1,88 @@
-"""Dataset condensation: turn a large labelled image dataset into a small synthetic one."""
+"""Dataset condensation: turn a large labelled image dataset into a small synthetic one.
+
+    import condense
+
+    result = condense.run(method="wmdd", dataset="fashion-mini", ipc=10)
+    distilled = condense.load(result.path)       # a torch Dataset: image, label, weight
+
+Importing condense imports no torch; that happens when something is computed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from condense.api import evaluate, load, repeat, run
+    from condense.components import (
+        Component,
+        EvaluationRequest,
+        Evaluator,
+        FeatureTarget,
+        InitialRequest,
+        Initializer,
+        Measurement,
+        Regularizer,
+    )
+    from condense.data.augment import Augment
+    from condense.data.dataset import DatasetRequest, MemoryImages, RealDataset, Split
+    from condense.distilled import DistilledDataset
+    from condense.errors import CondenseError
+    from condense.hookspecs import hookimpl
+    from condense.method import Method, Recover, Student, Teacher, Use
+    from condense.models.options import ModelRequest
+    from condense.observation import Moments, Observation, Roster
+    from condense.result import RunResult, Score
+    from condense.specs import (
+        DatasetSpec,
+        EvaluatorSpec,
+        FeatureTargetSpec,
+        InitializerSpec,
+        ModelSpec,
+        RegularizerSpec,
+    )
+
+_HOME = {
+    "condense.api": ("evaluate", "load", "repeat", "run"),
+    "condense.components": (
+        "Component",
+        "EvaluationRequest",
+        "Evaluator",
+        "FeatureTarget",
+        "InitialRequest",
+        "Initializer",
+        "Measurement",
+        "Regularizer",
+    ),
+    "condense.data.augment": ("Augment",),
+    "condense.data.dataset": ("DatasetRequest", "MemoryImages", "RealDataset", "Split"),
+    "condense.distilled": ("DistilledDataset",),
+    "condense.errors": ("CondenseError",),
+    "condense.hookspecs": ("hookimpl",),
+    "condense.method": ("Method", "Recover", "Student", "Teacher", "Use"),
+    "condense.models.options": ("ModelRequest",),
+    "condense.observation": ("Moments", "Observation", "Roster"),
+    "condense.result": ("RunResult", "Score"),
+    "condense.specs": (
+        "DatasetSpec",
+        "EvaluatorSpec",
+        "FeatureTargetSpec",
+        "InitializerSpec",
+        "ModelSpec",
+        "RegularizerSpec",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'condense' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_MODULE_OF]

@@ -10,7 +10,7 @@ The life of a target or regularizer in a run:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -106,21 +106,23 @@ class Initializer:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One number an evaluator found for one student: `accuracy` in [0, 1] on the real test images."""
+    """What an evaluator found for one student.
+
+    accuracy: in [0, 1], on the real test images. seconds: to train and test it. steps: of its training.
+    """
 
     student: int
     accuracy: float
-    train_accuracy: float | None = None
-    seconds: float = 0.0
-    steps: int = 0
+    seconds: float
+    steps: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRequest:
     """What an evaluator is asked for: train one student on `distilled` and test it on `dataset.test`.
 
-    student: its number; with `seed` it fixes its initial weights and every draw. classes, shapes and the
-    normalisation come with `distilled`. teacher: None unless the protocol's labels are "online".
+    student: its number; with `seed` it fixes its initial weights and every draw. build_student: a fresh student
+    network with weights drawn from a generator. teacher: None unless the protocol's labels are "online".
     """
 
     distilled: DistilledDataset
@@ -128,6 +130,7 @@ class EvaluationRequest:
     protocol: Protocol
     student: int
     seed: int
+    build_student: Callable[[torch.Generator], Network]
     teacher: Network | None
     runtime: Runtime
 

@@ -97,7 +97,9 @@ class RealDataset:
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
-            raise DataError(f"dataset {self.name!r} has {len(self.classes)} class; condensing needs at least two")
+            raise DataError(
+                f"dataset {self.name!r} has {len(self.classes)} class; condensing needs at least two"
+            )
         counts = self.class_counts()
         for name, count in zip(self.classes, counts, strict=True):
             if count == 0:

@@ -1,0 +1,246 @@
+"""The Python interface: what the command line is a thin layer on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from condense import provenance
+from condense.components import Evaluator
+from condense.config import RunConfig, config_from_dict, resolve
+from condense.data.dataset import RealDataset
+from condense.distilled import DistilledDataset
+from condense.errors import DataError, ModelError, OptionError
+from condense.evaluation import Bench
+from condense.journal import saved_config
+from condense.models.build import load_checkpoint
+from condense.models.network import Network
+from condense.pipeline import load_dataset
+from condense.pipeline import run as run_config
+from condense.plan import make_plan
+from condense.plugins import Registry, default_registry
+from condense.protocols import protocol_named
+from condense.result import EvaluationResult, RunResult
+from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
+from condense.settings import assign, complete
+from condense.stages.relabel import relabel
+from condense.stages.squeeze import fresh_teacher
+from condense.store import file_hash
+
+
+def run(
+    *,
+    method: str,
+    dataset: str = "fashion-mini",
+    ipc: int = 10,
+    seed: int = 0,
+    out: str | Path = "runs",
+    name: str | None = None,
+    settings: Mapping[str, Any] | Sequence[tuple[str, Any]] = (),
+    without: Sequence[str] = (),
+    protocol: str | None = None,
+    students: int = 3,
+    reference: bool = True,
+    data_dir: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    registry: Registry | None = None,
+) -> RunResult:
+    """Condense a dataset with a method and measure the outcome.
+
+    method, dataset: names; `condense methods` and `condense datasets` list them. ipc: images per class.
+    out/name: the run directory; without a name one is made from method, dataset, ipc and seed, with a number
+    behind it where that is taken. settings: dotted keys to values, see `condense.settings`. without: targets or
+    regularizers to leave out. protocol: how students are trained; the method's own by default. students: how
+    many; 0 measures nothing. reference: evaluate random real images of equal ipc beside. data_dir: where
+    datasets lie. device, precision: see `condense.runtime`. resume: go on with the run in out/name.
+
+    Raises CondenseError, whose text says what was wanted, what came and what to do next.
+    """
+    registry = registry or default_registry()
+    pairs = list(settings.items()) if isinstance(settings, Mapping) else list(settings)
+    config = configure(
+        registry,
+        method=method,
+        dataset=dataset,
+        protocol=protocol,
+        settings=pairs,
+        without=without,
+        ipc=ipc,
+        seed=seed,
+        students=students,
+        reference=reference,
+        data_dir=str(data_dir or ""),
+        device=device,
+        precision=precision,
+    )
+    path = run_path(config, Path(out), name, resume=resume)
+    return run_config(config, path, registry=registry, reporter=reporter, resume=resume)
+
+
+def repeat(
+    earlier: str | Path,
+    *,
+    out: str | Path = "runs",
+    name: str | None = None,
+    reporter: Reporter | None = None,
+    registry: Registry | None = None,
+) -> RunResult:
+    """Run again what a run.json (or the run directory it lies in) describes."""
+    registry = registry or default_registry()
+    config = config_from_dict(saved_config(Path(earlier)), registry)
+    return run_config(config, run_path(config, Path(out), name, resume=False), registry=registry, reporter=reporter)
+
+
+def load(path: str | Path) -> DistilledDataset:
+    """The distilled dataset in an artifact folder or a run directory: a torch Dataset of (image, label, weight).
+
+    Raises StorageError where there is none.
+    """
+    return DistilledDataset.load(path)
+
+
+def evaluate(
+    path: str | Path,
+    *,
+    protocol: str | None = None,
+    students: int = 3,
+    seed: int | None = None,
+    settings: Sequence[tuple[str, Any]] = (),
+    teacher: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    reporter: Reporter | None = None,
+    registry: Registry | None = None,
+) -> EvaluationResult:
+    """Train students on an earlier artifact, alone or inside its run directory, and test them on real images.
+
+    protocol: a name; the artifact's own by default. settings: dotted keys of protocol, student, teacher or
+    dataset. teacher: its weights, where the labels need it and they do not lie beside the artifact.
+    Raises CondenseError as `run` does.
+    """
+    registry = registry or default_registry()
+    distilled = load(path)
+    if not distilled.recipe:
+        raise DataError(f"{path} does not say how it was made, so there is nothing to evaluate it by")
+    config = config_from_dict(distilled.recipe, registry)
+    if protocol:
+        config = replace(config, protocol=protocol_named(protocol))
+    for key, value in settings:
+        config = assign(config, key, value, registry)
+    config = replace(
+        complete(config, registry),
+        students=students,
+        seed=config.seed if seed is None else seed,
+        data_dir=str(data_dir or config.data_dir),
+        device=device,
+        precision=precision,
+    )
+    runtime = make_runtime(config.device, config.precision, reporter)
+    with numeric_settings(runtime):
+        dataset = load_dataset(config, registry)
+        _check_fits(distilled, dataset)
+        network = _teacher_for(distilled, config, dataset, registry, runtime, Path(path), teacher)
+        if network and config.protocol.labels == "soft" and distilled.soft_labels is None:
+            distilled = relabel(distilled, network, runtime)
+        evaluator: Evaluator = make_plan(config, registry).evaluator
+        bench = Bench(
+            config=config,
+            dataset=dataset,
+            evaluator=evaluator,
+            teacher=network,
+            registry=registry,
+            runtime=runtime,
+        )
+        score = bench.score(distilled, distilled.method)
+    return EvaluationResult(
+        path=Path(path),
+        config=config,
+        distilled=distilled,
+        score=score,
+        versions=provenance.versions(registry),
+    )
+
+
+def configure(
+    registry: Registry,
+    *,
+    method: str,
+    dataset: str,
+    protocol: str | None = None,
+    settings: Sequence[tuple[str, Any]] = (),
+    without: Sequence[str] = (),
+    **run_settings: Any,
+) -> RunConfig:
+    """The resolved configuration; `run_settings` are fields of RunConfig such as ipc and seed."""
+    config = resolve(
+        registry, method=method, dataset=dataset, protocol=protocol, settings=settings, without=without
+    )
+    for key, value in run_settings.items():
+        config = assign(config, key, value, registry)
+    return config
+
+
+def run_path(config: RunConfig, out: Path, name: str | None, *, resume: bool) -> Path:
+    """The run directory. A name that was chosen is taken as it is; one that is made up avoids those taken."""
+    if name:
+        if Path(name).name != name:
+            raise OptionError(f"name {name!r} must be one folder name; choose the folder above it with --out")
+        return out / name
+    stem = f"{config.method}-{_file_name(config.dataset.name)}-ipc{config.ipc}-seed{config.seed}"
+    if resume:
+        return out / stem
+    candidate, number = out / stem, 2
+    while candidate.exists():
+        candidate, number = out / f"{stem}-{number}", number + 1
+    return candidate
+
+
+def _file_name(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text).strip("-")[:60]
+
+
+def _check_fits(distilled: DistilledDataset, dataset: RealDataset) -> None:
+    if distilled.classes != dataset.classes:
+        raise DataError(
+            f"the artifact has {len(distilled.classes)} classes ({', '.join(distilled.classes[:3])}, ...) and "
+            f"{dataset.name} {len(dataset.classes)} ({', '.join(dataset.classes[:3])}, ...): not the same dataset"
+        )
+    if distilled.images.shape[1] != dataset.channels:
+        raise DataError(
+            f"the artifact's images have {distilled.images.shape[1]} channels, those of {dataset.name} "
+            f"{dataset.channels}"
+        )
+
+
+def _teacher_for(
+    distilled: DistilledDataset,
+    config: RunConfig,
+    dataset: RealDataset,
+    registry: Registry,
+    runtime: Runtime,
+    path: Path,
+    given: str | Path | None,
+) -> Network | None:
+    """The teacher where the protocol's labels need one: the one given, or the one beside the artifact."""
+    labels = config.protocol.labels
+    if labels == "hard" or (labels == "soft" and distilled.soft_labels is not None):
+        return None
+    weights = Path(given) if given else None
+    for folder in (path, path.parent):
+        beside = folder / "teacher.safetensors"
+        if weights is None and beside.is_file() and file_hash(beside) == distilled.teacher_hash:
+            weights = beside
+    if weights is None:
+        raise ModelError(
+            f"protocol {config.protocol.name!r} has {labels} labels, which come from the teacher, and no teacher "
+            f"lies beside {path}; name its weights with --teacher FILE, or use --set protocol.labels=hard"
+        )
+    teacher = fresh_teacher(config, dataset, registry, runtime)
+    load_checkpoint(teacher, weights)
+    return teacher.frozen()

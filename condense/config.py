@@ -1,0 +1,123 @@
+"""The configuration of a run: a method, a dataset and the user's settings, resolved into one piece of data.
+
+Settings are dotted keys. They are applied in this order, later ones winning: the method's own, what the dataset
+says for every method, the method's preset for the dataset, the user's. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from condense.errors import OptionError, unknown_name
+from condense.method import Recover, Student, Teacher, Use
+from condense.plugins import Registry
+from condense.protocols import Protocol, protocol_named
+from condense.settings import assign, complete
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run computes; saved in run.json, from which the run can be repeated.
+
+    ipc: images per class. students: how many are trained; 0 skips the evaluation. reference: whether random
+    real images of equal ipc are evaluated beside. device: "auto", "cpu", "cuda", ... precision: "auto", "bf16"
+    or "fp32". The rest is the recipe: see `condense.method`.
+    """
+
+    method: str
+    dataset: Use
+    initializer: Use
+    targets: tuple[Use, ...]
+    regularizers: tuple[Use, ...]
+    recover: Recover
+    teacher: Teacher
+    student: Student
+    protocol: Protocol
+    evaluator: Use
+    data_dir: str = ""
+    ipc: int = 10
+    seed: int = 0
+    students: int = 3
+    reference: bool = True
+    device: str = "auto"
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.ipc < 1:
+            raise ValueError(f"ipc (images per class) must be at least 1, not {self.ipc}")
+        if self.students < 0:
+            raise ValueError(f"students must be 0 or more, not {self.students}")
+        if self.precision not in ("auto", "bf16", "fp32"):
+            raise ValueError(f"precision must be auto, bf16 or fp32, not {self.precision!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain dictionaries, lists and numbers, for JSON."""
+        result: dict[str, Any] = msgspec.to_builtins(self)
+        return result
+
+    @property
+    def components(self) -> tuple[Use, ...]:
+        """The targets, then the regularizers."""
+        return self.targets + self.regularizers
+
+
+def config_from_dict(data: Mapping[str, Any], registry: Registry) -> RunConfig:
+    """The inverse of `RunConfig.to_dict`. Raises OptionError saying what does not fit."""
+    try:
+        config = msgspec.convert(data, RunConfig)
+    except msgspec.ValidationError as error:
+        raise OptionError(f"this is not the configuration of a run: {error}") from error
+    return complete(config, registry)
+
+
+def resolve(
+    registry: Registry,
+    *,
+    method: str,
+    dataset: str = "fashion-mini",
+    protocol: str | None = None,
+    settings: Iterable[tuple[str, Any]] = (),
+    without: Sequence[str] = (),
+) -> RunConfig:
+    """Resolve names and settings into a configuration.
+
+    settings: pairs of dotted key and value; a value may be a string, as it comes from a command line.
+    without: names of targets or regularizers to leave out.
+    Raises UnknownNameError or OptionError, which list the valid names and the nearest.
+    """
+    recipe = registry.method(method)
+    spec, _ = registry.dataset(dataset)
+    config = RunConfig(
+        method=recipe.name,
+        dataset=Use(name=dataset),
+        initializer=recipe.initializer,
+        targets=recipe.targets,
+        regularizers=recipe.regularizers,
+        recover=recipe.recover,
+        teacher=recipe.teacher,
+        student=recipe.student,
+        protocol=protocol_named(protocol or recipe.protocol),
+        evaluator=recipe.evaluator,
+    )
+    for key, value in (*spec.settings.items(), *recipe.presets.get(spec.name, {}).items(), *settings):
+        config = assign(config, key, value, registry)
+    for name in without:
+        config = _leave_out(config, name)
+    return complete(config, registry)
+
+
+def _leave_out(config: RunConfig, name: str) -> RunConfig:
+    names = [use.name for use in config.components]
+    if name not in names:
+        raise unknown_name(f"component of {config.method}", name, names)
+    targets = tuple(use for use in config.targets if use.name != name)
+    if not targets and config.targets and config.recover.iterations:
+        raise OptionError(
+            f"without {name!r} nothing is left to match; add another target, e.g. --set targets.cross-entropy=1"
+        )
+    regularizers = tuple(use for use in config.regularizers if use.name != name)
+    return replace(config, targets=targets, regularizers=regularizers)

@@ -1,0 +1,82 @@
+"""What can be done to a batch of images before a network sees it: the options alone, without importing torch.
+
+The work is done by `condense.data.views` (crops, flips, shifts), `condense.data.siamese` (the operations of
+Zhao & Bilen) and `condense.data.mixing` (CutMix). All of it is batched, differentiable, and random only
+through a CPU generator that is passed in: draw first, apply afterwards, so one draw can be applied twice.
+
+Why not torchvision.transforms.v2: it draws one set of parameters for a whole batch where each image needs its
+own, and it draws from the global generator only, so a piece of work could not be repeated on its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from condense.errors import unknown_name
+
+SIAMESE_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+"""The names in Zhao & Bilen, ICML 2021, in the order in which their code applies all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """How a batch is augmented; everything is off unless set.
+
+    crop_scale: random resized crop, least and greatest share of the area, e.g. (0.08, 1.0); None: none.
+    crop_ratio: least and greatest width / height of that crop.
+    flip: left-right with probability 1/2.
+    jitter: largest shift as a share of the side, rolled around the border; 1/7 is 32 pixels at 224.
+    siamese: which of `SIAMESE_OPERATIONS` to use; () is none.
+    siamese_single: one operation drawn from `siamese` per step, else all of them in the order given.
+    cutmix: alpha of the Beta(alpha, alpha) that the kept share comes from; 0 is off.
+
+    Raises ValueError where a value cannot be used.
+    """
+
+    crop_scale: tuple[float, float] | None = None
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: bool = False
+    jitter: float = 0.0
+    siamese: tuple[str, ...] = ()
+    siamese_single: bool = True
+    cutmix: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.crop_scale is not None:
+            _check_range(
+                "crop_scale", self.crop_scale, highest=1.0, hint="shares of the area, such as (0.08, 1.0)"
+            )
+        _check_range(
+            "crop_ratio", self.crop_ratio, highest=math.inf, hint="width / height, such as (0.75, 1.3333)"
+        )
+        if not 0 <= self.jitter <= 0.5:
+            raise ValueError(
+                f"jitter is a share of the side from 0 (off) to 0.5, got {self.jitter!r}; "
+                "32 pixels of 224 are 1/7"
+            )
+        if not (self.cutmix >= 0 and math.isfinite(self.cutmix)):
+            raise ValueError(
+                f"cutmix is the alpha of a Beta distribution, 0 (off) or more, got {self.cutmix!r}"
+            )
+        _check_siamese(self.siamese)
+
+
+def _check_range(option: str, bounds: Sequence[float], *, highest: float, hint: str) -> None:
+    if len(bounds) != 2:
+        raise ValueError(f"{option} needs two numbers, {hint}; got {bounds!r}")
+    low, high = bounds
+    if not (0 < low <= high <= highest and math.isfinite(high)):
+        limit = f" <= {highest:g}" if math.isfinite(highest) else ""
+        raise ValueError(f"{option} needs 0 < least <= greatest{limit}, {hint}; got {bounds!r}")
+
+
+def _check_siamese(names: Sequence[str]) -> None:
+    if isinstance(names, str):
+        raise ValueError(f"siamese is a tuple of names, such as ({names!r},), not the string {names!r}")
+    for name in names:
+        if name not in SIAMESE_OPERATIONS:
+            raise ValueError(str(unknown_name("siamese operation", name, SIAMESE_OPERATIONS)))
+    if len(set(names)) != len(names):
+        raise ValueError(f"siamese names each operation at most once, got {names!r}")

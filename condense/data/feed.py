@@ -1,0 +1,112 @@
+"""Batches for training and testing: 8-bit images to normalised, augmented views on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from condense.data.augment import Augment
+from condense.data.dataset import ImageSource, MemoryImages
+from condense.data.mixing import CutMix, apply_cutmix, draw_cutmix
+from condense.data.pixels import centre_crop, normalise
+from condense.data.siamese import apply_siamese, draw_siamese
+from condense.data.views import apply_view, draw_view
+from condense.runtime import Runtime
+
+# Images of a split that are moved to the accelerator as a whole, rather than batch by batch.
+_RESIDENT_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class Batch:
+    """indices: (B,) into the split, on the CPU. images: (B, C, S, S) float32. mix: how CutMix mixed them."""
+
+    indices: Tensor
+    images: Tensor
+    mix: CutMix | None
+
+
+class Feed:
+    """Reads images of one source for networks that see `size` x `size` pixels."""
+
+    def __init__(
+        self,
+        images: ImageSource,
+        *,
+        size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        runtime: Runtime,
+    ) -> None:
+        self.size, self.mean, self.std, self.runtime = size, mean, std, runtime
+        self._images = images
+        self._resident: Tensor | None = None
+        if isinstance(images, MemoryImages) and images.pixels.numel() <= _RESIDENT_BYTES:
+            self._resident = images.pixels.to(runtime.device)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def centre(self, indices: Tensor) -> Tensor:
+        """(B, C, S, S) float32 on the device, not augmented: the centre of each stored image."""
+        return self.runtime.images(centre_crop(self._normalised(self._pixels(indices)), self.size))
+
+    def test_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Every image once, in order, not augmented."""
+        for indices, pixels in self._read_ahead(torch.arange(len(self)).split(batch_size)):
+            centred = centre_crop(self._normalised(pixels), self.size)
+            yield Batch(indices, self.runtime.images(centred), None)
+
+    def training_batches(
+        self, augment: Augment, batch_size: int, generator: torch.Generator
+    ) -> Iterator[Batch]:
+        """Every image once, in an order and with views drawn from `generator`.
+
+        A last batch of one image joins the one before it: BatchNorm cannot train on a single image.
+        """
+        parts = list(torch.randperm(len(self), generator=generator).split(batch_size))
+        if len(parts) > 1 and len(parts[-1]) == 1:
+            parts[-2:] = [torch.cat(parts[-2:])]
+        for indices, pixels in self._read_ahead(parts):
+            images = augmented(self._normalised(pixels), augment, self.size, generator)
+            mix = None
+            if augment.cutmix:
+                mix = draw_cutmix(augment.cutmix, len(indices), self.size, generator)
+                images = apply_cutmix(images, mix)
+            yield Batch(indices, self.runtime.images(images), mix)
+
+    def _pixels(self, indices: Tensor) -> Tensor:
+        if self._resident is not None:
+            return self._resident[indices.to(self._resident.device)]
+        return self._images.read(indices).to(self.runtime.device, non_blocking=True)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return normalise(pixels, self.mean, self.std)
+
+    def _read_ahead(self, parts: list[Tensor] | tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each part with its pixels; the next part is decoded while the caller works on this one."""
+        if self._resident is not None:
+            for part in parts:
+                yield part, self._pixels(part)
+            return
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            pending = reader.submit(self._images.read, parts[0])
+            for index, part in enumerate(parts):
+                pixels = pending.result()
+                if index + 1 < len(parts):
+                    pending = reader.submit(self._images.read, parts[index + 1])
+                yield part, pixels.to(self.runtime.device, non_blocking=True)
+
+
+def augmented(images: Tensor, augment: Augment, size: int, generator: torch.Generator) -> Tensor:
+    """(B, C, size, size): a view of each image (B, C, S, S), drawn per image; differentiable. Without CutMix."""
+    view = draw_view(augment, len(images), images.shape[-1], size, generator)
+    result = apply_view(images, view)
+    if augment.siamese:
+        draw = draw_siamese(augment, len(images), size, generator, shared=False)
+        result = apply_siamese(result, draw)
+    return result

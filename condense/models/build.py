@@ -1,0 +1,75 @@
+"""Building networks by name, with initial weights drawn from a generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from condense.data.dataset import RealDataset
+from condense.errors import ModelError
+from condense.method import Use
+from condense.models.network import Network
+from condense.models.options import ModelRequest
+from condense.models.zoo import load_weights
+from condense.plugins import Registry
+from condense.rng import isolated_global_rng
+from condense.runtime import Runtime
+from condense.settings import options_of
+
+
+def build_network(
+    use: Use, dataset: RealDataset, registry: Registry, runtime: Runtime, generator: torch.Generator
+) -> Network:
+    """A network for the images and classes of a dataset, on the device, its fresh weights from `generator`.
+
+    Raises ModelError where the network does not take such images, UnknownNameError where there is none.
+    """
+    spec, argument = registry.model(use.name)
+    request = ModelRequest(
+        argument=argument, classes=len(dataset.classes), channels=dataset.channels, size=dataset.size
+    )
+    with isolated_global_rng(generator):
+        model = spec.builder()(options_of(use, "model", registry), request)
+    return Network(runtime.place(model), use.name)
+
+
+def load_checkpoint(network: Network, path: Path) -> None:
+    """Fill a network from a file of weights: .safetensors, or a state dict saved by torch.
+
+    Files of torch are read without running any code in them. Raises ModelError for a file that cannot be read or
+    does not fit the architecture or the classes.
+    """
+    if not path.is_file():
+        raise ModelError(f"there is no checkpoint {path}; --teacher takes a .safetensors file or a saved state dict")
+    tensors: dict[str, Tensor]
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = _state_dict(torch.load(path, map_location="cpu", weights_only=True), path)
+    except (SafetensorError, RuntimeError, ValueError, EOFError, OSError, KeyError, *_unpickling_errors()) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"checkpoint {path} cannot be read: {reason}") from error
+    load_weights(network.model, tensors, str(path))
+
+
+def _unpickling_errors() -> tuple[type[Exception], ...]:
+    import pickle
+
+    return (pickle.UnpicklingError,)
+
+
+def _state_dict(found: object, path: Path) -> dict[str, Tensor]:
+    """The state dict in what torch.load gave, also where it lies under "state_dict" or "model"."""
+    if isinstance(found, dict):
+        for key in ("state_dict", "model", "model_state_dict"):
+            if isinstance(found.get(key), dict):
+                found = found[key]
+                break
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise ModelError(f"checkpoint {path} holds no state dict (names to tensors)")
+    return {str(name).removeprefix("module."): value for name, value in found.items()}

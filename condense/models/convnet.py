@@ -1,0 +1,57 @@
+"""The ConvNet of the dataset-condensation literature (Gidaris & Komodakis, CVPR 2018; Zhao et al., ICLR 2021)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from condense.errors import ModelError
+from condense.models.options import ConvNetOptions, ModelRequest
+
+
+def _norm(kind: str, channels: int) -> nn.Module:
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    if kind == "instance":
+        return nn.GroupNorm(channels, channels)
+    return nn.Identity()
+
+
+class ConvNet(nn.Module):
+    """depth x (3x3 convolution, norm, ReLU, 2x2 average pool), then a linear classifier.
+
+    Images (B, C, S, S) to logits (B, K). 28x28 images are padded to 32 by the first convolution, as in the
+    published code. Raises ModelError where `size` cannot be halved `depth` times.
+    """
+
+    def __init__(self, options: ConvNetOptions, request: ModelRequest) -> None:
+        super().__init__()
+        side = 32 if request.size == 28 else request.size
+        if side < 2**options.depth:
+            raise ModelError(
+                f"a ConvNet of depth {options.depth} halves the image {options.depth} times, which "
+                f"{request.size}x{request.size} pixels do not allow; set a smaller depth"
+            )
+        layers: list[nn.Module] = []
+        channels = request.channels
+        for index in range(options.depth):
+            padding = 3 if index == 0 and request.size == 28 else 1
+            layers += [
+                nn.Conv2d(channels, options.width, kernel_size=3, padding=padding),
+                _norm(options.norm, options.width),
+                nn.ReLU(),
+                nn.AvgPool2d(2),
+            ]
+            channels = options.width
+            side //= 2
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(channels * side * side, request.classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, K)."""
+        logits: Tensor = self.classifier(self.features(images).flatten(1))
+        return logits
+
+
+def build_convnet(options: ConvNetOptions, request: ModelRequest) -> nn.Module:
+    """A fresh ConvNet."""
+    return ConvNet(options, request)

@@ -1,0 +1,110 @@
+"""What a configuration will do: which components it builds and which stages it can skip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from condense.components import Component, Evaluator, FeatureTarget, Initializer
+from condense.config import RunConfig
+from condense.errors import PluginError
+from condense.method import Use
+from condense.plugins import Registry
+from condense.settings import find_spec, options_of
+from condense.stages.recover import Term
+
+T = TypeVar("T")
+
+REFERENCE_LABEL = "random real images"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The built, not yet fitted components of a run, and what they make necessary.
+
+    terms: targets, then regularizers; empty where nothing is recovered.
+    """
+
+    initializer: Initializer
+    terms: tuple[Term, ...]
+    evaluator: Evaluator
+    config: RunConfig
+
+    @property
+    def targets(self) -> tuple[FeatureTarget, ...]:
+        """The feature targets among the terms."""
+        return tuple(term.component for term in self.terms if isinstance(term.component, FeatureTarget))
+
+    @property
+    def measures(self) -> bool:
+        """Whether a component wants to see the real images."""
+        return any(term.component.measures for term in self.terms)
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a component looks through the teacher, or labels come from it."""
+        looks = any(term.component.network == "teacher" for term in self.terms)
+        labels = self.config.students > 0 and self.config.protocol.needs_teacher
+        return looks or labels or self.initializer.needs_teacher
+
+    @property
+    def reference(self) -> bool:
+        """Whether random real images are evaluated beside: not where the method is just that."""
+        config = self.config
+        is_random = config.initializer.name == "real" and not self.terms
+        return config.reference and config.students > 0 and not is_random
+
+    def stages(self) -> list[tuple[str, str]]:
+        """Each stage with what it will do, or why it is skipped; for people."""
+        config, recover = self.config, self.config.recover
+        teacher = config.teacher
+        if not self.needs_teacher:
+            squeeze = "skipped: no component and no label needs a teacher"
+        elif teacher.checkpoint:
+            squeeze = f"load {teacher.model.name} from {teacher.checkpoint}"
+        else:
+            squeeze = f"train {teacher.model.name} for {teacher.epochs} epochs"
+        measuring = [term.name for term in self.terms if term.component.measures]
+        students = config.students
+        return [
+            ("squeeze", squeeze),
+            ("measure", f"one pass for {', '.join(measuring)}" if measuring else "skipped: nothing to measure"),
+            (
+                "recover",
+                f"{recover.iterations} iterations a chunk, {config.ipc} images per class"
+                if self.terms
+                else f"keep the initial images ({config.initializer.name})",
+            ),
+            ("relabel", "the teacher's logits of every image" if config.protocol.labels == "soft" else
+             f"nothing to do: labels are {config.protocol.labels}"),
+            (
+                "evaluate",
+                f"{students} students x {config.protocol.epochs} epochs by {config.protocol.name}"
+                + (f", and as many on {REFERENCE_LABEL}" if self.reference else "")
+                if students
+                else "skipped: no students",
+            ),
+        ]
+
+
+def make_plan(config: RunConfig, registry: Registry) -> Plan:
+    """Build the components of a configuration. Raises PluginError where a plugin gives something else."""
+    terms: list[Term] = []
+    if config.recover.iterations:
+        for kind, uses in (("feature target", config.targets), ("regularizer", config.regularizers)):
+            for use in uses:
+                component = _build(use, kind, Component, registry)
+                terms.append(Term(name=use.name, component=component, weight=use.weight))
+    return Plan(
+        initializer=_build(config.initializer, "initializer", Initializer, registry),
+        terms=tuple(terms),
+        evaluator=_build(config.evaluator, "evaluator", Evaluator, registry),
+        config=config,
+    )
+
+
+def _build(use: Use, kind: str, expected: type[T], registry: Registry) -> T:
+    made = find_spec(use.name, kind, registry).builder()(options_of(use, kind, registry))
+    if not isinstance(made, expected):
+        raise PluginError(f"{kind} {use.name!r} was built as {made!r}, which is no {expected.__name__}")
+    return made

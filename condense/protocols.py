@@ -1,0 +1,88 @@
+"""Evaluation protocols: how students are trained on a distilled dataset, as named data.
+
+Every protocol reports the accuracy of the last epoch on the real test images, always on the images as saved
+(8 bits). None chooses an epoch or a learning rate by the test images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from condense.data.augment import Augment
+from condense.errors import unknown_name
+from condense.training_options import Training
+
+LabelMode = Literal["hard", "soft", "online"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol(Training):
+    """How students are trained.
+
+    labels: hard (the class; cross-entropy), soft (one set of teacher logits per image, saved with it) or online
+        (the teacher answers for every augmented view during training; needs the teacher beside the images).
+    temperature: T of KL(softmax(teacher / T) || softmax(student / T)), for soft and online labels.
+    weighted: whether the loss of an image counts with its weight in its class (times ipc).
+    """
+
+    name: str
+    summary: str = ""
+    source: str = ""
+    labels: LabelMode = "hard"
+    temperature: float = 1.0
+    weighted: bool = False
+    epochs: int = 300
+    augment: Augment = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above 0, not {self.temperature}")
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether labels come from a teacher."""
+        return self.labels != "hard"
+
+
+FKD = Protocol(
+    name="fkd",
+    summary="the teacher labels every view; CutMix, temperature 20, AdamW, 300 epochs (SRe2L, WMDD)",
+    source="Shen & Xing, ECCV 2022; Yin et al., NeurIPS 2023, arXiv 2306.13092; Liu et al., ICCV 2025",
+    labels="online",
+    temperature=20.0,
+    epochs=300,
+    batch_size=50,
+    optimizer="adamw",
+    lr=1e-3,
+    weight_decay=0.01,
+    schedule="cosine",
+    augment=Augment(crop_scale=(0.08, 1.0), flip=True, cutmix=1.0),
+)
+
+DC = Protocol(
+    name="dc",
+    summary="hard labels, siamese augmentation, SGD 0.01, 1000 epochs, a tenth from the middle on (DC, DSA, DM)",
+    source="Zhao et al., ICLR 2021, arXiv 2006.05929; Zhao & Bilen, ICML 2021, arXiv 2102.08259",
+    labels="hard",
+    epochs=1000,
+    batch_size=256,
+    optimizer="sgd",
+    lr=0.01,
+    momentum=0.9,
+    weight_decay=5e-4,
+    schedule="halfway",
+    augment=Augment(siamese=("color", "crop", "cutout", "flip", "scale", "rotate")),
+)
+
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({protocol.name: protocol for protocol in (FKD, DC)})
+
+
+def protocol_named(name: str) -> Protocol:
+    """The protocol of that name. Raises UnknownNameError listing the valid ones."""
+    if name not in PROTOCOLS:
+        raise unknown_name("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]

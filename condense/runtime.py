@@ -1,0 +1,117 @@
+"""Where and how tensors are computed, and who is told about the progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from condense.errors import OptionError
+
+
+class Reporter(Protocol):
+    """Told what happens, in order. At most one piece of work is under way at a time."""
+
+    def start(self, stage: str, detail: str, total: int, unit: str) -> None:
+        """A piece of work of `total` units begins."""
+
+    def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
+        """`count` units are done; `values` are losses or accuracies worth showing, now and then."""
+
+    def finish(self, summary: str = "") -> None:
+        """The piece of work is done."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+
+
+class SilentReporter:
+    """Says nothing."""
+
+    def start(self, stage: str, detail: str, total: int, unit: str) -> None:
+        """Nothing."""
+
+    def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
+        """Nothing."""
+
+    def finish(self, summary: str = "") -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """device, whether convolutions run in bfloat16 (autocast) and channels-last, and the reporter."""
+
+    device: torch.device
+    bf16: bool
+    reporter: Reporter
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Channels-last beside bfloat16, where it is the faster layout; contiguous otherwise."""
+        return torch.channels_last if self.bf16 else torch.contiguous_format
+
+    def autocast(self) -> torch.autocast:
+        """The context in which networks run forward."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """The network on the device, in the memory format."""
+        return model.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
+
+    def images(self, images: Tensor) -> Tensor:
+        """Images on the device, in the memory format."""
+        return images.to(device=self.device, memory_format=self.memory_format, non_blocking=True)
+
+    def describe(self) -> str:
+        """For people: "cpu, bfloat16"."""
+        return f"{self.device}, {'bfloat16' if self.bf16 else 'float32'}"
+
+
+def make_runtime(device: str, precision: str, reporter: Reporter | None = None) -> Runtime:
+    """device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", "mps". precision: "auto", "bf16", "fp32".
+
+    Raises OptionError for a device that is not there.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(f"device {device!r} cannot be used ({reason}); try --device cpu or --device auto") from error
+    bf16 = precision == "bf16" or (precision == "auto" and _fast_bf16(chosen))
+    return Runtime(chosen, bf16, reporter or SilentReporter())
+
+
+def _fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        # AVX512-BF16 or AMX; emulated bfloat16 is slower than float32. Private names, so absent ones mean "no".
+        asks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        return any(ask() for ask in asks if ask is not None)
+    return False
+
+
+@contextmanager
+def numeric_settings(runtime: Runtime) -> Iterator[None]:
+    """Process-wide settings for the length of a run, put back after it.
+
+    Flushes denormals (with bf16 only), and makes cuDNN deterministic, so that one seed gives the same bytes.
+    """
+    flushed = runtime.bf16 and torch.set_flush_denormal(True)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            yield
+    finally:
+        if flushed:
+            torch.set_flush_denormal(False)

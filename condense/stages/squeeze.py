@@ -1,0 +1,43 @@
+"""Squeeze: a teacher for the dataset, trained or loaded, and its accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from condense.config import RunConfig
+from condense.data.dataset import RealDataset
+from condense.data.feed import Feed
+from condense.models.build import build_network, load_checkpoint
+from condense.models.network import Network
+from condense.plugins import Registry
+from condense.rng import generator, isolated_global_rng
+from condense.runtime import Runtime
+from condense.training import accuracy, hard_loss, train
+
+
+def fresh_teacher(config: RunConfig, dataset: RealDataset, registry: Registry, runtime: Runtime) -> Network:
+    """The teacher's network before training."""
+    draws = generator(config.seed, "squeeze", "weights")
+    return build_network(config.teacher.model, dataset, registry, runtime, draws)
+
+
+def squeeze(teacher: Network, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> float:
+    """Train the teacher in place, or load its checkpoint; its accuracy on the test images, in [0, 1].
+
+    Raises ModelError for a checkpoint that does not fit, NumericalError when the training diverges.
+    """
+    options = config.teacher
+    if options.checkpoint:
+        runtime.reporter.start("squeeze", f"loading {options.checkpoint}", 1, "file")
+        load_checkpoint(teacher, Path(options.checkpoint))
+        runtime.reporter.advance(1)
+    else:
+        runtime.reporter.start("squeeze", f"training {teacher.name}", options.epochs, "epoch")
+        feed = Feed(dataset.train.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime)
+        loss = hard_loss(dataset.train.labels.to(runtime.device), len(dataset.classes))
+        draws = generator(config.seed, "squeeze", "training")
+        with isolated_global_rng(draws):
+            train(teacher, feed, loss, options, generator=draws, runtime=runtime, what="the teacher")
+    reached = accuracy(teacher.frozen(), dataset.test, dataset, runtime)
+    runtime.reporter.finish(f"teacher {reached:.1%} on the test images")
+    return reached

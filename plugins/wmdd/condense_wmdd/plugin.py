@@ -1,0 +1,47 @@
+"""What WMDD offers to condense. Imports no torch: components are built when a run needs them."""
+
+from __future__ import annotations
+
+from condense.hookspecs import hookimpl
+from condense.method import Method
+from condense.specs import FeatureTargetSpec, RegularizerSpec
+
+from condense_wmdd.method import WMDD
+from condense_wmdd.options import BarycenterOptions, ClassBatchNormOptions
+
+condense_api = 1
+_PAPER = "Liu et al., ICCV 2025, arXiv 2311.18531"
+
+
+@hookimpl
+def condense_feature_targets() -> list[FeatureTargetSpec]:
+    """The barycenter of each class."""
+    return [
+        FeatureTargetSpec(
+            name="barycenter",
+            summary="each image's feature to one atom of its class's Wasserstein barycenter",
+            source=_PAPER,
+            options=BarycenterOptions,
+            build="condense_wmdd.target:BarycenterTarget",
+        )
+    ]
+
+
+@hookimpl
+def condense_regularizers() -> list[RegularizerSpec]:
+    """Per-class BatchNorm statistics."""
+    return [
+        RegularizerSpec(
+            name="class-batchnorm",
+            summary="BatchNorm statistics of each class's synthetic images to those of its real images",
+            source=_PAPER,
+            options=ClassBatchNormOptions,
+            build="condense_wmdd.regularizer:ClassBatchNorm",
+        )
+    ]
+
+
+@hookimpl
+def condense_methods() -> list[Method]:
+    """WMDD."""
+    return [WMDD]

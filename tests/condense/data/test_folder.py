@@ -1,0 +1,172 @@
+"""Class folders as a dataset: sizes, channels, normalisation, memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from condense.data.dataset import DatasetRequest, MemoryImages, RealDataset
+from condense.data.folder import choose_sizes, load_folder, statistics
+from condense.data.images import FolderImages, Header
+from condense.data.options import FolderOptions
+from condense.errors import DataError
+
+
+def write(path: Path, colour: int | tuple[int, int, int], size: tuple[int, int] = (12, 10)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L" if isinstance(colour, int) else "RGB", size, colour).save(path)
+
+
+def load(root: Path, seed: int = 0, **settings: float) -> RealDataset:
+    request = DatasetRequest(name=f"folder:{root}", argument=str(root), data_dir=Path("nowhere"), seed=seed)
+    return load_folder(FolderOptions(**settings), request)  # type: ignore[arg-type]
+
+
+def grey_tree(root: Path, first: int = 0, second: int = 255) -> None:
+    for split in ("train", "val"):
+        write(root / split / "cat" / "1.png", first)
+        write(root / split / "dog" / "1.png", second)
+
+
+def test_grey_tree_by_hand(tmp_path: Path) -> None:
+    grey_tree(tmp_path)
+    dataset = load(tmp_path)
+    assert dataset.name == f"folder:{tmp_path}"
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.notes == ()
+    assert dataset.size == 10  # the shorter side, since all images have one size
+    assert isinstance(dataset.train.images, MemoryImages)
+    assert dataset.train.images.shape == (1, 10, 10)
+    # Half of the pixels are 0, half are 1.
+    assert dataset.mean == pytest.approx((0.5,))
+    assert dataset.std == pytest.approx((0.5,))
+    assert dataset.test.images.read(torch.tensor([1])).flatten().tolist() == [255] * 100
+
+
+def test_grey_and_colour_mixed_become_rgb_and_are_mentioned_once(tmp_path: Path) -> None:
+    grey_tree(tmp_path, 51, 51)
+    write(tmp_path / "train" / "dog" / "2.png", (255, 0, 0))
+    dataset = load(tmp_path)
+    assert dataset.notes == ("4 of 5 images are grey: converted to RGB like the others",)
+    assert dataset.train.images.shape == (3, 10, 10)
+    # Three training images: two of 0.2 in all channels, one red.
+    assert dataset.mean == pytest.approx((1.4 / 3, 0.4 / 3, 0.4 / 3))
+
+
+def test_constant_images_have_a_usable_deviation(tmp_path: Path) -> None:
+    grey_tree(tmp_path, 255, 255)
+    dataset = load(tmp_path)
+    assert dataset.mean == pytest.approx((1.0,))
+    assert dataset.std == pytest.approx((1 / 255,))
+
+
+def test_statistics_are_those_of_all_pixels() -> None:
+    pixels = torch.randint(
+        0, 256, (150, 3, 7, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
+    mean, std = statistics(MemoryImages(pixels))
+    unit = pixels.double() / 255
+    assert mean == pytest.approx(unit.mean((0, 2, 3)).tolist())
+    assert std == pytest.approx(unit.transpose(0, 1).flatten(1).std(1, correction=0).tolist())
+
+
+def test_statistics_look_at_2000_images_at_most() -> None:
+    class Counting(MemoryImages):
+        def read(self, indices: torch.Tensor) -> torch.Tensor:
+            asked.extend(indices.tolist())
+            return super().read(indices)
+
+    asked: list[int] = []
+    images = Counting(torch.zeros(2500, 1, 1, 1, dtype=torch.uint8))
+    statistics(images)
+    first, asked = asked, []
+    assert len(set(first)) == len(first) == 2000
+    statistics(images)
+    assert asked == first
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "sides", "expected"),
+    [
+        (0, 0.0, [(64, 64)], (64, 64)),
+        (0, 0.0, [(48, 64)], (48, 48)),
+        (0, 0.0, [(256, 256)], (256, 256)),
+        (0, 0.0, [(257, 257)], (224, 256)),
+        (0, 0.0, [(64, 64), (48, 64)], (224, 256)),
+        (0, 1.5, [(64, 64)], (64, 96)),
+        (64, 0.0, [(300, 400)], (64, 64)),
+        (128, 0.0, [(300, 400)], (128, 146)),  # 128 * 256 / 224 = 146.3
+        (224, 1.0, [(300, 400)], (224, 224)),
+    ],
+)
+def test_sizes(size: int, share: float, sides: list[tuple[int, int]], expected: tuple[int, int]) -> None:
+    assert choose_sizes(size, share, [Header(sides=pair, grey=True) for pair in sides]) == expected
+
+
+def test_upright_and_flat_images_of_one_size_count_as_one_size(tmp_path: Path) -> None:
+    grey_tree(tmp_path)
+    write(tmp_path / "train" / "cat" / "upright.png", 0, (10, 12))
+    assert load(tmp_path).size == 10
+
+
+def test_images_over_the_limit_are_decoded_when_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            for index in range(3):
+                path = tmp_path / split / name / f"{index}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(path)
+    within = load(tmp_path, size=16)
+    without = load(tmp_path, size=16, memory_limit_gib=0.0)
+    assert isinstance(within.train.images, MemoryImages)
+    assert isinstance(without.train.images, FolderImages)
+    assert isinstance(without.test.images, FolderImages)
+    order = torch.tensor([5, 0, 0, 3])
+    assert torch.equal(within.train.images.read(order), without.train.images.read(order))
+    assert within.mean == without.mean
+    one_split = 6 * 3 * 16 * 16 / 2**30
+    partly = load(tmp_path, size=16, memory_limit_gib=one_split)
+    assert isinstance(partly.train.images, MemoryImages)
+    assert isinstance(partly.test.images, FolderImages)
+
+
+def test_split_that_was_made_is_said(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for index in range(10):
+            write(tmp_path / name / f"{index}.png", index)
+    dataset = load(tmp_path, seed=3)
+    assert dataset.class_counts() == [8, 8]
+    assert len(dataset.test) == 4
+    assert dataset.notes == (
+        f"{tmp_path} has no test split (no val/ or test/): 20% of each class, drawn by seed 3, "
+        "is held out (16 training, 4 test images)",
+    )
+
+
+def test_file_that_is_no_image(tmp_path: Path) -> None:
+    grey_tree(tmp_path)
+    (tmp_path / "train" / "cat" / ".DS_Store").write_bytes(b"hidden: passed over")
+    assert len(load(tmp_path).train) == 2
+    (tmp_path / "train" / "cat" / "notes.txt").write_text("not an image")
+    with pytest.raises(
+        DataError, match=r"notes\.txt is no image \(readable are JPEG.*\): remove it from the class"
+    ):
+        load(tmp_path)
+
+
+def test_no_path() -> None:
+    request = DatasetRequest(name="folder", argument="", data_dir=Path("nowhere"), seed=0)
+    with pytest.raises(DataError, match="Give its path after a colon: folder:PATH"):
+        load_folder(FolderOptions(), request)
+
+
+def test_path_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grey_tree(tmp_path / "pets")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    request = DatasetRequest(name="folder:~/pets", argument="~/pets", data_dir=Path("nowhere"), seed=0)
+    assert load_folder(FolderOptions(), request).classes == ("cat", "dog")
