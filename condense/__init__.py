@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         EvaluationRequest,
         Evaluator,
         FeatureTarget,
-        InitialRequest,
         Initializer,
+        InitialRequest,
         Measurement,
         Regularizer,
     )
@@ -75,7 +75,7 @@ _HOME = {
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:

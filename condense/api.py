@@ -11,13 +11,13 @@ from condense import provenance
 from condense.components import Evaluator
 from condense.config import RunConfig, config_from_dict, resolve
 from condense.data.dataset import RealDataset
+from condense.data.load import load_dataset
 from condense.distilled import DistilledDataset
 from condense.errors import DataError, ModelError, OptionError
 from condense.evaluation import Bench
 from condense.journal import saved_config
 from condense.models.build import load_checkpoint
 from condense.models.network import Network
-from condense.pipeline import load_dataset
 from condense.pipeline import run as run_config
 from condense.plan import make_plan
 from condense.plugins import Registry, default_registry
@@ -46,6 +46,7 @@ def run(
     data_dir: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
+    validation: float = 0.0,
     resume: bool = False,
     reporter: Reporter | None = None,
     registry: Registry | None = None,
@@ -57,7 +58,8 @@ def run(
     behind it where that is taken. settings: dotted keys to values, see `condense.settings`. without: targets or
     regularizers to leave out. protocol: how students are trained; the method's own by default. students: how
     many; 0 measures nothing. reference: evaluate random real images of equal ipc beside. data_dir: where
-    datasets lie. device, precision: see `condense.runtime`. resume: go on with the run in out/name.
+    datasets lie. device, precision: see `condense.runtime`. validation: the share of the training images that
+    stands in for the test images, for tuning. resume: go on with the run in out/name.
 
     Raises CondenseError, whose text says what was wanted, what came and what to do next.
     """
@@ -77,6 +79,7 @@ def run(
         data_dir=str(data_dir or ""),
         device=device,
         precision=precision,
+        validation=validation,
     )
     path = run_path(config, Path(out), name, resume=resume)
     return run_config(config, path, registry=registry, reporter=reporter, resume=resume)
@@ -93,7 +96,9 @@ def repeat(
     """Run again what a run.json (or the run directory it lies in) describes."""
     registry = registry or default_registry()
     config = config_from_dict(saved_config(Path(earlier)), registry)
-    return run_config(config, run_path(config, Path(out), name, resume=False), registry=registry, reporter=reporter)
+    return run_config(
+        config, run_path(config, Path(out), name, resume=False), registry=registry, reporter=reporter
+    )
 
 
 def load(path: str | Path) -> DistilledDataset:
@@ -178,6 +183,11 @@ def configure(
     **run_settings: Any,
 ) -> RunConfig:
     """The resolved configuration; `run_settings` are fields of RunConfig such as ipc and seed."""
+    for key, _ in settings:
+        if key in run_settings or key in ("method", "dataset"):
+            raise OptionError(
+                f"{key!r} is an option of its own (--{key.replace('_', '-')}), not one for --set"
+            )
     config = resolve(
         registry, method=method, dataset=dataset, protocol=protocol, settings=settings, without=without
     )

@@ -48,7 +48,7 @@ _SPLIT_WORDS = re.compile(r"\b(train|training|test|testing|val|valid|validation|
 # The fields that DistilledDataset and Manifest share as they are.
 _COPIED = (
     *("name", "method", "dataset", "ipc", "label_mode"),
-    *("teacher_hash", "teacher_bytes", "protocol", "licence", "source"),
+    *("teacher_hash", "teacher_bytes", "recipe", "licence", "source"),
 )
 
 
@@ -65,7 +65,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """distilled.json. `format` is the version of all this; classes stand in label order.
 
     mean, std: per channel, of pixels in [0, 1]. bytes: see `DistilledDataset.sizes`. teacher_hash: SHA-256.
-    protocol: how to train on the images, as data.
+    recipe: the configuration of the run that made the images; its "protocol" says how to train on them.
     """
 
     format: int
@@ -85,7 +85,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     bytes: dict[str, int]
     licence: str
     source: str
-    protocol: dict[str, Any]
+    recipe: dict[str, Any]
     classes: list[ClassEntry]
 
 
@@ -171,7 +171,7 @@ def _csv(rows: list[tuple[object, ...]]) -> str:
 def _card(manifest: Manifest, count: int) -> str:
     known = re.sub(r"\s+", "-", manifest.licence.strip().lower())
     limits = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
-    temperature = manifest.protocol.get("temperature")
+    temperature = manifest.recipe.get("protocol", {}).get("temperature")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("condense"),
         autoescape=False,  # Markdown, not HTML; texts in the front matter go through `quoted`
@@ -188,7 +188,7 @@ def _card(manifest: Manifest, count: int) -> str:
         licence=known if known in _LICENCES else "other" if known else "unknown",
         size_category=next((text for limit, text in limits if count < limit), "n>1M"),
         temperature=float(temperature) if isinstance(temperature, int | float) else 1.0,
-        epochs=min(50, max(1, 2000 // count)),
+        epochs=min(20, max(1, 2000 // count)),
     )
 
 

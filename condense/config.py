@@ -25,7 +25,8 @@ class RunConfig:
 
     ipc: images per class. students: how many are trained; 0 skips the evaluation. reference: whether random
     real images of equal ipc are evaluated beside. device: "auto", "cpu", "cuda", ... precision: "auto", "bf16"
-    or "fp32". The rest is the recipe: see `condense.method`.
+    or "fp32". validation: the share of the training images that stands in for the test images, for tuning; 0 for
+    the real test images. The rest is the recipe: see `condense.method`.
     """
 
     method: str
@@ -45,12 +46,15 @@ class RunConfig:
     reference: bool = True
     device: str = "auto"
     precision: str = "auto"
+    validation: float = 0.0
 
     def __post_init__(self) -> None:
         if self.ipc < 1:
             raise ValueError(f"ipc (images per class) must be at least 1, not {self.ipc}")
         if self.students < 0:
             raise ValueError(f"students must be 0 or more, not {self.students}")
+        if not 0 <= self.validation < 1:
+            raise ValueError(f"validation must lie in [0, 1), not {self.validation}")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ValueError(f"precision must be auto, bf16 or fp32, not {self.precision!r}")
 
@@ -107,6 +111,11 @@ def resolve(
         config = assign(config, key, value, registry)
     for name in without:
         config = _leave_out(config, name)
+    if config.recover.iterations and not config.targets:
+        raise OptionError(
+            f"{config.recover.iterations} iterations of recover and no target to match; add one, e.g. "
+            "--set targets.cross-entropy=1, or keep the initial images with --iterations 0"
+        )
     return complete(config, registry)
 
 
@@ -115,9 +124,5 @@ def _leave_out(config: RunConfig, name: str) -> RunConfig:
     if name not in names:
         raise unknown_name(f"component of {config.method}", name, names)
     targets = tuple(use for use in config.targets if use.name != name)
-    if not targets and config.targets and config.recover.iterations:
-        raise OptionError(
-            f"without {name!r} nothing is left to match; add another target, e.g. --set targets.cross-entropy=1"
-        )
     regularizers = tuple(use for use in config.regularizers if use.name != name)
     return replace(config, targets=targets, regularizers=regularizers)

@@ -29,8 +29,8 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     soft_labels: (n, K) float32, the teacher's LOGITS (no softmax taken), or None.
     label_mode: what to train on: "hard" the labels, "soft" the soft labels, "online" the teacher's answers to
     the augmented images. method, dataset: names. teacher_hash: SHA-256 of the teacher's file, "" for none;
-    teacher_bytes: its size. protocol: how to train on this, as plain data. licence, source: of the real
-    images.
+    teacher_bytes: its size. recipe: the resolved configuration of the run that made this, as plain data; what it
+    has under "protocol" says how to train on this. licence, source: of the real images.
 
     Indexing gives (image, label, weight): the image (C, H, W) float32 normalised; the label an int64 scalar,
     or with "soft" the (K,) float32 logits; the weight a float32 scalar. All are tensors, so that batches keep
@@ -54,7 +54,7 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     dataset: str = ""
     teacher_hash: str = ""
     teacher_bytes: int = 0
-    protocol: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     source: str = ""
 
@@ -71,6 +71,12 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         image = normalise(self.images[index].unsqueeze(0), self.mean, self.std)[0]
         soft = self.soft_labels if self.label_mode == "soft" else None
         return image, (self.labels if soft is None else soft)[index], self.weights[index]
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """How to train on this, as plain data; empty where the recipe does not say."""
+        found: Mapping[str, Any] = self.recipe.get("protocol", {})
+        return found
 
     @cached_property
     def png_images(self) -> list[bytes]:

@@ -44,7 +44,12 @@ class Bench:
         return build_network(use, self.dataset, self.registry, self.runtime, generator)
 
     def score(
-        self, distilled: DistilledDataset, label: str, *, recall: Recall | None = None, keep: Keep | None = None
+        self,
+        distilled: DistilledDataset,
+        label: str,
+        *,
+        recall: Recall | None = None,
+        keep: Keep | None = None,
     ) -> Score:
         """Train and test every student on `distilled`. Students that `recall` knows are not trained again."""
         protocol, count = self.config.protocol, self.config.students

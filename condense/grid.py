@@ -12,9 +12,10 @@ from torch import Tensor
 from condense.distilled import DistilledDataset
 from condense.store import write_bytes
 
-_SMALLEST, _LARGEST = 56, 112  # sides in pixels between which images are drawn
+_SMALLEST, _LARGEST = 56, 96  # sides in pixels between which images are drawn
 _GAP, _MARGIN, _GUTTER = 3, 20, 28  # between images, around everything, between blocks of classes
 _FONT_SIZE, _LABEL_WIDTH = 15, 170  # of class names, and the most room for them
+_WIDEST = 1300  # pixels that blocks side by side may take, so that the picture stays readable on a page
 _PAPER, _INK, _FAINT = (255, 255, 255), (32, 36, 44), (120, 126, 138)
 
 
@@ -23,7 +24,7 @@ def image_grid(
 ) -> Image.Image:
     """Draw the images, RGB, with the class names in front of the rows.
 
-    Images below 56 pixels are enlarged by a whole factor without smoothing, those above 112 reduced.
+    Images below 56 pixels are enlarged by a whole factor without smoothing, those above 96 reduced.
     columns: how many classes stand side by side; None makes the picture about as wide as high. Of more than
     `max_classes` classes every so-and-so-many-th is drawn, of more than `max_slots` images the first ones;
     a line below then says so.
@@ -95,7 +96,8 @@ def _balanced(count: int, block_width: int, cell_height: int) -> int:
         ratio = side_by_side * (block_width + _GUTTER) / (depth * (cell_height + _GAP))
         return max(ratio / 1.25, 1.25 / ratio)
 
-    return min(range(1, count + 1), key=excess)
+    most = max(1, _WIDEST // (block_width + _GUTTER))
+    return min(range(1, min(count, most) + 1), key=excess)
 
 
 def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

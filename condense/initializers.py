@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from condense.components import InitialRequest, Initializer
-from condense.data.feed import Feed
+from condense.components import Initializer, InitialRequest
 from condense.errors import DataError
 from condense.initializer_options import NoiseOptions
 from condense.specs import NoOptions
@@ -38,7 +37,4 @@ class RandomReal(Initializer):
                 f"{request.ipc} asked for"
             )
         picks = indices[torch.randperm(len(indices), generator=request.generator)[: request.ipc]]
-        feed = Feed(
-            dataset.train.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=request.runtime
-        )
-        return feed.centre(picks).cpu().contiguous()
+        return dataset.training_images(picks)

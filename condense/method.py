@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ class Use:
     name: str
     weight: float = 1.0
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.weight):
+            raise ValueError(f"the weight of {self.name!r} must be a finite number, not {self.weight}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +49,10 @@ class Recover:
             raise ValueError(f"iterations must be 0 or more, not {self.iterations}")
         if self.batch < 1 or self.log_every < 1:
             raise ValueError(f"batch and log_every must be at least 1, not {self.batch} and {self.log_every}")
-        if self.lr <= 0:
+        if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be above 0, not {self.lr}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1), not {self.momentum}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must lie in [0, 1), not {self.betas}")
         if self.augment.cutmix:
@@ -68,6 +75,8 @@ class Teacher(Training):
         super().__post_init__()
         if self.measure_batch < 1:
             raise ValueError(f"measure_batch must be at least 1, not {self.measure_batch}")
+        if self.model.name == "teacher":
+            raise ValueError("the teacher needs a network of its own; only student.model can be 'teacher'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,4 +115,6 @@ class Method:
         if not self.summary or "\n" in self.summary:
             raise ValueError(f"method {self.name!r} needs a summary of one line")
         if self.recover.iterations and not self.targets:
-            raise ValueError(f"method {self.name!r} recovers for {self.recover.iterations} steps without a target")
+            raise ValueError(
+                f"method {self.name!r} recovers for {self.recover.iterations} steps without a target"
+            )

@@ -55,7 +55,7 @@ def per_image_moments(x: Tensor, running_mean: Tensor) -> tuple[Tensor, Tensor]:
     x: (B, C, ...) the input of a BatchNorm layer, of any float type. running_mean: (C,).
     """
     centre = running_mean.detach().to(torch.promote_types(x.dtype, torch.float32))
-    mean, second = _PerImageMoments.apply(x, centre)  # type: ignore[no-untyped-call]
+    mean, second = _PerImageMoments.apply(x, centre)
     return mean, second
 
 
@@ -125,7 +125,7 @@ class ClassMoments:
 
     def _finish(self, mean: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         variance = second - (mean - self._centre).square()
-        if not bool(torch.isfinite(mean).all() and torch.isfinite(variance).all()):
+        if not (len(self._centre) and bool(torch.isfinite(mean).all() and torch.isfinite(variance).all())):
             raise NumericalError(
                 "the BatchNorm statistics of the real images are not finite: a class without images, or a teacher "
                 "whose activations overflow. Try --precision fp32 or another teacher"

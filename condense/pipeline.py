@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,10 @@ import torch
 from torch import Tensor
 
 from condense import provenance
-from condense.components import InitialRequest, Initializer
+from condense.components import Initializer, InitialRequest
 from condense.config import RunConfig, config_from_dict
-from condense.data.dataset import DatasetRequest, RealDataset, default_data_dir
+from condense.data.dataset import RealDataset
+from condense.data.load import load_dataset
 from condense.data.pixels import to_bytes
 from condense.distilled import DistilledDataset
 from condense.errors import DataError
@@ -23,7 +22,6 @@ from condense.evaluation import Bench
 from condense.grid import image_grid
 from condense.initializers import RandomReal
 from condense.journal import Journal, saved_config
-from condense.method import Use
 from condense.models.build import build_network, load_checkpoint
 from condense.models.network import Network
 from condense.plan import REFERENCE_LABEL, Plan, make_plan
@@ -32,28 +30,29 @@ from condense.report import write_report
 from condense.result import RunResult, Score
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
-from condense.settings import options_of
 from condense.specs import NoOptions
 from condense.stages.measure import check_taps, measure
 from condense.stages.recover import Chunk, Networks, chunk_classes, recover_chunk
 from condense.stages.relabel import relabel
 from condense.stages.squeeze import fresh_teacher, squeeze
-from condense.store import append_line, file_hash, read_json, read_tensors, write_bytes, write_json, write_tensors
-
-
-def load_dataset(config: RunConfig, registry: Registry) -> RealDataset:
-    """The real dataset of a configuration. Raises DataError where it cannot be had."""
-    spec, argument = registry.dataset(config.dataset.name)
-    data_dir = Path(config.data_dir) if config.data_dir else default_data_dir(os.environ)
-    request = DatasetRequest(
-        name=config.dataset.name, argument=argument, data_dir=data_dir, seed=config.seed
-    )
-    loaded: RealDataset = spec.builder()(options_of(config.dataset, "dataset", registry), request)
-    return loaded
+from condense.store import (
+    append_line,
+    file_hash,
+    read_json,
+    read_tensors,
+    write_bytes,
+    write_json,
+    write_tensors,
+)
 
 
 def run(
-    config: RunConfig, path: Path, *, registry: Registry, reporter: Reporter | None = None, resume: bool = False
+    config: RunConfig,
+    path: Path,
+    *,
+    registry: Registry,
+    reporter: Reporter | None = None,
+    resume: bool = False,
 ) -> RunResult:
     """Condense a dataset and evaluate the outcome; everything it leaves behind lies under `path`.
 
@@ -125,7 +124,11 @@ class _Run:
         if self.folder.measurements.exists():
             tensors, _ = read_tensors(self.folder.measurements)
             for term in self.plan.terms:
-                own = {key.removeprefix(f"{term.name}/"): t for key, t in tensors.items() if key.startswith(f"{term.name}/")}
+                own = {
+                    key.removeprefix(f"{term.name}/"): t
+                    for key, t in tensors.items()
+                    if key.startswith(f"{term.name}/")
+                }
                 if term.component.measures:
                     term.component.restore(own)
             self.runtime.reporter.note(f"measurements taken from {self.folder.measurements}")
@@ -155,7 +158,9 @@ class _Run:
         self.runtime.reporter.start(
             "recover", f"{len(chunks)} chunks", max(1, steps) * len(chunks), "step" if steps else "chunk"
         )
-        finished = [self._recover_chunk(index, classes, teacher, steps) for index, classes in enumerate(chunks)]
+        finished = [
+            self._recover_chunk(index, classes, teacher, steps) for index, classes in enumerate(chunks)
+        ]
         self.runtime.reporter.finish()
         return torch.cat(finished)
 
@@ -222,7 +227,9 @@ class _Run:
         return build_network(self.config.teacher.model, self.dataset, self.registry, self.runtime, draws)
 
     def _log(self, chunk: int, iteration: int, losses: Mapping[str, float]) -> None:
-        append_line(self.folder.metrics, {"stage": "recover", "chunk": chunk, "iteration": iteration, **losses})
+        append_line(
+            self.folder.metrics, {"stage": "recover", "chunk": chunk, "iteration": iteration, **losses}
+        )
         self.runtime.reporter.advance(0, losses)
 
     def _save(self, images: Tensor, teacher: Network | None) -> DistilledDataset:
@@ -286,7 +293,9 @@ class _Run:
         classes = range(len(self.dataset.classes))
         images = torch.cat([self._initial_images(chooser, label, teacher) for label in classes])
         weights = torch.full((len(classes), self.config.ipc), 1 / self.config.ipc)
-        return self._dataset_of(to_bytes(images, self.dataset.mean, self.dataset.std), weights, "random", teacher)
+        return self._dataset_of(
+            to_bytes(images, self.dataset.mean, self.dataset.std), weights, "random", teacher
+        )
 
     def _score(self, bench: Bench, distilled: DistilledDataset, label: str, file: str) -> Score:
         def recall(student: int) -> dict[str, Any] | None:

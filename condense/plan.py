@@ -68,15 +68,22 @@ class Plan:
         students = config.students
         return [
             ("squeeze", squeeze),
-            ("measure", f"one pass for {', '.join(measuring)}" if measuring else "skipped: nothing to measure"),
+            (
+                "measure",
+                f"one pass for {', '.join(measuring)}" if measuring else "skipped: nothing to measure",
+            ),
             (
                 "recover",
                 f"{recover.iterations} iterations a chunk, {config.ipc} images per class"
                 if self.terms
                 else f"keep the initial images ({config.initializer.name})",
             ),
-            ("relabel", "the teacher's logits of every image" if config.protocol.labels == "soft" else
-             f"nothing to do: labels are {config.protocol.labels}"),
+            (
+                "relabel",
+                "the teacher's logits of every image"
+                if config.protocol.labels == "soft"
+                else f"nothing to do: labels are {config.protocol.labels}",
+            ),
             (
                 "evaluate",
                 f"{students} students x {config.protocol.epochs} epochs by {config.protocol.name}"

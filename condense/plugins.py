@@ -139,7 +139,7 @@ def load_registry(disabled: Iterable[str] = (), environment: Mapping[str, str] =
     off = set(disabled) | {name for name in environment.get(DISABLE_VARIABLE, "").split(",") if name}
     loader = _Loader()
     loader.add(HOST, importlib.metadata.version("condense"), "condense.builtin")
-    found = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name)
+    found = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: (point.name, point.value))
     unknown = off - {point.name for point in found}
     if unknown:
         raise unknown_name("plugin", min(unknown), (point.name for point in found))
@@ -167,13 +167,14 @@ class _Loader:
         self._contested: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def add(self, name: str, version: str, module_name: str) -> None:
-        if any(status.name == name for status in self._plugins):
+        first = next((status for status in self._plugins if status.name == name), None)
+        if first:
             # pluggy would skip it without a word.
-            self.set_aside(name, version, module_name, "another plugin of this name was loaded first")
+            self.set_aside(name, version, module_name, f"the plugin from {first.module!r} took this name first")
             return
         try:
             offers = self._ask(name, module_name)
-        except Exception as error:  # A stranger's code may raise anything; it must not take the host down.
+        except (Exception, SystemExit) as error:  # A stranger's code must not take the host down.
             self.set_aside(name, version, module_name, f"{type(error).__name__}: {error}")
             return
         for kind, spec in offers:
@@ -211,16 +212,22 @@ class _Loader:
 
     def _collect(self, module: ModuleType) -> list[tuple[str, Any]]:
         offers: list[tuple[str, Any]] = []
-        implemented = {caller.name for caller in self._manager.get_hookcallers(module) or ()}
+        implemented = {caller.name: caller for caller in self._manager.get_hookcallers(module) or ()}
         for hook_name, (kind, expected) in KINDS.items():
             if hook_name not in implemented:
                 if hasattr(module, hook_name):
                     raise PluginError(f"{hook_name} is not marked with @condense.hookimpl")
                 continue
-            for spec in getattr(module, hook_name)():
-                if not isinstance(spec, expected):
-                    raise PluginError(f"{hook_name} gave {spec!r}, which is no {expected.__name__}")
-                offers.append((kind, spec))
+            for implementation in implemented[hook_name].get_hookimpls():
+                if implementation.plugin is not module:
+                    continue
+                answer = implementation.function()
+                if not isinstance(answer, (list, tuple)):
+                    raise PluginError(f"{hook_name} must give a list of {expected.__name__}, not {answer!r}")
+                for spec in answer:
+                    if not isinstance(spec, expected):
+                        raise PluginError(f"{hook_name} gave {spec!r}, which is no {expected.__name__}")
+                    offers.append((kind, spec))
         repeated = _first_repeated((kind, spec.name) for kind, spec in offers)
         if repeated:
             raise PluginError(f"it offers two of the kind {repeated[0]} named {repeated[1]!r}")

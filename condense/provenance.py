@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from contextlib import suppress
 
 import torch
 
@@ -16,7 +17,8 @@ def versions(registry: Registry) -> dict[str, str]:
     """Versions of Python, of the packages that compute, and of every plugin in use."""
     found = {"python": platform.python_version()}
     for package in ("condense", "torch", "torchvision", "timm", "pot"):
-        found[package] = importlib.metadata.version(package)
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
     for status in registry.plugins:
         if status.name != HOST and not status.problem:
             found[f"plugin {status.name}"] = status.version

@@ -87,7 +87,9 @@ def make_runtime(device: str, precision: str, reporter: Reporter | None = None) 
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise OptionError(f"device {device!r} cannot be used ({reason}); try --device cpu or --device auto") from error
+        raise OptionError(
+            f"device {device!r} cannot be used ({reason}); try --device cpu or --device auto"
+        ) from error
     bf16 = precision == "bf16" or (precision == "auto" and _fast_bf16(chosen))
     return Runtime(chosen, bf16, reporter or SilentReporter())
 
@@ -97,7 +99,9 @@ def _fast_bf16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
         # AVX512-BF16 or AMX; emulated bfloat16 is slower than float32. Private names, so absent ones mean "no".
-        asks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        asks = (
+            getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        )
         return any(ask() for ask in asks if ask is not None)
     return False
 

@@ -1,10 +1,10 @@
 """Changing one setting of a configuration by its dotted key, with the value's type checked. Imports no torch.
 
-    recover.iterations=500 (or just iterations=500)      teacher.lr=0.1        protocol.augment.cutmix=0
-    regularizers.class-batchnorm=10                      the weight of a component; adds it where it is absent
-    regularizers.class-batchnorm.form=norms              an option of a component
-    initializer=noise, teacher.model=convnet             another component or network, with its own defaults
-    teacher.model.width=64                               an option of that network
+recover.iterations=500 (or just iterations=500)      teacher.lr=0.1        protocol.augment.cutmix=0
+regularizers.class-batchnorm=10                      the weight of a component; adds it where it is absent
+regularizers.class-batchnorm.form=norms              an option of a component
+initializer=noise, teacher.model=convnet             another component or network, with its own defaults
+teacher.model.width=64                               an option of that network
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ def _assign(owner: Any, parts: list[str], setting: _Setting) -> Any:
         changed = _assign_component(current, kind, rest, setting)
     elif dataclasses.is_dataclass(current):
         if not rest:
-            raise OptionError(f"{setting.key!r} is a group of settings; say which: {_listed(_below(setting, name))}")
+            below = _listed(flatten(current, setting.key))
+            raise OptionError(f"{setting.key!r} is a group of settings; say which: {below}")
         changed = _assign(current, rest, setting)
     elif rest:
         raise _unknown_key(setting)
@@ -149,7 +150,9 @@ def _assign_use(use: Use, kind: str, rest: list[str], setting: _Setting) -> Use:
     return _with_option(use, kind, rest[0], setting)
 
 
-def _assign_component(uses: tuple[Use, ...], kind: str, rest: list[str], setting: _Setting) -> tuple[Use, ...]:
+def _assign_component(
+    uses: tuple[Use, ...], kind: str, rest: list[str], setting: _Setting
+) -> tuple[Use, ...]:
     if not rest or len(rest) > 2:
         raise _unknown_key(setting)
     name = rest[0]
@@ -158,7 +161,9 @@ def _assign_component(uses: tuple[Use, ...], kind: str, rest: list[str], setting
     use = present.get(name, Use(name=name))
     if len(rest) == 2:
         if name not in present:
-            raise OptionError(f"{setting.key}: the method has no {kind} {name!r}; add it with its weight first")
+            raise OptionError(
+                f"{setting.key}: the method has no {kind} {name!r}; add it with its weight first"
+            )
         present[name] = _with_option(use, kind, rest[1], setting)
     else:
         present[name] = dataclasses.replace(use, weight=_convert(setting.value, float, setting.key))
@@ -167,7 +172,9 @@ def _assign_component(uses: tuple[Use, ...], kind: str, rest: list[str], setting
 
 def _with_option(use: Use, kind: str, option: str, setting: _Setting) -> Use:
     if kind == "model" and use.name == SAME_AS_TEACHER:
-        raise OptionError(f"{setting.key}: the student has the teacher's network; first choose one of its own")
+        raise OptionError(
+            f"{setting.key}: the student has the teacher's network; first choose one of its own"
+        )
     spec = find_spec(use.name, kind, setting.registry)
     value = _convert(setting.value, _hint(spec.options, option, setting.key), setting.key)
     changed = dataclasses.replace(use, options={**use.options, option: value})
@@ -192,10 +199,10 @@ def _hint(owner: type, name: str, key: str) -> Any:
 
 def _convert(value: Any, hint: Any, key: str) -> Any:
     if isinstance(value, str) and hint is not str:
-        if value.lower() == "none":
+        if value.lower() == "none" and type(None) in typing.get_args(hint):
             value = None
         elif _takes_sequence(hint):
-            value = [item for item in value.split(",") if item]
+            value = [item.strip() for item in value.split(",") if item.strip()]
     try:
         return msgspec.convert(value, hint, strict=False)
     except msgspec.ValidationError as error:
@@ -216,10 +223,6 @@ def _unknown_key(setting: _Setting) -> OptionError:
         f"unknown option {setting.key!r}.{guess} There are settings under: {_listed(sections)}; "
         "`condense run --dry-run` lists them all"
     )
-
-
-def _below(setting: _Setting, name: str) -> list[str]:
-    return [key for key in flatten(setting.root) if f"{name}." in key]
 
 
 def _listed(names: typing.Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from condense.errors import PluginError
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_BUILD = re.compile(r"[\w.]+:\w+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +45,15 @@ class Spec:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"{type(self).__name__} name {self.name!r} is not lower-case words joined by hyphens")
+            raise ValueError(
+                f"{type(self).__name__} name {self.name!r} is not lower-case words joined by hyphens"
+            )
         if not self.summary or "\n" in self.summary:
             raise ValueError(f"{type(self).__name__} {self.name!r} needs a summary of one line")
-        if isinstance(self.build, str) and self.build.count(":") != 1:
-            raise ValueError(f"{type(self).__name__} {self.name!r}: build {self.build!r} is not 'module:attribute'")
+        if isinstance(self.build, str) and not _BUILD.fullmatch(self.build):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: build {self.build!r} is not 'module:attribute'"
+            )
         check_options_type(self.name, self.options)
 
     def builder(self) -> Callable[..., Any]:
@@ -58,14 +63,16 @@ class Spec:
         module_name, attribute = self.build.split(":")
         try:
             found: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
-            raise PluginError(f"{self.name!r} cannot be built from {self.build!r}: {error}") from error
+        except Exception as error:  # A stranger's module may raise anything when it is imported.
+            raise PluginError(
+                f"{self.name!r} cannot be built from {self.build!r}: {type(error).__name__}: {error}"
+            ) from error
         return found
 
 
 def check_options_type(owner: str, options: type) -> None:
     """Raise ValueError unless `options` is a dataclass that can be made without arguments."""
-    if not dataclasses.is_dataclass(options):
+    if not (isinstance(options, type) and dataclasses.is_dataclass(options)):
         raise ValueError(f"the options of {owner!r} are not a dataclass: {options!r}")
     for option in dataclasses.fields(options):
         if option.default is dataclasses.MISSING and option.default_factory is dataclasses.MISSING:

@@ -24,7 +24,11 @@ def make_optimizer(options: Training, parameters: list[torch.nn.Parameter]) -> t
     """The optimizer of a training."""
     if options.optimizer == "sgd":
         return torch.optim.SGD(
-            parameters, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay, fused=True
+            parameters,
+            lr=options.lr,
+            momentum=options.momentum,
+            weight_decay=options.weight_decay,
+            fused=True,
         )
     family = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
     return family(parameters, lr=options.lr, weight_decay=options.weight_decay, fused=True)
@@ -33,7 +37,9 @@ def make_optimizer(options: Training, parameters: list[torch.nn.Parameter]) -> t
 def learning_rate_share(schedule: str, step: int, steps: int) -> float:
     """The share of the first learning rate at `step` of `steps`: cosine to 0, constant, or halfway to a tenth."""
     if schedule == "cosine":
-        return float(0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / max(steps, 1), dtype=torch.float64))))
+        return float(
+            0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / max(steps, 1), dtype=torch.float64)))
+        )
     if schedule == "halfway":
         return 1.0 if step < steps // 2 else 0.1
     return 1.0
@@ -97,8 +103,7 @@ def train(
     network.model.train()
     parameters = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(options, parameters)
-    steps_per_epoch = max(1, -(-len(feed) // options.batch_size))
-    total = options.epochs * steps_per_epoch
+    total = options.epochs * feed.training_steps(options.batch_size)
     step = 0
     for epoch in range(options.epochs):
         for batch in feed.training_batches(options.augment, options.batch_size, generator):
@@ -108,7 +113,7 @@ def train(
                 logits = network.logits(batch.images)
             value = loss(batch, logits)
             optimizer.zero_grad(set_to_none=True)
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             optimizer.step()
             step += 1
         last = float(value.detach())
@@ -123,7 +128,9 @@ def train(
 
 
 @torch.no_grad()
-def accuracy(network: Network, split: Split, dataset: RealDataset, runtime: Runtime, batch_size: int = 512) -> float:
+def accuracy(
+    network: Network, split: Split, dataset: RealDataset, runtime: Runtime, batch_size: int = 512
+) -> float:
     """The share of a split's images that the network classifies correctly, in [0, 1], in eval mode."""
     feed = Feed(split.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime)
     labels = split.labels.to(runtime.device)

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from condense.data.pixels import centre_crop, normalise
 from condense.errors import DataError
 
 
@@ -100,6 +101,8 @@ class RealDataset:
             raise DataError(
                 f"dataset {self.name!r} has {len(self.classes)} class; condensing needs at least two"
             )
+        for part, split in (("training", self.train), ("test", self.test)):
+            self._check_split(part, split)
         counts = self.class_counts()
         for name, count in zip(self.classes, counts, strict=True):
             if count == 0:
@@ -109,9 +112,28 @@ class RealDataset:
         if not len(self.mean) == len(self.std) == self.channels:
             raise DataError(f"dataset {self.name!r}: mean and std need {self.channels} values each")
 
+    def _check_split(self, part: str, split: Split) -> None:
+        least, greatest = (int(split.labels.min()), int(split.labels.max())) if len(split) else (0, 0)
+        if least < 0 or greatest >= len(self.classes):
+            raise DataError(
+                f"the {part} labels of dataset {self.name!r} reach from {least} to {greatest}, and its "
+                f"{len(self.classes)} classes are 0 to {len(self.classes) - 1}"
+            )
+        channels, height, width = split.images.shape
+        if len(split) and (channels != self.channels or min(height, width) < self.size):
+            raise DataError(
+                f"the {part} images of dataset {self.name!r} are {channels}x{height}x{width}, where "
+                f"{self.channels} channels and at least {self.size}x{self.size} pixels are needed"
+            )
+
     @property
     def channels(self) -> int:
         return self.train.images.shape[0]
+
+    def training_images(self, indices: Tensor) -> Tensor:
+        """(B, C, size, size) float32 on the CPU: the centres of these training images, normalised."""
+        pixels = centre_crop(self.train.images.read(indices), self.size)
+        return normalise(pixels, self.mean, self.std).contiguous()
 
     def class_counts(self) -> list[int]:
         """Training images per class, in label order."""

@@ -68,9 +68,8 @@ class Feed:
 
         A last batch of one image joins the one before it: BatchNorm cannot train on a single image.
         """
-        parts = list(torch.randperm(len(self), generator=generator).split(batch_size))
-        if len(parts) > 1 and len(parts[-1]) == 1:
-            parts[-2:] = [torch.cat(parts[-2:])]
+        order = torch.randperm(len(self), generator=generator)
+        parts = order.split(self._batch_sizes(batch_size))
         for indices, pixels in self._read_ahead(parts):
             images = augmented(self._normalised(pixels), augment, self.size, generator)
             mix = None
@@ -78,6 +77,19 @@ class Feed:
                 mix = draw_cutmix(augment.cutmix, len(indices), self.size, generator)
                 images = apply_cutmix(images, mix)
             yield Batch(indices, self.runtime.images(images), mix)
+
+    def training_steps(self, batch_size: int) -> int:
+        """How many batches `training_batches` gives."""
+        return len(self._batch_sizes(batch_size))
+
+    def _batch_sizes(self, batch_size: int) -> list[int]:
+        whole, rest = divmod(len(self), batch_size)
+        sizes = [batch_size] * whole
+        if rest == 1 and sizes:
+            sizes[-1] += 1
+        elif rest:
+            sizes.append(rest)
+        return sizes
 
     def _pixels(self, indices: Tensor) -> Tensor:
         if self._resident is not None:

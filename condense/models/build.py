@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -44,23 +44,23 @@ def load_checkpoint(network: Network, path: Path) -> None:
     does not fit the architecture or the classes.
     """
     if not path.is_file():
-        raise ModelError(f"there is no checkpoint {path}; --teacher takes a .safetensors file or a saved state dict")
+        raise ModelError(
+            f"there is no checkpoint {path}; --teacher takes a .safetensors file or a saved state dict"
+        )
     tensors: dict[str, Tensor]
     try:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
         else:
-            tensors = _state_dict(torch.load(path, map_location="cpu", weights_only=True), path)
-    except (SafetensorError, RuntimeError, ValueError, EOFError, OSError, KeyError, *_unpickling_errors()) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of an odd pickle protocol before it fails.
+                tensors = _state_dict(torch.load(path, map_location="cpu", weights_only=True), path)
+    except ModelError:
+        raise
+    except Exception as error:  # Unpickling junk raises whatever its bytes happen to spell.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"checkpoint {path} cannot be read: {reason}") from error
     load_weights(network.model, tensors, str(path))
-
-
-def _unpickling_errors() -> tuple[type[Exception], ...]:
-    import pickle
-
-    return (pickle.UnpicklingError,)
 
 
 def _state_dict(found: object, path: Path) -> dict[str, Tensor]:

@@ -13,6 +13,8 @@ from condense.errors import ModelError
 from condense.moments import per_image_moments
 from condense.observation import Moments, Observation, Roster
 
+# By layer: the two moments of each image, and the layer's running mean and variance.
+_Seen = dict[str, tuple[Tensor, Tensor, Tensor, Tensor]]
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -70,7 +72,7 @@ class Network:
         images: (B, C, H, W), whose classes, slots and weights `roster` holds. moments: whether to tap BatchNorm.
         """
         features: list[Tensor] = []
-        seen: dict[str, tuple[Tensor, Tensor]] = {}
+        seen: _Seen = {}
         with self._tapped(features, seen if moments else None):
             logits = self.logits(images)
         if not features:
@@ -83,27 +85,26 @@ class Network:
             moments=self._moments(seen) if moments else None,
         )
 
-    def _moments(self, seen: dict[str, tuple[Tensor, Tensor]]) -> Moments | None:
+    def _moments(self, seen: _Seen) -> Moments | None:
         layers = tuple(layer for layer in self._norms if layer in seen)
         if not layers:
             return None
-        means, seconds = zip(*(seen[layer] for layer in layers), strict=True)
-        norms = [self._norms[layer] for layer in layers]
+        means, seconds, centres, variances = zip(*(seen[layer] for layer in layers), strict=True)
         if self._layer_of is None or self._layer_of.device != means[0].device:
-            self._layer_of = torch.block_diag(*(torch.ones(mean.shape[1], 1) for mean in means)).to(means[0].device)
+            self._layer_of = torch.block_diag(*(torch.ones(mean.shape[1], 1) for mean in means)).to(
+                means[0].device
+            )
         return Moments(
             mean=torch.cat(means, dim=1),
             second=torch.cat(seconds, dim=1),
-            running_mean=torch.cat([cast("Tensor", norm.running_mean) for norm in norms]).float(),
-            running_var=torch.cat([cast("Tensor", norm.running_var) for norm in norms]).float(),
+            running_mean=torch.cat(centres).float(),
+            running_var=torch.cat(variances).float(),
             layers=layers,
             layer_of=self._layer_of,
         )
 
     @contextmanager
-    def _tapped(
-        self, features: list[Tensor], seen: dict[str, tuple[Tensor, Tensor]] | None
-    ) -> Iterator[None]:
+    def _tapped(self, features: list[Tensor], seen: _Seen | None) -> Iterator[None]:
         def keep_features(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
             features.append(inputs[0])
 
@@ -118,9 +119,13 @@ class Network:
                 handle.remove()
 
 
-def _moment_hook(layer: str, norm: nn.Module, seen: dict[str, tuple[Tensor, Tensor]]) -> Any:
+def _moment_hook(layer: str, norm: nn.Module, seen: _Seen) -> Any:
     def keep_moments(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        seen[layer] = per_image_moments(inputs[0], cast("Tensor", norm.running_mean))
+        centre, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
+        if norm.training:
+            # The layer is about to update both in place.
+            centre, variance = centre.clone(), variance.clone()
+        seen[layer] = (*per_image_moments(inputs[0], centre), centre, variance)
 
     return keep_moments
 

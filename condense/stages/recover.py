@@ -119,7 +119,7 @@ def recover_chunk(
         }
         total = torch.stack([term.weight * losses[term.name] for term in terms]).sum()
         optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         optimizer.step()
         with torch.no_grad():
             torch.clamp(pixels, low, high, out=pixels)
@@ -144,9 +144,11 @@ class _RealBatches:
                 )
         labels_of_real = torch.tensor(classes).repeat_interleave(self.per_class)
         self.roster = Roster.of_real(labels_of_real.to(runtime.device))
-        self._feed = Feed(
-            dataset.train.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime
-        ) if self.per_class else None
+        self._feed = (
+            Feed(dataset.train.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime)
+            if self.per_class
+            else None
+        )
 
     def draw(self, generator: torch.Generator) -> Tensor | None:
         """(classes * per_class, C, S, S) on the device, or None where no component wants real images."""

@@ -14,7 +14,9 @@ from condense.runtime import Runtime
 
 
 @torch.no_grad()
-def relabel(distilled: DistilledDataset, teacher: Network, runtime: Runtime, batch_size: int = 512) -> DistilledDataset:
+def relabel(
+    distilled: DistilledDataset, teacher: Network, runtime: Runtime, batch_size: int = 512
+) -> DistilledDataset:
     """The dataset with the teacher's logits (n, K) of each 8-bit image, for label mode "soft"."""
     feed = Feed(
         MemoryImages(distilled.images),

@@ -33,7 +33,9 @@ def squeeze(teacher: Network, config: RunConfig, dataset: RealDataset, runtime: 
         runtime.reporter.advance(1)
     else:
         runtime.reporter.start("squeeze", f"training {teacher.name}", options.epochs, "epoch")
-        feed = Feed(dataset.train.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime)
+        feed = Feed(
+            dataset.train.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime
+        )
         loss = hard_loss(dataset.train.labels.to(runtime.device), len(dataset.classes))
         draws = generator(config.seed, "squeeze", "training")
         with isolated_global_rng(draws):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from condense.hookspecs import hookimpl
 from condense.method import Method
-
 from condense_baselines.random import RANDOM
 
 condense_api = 1

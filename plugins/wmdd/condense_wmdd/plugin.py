@@ -5,7 +5,6 @@ from __future__ import annotations
 from condense.hookspecs import hookimpl
 from condense.method import Method
 from condense.specs import FeatureTargetSpec, RegularizerSpec
-
 from condense_wmdd.method import WMDD
 from condense_wmdd.options import BarycenterOptions, ClassBatchNormOptions
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
+
 from condense.components import Regularizer
 from condense.moments import ClassMoments, group_statistics
 from condense.observation import Moments, Observation
-from torch import Tensor
-
 from condense_wmdd.norms import safe_norm
 from condense_wmdd.options import ClassBatchNormOptions
 

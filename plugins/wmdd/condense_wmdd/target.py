@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
+
 from condense.components import FeatureTarget
 from condense.errors import NumericalError
 from condense.observation import Observation
-from torch import Tensor
-
 from condense_wmdd.barycenter import wasserstein_barycenter
 from condense_wmdd.norms import safe_norm
 from condense_wmdd.options import BarycenterOptions

@@ -1,0 +1,83 @@
+"""The real dataset that a configuration names."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from condense.config import RunConfig
+from condense.data.dataset import (
+    DatasetRequest,
+    ImageSource,
+    MemoryImages,
+    RealDataset,
+    Split,
+    default_data_dir,
+)
+from condense.errors import DataError
+from condense.plugins import Registry
+from condense.rng import generator
+from condense.settings import options_of
+
+
+def load_dataset(config: RunConfig, registry: Registry) -> RealDataset:
+    """The real dataset of a configuration. Raises DataError where it cannot be had."""
+    spec, argument = registry.dataset(config.dataset.name)
+    data_dir = Path(config.data_dir) if config.data_dir else default_data_dir(os.environ)
+    request = DatasetRequest(name=config.dataset.name, argument=argument, data_dir=data_dir, seed=config.seed)
+    loaded: RealDataset = spec.builder()(options_of(config.dataset, "dataset", registry), request)
+    return hold_out(loaded, config.validation, config.seed) if config.validation else loaded
+
+
+def hold_out(dataset: RealDataset, share: float, seed: int) -> RealDataset:
+    """The dataset with a part of its training images in place of its test images, for tuning.
+
+    share: in (0, 1), of each class; at least one image of each class is held out and one stays.
+    Raises DataError where a class has a single training image.
+    """
+    held: list[Tensor] = []
+    kept: list[Tensor] = []
+    for label, name in enumerate(dataset.classes):
+        indices = dataset.train.of_class(label)
+        if len(indices) < 2:
+            raise DataError(f"class {name!r} has {len(indices)} training image, too few to hold any out")
+        order = indices[torch.randperm(len(indices), generator=generator(seed, "validation", label))]
+        count = min(max(1, round(share * len(indices))), len(indices) - 1)
+        held.append(order[:count])
+        kept.append(order[count:])
+    note = f"tuning: {share:.0%} of the training images stand in for the test images, which are not looked at"
+    return replace(
+        dataset,
+        train=_part(dataset.train, torch.cat(kept).sort().values),
+        test=_part(dataset.train, torch.cat(held).sort().values),
+        notes=(*dataset.notes, note),
+    )
+
+
+@dataclass(frozen=True)
+class _Selected:
+    """Some images of another source."""
+
+    images: ImageSource
+    chosen: Tensor
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.images.shape
+
+    def read(self, indices: Tensor) -> Tensor:
+        return self.images.read(self.chosen[indices])
+
+
+def _part(split: Split, chosen: Tensor) -> Split:
+    images = split.images
+    if isinstance(images, MemoryImages):
+        return Split(MemoryImages(images.pixels[chosen]), split.labels[chosen])
+    return Split(_Selected(images, chosen), split.labels[chosen])
