@@ -17,6 +17,7 @@ import statistics
 import time
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,22 @@ def variants(tune: bool) -> dict[str, tuple[str, Settings]]:
     chosen: dict[str, tuple[str, Settings]] = {"random": ("random", []), "wmdd": ("wmdd", [])}
     if not tune:
         return chosen
-    for form in ("squares", "norms"):
-        forms: Settings = [("targets.barycenter.form", form), (f"{WMDD}.form", form)]
-        for weight in (0.1, 1, 10, 100):
-            for cross_entropy in (0, 1):
-                extra: Settings = [("targets.cross-entropy", cross_entropy)] if cross_entropy else []
-                name = f"{form} bn={weight} ce={cross_entropy}"
-                chosen[name] = ("wmdd", [*forms, (WMDD, weight), *extra])
+    crops = {"wide": (0.08, 1.0), "half": (0.5, 1.0), "none": None}
+    for form, weight, cross_entropy, crop, lr in product(
+        ("squares", "norms"), (0.1, 1, 10, 100), (0, 1), crops, (0.1, 0.25)
+    ):
+        settings: Settings = [
+            ("targets.barycenter.form", form),
+            (f"{WMDD}.form", form),
+            (WMDD, weight),
+            ("recover.augment.crop_scale", crops[crop]),
+            ("recover.lr", lr),
+            ("recover.iterations", 500),
+        ]
+        if cross_entropy:
+            settings.append(("targets.cross-entropy", 1))
+        name = f"{form} bn={weight} ce={cross_entropy} crop={crop} lr={lr}"
+        chosen[name] = ("wmdd", settings)
     return chosen
 
 

@@ -90,15 +90,22 @@ def repeat(
     *,
     out: str | Path = "runs",
     name: str | None = None,
+    resume: bool = False,
     reporter: Reporter | None = None,
     registry: Registry | None = None,
 ) -> RunResult:
-    """Run again what a run.json (or the run directory it lies in) describes."""
+    """Run again what a run.json (or the run directory it lies in) describes.
+
+    out/name: the new run directory, as for `run`. resume: go on with that very run, where it lies, instead.
+    """
     registry = registry or default_registry()
-    config = config_from_dict(saved_config(Path(earlier)), registry)
-    return run_config(
-        config, run_path(config, Path(out), name, resume=False), registry=registry, reporter=reporter
-    )
+    earlier = Path(earlier)
+    config = config_from_dict(saved_config(earlier), registry)
+    if resume:
+        path = earlier if earlier.is_dir() else earlier.parent
+    else:
+        path = run_path(config, Path(out), name, resume=False)
+    return run_config(config, path, registry=registry, reporter=reporter, resume=resume)
 
 
 def load(path: str | Path) -> DistilledDataset:
@@ -176,7 +183,7 @@ def configure(
     registry: Registry,
     *,
     method: str,
-    dataset: str,
+    dataset: str = "fashion-mini",
     protocol: str | None = None,
     settings: Sequence[tuple[str, Any]] = (),
     without: Sequence[str] = (),

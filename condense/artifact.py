@@ -245,6 +245,8 @@ def _read_manifest(path: Path) -> Manifest:
         manifest = msgspec.convert(content, Manifest)
     except msgspec.ValidationError as error:
         raise StorageError(f"{path} is no description of a distilled dataset: {error}") from error
+    if not manifest.classes:
+        raise StorageError(f"{path} names no classes")
     for entry in manifest.classes:
         if "/" in entry.folder or "\\" in entry.folder or entry.folder in ("", ".", ".."):
             raise StorageError(f"{path} names {entry.folder!r} as a folder of images; it was changed by hand")

@@ -86,7 +86,7 @@ class Plan:
             ),
             (
                 "evaluate",
-                f"{students} students x {config.protocol.epochs} epochs by {config.protocol.name}"
+                f"{students} student{'s' * (students > 1)} x {config.protocol.epochs} epochs by {config.protocol.name}"
                 + (f", and as many on {REFERENCE_LABEL}" if self.reference else "")
                 if students
                 else "skipped: no students",

@@ -75,6 +75,11 @@ class RunResult:
         """The picture of the distilled images."""
         return self.path / "grid.png"
 
+    @property
+    def report(self) -> Path:
+        """The page that shows the outcome."""
+        return self.path / "report.html"
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON and the report; accuracies as fractions, sizes in bytes."""
         config = self.config
@@ -91,6 +96,7 @@ class RunResult:
             "seconds": dict(self.seconds),
             "bytes": self.distilled.sizes(),
             "grid": str(self.grid),
+            "report": str(self.report),
             "notes": list(self.notes),
             "settings": config.to_dict(),
             "versions": dict(self.versions),

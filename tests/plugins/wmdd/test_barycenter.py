@@ -333,7 +333,8 @@ def test_the_order_of_the_points_does_not_matter_for_clear_clusters() -> None:
 def test_moving_and_scaling_the_points_moves_and_scales_the_atoms(
     solver: str, seed: int, power: int, shift: int
 ) -> None:
-    points = torch.randn(24, 3, generator=seeded(seed), dtype=torch.float64)
+    # 32 multiples of 1/1024: sum, mean and shift are exact, so rounding cannot break a near-tie differently.
+    points = (torch.randn(32, 3, generator=seeded(seed), dtype=torch.float64) * 1024).round() / 1024
     scale = 2.0**power
     plain = solve(points, 4, solver, seed=seed)
     moved = solve((points + shift) * scale, 4, solver, seed=seed)

@@ -1,0 +1,63 @@
+"""`condense evaluate`: students on a distilled dataset made earlier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from condense_cli.options import SectionedCommand, given_only, json_option, option, set_option
+from condense_cli.registry import registry_of
+
+HOW = "How students are trained"
+WHERE = "Where things lie and how they are computed"
+
+
+@click.command("evaluate", cls=SectionedCommand)
+@click.argument("path", metavar="RUN_OR_ARTIFACT")
+@option(
+    "--protocol",
+    section=HOW,
+    metavar="NAME",
+    help="Protocol of the students.",
+    default_shown="the artifact's own",
+)
+@option("--students", section=HOW, type=int, metavar="N", help="How many to train.", default_shown="3")
+@option(
+    "--seed", section=HOW, type=int, metavar="N", help="Seed of everything random.", default_shown="the run's"
+)
+@set_option(HOW, "Change a setting of protocol, student, teacher or dataset; repeatable.")
+@option(
+    "--teacher",
+    section=HOW,
+    metavar="FILE",
+    help="Weights of the teacher, where labels need it and it does not lie beside the artifact.",
+)
+@option("--data-dir", section=WHERE, metavar="DIR", help="Folder in which datasets lie.")
+@option("--device", section=WHERE, metavar="NAME", help="cpu, cuda, cuda:1, mps.", default_shown="auto")
+@option(
+    "--precision",
+    section=WHERE,
+    type=click.Choice(["auto", "bf16", "fp32"]),
+    help="bfloat16 where it is fast, always, or never.",
+    default_shown="auto",
+)
+@json_option
+@click.pass_context
+def command(ctx: click.Context, /, path: str, as_json: bool, **options: Any) -> None:
+    """Train and test students on a distilled dataset made earlier.
+
+    RUN_OR_ARTIFACT is a run directory, or the folder `distilled` in it, wherever it lies now.
+    """
+    registry = registry_of(ctx)
+    from condense.api import evaluate
+    from condense_cli.render.console import make_console, write, write_json
+    from condense_cli.render.progress import make_reporter
+    from condense_cli.render.tables import evaluation_table
+
+    with make_reporter(make_console(stderr=as_json), plain=as_json) as reporter:
+        result = evaluate(path, reporter=reporter, registry=registry, **given_only(options))
+    if as_json:
+        write_json(result.to_dict())
+    else:
+        write(make_console(), *evaluation_table(result.to_dict()))

@@ -1,0 +1,112 @@
+"""The `condense` command: a group whose commands are imported only when they are called.
+
+Neither torch nor numpy may be imported here or by a command's module: `condense --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+import traceback
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import click
+
+from condense_cli.failures import Interrupted
+
+# name: its line in `condense --help`. The command is `condense_cli.<name>.command`.
+COMMANDS: Mapping[str, str] = {
+    "run": "Condense a dataset and measure how well students learn from the outcome.",
+    "evaluate": "Train and test students on a distilled dataset made earlier.",
+    "methods": "List the methods; `methods show NAME` prints one.",
+    "datasets": "List the datasets; `datasets show NAME` prints one.",
+    "models": "List the networks; `models show NAME` prints one.",
+    "protocols": "List the evaluation protocols; `protocols show NAME` prints one.",
+    "components": "List the parts methods are made of; `components show NAME` prints one.",
+    "plugins": "List the plugins found, and why any was set aside.",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is called or its own help is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table, which is the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, its module imported; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"condense_cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Raises UsageError for an unknown command, naming the nearest."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
+            guess = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"unknown command {args[0]!r}.{guess} There are: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands with their lines, none of them imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Turn the errors meant for users into a message and an exit status."""
+        from condense.errors import CondenseError
+
+        try:
+            return super().invoke(ctx)
+        except CondenseError as error:
+            if ctx.params["traceback"]:
+                traceback.print_exc()
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt as error:
+            raise Interrupted("Interrupted.") from error
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"condense {version('condense')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="A first run, with a dataset that comes along: condense run --method wmdd",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show it."
+)
+@click.option(
+    "--disable-plugin",
+    "disabled",
+    metavar="NAME",
+    multiple=True,
+    help="Do not even import this plugin; repeatable. CONDENSE_DISABLE_PLUGINS=NAME,... does the same.",
+)
+@click.option(
+    "--traceback", is_flag=True, envvar="CONDENSE_TRACEBACK", help="With errors, show where they arose."
+)
+def cli(disabled: tuple[str, ...], traceback: bool) -> None:
+    """Turn a large labelled image dataset into a small synthetic one that trains nearly as well."""
+
+
+def main() -> None:
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows no ± shows a question mark instead of ending the run.
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    cli(prog_name="condense")

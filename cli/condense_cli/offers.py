@@ -1,0 +1,149 @@
+"""What plugins offer, as plain data for listings and for JSON. Imports no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import re
+import types
+import typing
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from condense.errors import CondenseError
+from condense.settings import complete, flatten
+
+if TYPE_CHECKING:
+    from condense.method import Method
+    from condense.plugins import Offer, Registry
+    from condense.protocols import Protocol
+
+COMPONENT_KINDS = ("feature target", "regularizer", "initializer", "evaluator")
+
+# How the options of each kind of thing are set: the start of their key.
+KEY_OF_KIND: Mapping[str, str] = {
+    "feature target": "targets.{name}",
+    "regularizer": "regularizers.{name}",
+    "initializer": "initializer",
+    "evaluator": "evaluator",
+    "dataset": "dataset",
+    "model": "teacher.model",
+}
+
+
+def line_of(offer: Offer, kind: str) -> dict[str, str]:
+    """A thing in one line: its name as users type it, where it comes from, what it is."""
+    takes = getattr(offer.spec, "takes", "")
+    return {
+        "name": f"{offer.spec.name}:{takes}" if takes else offer.spec.name,
+        "kind": kind,
+        "plugin": offer.plugin,
+        "summary": offer.spec.summary,
+    }
+
+
+def offer_named(registry: Registry, kind: str, name: str) -> Offer:
+    """Raises UnknownNameError listing the valid names, or PluginError where two plugins offer it."""
+    registry.find(kind, name)
+    return next(offer for offer in registry.offers(kind) if offer.spec.name == name)
+
+
+def component_offers(registry: Registry, name: str) -> list[tuple[str, Offer]]:
+    """The components of that name, with their kinds. Raises UnknownNameError where there is none."""
+    from condense.errors import unknown_name
+
+    by_kind = [(kind, offer) for kind in COMPONENT_KINDS for offer in registry.offers(kind)]
+    for kind in COMPONENT_KINDS:
+        if (kind, name) in registry.contested:
+            registry.find(kind, name)
+    found = [(kind, offer) for kind, offer in by_kind if offer.spec.name == name]
+    if not found:
+        raise unknown_name("component", name, (offer.spec.name for _, offer in by_kind))
+    return found
+
+
+def spec_data(offer: Offer, kind: str) -> dict[str, Any]:
+    """A dataset, a network or a component with its options; for a dataset what it sets for every method."""
+    spec = offer.spec
+    data: dict[str, Any] = {**line_of(offer, kind), "source": spec.source}
+    data["options"] = _options(spec.options, KEY_OF_KIND[kind].format(name=spec.name))
+    about = inspect.getdoc(spec.options) or ""
+    data["about_options"] = reflowed(about) if data["options"] else ""
+    if getattr(spec, "settings", None):
+        data["settings"] = _plain(spec.settings)
+    return data
+
+
+def method_data(offer: Offer, registry: Registry) -> dict[str, Any]:
+    """A method: its recipe by the keys that --set takes, and its presets by dataset."""
+    method: Method = offer.spec
+    # Where a component's plugin is missing, the recipe still shows, without that component's defaults.
+    with contextlib.suppress(CondenseError):
+        method = complete(method, registry)
+    recipe = flatten(method)
+    for key in ("name", "summary", "source", "presets"):
+        del recipe[key]
+    presets = {dataset: _plain(settings) for dataset, settings in method.presets.items()}
+    return {
+        **line_of(offer, "method"),
+        "source": method.source,
+        "settings": _plain(recipe),
+        "presets": presets,
+    }
+
+
+def protocol_data(protocol: Protocol) -> dict[str, Any]:
+    """A protocol: how students are trained, by the keys that --set takes."""
+    settings = flatten(protocol, "protocol")
+    for key in ("name", "summary", "source"):
+        del settings[f"protocol.{key}"]
+    return {
+        "name": protocol.name,
+        "summary": protocol.summary,
+        "source": protocol.source,
+        "settings": _plain(settings),
+    }
+
+
+def type_text(hint: Any) -> str:
+    """A type for people: "int", "norms or squares", "number,number"."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return " or ".join(map(str, parts))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(type_text, parts))
+    if origin is tuple:
+        return ",".join("..." if part is Ellipsis else type_text(part) for part in parts)
+    names = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "none"}
+    return names.get(hint) or str(getattr(hint, "__name__", hint))
+
+
+def reflowed(text: str) -> str:
+    """A docstring without its line breaks, save at empty lines and where a sentence starts with "name: "."""
+    lines = [line.strip() for line in text.splitlines()]
+    result = ""
+    for line in lines:
+        named = result.endswith(".") and re.match(r"\w+(, \w+)*: ", line)
+        breaks = not line or result.endswith("\n") or named
+        result += ("\n" if breaks else " ") + line
+    return result.strip()
+
+
+def _options(options: type, prefix: str) -> list[dict[str, Any]]:
+    hints = typing.get_type_hints(options)
+    defaults = _plain(options())
+    return [
+        {
+            "key": f"{prefix}.{field.name}",
+            "type": type_text(hints[field.name]),
+            "default": defaults[field.name],
+        }
+        for field in dataclasses.fields(options)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value)

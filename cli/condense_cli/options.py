@@ -1,0 +1,83 @@
+"""Command-line options that several commands share, and help that is cut into sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def parse_settings(
+    _ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    """KEY=VALUE, as pairs. Raises BadParameter where there is no key or no equals sign."""
+    pairs: list[tuple[str, str]] = []
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise click.BadParameter(
+                f"{text!r} is not KEY=VALUE; write for example --set recover.iterations=500"
+            )
+        pairs.append((key.strip(), value.strip()))
+    return tuple(pairs)
+
+
+class SectionedOption(click.Option):
+    """An option that says under which heading it stands in the help, and the default the library has."""
+
+    def __init__(self, *arguments: Any, section: str, default_shown: str, **more: Any) -> None:
+        if default_shown:
+            more["help"] = f"{more['help']}  [{default_shown}]"
+        super().__init__(*arguments, **more)
+        self.section, self.default_shown = section, default_shown
+
+
+class SectionedCommand(click.Command):
+    """A command whose help lists its options by section, in the order they were declared."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one list for each section."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                sections.setdefault(getattr(parameter, "section", "Output"), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def option(*names: str, section: str, default_shown: str = "", **more: Any) -> Callable[[F], F]:
+    """An option that is passed on only when it is given, so that its default lives in the library alone.
+
+    default_shown: that default, for the help; a test compares it with the library's.
+    """
+    return click.option(*names, cls=SectionedOption, section=section, default_shown=default_shown, **more)
+
+
+def set_option(section: str, help_text: str) -> Callable[[F], F]:
+    """--set, repeatable, given as pairs under the name `settings`."""
+    return option(
+        "--set",
+        "settings",
+        section=section,
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=parse_settings,
+        help=help_text,
+    )
+
+
+def json_option(function: F) -> F:
+    """--json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on stdout.")(
+        function
+    )
+
+
+def given_only(values: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given on the command line."""
+    return {name: value for name, value in values.items() if value is not None and value != ()}

@@ -1,0 +1,1 @@
+"""What users see: nothing here computes anything, nothing elsewhere in the CLI draws."""

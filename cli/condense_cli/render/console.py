@@ -1,0 +1,45 @@
+"""Where output goes: a terminal is drawn on, a pipe gets plain lines."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from rich.console import Console, RenderableType
+
+# Wide enough that no line of a listing wraps in a pipe, where each line should be one thing.
+UNWRAPPED = 10_000
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console on stdout or stderr. Nothing in a text is taken for markup, a number or an emoji."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def is_live(console: Console) -> bool:
+    """Whether lines can be drawn over: a terminal, and one that can."""
+    return console.file.isatty() and console.is_interactive
+
+
+def write(console: Console, *parts: RenderableType, one_line_each: bool = False) -> None:
+    """Print renderables and texts. A text is never wrapped here, so that a path can be copied whole.
+
+    one_line_each: where the output is no terminal, wrap nothing at all.
+    """
+    if console.file.isatty():
+        for part in parts:
+            console.print(part, soft_wrap=isinstance(part, str))
+        return
+    width = UNWRAPPED if one_line_each else console.width
+    plain = Console(file=console.file, width=width, no_color=True, highlight=False, markup=False, emoji=False)
+    with plain.capture() as captured:
+        for part in parts:
+            plain.print(part, soft_wrap=isinstance(part, str))
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip(), file=console.file)
+
+
+def write_json(data: Any) -> None:
+    """Print data as JSON on stdout."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False))

@@ -1,0 +1,86 @@
+"""Listings of what there is, and of one thing in full: plain data in, renderables out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from condense_cli.render.tables import HEADING, QUIET, setting_text
+
+NAME = "bold cyan"
+BAD = "yellow"
+
+
+def listing(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> Table:
+    """Rows by column name; the first column is what users type. Long texts go on below themselves."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style=QUIET, pad_edge=False)
+    for position, column in enumerate(columns):
+        table.add_column(column.upper(), style="" if position else NAME, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(row[column]) for column in columns))
+    return table
+
+
+def plugin_listing(data: Mapping[str, Any]) -> list[RenderableType]:
+    """Plugins with their state, then names that two of them claim."""
+    table = listing([], ("name", "version", "module", "state"))
+    for plugin in data["plugins"]:
+        state = Text("works") if plugin["works"] else Text(plugin["problem"], style=BAD)
+        table.add_row(plugin["name"], plugin["version"], plugin["module"], state)
+    parts: list[RenderableType] = [table]
+    if data["contested"]:
+        parts += ["", Text("Offered by more than one plugin, and so usable from none", style=HEADING)]
+        parts.append(listing(data["contested"], ("name", "kind", "plugins")))
+    return parts
+
+
+def detail(data: Mapping[str, Any]) -> list[RenderableType]:
+    """A method, a dataset, a network, a component or a protocol in full."""
+    title = Text(str(data["name"]), style=NAME)
+    if data.get("kind") and data.get("plugin"):
+        title.append(f"  {data['kind']} of plugin {data['plugin']}", style=QUIET)
+    parts: list[RenderableType] = [title, _indented(data["summary"])]
+    if data["source"]:
+        parts.append(_indented(data["source"], style=QUIET))
+    if "options" in data:
+        parts += _options(data)
+    if data.get("settings"):
+        for_all = data.get("kind") == "dataset"
+        heading = "Settings for every method" if for_all else "Settings, to be changed with --set KEY=VALUE"
+        parts += ["", Text(heading, style=HEADING), _settings(data["settings"])]
+    for dataset, settings in data.get("presets", {}).items():
+        parts += ["", Text(f"Instead, on {dataset}", style=HEADING), _settings(settings)]
+    return parts
+
+
+def _options(data: Mapping[str, Any]) -> list[RenderableType]:
+    if not data["options"]:
+        return ["", "  It has no options."]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style=QUIET, pad_edge=False)
+    for column in ("  KEY", "DEFAULT", "TAKES"):
+        table.add_column(column, overflow="fold")
+    for option in data["options"]:
+        table.add_row(Text(f"  {option['key']}"), Text(setting_text(option["default"])), Text(option["type"]))
+    heading = Text("Options, to be set with --set KEY=VALUE", style=HEADING)
+    parts: list[RenderableType] = ["", heading, table]
+    if data["about_options"]:
+        parts += ["", _indented(data["about_options"])]
+    return parts
+
+
+def _settings(settings: Mapping[str, Any]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for key, value in settings.items():
+        table.add_row(Text(f"  {key}"), Text(setting_text(value)))
+    return table
+
+
+def _indented(text: str, style: str = "") -> Padding:
+    return Padding(Text(text, style=style), (0, 0, 0, 2), expand=False)

@@ -1,0 +1,172 @@
+"""The outcome of a run, and the plan of one, as text: plain data in, renderables out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from condense_cli.render.amounts import counted, duration, percent, size, spread
+
+ACCURACY = "bold green"
+HEADING = "bold"
+QUIET = "dim"
+
+# Fields of a recipe that name components.
+COMPONENTS = ("initializer", "targets", "regularizers", "evaluator")
+
+
+def headline(settings: Mapping[str, Any]) -> str:
+    """What is condensed, in one line. settings: a run's configuration as plain data."""
+    return (
+        f"{settings['method']} on {_name_of(settings['dataset'])}, "
+        f"{counted(settings['ipc'], 'image')} per class, seed {settings['seed']}"
+    )
+
+
+def outcome_table(data: Mapping[str, Any]) -> list[RenderableType]:
+    """A run's outcome (`RunResult.to_dict()`): accuracies, then costs, then where everything lies."""
+    facts = [
+        ("protocol", _protocol(data["protocol"], data["rows"])),
+        ("time", _times(data["seconds"])),
+        ("size", _sizes(data["bytes"])),
+    ]
+    share = data["settings"].get("validation", 0)
+    if share:
+        facts.insert(1, ("tested on", f"{percent(share)} of the training images, held out: for tuning only"))
+    return [
+        "",
+        Text(headline(data), style=HEADING),
+        "",
+        Padding(_accuracies(data["rows"], data["teacher_accuracy"]), (0, 0, 1, 1), expand=False),
+        _pairs(facts),
+        *_places({"run": data["path"], "grid": data["grid"], "report": data["report"]}),
+    ]
+
+
+def evaluation_table(data: Mapping[str, Any]) -> list[RenderableType]:
+    """The outcome of evaluating an artifact (`EvaluationResult.to_dict()`)."""
+    seconds = sum(row["seconds"] for row in data["rows"])
+    facts = [
+        ("protocol", _protocol(data["protocol"], data["rows"])),
+        ("time", duration(seconds)),
+        ("size", _sizes(data["bytes"])),
+    ]
+    return [
+        "",
+        Text(headline(data), style=HEADING),
+        "",
+        Padding(_accuracies(data["rows"], None), (0, 0, 1, 1), expand=False),
+        _pairs(facts),
+        *_places({"artifact": data["path"]}),
+    ]
+
+
+def plan_table(
+    settings: Mapping[str, Any], flat: Mapping[str, Any], stages: Iterable[tuple[str, str]], path: Path
+) -> list[RenderableType]:
+    """What a run would do, and every setting by the key that --set takes.
+
+    settings: the configuration as plain data. flat: the same by dotted key.
+    """
+    parts: list[RenderableType] = [
+        Text(headline(settings), style=HEADING),
+        *_places({"would lie in": str(path)}),
+        "",
+        Text("Work ahead", style=HEADING),
+        _pairs(stages),
+    ]
+    own, groups = _sections(flat)
+    parts += ["", Text("Settings of the run, each an option of its own", style=HEADING), _pairs(own)]
+    parts += ["", Text("Settings of the recipe, to be changed with --set KEY=VALUE", style=HEADING)]
+    return [*parts, *(_pairs([*group, ("", "")]) for group in groups)]
+
+
+def setting_text(value: Any) -> str:
+    """A value as --set takes it: true, none, 0.08,1.0."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(setting_text, value)) or '""'
+    return str(value) if str(value) else '""'
+
+
+def _sections(flat: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[list[tuple[str, str]]]]:
+    """The run's own settings, and those of the recipe in groups that belong together."""
+    own: list[tuple[str, str]] = []
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for key, value in flat.items():
+        first = key.partition(".")[0]
+        if key in ("protocol.summary", "protocol.source"):
+            continue
+        if key == "protocol.name":
+            own.append(("protocol", str(value)))
+        elif "." not in key and first not in COMPONENTS:
+            own.append((key.replace("_", "-"), setting_text(value)))
+        else:
+            group = "components" if first in COMPONENTS else first
+            absent = key in COMPONENTS and not value
+            groups.setdefault(group, []).append((key, "(none)" if absent else setting_text(value)))
+    return own, list(groups.values())
+
+
+def _accuracies(rows: Sequence[Mapping[str, Any]], teacher: float | None) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1), header_style=QUIET, show_edge=False, border_style=QUIET
+    )
+    table.add_column("trained on", overflow="fold")
+    table.add_column("test accuracy", overflow="fold")
+    table.add_column("students", overflow="fold")
+    for position, row in enumerate(rows):
+        many = row["students"]
+        table.add_row(
+            str(row["label"]),
+            Text(spread(row["accuracy_mean"], row["accuracy_std"]), style="" if position else ACCURACY),
+            "one student" if many == 1 else counted(many, "student"),
+        )
+    if not rows:
+        table.add_row("(no students were trained)")
+    if teacher is not None:
+        table.add_row("all real images (the teacher)", f"{100 * teacher:5.1f} %", "")
+    return table
+
+
+def _protocol(protocol: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    steps = f", {counted(rows[0]['steps'], 'step')}" if rows else ""
+    return f"{protocol['name']}: {counted(protocol['epochs'], 'epoch')}{steps}, {protocol['labels']} labels"
+
+
+def _times(seconds: Mapping[str, float]) -> str:
+    parts = [f"{stage} {duration(spent)}" for stage, spent in seconds.items()]
+    return ", ".join([*parts, f"together {duration(sum(seconds.values()))}"])
+
+
+def _sizes(bytes_of: Mapping[str, int]) -> str:
+    return ", ".join(
+        f"{what} {size(count)}" for what, count in bytes_of.items() if count or what != "teacher"
+    )
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> Table:
+    """Names and texts in two columns; a long text goes on below itself."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style=QUIET, overflow="fold")
+    table.add_column(overflow="fold")
+    for name, text in pairs:
+        table.add_row(Text(f"  {name}"), Text(text))
+    return table
+
+
+def _places(paths: Mapping[str, str]) -> list[RenderableType]:
+    """One line for each path, never wrapped or cut by us."""
+    return [f"  {what:<8}  {path}" for what, path in paths.items()]
+
+
+def _name_of(dataset: Any) -> str:
+    return str(dataset["name"]) if isinstance(dataset, Mapping) else str(dataset)

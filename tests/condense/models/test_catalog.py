@@ -1,0 +1,24 @@
+"""The networks on offer can all be built from their descriptions."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from condense.models.catalog import MODELS
+from condense.models.options import ModelRequest
+from condense.specs import ModelSpec
+
+ARGUMENTS = {"torchvision": "mobilenet_v3_small", "timm": "resnet10t"}
+
+
+@pytest.mark.parametrize("spec", MODELS, ids=lambda spec: spec.name)
+def test_a_model_is_built_with_its_default_options(spec: ModelSpec) -> None:
+    argument = ARGUMENTS.get(spec.name, "")
+    assert bool(spec.takes) == bool(argument)
+    model = spec.builder()(spec.options(), ModelRequest(argument=argument, classes=3, channels=3, size=32))
+    assert isinstance(model, nn.Module)
+
+
+def test_names_are_unique() -> None:
+    assert len({spec.name for spec in MODELS}) == len(MODELS)

@@ -1,0 +1,229 @@
+"""What a network shows of a batch, against hooks and BatchNorm layers read the plain way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from condense.errors import ModelError
+from condense.models.network import Network, classifier_of, parameter_bytes
+from condense.moments import group_statistics
+from condense.observation import Roster
+
+BATCH, CLASSES = 3, 5
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Small(nn.Module):
+    """Two normed convolutions, a normed vector, a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6), nn.ReLU())
+        self.third = nn.BatchNorm1d(6)
+        self.head = nn.Linear(6, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled = self.second(self.first(images)).mean(dim=(2, 3))
+        return self.head(self.third(pooled))
+
+
+@pytest.fixture
+def small() -> Network:
+    """With running statistics that are not their initial ones."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Small()
+        for _ in range(3):
+            model(1 + 2 * torch.randn(8, 3, 9, 9))
+    return Network(model, "small").frozen()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(BATCH, 3, 9, 9, generator=seeded(1))
+
+
+ROSTER = Roster.of_real(torch.tensor([0, 1, 0]))
+
+
+def torchvision_model(name: str) -> nn.Module:
+    from torchvision import models
+
+    return models.get_model(name, weights=None, num_classes=CLASSES)
+
+
+def timm_model(name: str) -> nn.Module:
+    import timm
+
+    return timm.create_model(name, pretrained=False, num_classes=CLASSES)
+
+
+def convnet() -> nn.Module:
+    from condense.models.convnet import ConvNet
+    from condense.models.options import ConvNetOptions, ModelRequest
+
+    return ConvNet(ConvNetOptions(width=8), ModelRequest(argument="", classes=CLASSES, channels=3, size=32))
+
+
+ZOO: list[tuple[str, Callable[[], nn.Module], str, int]] = [
+    ("convnet", convnet, "classifier", 32),
+    ("resnet18", lambda: torchvision_model("resnet18"), "fc", 64),
+    ("mobilenet", lambda: torchvision_model("mobilenet_v3_small"), "classifier.3", 64),
+    ("timm resnet", lambda: timm_model("resnet10t"), "fc", 64),
+    ("timm vit", lambda: timm_model("vit_tiny_patch16_224"), "head", 224),
+]
+
+
+@pytest.mark.parametrize(("build", "path", "size"), [case[1:] for case in ZOO], ids=[case[0] for case in ZOO])
+def test_features_are_what_the_classifier_turns_into_logits(
+    build: Callable[[], nn.Module], path: str, size: int
+) -> None:
+    model = build()
+    assert classifier_of(model) is model.get_submodule(path)
+    network = Network(model, "zoo").frozen()
+    images = torch.randn(BATCH, 3, size, size, generator=seeded())
+    with torch.no_grad():
+        seen = network.observe(images, ROSTER, moments=True)
+        expected = model(images)
+    classifier = model.get_submodule(path)
+    assert isinstance(classifier, nn.Linear)
+    assert seen.features.shape == (BATCH, classifier.in_features)
+    torch.testing.assert_close(seen.logits, expected)
+    torch.testing.assert_close(classifier(seen.features), expected)
+    assert (seen.moments is not None) == (len(network.batch_norm_layers) > 0)
+
+
+def test_a_model_without_a_linear_layer_has_no_classifier() -> None:
+    with pytest.raises(ModelError, match="Conv2d has no linear classifier"):
+        classifier_of(nn.Conv2d(3, 4, 3))
+
+
+def test_a_classifier_that_is_never_called() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = nn.Linear(3, 2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images.mean(dim=(2, 3))
+
+    network = Network(Odd(), "odd")
+    with pytest.raises(ModelError, match="odd: the classifier was not called"):
+        network.observe(torch.zeros(2, 3, 4, 4), ROSTER, moments=False)
+    assert not network.model.get_submodule("unused")._forward_pre_hooks
+
+
+def test_observing_changes_nothing(small: Network, images: Tensor) -> None:
+    before = {name: value.clone() for name, value in small.model.state_dict().items()}
+    expected = small.model(images)
+    seen = small.observe(images, ROSTER, moments=True)
+    torch.testing.assert_close(seen.logits, expected, rtol=0, atol=0)
+    assert seen.images is images
+    assert seen.roster is ROSTER
+    assert all(torch.equal(before[name], value) for name, value in small.model.state_dict().items())
+    hooks = [module._forward_pre_hooks for module in small.model.modules()]
+    assert all(not registered for registered in hooks)
+
+
+def test_taps_are_removed_after_an_error(small: Network) -> None:
+    with pytest.raises(RuntimeError):
+        small.observe(torch.zeros(BATCH, 7, 9, 9), ROSTER, moments=True)
+    assert all(not module._forward_pre_hooks for module in small.model.modules())
+
+
+def test_moments_are_those_of_the_inputs_of_each_layer(small: Network, images: Tensor) -> None:
+    inputs: dict[str, Tensor] = {}
+    names = {module: name for name, module in small.model.named_modules()}
+    handles = [
+        module.register_forward_hook(
+            lambda layer, given, _out: inputs.update({names[layer]: given[0].double()})
+        )
+        for name, module in small.model.named_modules()
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))
+    ]
+    small.model(images)
+    for handle in handles:
+        handle.remove()
+    moments = small.observe(images, ROSTER, moments=True).moments
+    assert moments is not None
+    assert moments.layers == small.batch_norm_layers == ("first.1", "second.1", "third")
+    means, seconds = moments.mean.split([4, 6, 6], dim=1), moments.second.split([4, 6, 6], dim=1)
+    for layer, mean, second in zip(moments.layers, means, seconds, strict=True):
+        x = inputs[layer].flatten(2) if inputs[layer].dim() > 2 else inputs[layer][:, :, None]
+        centre = small.model.get_submodule(layer).running_mean.double()  # type: ignore[union-attr]
+        torch.testing.assert_close(mean.double(), x.mean(dim=2), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            second.double(), (x - centre[:, None]).square().mean(dim=2), rtol=1e-5, atol=1e-6
+        )
+    norms = [small.model.get_submodule(layer) for layer in moments.layers]
+    assert torch.equal(moments.running_mean, torch.cat([norm.running_mean for norm in norms]))  # type: ignore[misc]
+    assert torch.equal(moments.running_var, torch.cat([norm.running_var for norm in norms]))  # type: ignore[misc]
+    assert moments.by_layer(torch.ones(16)).tolist() == [4, 6, 6]
+
+
+def test_the_moments_of_a_batch_are_what_batch_norm_normalises_with(images: Tensor) -> None:
+    """In train mode a layer normalises with the batch's own statistics and then moves its running ones."""
+    model = Small()
+    model.train().requires_grad_(False)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model(5 + torch.randn(8, 3, 9, 9))
+    before = model.first[1].running_mean.clone()
+    pixels = images.clone().requires_grad_()
+    moments = Network(model, "fresh").observe(pixels, ROSTER, moments=True).moments
+    assert moments is not None
+    mean, variance = group_statistics(moments, torch.full((1, BATCH), 1 / BATCH))
+    x = model.first[0](images)
+    torch.testing.assert_close(moments.running_mean[:4], before)
+    torch.testing.assert_close(mean[0, :4], x.mean(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(variance[0, :4], x.var(dim=(0, 2, 3), correction=0), rtol=1e-3, atol=1e-4)
+    variance.sum().backward()
+    assert pixels.grad is not None
+    assert pixels.grad.abs().sum() > 0
+
+
+def test_gradients_flow_to_the_images(small: Network, images: Tensor) -> None:
+    for part in ("features", "logits", "mean", "second"):
+        pixels = images.clone().requires_grad_()
+        seen = small.observe(pixels, ROSTER, moments=True)
+        value = getattr(seen, part) if part in ("features", "logits") else getattr(seen.moments, part)
+        value.square().sum().backward()
+        assert pixels.grad is not None
+        assert bool((pixels.grad.flatten(1).abs().sum(dim=1) > 0).all()), part
+    assert all(parameter.grad is None for parameter in small.model.parameters())
+
+
+def test_moments_only_where_they_are_asked_for(small: Network, images: Tensor) -> None:
+    assert small.observe(images, ROSTER, moments=False).moments is None
+    bare = Network(nn.Sequential(nn.Flatten(), nn.Linear(243, 2)), "bare")
+    assert bare.batch_norm_layers == ()
+    assert bare.observe(images, ROSTER, moments=True).moments is None
+
+
+def test_norms_without_running_statistics_are_not_tapped(images: Tensor) -> None:
+    norm = nn.BatchNorm2d(3, track_running_stats=False)
+    network = Network(nn.Sequential(norm, nn.Flatten(), nn.Linear(243, 2)), "batch only")
+    assert network.batch_norm_layers == ()
+    assert network.observe(images, ROSTER, moments=True).moments is None
+
+
+def test_under_autocast_everything_that_is_shown_is_float32(small: Network, images: Tensor) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        seen = small.observe(images, ROSTER, moments=True)
+    assert seen.moments is not None
+    shown = (seen.features, seen.logits, seen.moments.mean, seen.moments.second, seen.moments.running_mean)
+    assert {value.dtype for value in shown} == {torch.float32}
+
+
+def test_bytes_of_weights_and_buffers() -> None:
+    # 2 weights + 1 bias; scale and shift; mean and variance, all of 4 bytes; one int64 count.
+    model = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1))
+    assert parameter_bytes(model) == 4 * (3 + 2 + 2) + 8

@@ -1,0 +1,121 @@
+"""Devices, precision, and settings of the process that are put back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from condense import runtime as module
+from condense.errors import OptionError
+from condense.runtime import Runtime, SilentReporter, make_runtime, numeric_settings
+
+CPU = torch.device("cpu")
+# The least number float64 has is far below; this one is denormal, so flushing makes it 0.
+DENORMAL = 1e-310
+
+
+def denormals_survive() -> bool:
+    return bool(torch.tensor(DENORMAL, dtype=torch.float64).mul(1.0).item() != 0)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cpuu:0", ""])
+def test_a_device_that_does_not_exist(device: str) -> None:
+    with pytest.raises(
+        OptionError, match=f"device '{device}' cannot be used.*try --device cpu or --device auto"
+    ):
+        make_runtime(device, "fp32")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_where_there_is_none() -> None:
+    with pytest.raises(OptionError, match="device 'cuda' cannot be used"):
+        make_runtime("cuda", "auto")
+
+
+@pytest.mark.parametrize(("available", "kind"), [(False, "cpu"), (True, "cuda")])
+def test_auto_takes_cuda_where_there_is_one(
+    available: bool, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    asked: list[str] = []
+    monkeypatch.setattr(torch, "empty", lambda _size, device: asked.append(device.type))
+    assert make_runtime("auto", "fp32").device.type == kind
+    assert asked == [kind]
+
+
+@pytest.mark.parametrize(
+    ("avx512", "amx", "fast"), [(False, False, False), (True, False, True), (False, True, True)]
+)
+def test_bfloat16_is_chosen_where_the_processor_has_it(
+    avx512: bool, amx: bool, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    assert make_runtime("cpu", "auto").bf16 is fast
+    assert make_runtime("cpu", "bf16").bf16 is True
+    assert make_runtime("cpu", "fp32").bf16 is False
+
+
+def test_a_torch_that_cannot_tell_means_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    assert make_runtime("cpu", "auto").bf16 is False
+
+
+@pytest.mark.parametrize(("capability", "fast"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_bfloat16_on_cuda_goes_by_its_capability(
+    capability: tuple[int, int], fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    assert module._fast_bf16(torch.device("cuda", 0)) is fast
+
+
+def test_other_devices_stay_with_float32() -> None:
+    assert module._fast_bf16(torch.device("mps")) is False
+
+
+@pytest.mark.parametrize(
+    ("bf16", "layout", "dtype", "text"),
+    [
+        (True, torch.channels_last, torch.bfloat16, "cpu, bfloat16"),
+        (False, torch.contiguous_format, torch.float32, "cpu, float32"),
+    ],
+)
+def test_precision_decides_layout_and_autocast(
+    bf16: bool, layout: torch.memory_format, dtype: torch.dtype, text: str
+) -> None:
+    runtime = Runtime(CPU, bf16, SilentReporter())
+    model = runtime.place(nn.Conv2d(3, 4, 3))
+    images = runtime.images(torch.randn(2, 3, 8, 8))
+    assert images.is_contiguous(memory_format=layout)
+    assert next(model.parameters()).is_contiguous(memory_format=layout)
+    with runtime.autocast():
+        assert model(images).dtype == dtype
+    assert runtime.describe() == text
+
+
+def test_numeric_settings_are_put_back() -> None:
+    cudnn = torch.backends.cudnn
+    before = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
+    with numeric_settings(Runtime(CPU, False, SilentReporter())):
+        assert (cudnn.benchmark, cudnn.deterministic) == (False, True)
+    assert (cudnn.enabled, cudnn.benchmark, cudnn.deterministic) == before
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_denormals_are_flushed_with_bfloat16_only(bf16: bool) -> None:
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot flush denormals")
+    assert denormals_survive()
+    with numeric_settings(Runtime(CPU, bf16, SilentReporter())):
+        assert denormals_survive() is not bf16
+    assert denormals_survive()
+
+
+def test_numeric_settings_are_put_back_after_an_error() -> None:
+    before = torch.backends.cudnn.deterministic
+    with pytest.raises(ZeroDivisionError), numeric_settings(Runtime(CPU, True, SilentReporter())):
+        raise ZeroDivisionError
+    assert torch.backends.cudnn.deterministic == before
+    assert denormals_survive()
