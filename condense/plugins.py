@@ -170,7 +170,9 @@ class _Loader:
         first = next((status for status in self._plugins if status.name == name), None)
         if first:
             # pluggy would skip it without a word.
-            self.set_aside(name, version, module_name, f"the plugin from {first.module!r} took this name first")
+            self.set_aside(
+                name, version, module_name, f"the plugin from {first.module!r} took this name first"
+            )
             return
         try:
             offers = self._ask(name, module_name)

@@ -131,8 +131,12 @@ def _assign(owner: Any, parts: list[str], setting: _Setting) -> Any:
         raise _unknown_key(setting)
     else:
         changed = _convert(setting.value, _hint(type(owner), name, setting.key), setting.key)
+    return _replaced(owner, setting, **{name: changed})
+
+
+def _replaced(owner: Any, setting: _Setting, **changes: Any) -> Any:
     try:
-        return dataclasses.replace(owner, **{name: changed})
+        return dataclasses.replace(owner, **changes)
     except ValueError as error:
         raise OptionError(f"{setting.key}={_text(setting.value)}: {error}") from error
 
@@ -166,7 +170,7 @@ def _assign_component(
             )
         present[name] = _with_option(use, kind, rest[1], setting)
     else:
-        present[name] = dataclasses.replace(use, weight=_convert(setting.value, float, setting.key))
+        present[name] = _replaced(use, setting, weight=_convert(setting.value, float, setting.key))
     return tuple(present.values())
 
 

@@ -104,7 +104,7 @@ def test_options_are_written_out_with_their_defaults() -> None:
             {"without": ["smoth"]},
             r"unknown component of toy 'smoth'. Did you mean 'smooth'\? There are: match, smooth",
         ),
-        ({"without": ["smooth", "smooth"]}, "unknown component of toy 'smooth'. There are: match"),
+        ({"without": ["smooth", "smooth"]}, "unknown component of toy 'smooth'.*There are: match$"),
     ],
 )
 def test_unknown_names(arguments: dict[str, Any], message: str) -> None:
@@ -123,7 +123,7 @@ def test_without_a_regularizer() -> None:
 
 def test_without_a_target_another_must_be_there() -> None:
     with pytest.raises(
-        OptionError, match="10 iterations of recover and no target to match.*targets.cross-entropy=1"
+        OptionError, match=r"10 iterations of recover and no target to match.*targets.cross-entropy=1"
     ):
         resolve(REGISTRY, method="toy", dataset="plain", without=["match"])
     config = resolve(
@@ -203,5 +203,5 @@ def test_a_configuration_whose_component_is_gone() -> None:
         config_from_dict(data, REGISTRY)
     data["initializer"]["name"] = "noise"
     data["initializer"]["options"] = {"colour": "pink"}
-    with pytest.raises(OptionError, match="unknown option 'noise.colour'"):
+    with pytest.raises(OptionError, match=r"unknown option 'noise.colour'"):
         config_from_dict(data, REGISTRY)

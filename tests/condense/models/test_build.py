@@ -156,7 +156,9 @@ def test_what_does_not_fit_is_named(save: Any, tmp_path: Path) -> None:
     use = Use(name="resnet18")
     resnet = build_network(use, dataset(), REGISTRY, RUNTIME, generator(0))
     refused(
-        resnet, path, r"architecture ResNet: missing: conv1.weight, bn1.weight, bn1.bias and \d+ more; not expected: "
+        resnet,
+        path,
+        r"architecture ResNet: missing: conv1.weight, bn1.weight, bn1.bias and \d+ more; not expected: ",
     )
 
 

@@ -1,0 +1,55 @@
+"""`condense evaluate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Invoke = Callable[..., Result]
+
+QUICK = ("--students", "1", "--set", "protocol.epochs=1", "--device", "cpu")
+
+
+def test_it_trains_on_a_run_by_another_protocol(condense: Invoke, small_run: tuple[Path, Result]) -> None:
+    path, _ = small_run
+    result = condense("evaluate", str(path), "--protocol", "dc", *QUICK)
+    assert result.exit_code == 0, result.output
+    rows = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert "protocol dc: 1 epoch, 1 step, hard labels" in rows
+    assert any(row.startswith("wmdd ") and row.endswith("% one student") for row in rows)
+
+
+def test_json_is_alone_on_stdout(condense: Invoke, small_run: tuple[Path, Result]) -> None:
+    path, _ = small_run
+    result = condense("evaluate", str(path / "distilled"), *QUICK, "--seed", "5", "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert (data["method"], data["seed"], data["ipc"]) == ("wmdd", 5, 1)
+    assert data["protocol"]["name"] == "fkd"
+    assert "evaluate: done in" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--protocol", "fdk"], "Did you mean 'fkd'?"),
+        (["--set", "protocol.epoch=1"], "Did you mean 'protocol.epochs'?"),
+        (["--device", "abacus"], "device 'abacus' cannot be used"),
+        (["--teacher", "absent.safetensors"], "absent.safetensors"),
+    ],
+)
+def test_errors(condense: Invoke, small_run: tuple[Path, Result], words: list[str], message: str) -> None:
+    result = condense("evaluate", str(small_run[0]), *words)
+    assert result.exit_code == 1, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_what_is_no_artifact(condense: Invoke, tmp_path: Path) -> None:
+    result = condense("evaluate", str(tmp_path))
+    assert result.exit_code == 1
+    assert str(tmp_path) in result.stderr

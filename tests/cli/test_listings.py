@@ -1,0 +1,143 @@
+"""methods, datasets, models, protocols, components, plugins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from click.testing import Result
+
+Invoke = Callable[..., Result]
+
+BROKEN = "import no_such_module_anywhere"
+RIVAL = """
+from condense.hookspecs import hookimpl
+from condense.method import Method, Recover
+
+@hookimpl
+def condense_methods():
+    return [Method(name="wmdd", summary="another of this name", recover=Recover(iterations=0))]
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "plugin"),
+    [
+        ("methods", "wmdd", "wmdd"),
+        ("methods", "random", "baselines"),
+        ("datasets", "fashion-mini", "condense"),
+        ("datasets", "folder:PATH", "condense"),
+        ("models", "convnet", "condense"),
+        ("components", "barycenter", "wmdd"),
+        ("components", "class-batchnorm", "wmdd"),
+        ("components", "students", "condense"),
+        ("components", "noise", "condense"),
+    ],
+)
+def test_each_thing_has_one_line_with_its_plugin(
+    condense: Invoke, command: str, name: str, plugin: str
+) -> None:
+    result = condense(command)
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stdout.splitlines() if line.split()[0] == name]
+    assert plugin in line.split()
+    (entry,) = [entry for entry in json.loads(condense(command, "--json").stdout) if entry["name"] == name]
+    assert entry["plugin"] == plugin
+    assert entry["summary"] in line
+
+
+@pytest.mark.parametrize("command", ["methods", "datasets", "models", "protocols", "components"])
+def test_everything_listed_can_be_shown(condense: Invoke, command: str) -> None:
+    for entry in json.loads(condense(command, "--json").stdout):
+        name = entry["name"].partition(":")[0]
+        result = condense(command, "show", name)
+        assert result.exit_code == 0, result.output
+        assert entry["summary"].split()[0] in result.stdout
+        data = json.loads(condense(command, "show", name, "--json").stdout)
+        assert data["summary"] == entry["summary"]
+        assert json.loads(condense(command, "--json", "show", name).stdout) == data
+
+
+@pytest.mark.parametrize("command", ["methods", "datasets", "models", "protocols", "components"])
+def test_an_unknown_name_is_answered_with_the_nearest(condense: Invoke, command: str) -> None:
+    name = json.loads(condense(command, "--json").stdout)[0]["name"].partition(":")[0]
+    result = condense(command, "show", name + "x")
+    assert result.exit_code == 1
+    assert f"unknown {command.removesuffix('s')} '{name}x'. Did you mean {name!r}?" in result.stderr
+
+
+def test_a_method_shows_source_recipe_and_defaults(condense: Invoke) -> None:
+    text = condense("methods", "show", "wmdd").stdout
+    assert "arXiv 2311.18531" in " ".join(text.split())
+    lines = [line.split() for line in text.splitlines()]
+    assert ["regularizers.class-batchnorm", "10.0"] in lines
+    assert ["targets.barycenter.solver", "quantize"] in lines
+    assert ["recover.betas", "0.5,0.9"] in lines
+    assert ["protocol", "fkd"] in lines
+
+
+def test_a_method_shows_its_presets_by_dataset(condense: Invoke, add_plugins: Callable[..., None]) -> None:
+    source = RIVAL.replace('"wmdd"', '"mine"').replace(
+        "summary=", 'presets={"imagenette": {"recover.lr": 0.1}}, summary='
+    )
+    add_plugins(mine=source)
+    text = condense("methods", "show", "mine").stdout
+    assert text.split("Instead, on imagenette")[1].split() == ["recover.lr", "0.1"]
+    assert json.loads(condense("methods", "show", "mine", "--json").stdout)["presets"] == {
+        "imagenette": {"recover.lr": 0.1}
+    }
+
+
+def test_a_method_shows_although_a_component_of_it_is_missing(condense: Invoke) -> None:
+    result = condense("--disable-plugin", "baselines", "methods", "show", "wmdd")
+    assert result.exit_code == 0
+    assert "targets.barycenter" in result.stdout
+
+
+def test_a_component_shows_its_options_as_keys_of_set(condense: Invoke) -> None:
+    text = condense("components", "show", "class-batchnorm").stdout
+    line = next(line for line in text.splitlines() if "regularizers.class-batchnorm.form" in line)
+    assert line.split()[1:] == ["squares", "squares", "or", "norms"]
+    assert "It has no options." in condense("components", "show", "real").stdout
+
+
+def test_a_protocol_shows_how_students_are_trained(condense: Invoke) -> None:
+    lines = [line.split() for line in condense("protocols", "show", "dc").stdout.splitlines()]
+    assert ["protocol.epochs", "1000"] in lines
+    assert ["protocol.labels", "hard"] in lines
+
+
+def test_plugins_shows_name_version_module_and_state(condense: Invoke) -> None:
+    result = condense("plugins")
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("wmdd")]
+    assert line.split()[2:] == ["condense_wmdd.plugin", "works"]
+
+
+def test_plugins_says_why_one_was_set_aside(condense: Invoke, add_plugins: Callable[..., None]) -> None:
+    add_plugins(broken=BROKEN)
+    line = next(line for line in condense("plugins").stdout.splitlines() if line.startswith("broken"))
+    assert "ModuleNotFoundError: No module named 'no_such_module_anywhere'" in line
+    data = json.loads(condense("plugins", "--json").stdout)
+    assert [plugin["name"] for plugin in data["plugins"] if not plugin["works"]] == ["broken"]
+
+
+def test_other_commands_point_to_the_plugin_set_aside(
+    condense: Invoke, add_plugins: Callable[..., None]
+) -> None:
+    add_plugins(broken=BROKEN)
+    result = condense("methods", "--json")
+    assert result.stderr == "Set aside: broken; `condense plugins` says why\n"
+    assert json.loads(result.stdout)
+    assert condense("--disable-plugin", "broken", "methods").stderr == ""
+
+
+def test_plugins_names_who_contests_a_name(condense: Invoke, add_plugins: Callable[..., None]) -> None:
+    add_plugins(rival=RIVAL)
+    text = condense("plugins").stdout
+    assert "Offered by more than one plugin" in text
+    assert text.splitlines()[-1].split() == ["wmdd", "method", "rival,", "wmdd"]
+    result = condense("methods", "show", "wmdd")
+    assert result.exit_code == 1
+    assert "plugins 'rival' and 'wmdd' both offer a method named 'wmdd'" in result.stderr

@@ -1,0 +1,145 @@
+"""The group: quick help, commands found, errors turned into messages."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from click.testing import Result
+from condense_cli.main import COMMANDS
+
+Invoke = Callable[..., Result]
+
+HEAVY = ("torch", "numpy", "ot", "timm", "torchvision", "PIL")
+LISTINGS = [
+    "methods",
+    "methods show wmdd",
+    "methods show random --json",
+    "datasets --json",
+    "datasets show folder",
+    "models",
+    "models show convnet",
+    "protocols",
+    "protocols show fkd",
+    "components",
+    "components show barycenter",
+    "plugins",
+]
+IMPORT_CHECK = """
+import sys
+from condense_cli.main import cli
+lines, heavy = sys.argv[1].split(";"), sys.argv[2].split(",")
+for line in lines:
+    try:
+        cli.main(line.split(), prog_name="condense", standalone_mode=False)
+    except SystemExit:
+        pass
+    loaded = [name for name in heavy if name in sys.modules]
+    assert not loaded, f"condense {line} imports {loaded}"
+"""
+
+
+def imports_none(lines: list[str], heavy: tuple[str, ...]) -> None:
+    subprocess.run(
+        [sys.executable, "-c", IMPORT_CHECK, ";".join(lines), ",".join(heavy)],
+        check=True,
+        capture_output=True,
+    )
+
+
+def test_help_and_version_import_nothing_but_click() -> None:
+    imports_none(["--help", "--version"], (*HEAVY, "rich", "pluggy", "msgspec", "condense.plugins"))
+
+
+def test_help_of_commands_and_listings_import_no_torch() -> None:
+    imports_none([*(f"{name} --help" for name in COMMANDS), *LISTINGS], HEAVY)
+
+
+def test_a_typing_error_is_answered_before_torch_is_loaded() -> None:
+    check = IMPORT_CHECK.replace("except SystemExit", "except BaseException")
+    words = "run --method wmd;run --method wmdd --set recover.iteratoins=3;run --method wmdd --dataset nope"
+    subprocess.run([sys.executable, "-c", check, words, "torch"], check=True, capture_output=True)
+
+
+def test_help_lists_every_command_with_its_line(condense: Invoke) -> None:
+    result = condense("--help")
+    assert result.exit_code == 0
+    text = " ".join(result.stdout.split())
+    for name, line in COMMANDS.items():
+        assert f"{name} {line}" in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_in_the_help_is_the_commands_own(name: str) -> None:
+    command = importlib.import_module(f"condense_cli.{name}").command
+    assert command.name == name
+    assert command.get_short_help_str(limit=200).rstrip(".") == COMMANDS[name].rstrip(".")
+
+
+def test_help_fits_80_columns(condense: Invoke) -> None:
+    for words in (["--help"], *([name, "--help"] for name in COMMANDS)):
+        assert max(map(len, condense(*words).stdout.splitlines())) <= 80
+
+
+def test_version(condense: Invoke) -> None:
+    assert re.fullmatch(r"condense \d+\.\d+.*\n", condense("--version").stdout)
+
+
+def test_an_unknown_command_is_named_with_the_nearest(condense: Invoke) -> None:
+    result = condense("evalute")
+    assert result.exit_code == 2
+    assert "unknown command 'evalute'. Did you mean 'evaluate'?" in result.stderr
+
+
+def test_an_error_is_one_line_on_stderr(condense: Invoke) -> None:
+    result = condense("methods", "show", "wmd")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == "Error: unknown method 'wmd'. Did you mean 'wmdd'? There are: random, wmdd\n"
+
+
+@pytest.mark.parametrize("by_option", [True, False])
+def test_the_traceback_shows_on_request(
+    condense: Invoke, monkeypatch: pytest.MonkeyPatch, by_option: bool
+) -> None:
+    if not by_option:
+        monkeypatch.setenv("CONDENSE_TRACEBACK", "1")
+    result = condense(*(["--traceback"] if by_option else []), "methods", "show", "wmd")
+    assert result.exit_code == 1
+    assert "Traceback (most recent call last)" in result.stderr
+    assert "Error: unknown method 'wmd'" in result.stderr
+
+
+def test_a_disabled_plugin_offers_nothing(condense: Invoke) -> None:
+    assert "wmdd" not in condense("--disable-plugin", "wmdd", "methods").stdout
+    result = condense("--disable-plugin", "wmdd", "run", "--method", "wmdd")
+    assert result.exit_code == 1
+    assert "unknown method 'wmdd'" in result.stderr
+    assert "wmdd (disabled)" in result.stderr
+
+
+def test_a_disabled_plugin_that_is_not_there_is_an_error(condense: Invoke) -> None:
+    result = condense("--disable-plugin", "wmd", "methods")
+    assert result.exit_code == 1
+    assert "unknown plugin 'wmd'. Did you mean 'wmdd'?" in result.stderr
+
+
+def test_the_module_can_be_run() -> None:
+    done = subprocess.run([sys.executable, "-m", "condense_cli", "methods"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "wmdd" in done.stdout
+
+
+def test_an_output_that_knows_few_letters_does_not_end_a_command() -> None:
+    code = "import sys; sys.argv[1:] = ['--version']; from condense_cli.main import main\ntry: main()\n"
+    code += "except SystemExit: pass\nsys.stdout.write('±')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+    assert done.returncode == 0
+    assert done.stdout.endswith(b"?")

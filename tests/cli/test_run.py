@@ -1,0 +1,169 @@
+"""`condense run` when all is well."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from condense_cli import evaluate as evaluate_module
+from condense_cli import run as run_module
+from condense_cli.options import SectionedOption
+from condense_cli.render.tables import COMPONENTS, setting_text
+
+from condense import api
+from condense.config import config_from_dict
+from condense.evaluation import Bench
+from condense.plugins import load_registry
+from condense.settings import assign, flatten
+
+Invoke = Callable[..., Result]
+
+# The smallest real run: no teacher, one student, one epoch.
+TINY = ["run", "--method", "random", "--ipc", "1", "--students", "1", "--device", "cpu"]
+TINY += ["--set", "protocol.labels=hard", "--set", "protocol.epochs=1"]
+TINY += ["--set", "student.model=convnet", "--set", "student.model.width=8"]
+
+
+def test_a_pipe_gets_plain_lines_and_one_table(small_run: tuple[Path, Result]) -> None:
+    path, result = small_run
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    assert "\x1b" not in result.stdout
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["wmdd on fashion-mini, 1 image per class, seed 0", f"in {path}"]
+    for stage in ("squeeze", "measure", "recover", "evaluate"):
+        assert any(line.startswith(f"{stage}: ") for line in lines)
+        assert any(line.startswith(f"{stage}: done in ") for line in lines)
+    assert all(line == line.rstrip() for line in lines)
+    assert max(len(line) for line in lines if str(path) not in line) <= 80
+
+
+def test_the_table_holds_what_run_json_holds(small_run: tuple[Path, Result]) -> None:
+    path, result = small_run
+    outcome = json.loads((path / "run.json").read_text())["outcome"]
+    rows = {" ".join(line.split()) for line in result.stdout.splitlines()}
+    for row in outcome["rows"]:
+        mean, std = 100 * row["accuracy_mean"], 100 * row["accuracy_std"]
+        assert f"{row['label']} {mean:.1f} ± {std:.1f} % 2 students" in rows
+    assert f"all real images (the teacher) {100 * outcome['teacher_accuracy']:.1f} %" in rows
+    assert "protocol fkd: 1 epoch, 1 step, online labels" in rows
+    for place in ("grid.png", "report.html"):
+        assert any(line.endswith(str(path / place)) for line in rows)
+        assert (path / place).is_file()
+    for stage in outcome["seconds"]:
+        assert f"{stage} " in result.stdout.partition("  time ")[2]
+
+
+def test_json_is_alone_on_stdout(condense: Invoke) -> None:
+    result = condense(*TINY, "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert data["method"] == "random"
+    assert data["rows"][0]["students"] == 1
+    assert data["rows"][0]["accuracy_std"] is None
+    assert Path(data["path"]) == Path("runs/random-fashion-mini-ipc1-seed0")
+    assert "evaluate: done in" in result.stderr
+
+
+def test_from_repeats_a_run(condense: Invoke) -> None:
+    first = condense(*TINY, "--out", "there", "--name", "first")
+    assert "one student" in first.stdout
+    second = condense("run", "--from", "there/first", "--out", "there", "--name", "second")
+    assert second.exit_code == 0, second.output
+    before, after = (
+        json.loads(Path(f"there/{name}/run.json").read_text())["outcome"] for name in ("first", "second")
+    )
+    assert before["settings"] == after["settings"]
+    assert before["rows"][0]["accuracies"] == after["rows"][0]["accuracies"]
+
+
+def test_an_interrupted_run_says_how_to_go_on(condense: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bench, "score", stop)
+        result = condense(*TINY, "--name", "with space")
+    assert result.exit_code == 130
+    assert "Traceback" not in result.stderr
+    again = shlex.split(result.stderr.partition("go on with: ")[2])
+    assert again == ["condense", "run", "--resume", "--from", "runs/with space"]
+    result = condense(*again[1:])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[1] == "in runs/with space"
+
+
+def test_an_interruption_before_anything_was_written(
+    condense: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "run", stop)
+    result = condense(*TINY)
+    assert result.exit_code == 130
+    assert "before anything was written" in result.stderr
+
+
+def test_dry_run_shows_the_work_and_writes_nothing(condense: Invoke, tmp_path: Path) -> None:
+    result = condense(
+        "run", "--method", "wmdd", "--iterations", "7", "--without", "class-batchnorm", "--dry-run"
+    )
+    assert result.exit_code == 0, result.output
+    assert list(tmp_path.iterdir()) == []
+    lines = [line.split(maxsplit=1) for line in result.stdout.splitlines()]
+    assert ["recover", "7 iterations a chunk, 10 images per class"] in lines
+    assert ["measure", "one pass for barycenter"] in lines
+    assert ["recover.iterations", "7"] in lines
+    assert ["ipc", "10"] in lines
+    assert ["regularizers", "(none)"] in lines
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_every_setting_shown_can_be_set_as_it_is_shown(condense: Invoke) -> None:
+    words = ["run", "--method", "wmdd", "--set", "protocol.augment.siamese=flip,crop", "--dry-run"]
+    text = {tuple(line.split(maxsplit=1)) for line in condense(*words).stdout.splitlines()}
+    data = json.loads(condense(*words, "--json").stdout)
+    registry = load_registry()
+    config = config_from_dict(data["settings"], registry)
+    changed = config
+    for key, value in flatten(config).items():
+        if "." in key and key not in ("protocol.name", "protocol.summary", "protocol.source"):
+            assert (key, setting_text(value)) in text
+        if "." in key or (key in COMPONENTS and value):
+            changed = assign(changed, key, setting_text(value).strip('"'), registry)
+    assert changed == config
+    assert set(data["stages"]) == {"squeeze", "measure", "recover", "relabel", "evaluate"}
+
+
+def test_teacher_is_short_for_a_setting(condense: Invoke) -> None:
+    result = condense("run", "--method", "wmdd", "--teacher", "some.safetensors", "--dry-run", "--json")
+    assert json.loads(result.stdout)["settings"]["teacher"]["checkpoint"] == "some.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("command", "function"), [(run_module.command, api.run), (evaluate_module.command, api.evaluate)]
+)
+def test_the_defaults_in_the_help_are_the_librarys(command: object, function: Callable[..., object]) -> None:
+    defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
+    shown = {
+        parameter.name: parameter.default_shown
+        for parameter in command.params  # type: ignore[attr-defined]
+        if isinstance(parameter, SectionedOption) and parameter.default_shown
+    }
+    assert len(shown) > 4
+    for name, text in shown.items():
+        default = defaults[name]
+        if default is None:
+            assert " " in text or "'" in text, f"{name} has no default, the help says {text}"
+        elif isinstance(default, bool):
+            assert text == (f"--{name}" if default else f"--no-{name}")
+        elif isinstance(default, (int, float)):
+            assert float(text) == default
+        else:
+            assert text == str(default)

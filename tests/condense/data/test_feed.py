@@ -1,0 +1,216 @@
+"""Batches: which images, in which order, and the same from memory as from a source that decodes on demand."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from condense.data.augment import Augment
+from condense.data.dataset import ImageSource, MemoryImages
+from condense.data.feed import Batch, Feed
+from condense.data.mixing import apply_cutmix
+from condense.runtime import make_runtime
+
+RUNTIME = make_runtime("cpu", "fp32")
+MEAN, STD = (0.4,), (0.2,)
+
+
+class OnDemand:
+    """Images that are not in memory: notes what was read, and by which thread."""
+
+    def __init__(self, pixels: Tensor) -> None:
+        self._pixels = pixels
+        self.reads: list[list[int]] = []
+        self.threads: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        channels, height, width = self._pixels.shape[1:]
+        return channels, height, width
+
+    def read(self, indices: Tensor) -> Tensor:
+        self.reads.append(indices.tolist())
+        self.threads.add(threading.get_ident())
+        if 99 in indices.tolist():
+            raise OSError("image 99 cannot be read")
+        return self._pixels[indices]
+
+
+def numbered(count: int, side: int = 4) -> Tensor:
+    """Image i holds the value i everywhere, so a batch shows where its images come from."""
+    return torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(count, 1, side, side).contiguous()
+
+
+def feed(images: ImageSource, size: int = 4) -> Feed:
+    return Feed(images, size=size, mean=MEAN, std=STD, runtime=RUNTIME)
+
+
+def numbers_in(images: Tensor) -> list[int]:
+    """The inverse of `numbered`."""
+    values = images * STD[0] + MEAN[0]
+    assert bool((values == values[:, :1, :1, :1]).all())
+    return (values[:, 0, 0, 0] * 255).round().int().tolist()
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+BOTH = pytest.mark.parametrize("source", [MemoryImages, OnDemand], ids=["memory", "on demand"])
+
+
+@BOTH
+def test_test_batches_are_every_image_once_in_order(source: type[MemoryImages | OnDemand]) -> None:
+    batches = list(feed(source(numbered(7))).test_batches(3))
+    assert [batch.indices.tolist() for batch in batches] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [numbers_in(batch.images) for batch in batches] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert all(batch.mix is None for batch in batches)
+
+
+@BOTH
+def test_the_centre_of_chosen_images(source: type[MemoryImages | OnDemand]) -> None:
+    pixels = torch.randint(256, (5, 1, 6, 8), dtype=torch.uint8, generator=seeded())
+    seen = feed(source(pixels)).centre(torch.tensor([3, 0, 3]))
+    expected = (pixels[[3, 0, 3], :, 1:5, 2:6].float() / 255 - MEAN[0]) / STD[0]
+    torch.testing.assert_close(seen, expected)
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.booleans(), st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_training_batches_are_every_image_once_and_never_one_alone(
+    count: int, batch_size: int, in_memory: bool, seed: int
+) -> None:
+    pixels = numbered(count)
+    plain = feed(MemoryImages(pixels) if in_memory else OnDemand(pixels))
+    batches = list(plain.training_batches(Augment(), batch_size, seeded(seed)))
+    for batch in batches:
+        assert numbers_in(batch.images) == batch.indices.tolist()
+    sizes = [len(batch.indices) for batch in batches]
+    assert sorted(index for batch in batches for index in batch.indices.tolist()) == list(range(count))
+    assert len(batches) == plain.training_steps(batch_size)
+    assert all(size == batch_size for size in sizes[:-1])
+    assert sizes[-1] <= batch_size + 1
+    if batch_size > 1 and count > 1:
+        assert 1 not in sizes
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sizes"),
+    [
+        (7, 3, [3, 4]),
+        (8, 3, [3, 3, 2]),
+        (6, 3, [3, 3]),
+        (1, 3, [1]),
+        (2, 3, [2]),
+        (4, 3, [4]),
+        (3, 1, [1, 1, 1]),
+    ],
+)
+def test_a_last_batch_of_one_joins_the_one_before(count: int, batch_size: int, sizes: list[int]) -> None:
+    batches = feed(MemoryImages(numbered(count))).training_batches(Augment(), batch_size, seeded())
+    assert [len(batch.indices) for batch in batches] == sizes
+
+
+EVERYTHING = Augment(crop_scale=(0.3, 1.0), flip=True, jitter=1 / 7, siamese=("color", "rotate"), cutmix=1.0)
+
+
+def all_batches(source: ImageSource, seed: int) -> list[Batch]:
+    plain, generator = feed(source, size=6), seeded(seed)
+    return [batch for _ in range(2) for batch in plain.training_batches(EVERYTHING, 4, generator)]
+
+
+def test_one_generator_gives_one_sequence_of_batches_from_any_source() -> None:
+    pixels = torch.randint(256, (10, 1, 8, 8), dtype=torch.uint8, generator=seeded())
+    before = torch.get_rng_state()
+    memory, again, on_demand, other = (
+        all_batches(source, seed)
+        for source, seed in [
+            (MemoryImages(pixels), 1),
+            (MemoryImages(pixels), 1),
+            (OnDemand(pixels), 1),
+            (MemoryImages(pixels), 2),
+        ]
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+    for left, right, third in zip(memory, again, on_demand, strict=True):
+        for same in (right, third):
+            assert torch.equal(left.indices, same.indices)
+            assert torch.equal(left.images, same.images)
+    assert not all(torch.equal(left.images, right.images) for left, right in zip(memory, other, strict=True))
+
+
+def test_each_epoch_has_an_order_of_its_own() -> None:
+    plain, generator = feed(MemoryImages(numbered(20))), seeded()
+    orders = [
+        [
+            index
+            for batch in plain.training_batches(Augment(), 5, generator)
+            for index in batch.indices.tolist()
+        ]
+        for _ in range(2)
+    ]
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(20))
+
+
+def test_cutmix_says_how_it_mixed() -> None:
+    pixels = torch.randint(256, (8, 1, 8, 8), dtype=torch.uint8, generator=seeded())
+    plain = Feed(MemoryImages(pixels), size=8, mean=MEAN, std=STD, runtime=RUNTIME)
+    for batch in plain.training_batches(Augment(cutmix=1.0), 4, seeded(3)):
+        assert batch.mix is not None
+        torch.testing.assert_close(batch.images, apply_cutmix(plain.centre(batch.indices), batch.mix))
+
+
+def test_on_demand_images_are_read_once_each_by_another_thread_in_order() -> None:
+    source = OnDemand(numbered(7))
+    batches = feed(source).test_batches(2)
+    first = next(batches)
+    assert numbers_in(first.images) == [0, 1]
+    rest = list(batches)
+    assert source.reads == [[0, 1], [2, 3], [4, 5], [6]]
+    assert source.threads.isdisjoint({threading.get_ident()})
+    assert [numbers_in(batch.images) for batch in rest] == [[2, 3], [4, 5], [6]]
+
+
+def test_the_next_part_is_read_while_the_caller_works() -> None:
+    ready = threading.Event()
+
+    class Signalling(OnDemand):
+        def read(self, indices: Tensor) -> Tensor:
+            result = super().read(indices)
+            if 2 in indices.tolist():
+                ready.set()
+            return result
+
+    batches = feed(Signalling(numbered(4))).test_batches(2)
+    next(batches)
+    assert ready.wait(timeout=10), "the second part was not read before it was asked for"
+    assert len(list(batches)) == 1
+
+
+def test_an_image_that_cannot_be_read_stops_the_batch_it_is_in() -> None:
+    batches = feed(OnDemand(numbered(102))).test_batches(50)
+    assert len(next(batches).indices) == 50
+    with pytest.raises(OSError, match="image 99 cannot be read"):
+        next(batches)
+
+
+def test_a_caller_may_stop_early() -> None:
+    before = threading.active_count()
+    batches = feed(OnDemand(numbered(9))).test_batches(2)
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_batches_are_as_many_as_the_source_has_images() -> None:
+    assert len(feed(MemoryImages(numbered(7)))) == 7
+    assert feed(MemoryImages(numbered(7))).training_steps(3) == 2
