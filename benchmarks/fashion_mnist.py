@@ -33,21 +33,17 @@ def variants(tune: bool) -> dict[str, tuple[str, Settings]]:
     chosen: dict[str, tuple[str, Settings]] = {"random": ("random", []), "wmdd": ("wmdd", [])}
     if not tune:
         return chosen
-    crops = {"wide": (0.08, 1.0), "half": (0.5, 1.0), "none": None}
-    for form, weight, cross_entropy, crop, lr in product(
-        ("squares", "norms"), (0.1, 1, 10, 100), (0, 1), crops, (0.1, 0.25)
-    ):
+    losses = (("squares", 10), ("squares", 100), ("norms", 1), ("norms", 3))
+    for (form, weight), cross_entropy, weighted, lr in product(losses, (0, 1), (False, True), (0.05, 0.1)):
         settings: Settings = [
             ("targets.barycenter.form", form),
             (f"{WMDD}.form", form),
             (WMDD, weight),
-            ("recover.augment.crop_scale", crops[crop]),
+            (f"{WMDD}.weighted", weighted),
+            ("targets.cross-entropy", cross_entropy),
             ("recover.lr", lr),
-            ("recover.iterations", 500),
         ]
-        if cross_entropy:
-            settings.append(("targets.cross-entropy", 1))
-        name = f"{form} bn={weight} ce={cross_entropy} crop={crop} lr={lr}"
+        name = f"{form} bn={weight} ce={cross_entropy} weighted={int(weighted)} lr={lr}"
         chosen[name] = ("wmdd", settings)
     return chosen
 
@@ -80,7 +76,9 @@ def common(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def condense_and_evaluate(name: str, ipc: int, seed: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def condense_and_evaluate(
+    name: str, ipc: int, seed: int, arguments: argparse.Namespace
+) -> list[dict[str, Any]]:
     """One dataset and its students, one for each label mode and training length."""
     method, settings = variants(arguments.tune)[name]
     teacher = teacher_of(seed, arguments)
@@ -150,7 +148,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--out", default="runs/results")
     parser.add_argument("--device", default="auto")
@@ -169,8 +169,6 @@ def main() -> None:
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     done = {(row["variant"], row["ipc"], row["seed"]) for row in rows}
     wanted = arguments.only or list(variants(arguments.tune))
-    for seed in range(arguments.seeds):
-        teacher_of(seed, arguments)
     jobs = [
         (name, ipc, seed)
         for ipc in arguments.ipc
@@ -179,6 +177,7 @@ def main() -> None:
         if (name, ipc, seed) not in done
     ]
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
+        list(pool.map(teacher_of, range(arguments.seeds), [arguments] * arguments.seeds))
         futures = [pool.submit(condense_and_evaluate, *job, arguments) for job in jobs]
         for future in as_completed(futures):
             found = future.result()

@@ -36,7 +36,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         summary="part of Fashion-MNIST shipped with condense: 10 classes, 500 + 100 images each, grey, 28x28",
         source=_FASHION_SOURCE,
         build="condense.data.fashion:load_fashion_mini",
-        settings={**_FASHION_TEACHER, "teacher.epochs": 15, "teacher.batch_size": 64},
+        settings={**_FASHION_TEACHER, "teacher.model.width": 64, "teacher.batch_size": 64},
     ),
     DatasetSpec(
         name="fashion-mnist",
