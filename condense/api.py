@@ -9,7 +9,7 @@ from typing import Any
 
 from condense import provenance
 from condense.components import Evaluator
-from condense.config import RunConfig, config_from_dict, resolve
+from condense.config import RunConfig, config_from_dict, configure, run_path
 from condense.data.dataset import RealDataset
 from condense.data.load import load_dataset
 from condense.distilled import DistilledDataset
@@ -28,6 +28,9 @@ from condense.settings import assign, complete
 from condense.stages.relabel import relabel
 from condense.stages.squeeze import fresh_teacher
 from condense.store import file_hash
+
+# The settings that an evaluation reads.
+_EVALUATED = ("protocol", "student", "teacher", "evaluator", "dataset")
 
 
 def run(
@@ -120,6 +123,7 @@ def evaluate(
     path: str | Path,
     *,
     protocol: str | None = None,
+    dataset: str | None = None,
     students: int = 3,
     seed: int | None = None,
     settings: Sequence[tuple[str, Any]] = (),
@@ -132,38 +136,35 @@ def evaluate(
 ) -> EvaluationResult:
     """Train students on an earlier artifact, alone or inside its run directory, and test them on real images.
 
-    protocol: a name; the artifact's own by default. settings: dotted keys of protocol, student, teacher or
-    dataset. teacher: its weights, where the labels need it and they do not lie beside the artifact.
+    protocol, dataset: names; the artifact's own by default. settings: dotted keys of protocol, student, teacher,
+    evaluator or dataset. data_dir: where datasets lie; by default where the run found them. teacher: its weights,
+    where the labels need it and they do not lie beside the artifact.
     Raises CondenseError as `run` does.
     """
     registry = registry or default_registry()
     distilled = load(path)
-    if not distilled.recipe:
-        raise DataError(f"{path} does not say how it was made, so there is nothing to evaluate it by")
-    config = config_from_dict(distilled.recipe, registry)
-    if protocol:
-        config = replace(config, protocol=protocol_named(protocol))
-    for key, value in settings:
-        config = assign(config, key, value, registry)
+    config = _evaluation_config(distilled, registry, protocol, dataset, settings)
     config = replace(
-        complete(config, registry),
+        config,
         students=students,
         seed=config.seed if seed is None else seed,
-        data_dir=str(data_dir or config.data_dir),
+        data_dir=str(data_dir or _data_dir_beside(Path(path))),
         device=device,
         precision=precision,
     )
     runtime = make_runtime(config.device, config.precision, reporter)
     with numeric_settings(runtime):
-        dataset = load_dataset(config, registry)
-        _check_fits(distilled, dataset)
-        network = _teacher_for(distilled, config, dataset, registry, runtime, Path(path), teacher)
+        real = load_dataset(config, registry)
+        for note in real.notes:
+            runtime.reporter.note(note)
+        _check_fits(distilled, real)
+        network = _teacher_for(distilled, config, real, registry, runtime, Path(path), teacher)
         if network and config.protocol.labels == "soft" and distilled.soft_labels is None:
             distilled = relabel(distilled, network, runtime)
         evaluator: Evaluator = make_plan(config, registry).evaluator
         bench = Bench(
             config=config,
-            dataset=dataset,
+            dataset=real,
             evaluator=evaluator,
             teacher=network,
             registry=registry,
@@ -179,47 +180,41 @@ def evaluate(
     )
 
 
-def configure(
+def _evaluation_config(
+    distilled: DistilledDataset,
     registry: Registry,
-    *,
-    method: str,
-    dataset: str = "fashion-mini",
-    protocol: str | None = None,
-    settings: Sequence[tuple[str, Any]] = (),
-    without: Sequence[str] = (),
-    **run_settings: Any,
+    protocol: str | None,
+    dataset: str | None,
+    settings: Sequence[tuple[str, Any]],
 ) -> RunConfig:
-    """The resolved configuration; `run_settings` are fields of RunConfig such as ipc and seed."""
-    for key, _ in settings:
-        if key in run_settings or key in ("method", "dataset"):
+    """The configuration under which an artifact is evaluated; the plugin that made it need not be installed."""
+    if not distilled.recipe:
+        raise DataError(
+            f"artifact {distilled.name!r} does not say how it was made, so nothing tells how to test it"
+        )
+    recipe = {**distilled.recipe, "targets": [], "regularizers": [], "initializer": {"name": "noise"}}
+    recipe["recover"] = {**recipe["recover"], "iterations": 0}
+    if dataset:
+        recipe["dataset"] = {"name": dataset}
+    config = config_from_dict(recipe, registry)
+    if protocol:
+        config = replace(config, protocol=protocol_named(protocol))
+    for key, value in settings:
+        section = key.split(".")[0]
+        if section not in _EVALUATED:
             raise OptionError(
-                f"{key!r} is an option of its own (--{key.replace('_', '-')}), not one for --set"
+                f"{key!r} has no effect on an evaluation; there are settings under: {', '.join(_EVALUATED)}"
             )
-    config = resolve(
-        registry, method=method, dataset=dataset, protocol=protocol, settings=settings, without=without
-    )
-    for key, value in run_settings.items():
         config = assign(config, key, value, registry)
-    return config
+    return complete(config, registry)
 
 
-def run_path(config: RunConfig, out: Path, name: str | None, *, resume: bool) -> Path:
-    """The run directory. A name that was chosen is taken as it is; one that is made up avoids those taken."""
-    if name:
-        if Path(name).name != name:
-            raise OptionError(f"name {name!r} must be one folder name; choose the folder above it with --out")
-        return out / name
-    stem = f"{config.method}-{_file_name(config.dataset.name)}-ipc{config.ipc}-seed{config.seed}"
-    if resume:
-        return out / stem
-    candidate, number = out / stem, 2
-    while candidate.exists():
-        candidate, number = out / f"{stem}-{number}", number + 1
-    return candidate
-
-
-def _file_name(text: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text).strip("-")[:60]
+def _data_dir_beside(path: Path) -> str:
+    """Where the run that made an artifact found its dataset, if its run.json still lies around it."""
+    for folder in (path, path.parent):
+        if (folder / "run.json").is_file():
+            return str(saved_config(folder).get("data_dir", ""))
+    return ""
 
 
 def _check_fits(distilled: DistilledDataset, dataset: RealDataset) -> None:

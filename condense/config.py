@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -126,3 +127,46 @@ def _leave_out(config: RunConfig, name: str) -> RunConfig:
     targets = tuple(use for use in config.targets if use.name != name)
     regularizers = tuple(use for use in config.regularizers if use.name != name)
     return replace(config, targets=targets, regularizers=regularizers)
+
+
+def configure(
+    registry: Registry,
+    *,
+    method: str,
+    dataset: str = "fashion-mini",
+    protocol: str | None = None,
+    settings: Sequence[tuple[str, Any]] = (),
+    without: Sequence[str] = (),
+    **run_settings: Any,
+) -> RunConfig:
+    """The resolved configuration; `run_settings` are fields of RunConfig such as ipc and seed."""
+    for key, _ in settings:
+        if key in run_settings or key in ("method", "dataset"):
+            raise OptionError(
+                f"{key!r} is an option of its own (--{key.replace('_', '-')}), not one for --set"
+            )
+    config = resolve(
+        registry, method=method, dataset=dataset, protocol=protocol, settings=settings, without=without
+    )
+    for key, value in run_settings.items():
+        config = assign(config, key, value, registry)
+    return config
+
+
+def run_path(config: RunConfig, out: Path, name: str | None, *, resume: bool) -> Path:
+    """The run directory. A name that was chosen is taken as it is; one that is made up avoids those taken."""
+    if name:
+        if Path(name).name != name:
+            raise OptionError(f"name {name!r} must be one folder name; choose the folder above it with --out")
+        return out / name
+    stem = f"{config.method}-{_file_name(config.dataset.name)}-ipc{config.ipc}-seed{config.seed}"
+    if resume:
+        return out / stem
+    candidate, number = out / stem, 2
+    while candidate.exists():
+        candidate, number = out / f"{stem}-{number}", number + 1
+    return candidate
+
+
+def _file_name(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text).strip("-")[:60]

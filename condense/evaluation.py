@@ -19,6 +19,7 @@ from condense.plugins import Registry
 from condense.result import Score
 from condense.runtime import Runtime
 from condense.settings import SAME_AS_TEACHER
+from condense.wording import counted
 
 # Finds what is stored of student number n, or None; and stores what was found.
 Recall = Callable[[int], "dict[str, Any] | None"]
@@ -55,7 +56,9 @@ class Bench:
         protocol, count = self.config.protocol, self.config.students
         reporter = self.runtime.reporter
         measurements: list[Measurement] = []
-        reporter.start("evaluate", f"{count} students on {label}", count * protocol.epochs, "epoch")
+        reporter.start(
+            "evaluate", f"{counted(count, 'student')} on {label}", count * protocol.epochs, "epoch"
+        )
         for student in range(count):
             known = recall(student) if recall else None
             if known is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,13 @@ class Journal:
         return journal
 
     @classmethod
-    def resume(cls, path: Path, config: RunConfig, registry_config: RunConfig) -> Journal:
+    def resume(cls, path: Path, config: RunConfig, earlier: RunConfig) -> Journal:
         """Go on with an earlier run. Raises StorageError where its settings were others, naming them.
 
-        registry_config: what run.json holds, as a configuration.
+        earlier: what run.json holds, as a configuration. The dataset may have moved to another data_dir.
         """
         folder = RunFolder.open(path)
-        before, now = flatten(registry_config), flatten(config)
+        before, now = flatten(replace(earlier, data_dir=config.data_dir)), flatten(config)
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         if changed:
             listed = ", ".join(f"{key} ({before.get(key)} then, {now.get(key)} now)" for key in changed[:5])

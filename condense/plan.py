@@ -101,6 +101,11 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
         for kind, uses in (("feature target", config.targets), ("regularizer", config.regularizers)):
             for use in uses:
                 component = _build(use, kind, Component, registry)
+                if component.measures and component.network == "random":
+                    raise PluginError(
+                        f"{kind} {use.name!r} wants to observe the real images through a random network; there is "
+                        "a fresh one at every step, so set measures = False and ask for real_batch instead"
+                    )
                 terms.append(Term(name=use.name, component=component, weight=use.weight))
     return Plan(
         initializer=_build(config.initializer, "initializer", Initializer, registry),

@@ -110,12 +110,20 @@ def _fast_bf16(device: torch.device) -> bool:
 def numeric_settings(runtime: Runtime) -> Iterator[None]:
     """Process-wide settings for the length of a run, put back after it.
 
-    Flushes denormals (with bf16 only), and makes cuDNN deterministic, so that one seed gives the same bytes.
+    With bf16, flushes denormals and allows TF32; cuDNN is made deterministic, so that one seed gives the same bytes.
     """
-    flushed = runtime.bf16 and torch.set_flush_denormal(True)
+    flushes = _flushes_denormals()
+    if runtime.bf16:
+        torch.set_flush_denormal(True)
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=runtime.bf16
+        ):
             yield
     finally:
-        if flushed:
+        if not flushes:
             torch.set_flush_denormal(False)
+
+
+def _flushes_denormals() -> bool:
+    return float(torch.tensor(2.0**-130) * 0.5) == 0.0

@@ -22,6 +22,13 @@ WHERE = "Where things lie and how they are computed"
     help="Protocol of the students.",
     default_shown="the artifact's own",
 )
+@option(
+    "--dataset",
+    section=HOW,
+    metavar="NAME",
+    help="The real images to test on, where they are called otherwise here.",
+    default_shown="the one that was condensed",
+)
 @option("--students", section=HOW, type=int, metavar="N", help="How many to train.", default_shown="3")
 @option(
     "--seed", section=HOW, type=int, metavar="N", help="Seed of everything random.", default_shown="the run's"
@@ -33,7 +40,13 @@ WHERE = "Where things lie and how they are computed"
     metavar="FILE",
     help="Weights of the teacher, where labels need it and it does not lie beside the artifact.",
 )
-@option("--data-dir", section=WHERE, metavar="DIR", help="Folder in which datasets lie.")
+@option(
+    "--data-dir",
+    section=WHERE,
+    metavar="DIR",
+    help="Folder in which datasets lie.",
+    default_shown="where the run found them",
+)
 @option("--device", section=WHERE, metavar="NAME", help="cpu, cuda, cuda:1, mps.", default_shown="auto")
 @option(
     "--precision",

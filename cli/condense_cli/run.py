@@ -197,28 +197,23 @@ def _expand_short_forms(given: dict[str, Any]) -> None:
 
 
 def _planned(registry: Registry, given: dict[str, Any], place: tuple[Path, str | None, bool]) -> _Job:
-    from condense.config import resolve
+    from condense.config import configure, run_path
 
-    recipe = {
-        key: given[key] for key in ("method", "dataset", "protocol", "settings", "without") if key in given
-    }
-    resolve(registry, **recipe)  # Loads no torch, so that a typing error is answered at once.
-
-    from condense.api import configure, run, run_path
-
+    # Up to here no torch is loaded, so that a typing error is answered at once.
     out, name, resume = place
     config = configure(registry, **given)
     path = run_path(config, out, name, resume=resume)
 
     def start(reporter: Reporter) -> RunResult:
+        from condense.api import run
+
         return run(**given, out=out, name=path.name, resume=resume, reporter=reporter, registry=registry)
 
     return _Job(config, path, start)
 
 
 def _repeated(registry: Registry, source: Path, place: tuple[Path, str | None, bool]) -> _Job:
-    from condense.api import repeat, run_path
-    from condense.config import config_from_dict
+    from condense.config import config_from_dict, run_path
     from condense.journal import saved_config
 
     out, name, resume = place
@@ -227,6 +222,8 @@ def _repeated(registry: Registry, source: Path, place: tuple[Path, str | None, b
     path = lies_in if resume else run_path(config, out, name, resume=False)
 
     def start(reporter: Reporter) -> RunResult:
+        from condense.api import repeat
+
         return repeat(source, out=out, name=path.name, resume=resume, reporter=reporter, registry=registry)
 
     return _Job(config, path, start)

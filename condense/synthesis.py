@@ -1,0 +1,165 @@
+"""From fitted components to the pixels of a distilled dataset: initial images, chunks, assembly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from condense.components import Initializer, InitialRequest
+from condense.data.dataset import RealDataset
+from condense.data.pixels import to_bytes
+from condense.distilled import DistilledDataset
+from condense.initializers import RandomReal
+from condense.models.build import build_network
+from condense.models.network import Network
+from condense.plan import Plan
+from condense.plugins import Registry
+from condense.rng import generator, isolated_global_rng
+from condense.runtime import Runtime
+from condense.specs import NoOptions
+from condense.stages.recover import Chunk, Networks, chunk_classes, recover_chunk
+from condense.stages.relabel import relabel
+from condense.store import RunFolder, append_line, file_hash, read_tensors, write_tensors
+from condense.wording import counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesis:
+    """What making images takes; finished chunks are kept in `folder` and not made again."""
+
+    plan: Plan
+    dataset: RealDataset
+    teacher: Network | None
+    folder: RunFolder
+    registry: Registry
+    runtime: Runtime
+
+    def distilled(self) -> DistilledDataset:
+        """Recover every chunk and put the dataset together."""
+        return self._assemble(self._recovered(), self._slot_weights(), self.plan.config.method)
+
+    def reference(self) -> DistilledDataset:
+        """Random real images of equal ipc."""
+        chooser = RandomReal(NoOptions())
+        classes = range(len(self.dataset.classes))
+        images = torch.cat([self._initial_images(chooser, label) for label in classes])
+        return self._assemble(to_bytes(images, self.dataset.mean, self.dataset.std), self._equal(), "random")
+
+    def _recovered(self) -> Tensor:
+        """(K * ipc, C, H, W) uint8, by class and slot."""
+        config = self.plan.config
+        chunks = chunk_classes(len(self.dataset.classes), config.ipc, config.recover.batch)
+        steps = config.recover.iterations if self.plan.terms else 0
+        self.runtime.reporter.start(
+            "recover",
+            counted(len(chunks), "chunk"),
+            max(1, steps) * len(chunks),
+            "step" if steps else "chunk",
+        )
+        finished = [self._chunk_pixels(index, classes, steps) for index, classes in enumerate(chunks)]
+        self.runtime.reporter.finish()
+        return torch.cat(finished)
+
+    def _chunk_pixels(self, index: int, classes: range, steps: int) -> Tensor:
+        stored = self.folder.chunk(index)
+        if stored.exists():
+            self.runtime.reporter.advance(max(1, steps))
+            return read_tensors(stored)[0]["images"]
+        chunk = self._initial_chunk(index, classes)
+        images = chunk.images
+        if steps:
+            draws = generator(self.plan.config.seed, "recover", "chunk", index)
+            with isolated_global_rng(draws):
+                images = recover_chunk(
+                    chunk,
+                    self.plan.terms,
+                    Networks(self.teacher, self._fresh_network),
+                    self.plan.config.recover,
+                    self.dataset,
+                    generator=draws,
+                    runtime=self.runtime,
+                    log=lambda iteration, losses: self._log(index, iteration, losses),
+                )
+        else:
+            self.runtime.reporter.advance(1)
+        pixels = to_bytes(images, self.dataset.mean, self.dataset.std)
+        write_tensors(stored, {"images": pixels})
+        return pixels
+
+    def _initial_chunk(self, index: int, classes: range) -> Chunk:
+        ipc = self.plan.config.ipc
+        return Chunk(
+            index=index,
+            labels=torch.tensor(list(classes)).repeat_interleave(ipc),
+            slots=torch.arange(ipc).repeat(len(classes)),
+            weights=self._slot_weights()[classes.start : classes.stop].flatten(),
+            images=torch.cat([self._initial_images(self.plan.initializer, label) for label in classes]),
+        )
+
+    def _initial_images(self, initializer: Initializer, label: int) -> Tensor:
+        return initializer.images(
+            InitialRequest(
+                label=label,
+                ipc=self.plan.config.ipc,
+                dataset=self.dataset,
+                generator=generator(self.plan.config.seed, "initialize", label),
+                targets=self.plan.targets,
+                teacher=self.teacher,
+                runtime=self.runtime,
+            )
+        )
+
+    def _equal(self) -> Tensor:
+        ipc = self.plan.config.ipc
+        return torch.full((len(self.dataset.classes), ipc), 1 / ipc)
+
+    def _slot_weights(self) -> Tensor:
+        """(K, ipc): those of the first target that has any, or equal ones."""
+        for target in self.plan.targets:
+            weights = target.slot_weights()
+            if weights is not None:
+                return weights.cpu()
+        return self._equal()
+
+    def _fresh_network(self, draws: torch.Generator) -> Network:
+        use = self.plan.config.teacher.model
+        return build_network(use, self.dataset, self.registry, self.runtime, draws)
+
+    def _log(self, chunk: int, iteration: int, losses: Mapping[str, float]) -> None:
+        append_line(
+            self.folder.metrics, {"stage": "recover", "chunk": chunk, "iteration": iteration, **losses}
+        )
+        self.runtime.reporter.advance(0, losses)
+
+    def _assemble(self, images: Tensor, weights: Tensor, method: str) -> DistilledDataset:
+        config, dataset = self.plan.config, self.dataset
+        classes, ipc = len(dataset.classes), config.ipc
+        online = config.protocol.labels == "online" and self.teacher is not None
+        has_file = self.teacher is not None and self.folder.teacher.exists()
+        # An artifact is made to be passed on: where its maker keeps files is nobody's business.
+        shared = replace(config, data_dir="", teacher=replace(config.teacher, checkpoint=""))
+        distilled = DistilledDataset(
+            images=images,
+            labels=torch.arange(classes).repeat_interleave(ipc),
+            slots=torch.arange(ipc).repeat(classes),
+            weights=weights.flatten(),
+            classes=dataset.classes,
+            mean=dataset.mean,
+            std=dataset.std,
+            ipc=ipc,
+            label_mode="online" if online else "hard",
+            name=f"{method}-{dataset.name}-{ipc}ipc",
+            method=method,
+            dataset=dataset.name,
+            teacher_hash=file_hash(self.folder.teacher) if has_file else "",
+            teacher_bytes=self.folder.teacher.stat().st_size if has_file else 0,
+            recipe=shared.to_dict(),
+            licence=dataset.licence,
+            source=dataset.source,
+        )
+        if config.protocol.labels == "soft" and self.teacher is not None:
+            distilled = relabel(distilled, self.teacher, self.runtime)
+        return distilled
