@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from condense.data.load import load_dataset
 from condense.distilled import DistilledDataset
 from condense.errors import DataError
 from condense.evaluation import Bench
-from condense.grid import image_grid
+from condense.grid import save_grid
 from condense.journal import Journal, saved_config
 from condense.models.build import load_checkpoint
 from condense.models.network import Network
@@ -27,7 +26,7 @@ from condense.result import RunResult, Score
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
 from condense.stages.measure import check_taps, measure
 from condense.stages.squeeze import fresh_teacher, squeeze
-from condense.store import read_json, read_tensors, write_bytes, write_json, write_tensors
+from condense.store import read_json, read_tensors, write_json, write_tensors
 from condense.synthesis import Synthesis
 
 
@@ -172,9 +171,7 @@ class _Run:
     def _finish(
         self, distilled: DistilledDataset, scores: Sequence[Score], teacher_accuracy: float | None
     ) -> RunResult:
-        picture = io.BytesIO()
-        image_grid(distilled).save(picture, format="PNG")
-        write_bytes(self.folder.grid, picture.getvalue())
+        save_grid(distilled, self.folder.grid)
         result = RunResult(
             path=self.folder.path,
             config=self.config,
@@ -186,7 +183,7 @@ class _Run:
             versions=provenance.versions(self.registry),
         )
         outcome = result.to_dict()
-        write_report(self.folder.report, outcome, picture.getvalue())
+        write_report(self.folder.report, outcome, self.folder.grid.read_bytes())
         self.journal.finish(outcome)
         return result
 

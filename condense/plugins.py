@@ -28,7 +28,6 @@ from condense.specs import (
     InitializerSpec,
     ModelSpec,
     RegularizerSpec,
-    Spec,
 )
 
 GROUP = "condense"
@@ -252,8 +251,3 @@ def _check_api(module: ModuleType) -> None:
             f"it speaks version {version} of the plugin contract and this condense speaks "
             f"{hookspecs.API_VERSION}; update the older of the two"
         )
-
-
-def build(spec: Spec, options: Any, *more: Any) -> Any:
-    """Build what a spec describes. Raises PluginError where its import fails; errors of the build itself pass."""
-    return spec.builder()(options, *more)

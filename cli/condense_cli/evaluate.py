@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from condense_cli.options import SectionedCommand, given_only, json_option, option, set_option
+from condense_cli.options import (
+    SectionedCommand,
+    compute_options,
+    given_only,
+    json_option,
+    option,
+    set_option,
+)
 from condense_cli.registry import registry_of
 
 HOW = "How students are trained"
@@ -47,14 +54,7 @@ WHERE = "Where things lie and how they are computed"
     help="Folder in which datasets lie.",
     default_shown="where the run found them",
 )
-@option("--device", section=WHERE, metavar="NAME", help="cpu, cuda, cuda:1, mps.", default_shown="auto")
-@option(
-    "--precision",
-    section=WHERE,
-    type=click.Choice(["auto", "bf16", "fp32"]),
-    help="bfloat16 where it is fast, always, or never.",
-    default_shown="auto",
-)
+@compute_options(WHERE)
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, path: str, as_json: bool, **options: Any) -> None:

@@ -71,6 +71,25 @@ def set_option(section: str, help_text: str) -> Callable[[F], F]:
     )
 
 
+def compute_options(section: str) -> Callable[[F], F]:
+    """--device and --precision."""
+
+    def add(function: F) -> F:
+        precision = option(
+            "--precision",
+            section=section,
+            type=click.Choice(["auto", "bf16", "fp32"]),
+            help="bfloat16 where it is fast, always, or never.",
+            default_shown="auto",
+        )
+        device = option(
+            "--device", section=section, metavar="NAME", help="cpu, cuda, cuda:1, mps.", default_shown="auto"
+        )
+        return device(precision(function))
+
+    return add
+
+
 def json_option(function: F) -> F:
     """--json."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on stdout.")(

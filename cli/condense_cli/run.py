@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from condense_cli.failures import Interrupted
-from condense_cli.options import SectionedCommand, given_only, json_option, option, set_option
+from condense_cli.options import (
+    SectionedCommand,
+    compute_options,
+    given_only,
+    json_option,
+    option,
+    set_option,
+)
 from condense_cli.registry import disabled_of, registry_of
 
 if TYPE_CHECKING:
@@ -101,14 +108,7 @@ SHORT_FORMS = {"iterations": "recover.iterations", "teacher": "teacher.checkpoin
     help="Name of the run directory.",
     default_shown="made of method, dataset, ipc and seed",
 )
-@option("--device", section=WHERE, metavar="NAME", help="cpu, cuda, cuda:1, mps.", default_shown="auto")
-@option(
-    "--precision",
-    section=WHERE,
-    type=click.Choice(["auto", "bf16", "fp32"]),
-    help="bfloat16 where it is fast, always, or never.",
-    default_shown="auto",
-)
+@compute_options(WHERE)
 @option(
     "--resume",
     section=RUN,

@@ -128,9 +128,3 @@ def _moment_hook(layer: str, norm: nn.Module, seen: _Seen) -> Any:
         seen[layer] = (*per_image_moments(inputs[0], centre), centre, variance)
 
     return keep_moments
-
-
-def parameter_bytes(model: nn.Module) -> int:
-    """Bytes of all weights and buffers, as they would be stored."""
-    tensors: list[torch.Tensor] = [*model.parameters(), *model.buffers()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

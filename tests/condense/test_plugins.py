@@ -16,7 +16,7 @@ from condense import hookspecs
 from condense.errors import PluginError, UnknownNameError
 from condense.hookspecs import hookimpl
 from condense.method import Method, Recover
-from condense.plugins import DISABLE_VARIABLE, KINDS, PluginStatus, Registry, _Loader, build, load_registry
+from condense.plugins import DISABLE_VARIABLE, KINDS, PluginStatus, Registry, _Loader, load_registry
 from condense.specs import (
     DatasetSpec,
     EvaluatorSpec,
@@ -410,7 +410,7 @@ def test_what_stands_after_the_colon(shelf: Shelf) -> None:
 def test_build_calls_what_the_spec_names(shelf: Shelf) -> None:
     spec = InitializerSpec(name="mine", summary="x", build=lambda options, *more: (options, more))
     options = NoOptions()
-    assert build(spec, options, 1, 2) == (options, (1, 2))
+    assert spec.builder()(options, 1, 2) == (options, (1, 2))
 
 
 @pytest.mark.parametrize(
@@ -420,4 +420,4 @@ def test_build_calls_what_the_spec_names(shelf: Shelf) -> None:
 def test_building_what_cannot_be_imported_is_a_plugin_error(spec_type: type[Any]) -> None:
     spec = spec_type(name="mine", summary="x", build="there_is_no_such_module:Thing")
     with pytest.raises(PluginError, match="'mine' cannot be built from 'there_is_no_such_module:Thing'"):
-        build(spec, NoOptions())
+        spec.builder()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from condense.errors import ModelError
-from condense.models.network import Network, classifier_of, parameter_bytes
+from condense.models.network import Network, classifier_of
 from condense.moments import group_statistics
 from condense.observation import Roster
 
@@ -221,9 +221,3 @@ def test_under_autocast_everything_that_is_shown_is_float32(small: Network, imag
     assert seen.moments is not None
     shown = (seen.features, seen.logits, seen.moments.mean, seen.moments.second, seen.moments.running_mean)
     assert {value.dtype for value in shown} == {torch.float32}
-
-
-def test_bytes_of_weights_and_buffers() -> None:
-    # 2 weights + 1 bias; scale and shift; mean and variance, all of 4 bytes; one int64 count.
-    model = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1))
-    assert parameter_bytes(model) == 4 * (3 + 2 + 2) + 8
