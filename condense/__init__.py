@@ -28,21 +28,71 @@ if TYPE_CHECKING:
     from condense.data.augment import Augment
     from condense.data.dataset import DatasetRequest, MemoryImages, RealDataset, Split
     from condense.distilled import DistilledDataset
-    from condense.errors import CondenseError
+    from condense.errors import CondenseError, DataError, NumericalError, OptionError
     from condense.hookspecs import hookimpl
     from condense.method import Method, Recover, Student, Teacher, Use
     from condense.models.options import ModelRequest
+    from condense.moments import ClassMoments, group_statistics
     from condense.observation import Moments, Observation, Roster
-    from condense.result import RunResult, Score
+    from condense.result import EvaluationResult, RunResult, Score
     from condense.specs import (
         DatasetSpec,
         EvaluatorSpec,
         FeatureTargetSpec,
         InitializerSpec,
         ModelSpec,
+        NoOptions,
         RegularizerSpec,
     )
 
+__all__ = [
+    "Augment",
+    "ClassMoments",
+    "Component",
+    "CondenseError",
+    "DataError",
+    "DatasetRequest",
+    "DatasetSpec",
+    "DistilledDataset",
+    "EvaluationRequest",
+    "EvaluationResult",
+    "Evaluator",
+    "EvaluatorSpec",
+    "FeatureTarget",
+    "FeatureTargetSpec",
+    "InitialRequest",
+    "Initializer",
+    "InitializerSpec",
+    "Measurement",
+    "MemoryImages",
+    "Method",
+    "ModelRequest",
+    "ModelSpec",
+    "Moments",
+    "NoOptions",
+    "NumericalError",
+    "Observation",
+    "OptionError",
+    "RealDataset",
+    "Recover",
+    "Regularizer",
+    "RegularizerSpec",
+    "Roster",
+    "RunResult",
+    "Score",
+    "Split",
+    "Student",
+    "Teacher",
+    "Use",
+    "evaluate",
+    "group_statistics",
+    "hookimpl",
+    "load",
+    "repeat",
+    "run",
+]
+
+# Where each name lives; imported when it is first asked for.
 _HOME = {
     "condense.api": ("evaluate", "load", "repeat", "run"),
     "condense.components": (
@@ -58,24 +108,24 @@ _HOME = {
     "condense.data.augment": ("Augment",),
     "condense.data.dataset": ("DatasetRequest", "MemoryImages", "RealDataset", "Split"),
     "condense.distilled": ("DistilledDataset",),
-    "condense.errors": ("CondenseError",),
+    "condense.errors": ("CondenseError", "DataError", "NumericalError", "OptionError"),
     "condense.hookspecs": ("hookimpl",),
     "condense.method": ("Method", "Recover", "Student", "Teacher", "Use"),
     "condense.models.options": ("ModelRequest",),
+    "condense.moments": ("ClassMoments", "group_statistics"),
     "condense.observation": ("Moments", "Observation", "Roster"),
-    "condense.result": ("RunResult", "Score"),
+    "condense.result": ("EvaluationResult", "RunResult", "Score"),
     "condense.specs": (
         "DatasetSpec",
         "EvaluatorSpec",
         "FeatureTargetSpec",
         "InitializerSpec",
         "ModelSpec",
+        "NoOptions",
         "RegularizerSpec",
     ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-
-__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:

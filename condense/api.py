@@ -144,14 +144,16 @@ def evaluate(
     registry = registry or default_registry()
     distilled = load(path)
     config = _evaluation_config(distilled, registry, protocol, dataset, settings)
-    config = replace(
-        config,
-        students=students,
-        seed=config.seed if seed is None else seed,
-        data_dir=str(data_dir or _data_dir_beside(Path(path))),
-        device=device,
-        precision=precision,
-    )
+    if students < 1:
+        raise OptionError(f"students must be at least 1 for an evaluation, not {students}")
+    for key, value in (
+        ("students", students),
+        ("seed", config.seed if seed is None else seed),
+        ("data_dir", str(data_dir or _data_dir_beside(Path(path)))),
+        ("device", device),
+        ("precision", precision),
+    ):
+        config = assign(config, key, value, registry)
     runtime = make_runtime(config.device, config.precision, reporter)
     with numeric_settings(runtime):
         real = load_dataset(config, registry)

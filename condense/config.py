@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from condense.errors import OptionError, unknown_name
-from condense.method import Recover, Student, Teacher, Use
+from condense.method import Recover, Student, Teacher, Use, check_distinct
 from condense.plugins import Registry
 from condense.protocols import Protocol, protocol_named
 from condense.settings import assign, complete
@@ -50,6 +50,7 @@ class RunConfig:
     validation: float = 0.0
 
     def __post_init__(self) -> None:
+        check_distinct(self.targets + self.regularizers)
         if self.ipc < 1:
             raise ValueError("images per class must be at least 1")
         if self.students < 0:
@@ -156,7 +157,7 @@ def configure(
 def run_path(config: RunConfig, out: Path, name: str | None, *, resume: bool) -> Path:
     """The run directory. A name that was chosen is taken as it is; one that is made up avoids those taken."""
     if name:
-        if Path(name).name != name:
+        if Path(name).name != name or name == "..":
             raise OptionError(f"name {name!r} must be one folder name; choose the folder above it with --out")
         return out / name
     stem = f"{config.method}-{_file_name(config.dataset.name)}-ipc{config.ipc}-seed{config.seed}"

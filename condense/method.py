@@ -114,7 +114,16 @@ class Method:
             raise ValueError(f"method name {self.name!r} is not lower-case words joined by hyphens")
         if not self.summary or "\n" in self.summary:
             raise ValueError(f"method {self.name!r} needs a summary of one line")
+        check_distinct(self.targets + self.regularizers)
         if self.recover.iterations and not self.targets:
             raise ValueError(
                 f"method {self.name!r} recovers for {self.recover.iterations} steps without a target"
             )
+
+
+def check_distinct(components: tuple[Use, ...]) -> None:
+    """Raise ValueError where two targets or regularizers of a recipe have one name: their losses go by name."""
+    names = [use.name for use in components]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{repeated[0]!r} stands more than once among the targets and regularizers")

@@ -12,6 +12,7 @@ from condense.components import Initializer, InitialRequest
 from condense.data.dataset import RealDataset
 from condense.data.pixels import to_bytes
 from condense.distilled import DistilledDataset
+from condense.errors import PluginError
 from condense.initializers import RandomReal
 from condense.models.build import build_network
 from condense.models.network import Network
@@ -100,17 +101,25 @@ class Synthesis:
         )
 
     def _initial_images(self, initializer: Initializer, label: int) -> Tensor:
-        return initializer.images(
+        dataset, ipc = self.dataset, self.plan.config.ipc
+        images = initializer.images(
             InitialRequest(
                 label=label,
-                ipc=self.plan.config.ipc,
-                dataset=self.dataset,
+                ipc=ipc,
+                dataset=dataset,
                 generator=generator(self.plan.config.seed, "initialize", label),
                 targets=self.plan.targets,
                 teacher=self.teacher,
                 runtime=self.runtime,
             )
         )
+        wanted = (ipc, dataset.channels, dataset.size, dataset.size)
+        if tuple(images.shape) != wanted or not images.is_floating_point():
+            raise PluginError(
+                f"initializer {type(initializer).__name__} gave {tuple(images.shape)} {images.dtype} for one class; "
+                f"wanted are {wanted} of a float type"
+            )
+        return images.detach().float().cpu()
 
     def _equal(self) -> Tensor:
         ipc = self.plan.config.ipc

@@ -18,7 +18,12 @@ from condense.specs import DatasetSpec
 # On tensors this small a second thread costs more than it gains, above all where the cores are busy.
 torch.set_num_threads(1)
 
-SETTINGS = {"teacher.model": "convnet", "teacher.model.width": 8, "teacher.model.depth": 2, "teacher.epochs": 1}
+SETTINGS = {
+    "teacher.model": "convnet",
+    "teacher.model.width": 8,
+    "teacher.model.depth": 2,
+    "teacher.epochs": 1,
+}
 
 
 def tiny_dataset(

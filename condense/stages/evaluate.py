@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -51,7 +52,9 @@ class StudentEvaluator(Evaluator):
                 runtime=runtime,
                 what=f"student {request.student}",
             )
-        reached = accuracy(student, request.dataset.test, request.dataset, runtime)
+        # Normalised as what the student learned from: the same images from another place may have another mean.
+        tested = replace(request.dataset, mean=distilled.mean, std=distilled.std)
+        reached = accuracy(student, tested.test, tested, runtime)
         return Measurement(
             student=request.student, accuracy=reached, seconds=time.perf_counter() - began, steps=steps
         )

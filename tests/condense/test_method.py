@@ -91,3 +91,8 @@ def test_only_the_student_can_have_the_network_of_the_teacher() -> None:
 def test_a_weight_is_a_number(weight: float) -> None:
     with pytest.raises(ValueError, match="the weight of 'mine' must be a finite number"):
         Use(name="mine", weight=weight)
+
+
+def test_two_components_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="'same' stands more than once"):
+        Method(name="mine", summary="x", targets=(Use(name="same"),), regularizers=(Use(name="same"),))

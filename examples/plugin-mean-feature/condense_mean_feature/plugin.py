@@ -9,7 +9,9 @@ from condense.method import Method, Recover, Use
 from condense.specs import FeatureTargetSpec
 
 condense_api = 1
-_IDEA = "after DM (Zhao & Bilen, WACV 2023, arXiv 2110.04181), in a trained teacher instead of random networks"
+_IDEA = (
+    "after DM (Zhao & Bilen, WACV 2023, arXiv 2110.04181), in a trained teacher instead of random networks"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from condense.components import FeatureTarget
-from condense.observation import Observation
 from torch import Tensor
 
+from condense.components import FeatureTarget
+from condense.observation import Observation
 from condense_mean_feature.plugin import MeanFeatureOptions
 
 

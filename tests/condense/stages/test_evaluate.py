@@ -130,6 +130,17 @@ def test_accuracy_is_the_share_of_test_images_that_the_student_has_right(
     assert found.accuracy == sum(right) / 12
 
 
+def test_students_are_tested_on_images_normalised_as_those_they_learned_from(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    """The same photographs in another folder may come with another mean."""
+    dataset = make_dataset(counts=(5, 5), tests=6)
+    protocol = Protocol(**{**PLAIN, "epochs": 12})
+    for real in (dataset, replace(dataset, mean=(-3.0,), std=(0.9,))):
+        lab = Lab(real, fresh(dataset, make_network))
+        assert lab.evaluate(distilled_from(dataset, ipc=5), protocol).accuracy == 1.0
+
+
 @pytest.mark.parametrize("labels", ["online", "soft"])
 def test_a_student_that_is_the_teacher_has_nothing_to_learn(
     labels: Any, make_dataset: MakeDataset, make_network: MakeNetwork

@@ -97,9 +97,7 @@ def test_observations_are_the_teachers_whatever_the_batches(
         logits = torch.cat([batch.logits for batch in diary.batches])
         features = torch.cat([batch.features for batch in diary.batches])
         torch.testing.assert_close(logits, teacher.model(images), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(
-            features, teacher.model.features(images).flatten(1), rtol=1e-4, atol=1e-5
-        )
+        torch.testing.assert_close(features, teacher.model.features(images).flatten(1), rtol=1e-4, atol=1e-5)
         assert not any(batch.features.requires_grad for batch in diary.batches)
 
 

@@ -73,9 +73,9 @@ def chunk_of(dataset: RealDataset, classes: range, ipc: int = 2, index: int = 0,
         labels=torch.tensor(list(classes)).repeat_interleave(ipc),
         slots=torch.arange(ipc).repeat(len(classes)),
         weights=torch.full((count,), 1 / ipc),
-        images=torch.randn(
-            count, dataset.channels, size, size, generator=seeded(seed + classes.start)
-        ).clamp(-1.9, 1.9),
+        images=torch.randn(count, dataset.channels, size, size, generator=seeded(seed + classes.start)).clamp(
+            -1.9, 1.9
+        ),
     )
 
 
@@ -230,9 +230,7 @@ def test_the_loss_is_the_weighted_sum_and_is_logged_where_asked(
     recover(chunk_of(dataset, range(3)))
     assert [losses["iteration"] for losses in recover.losses] == [0, 3, 6, 7]
     for losses in recover.losses:
-        assert losses["loss"] == pytest.approx(
-            2 * losses["crossentropy"] - 0.5 * losses["push"], rel=1e-5
-        )
+        assert losses["loss"] == pytest.approx(2 * losses["crossentropy"] - 0.5 * losses["push"], rel=1e-5)
 
 
 def test_the_teacher_stays_as_it_is(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
@@ -343,9 +341,7 @@ def test_more_real_images_than_there_are(make_dataset: MakeDataset, make_network
     recover = Recovery(dataset, make_network(dataset), RealWitness())
     with pytest.raises(DataError) as caught:
         recover(chunk_of(dataset, range(3)))
-    assert str(caught.value) == (
-        "3 real images a class are wanted at every step, and class 'class 1' has 2"
-    )
+    assert str(caught.value) == ("3 real images a class are wanted at every step, and class 'class 1' has 2")
 
 
 class MeanMatch(FeatureTarget):

@@ -23,7 +23,9 @@ def test_soft_labels_are_the_teachers_logits_of_the_8_bit_images(
     dataset = make_dataset(channels=3)
     teacher = make_network(dataset)
     teacher.model.train()
-    images = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     distilled = DistilledDataset(
         images=images,
         labels=torch.tensor([0, 0, 1, 1, 2, 2]),

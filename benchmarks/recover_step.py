@@ -1,0 +1,272 @@
+"""Times a step of recover against the plain loop that it replaces.
+
+    python benchmarks/recover_step.py [--repeats 9] [--device auto] [--batch 20] [--only convnet]
+
+The method is WMDD with the losses of its published code. The contestants:
+
+plain: float32 and contiguous, as one would write it down: hooks keep the inputs of BatchNorm, the batch is cut into
+    its classes, each class has its mean and variance taken in each layer, a list of losses is summed. One crop, flip
+    and shift is drawn for the whole batch.
+float32: `recover_chunk` in float32 and contiguous: moments per image, a view of its own for every image.
+condense: `recover_chunk` as a run calls it: bfloat16 where the machine is made for it, channels-last,
+    flush-denormal.
+
+They take turns in one process, so that a slow spell of the machine falls on all of them; a first, untimed turn warms
+them up. Seconds are medians over the turns, a ratio is that of medians. Before anything is timed, all must give the
+same loss for the same images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from condense_wmdd.method import WMDD
+from condense_wmdd.options import BarycenterOptions, ClassBatchNormOptions
+from condense_wmdd.regularizer import ClassBatchNorm
+from condense_wmdd.target import BarycenterTarget
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from condense.data.augment import Augment
+from condense.data.dataset import MemoryImages, RealDataset, Split
+from condense.data.pixels import valid_range
+from condense.method import Recover, Use
+from condense.models.build import build_network
+from condense.models.network import Network
+from condense.plugins import default_registry
+from condense.runtime import Runtime, make_runtime, numeric_settings
+from condense.specs import NoOptions
+from condense.stages.measure import measure
+from condense.stages.recover import Chunk, Networks, Term, recover_chunk
+from condense.targets import CrossEntropy
+
+IPC = 10
+BN_WEIGHT = 10.0
+TOLERANCE = {"float32": 1e-4, "condense": 2e-2}  # of the loss, relative to the plain one
+
+
+@dataclass
+class Contestant:
+    """first_loss: of the initial images, not augmented. steps: takes that many steps from the initial images."""
+
+    first_loss: Callable[[], float]
+    steps: Callable[[int], None]
+
+
+@dataclass
+class Problem:
+    """A teacher's weights, the components fitted to its dataset, and one chunk of images to recover."""
+
+    model: Use
+    dataset: RealDataset
+    options: Recover
+    weights: dict[str, Tensor]
+    target: BarycenterTarget
+    norms: ClassBatchNorm
+    chunk: Chunk
+
+    def network(self, runtime: Runtime) -> Network:
+        """The teacher, in the memory format of a runtime."""
+        network = fresh(self.model, self.dataset, runtime)
+        network.model.load_state_dict(self.weights)
+        return network.frozen()
+
+
+def noise(classes: int, channels: int, size: int) -> RealDataset:
+    """Smooth noise in a colour for every class: what the images show does not matter for the time."""
+    source = torch.Generator().manual_seed(0)
+    labels = torch.arange(classes).repeat_interleave(2 * IPC)
+    colours = torch.rand(classes, channels, 1, 1, generator=source)
+    coarse = 0.6 * torch.rand(len(labels), channels, 7, 7, generator=source) + 0.4 * colours[labels]
+    pixels = 255 * F.interpolate(coarse, size=size, mode="bilinear")
+    split = Split(MemoryImages(pixels.to(torch.uint8)), labels)
+    return RealDataset(
+        name="noise",
+        classes=tuple(f"class {label}" for label in range(classes)),
+        train=split,
+        test=split,
+        size=size,
+        mean=(0.5,) * channels,
+        std=(0.25,) * channels,
+    )
+
+
+def fresh(model: Use, dataset: RealDataset, runtime: Runtime) -> Network:
+    """An untrained network."""
+    return build_network(model, dataset, default_registry(), runtime, torch.Generator().manual_seed(1))
+
+
+def make_problem(model: Use, channels: int, size: int, batch: int, device: str) -> Problem:
+    """A chunk of `batch` images of noise, IPC per class."""
+    classes = batch // IPC
+    dataset = noise(classes, channels, size)
+    runtime = make_runtime(device, "fp32")
+    network = fresh(model, dataset, runtime)
+    with torch.no_grad():  # Running statistics of these images, as after training.
+        for _ in range(10):
+            for part in torch.randperm(len(dataset.train)).split(50):
+                network.model(runtime.images(dataset.training_images(part)))
+    target = BarycenterTarget(BarycenterOptions(restarts=1))
+    norms = ClassBatchNorm(ClassBatchNormOptions(weighted=False))
+    measure([target, norms], network.frozen(), dataset, runtime, batch_size=50, seed=0, ipc=IPC)
+    labels, slots = torch.arange(classes).repeat_interleave(IPC), torch.arange(IPC).repeat(classes)
+    images = torch.randn(len(labels), channels, size, size, generator=torch.Generator().manual_seed(2))
+    low, high = valid_range(dataset.mean, dataset.std, images)
+    chunk = Chunk(
+        index=0,
+        labels=labels,
+        slots=slots,
+        weights=target.weights.cpu()[labels, slots],
+        images=images.clamp(low, high),
+    )
+    return Problem(model, dataset, WMDD.recover, network.model.state_dict(), target, norms, chunk)
+
+
+def ours(problem: Problem, runtime: Runtime) -> Contestant:
+    """`recover_chunk` in a runtime."""
+    network = problem.network(runtime)
+    terms = [
+        Term(name="barycenter", component=problem.target, weight=1.0),
+        Term(name="cross-entropy", component=CrossEntropy(NoOptions()), weight=1.0),
+        Term(name="class-batchnorm", component=problem.norms, weight=BN_WEIGHT),
+    ]
+    logged: dict[int, float] = {}
+
+    def run(options: Recover) -> None:
+        def log(iteration: int, losses: Mapping[str, float]) -> None:
+            logged[iteration] = losses["loss"]
+
+        with numeric_settings(runtime):
+            recover_chunk(
+                problem.chunk,
+                terms,
+                Networks(network, lambda _: network),
+                options,
+                problem.dataset,
+                generator=torch.Generator().manual_seed(3),
+                runtime=runtime,
+                log=log,
+            )
+
+    def first_loss() -> float:
+        run(replace(problem.options, iterations=1, augment=Augment()))
+        return logged[0]
+
+    return Contestant(first_loss, lambda steps: run(replace(problem.options, iterations=steps)))
+
+
+def plain(problem: Problem, runtime: Runtime) -> Contestant:
+    """The loop without condense."""
+    model, options, size = problem.network(runtime).model, problem.options, problem.dataset.size
+    start, labels = (part.to(runtime.device) for part in (problem.chunk.images, problem.chunk.labels))
+    low, high = valid_range(problem.dataset.mean, problem.dataset.std, start)
+    assert options.augment.crop_scale is not None
+    crop = v2.Compose([v2.RandomResizedCrop(size, options.augment.crop_scale), v2.RandomHorizontalFlip()])
+    shift = round(options.augment.jitter * size)
+
+    def run(steps: int) -> None:
+        pixels = start.clone().requires_grad_()
+        optimizer = torch.optim.Adam([pixels], lr=options.lr, betas=options.betas)
+        for _ in range(steps):
+            down, right = torch.randint(-shift, shift + 1, (2,)).tolist()
+            view = torch.roll(crop(pixels), (down, right), (2, 3))
+            loss = plain_loss(model, view, labels, problem)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            pixels.data = torch.minimum(torch.maximum(pixels.data, low), high)
+
+    def first_loss() -> float:
+        return float(plain_loss(model, start.clone().requires_grad_(), labels, problem).detach())
+
+    return Contestant(first_loss, run)
+
+
+def plain_loss(model: nn.Module, images: Tensor, labels: Tensor, problem: Problem) -> Tensor:
+    """WMDD's loss class by class and layer by layer."""
+    layers = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    classifier = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    inputs: list[Tensor] = []
+    features: list[Tensor] = []
+    hooks = [layer.register_forward_pre_hook(lambda _, x: inputs.append(x[0])) for layer in layers]
+    hooks.append(classifier.register_forward_pre_hook(lambda _, x: features.append(x[0])))
+    logits = model(images)
+    for hook in hooks:
+        hook.remove()
+    widths = [layer.num_features for layer in layers]
+    classes = labels.unique().tolist()
+    losses = []
+    for label in classes:
+        mine = labels == label
+        losses.append((features[0][mine] - problem.target.atoms[label]).norm())
+        means = problem.norms.mean[label].split(widths)
+        variances = problem.norms.variance[label].split(widths)
+        for x, mean, variance in zip(inputs, means, variances, strict=True):
+            of_class = x[mine]
+            losses.append(BN_WEIGHT * (of_class.mean(dim=(0, 2, 3)) - mean).norm())
+            losses.append(BN_WEIGHT * (of_class.var(dim=(0, 2, 3), correction=0) - variance).norm())
+    return torch.stack(losses).sum() / len(classes) + F.cross_entropy(logits, labels)
+
+
+def seconds_of(contestant: Contestant, steps: int, device: torch.device) -> float:
+    """Per step."""
+    start = time.perf_counter()
+    contestant.steps(steps)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / steps
+
+
+def compare(name: str, problem: Problem, device: str, steps: int, repeats: int) -> None:
+    """Print the rows of one problem."""
+    exact, fast = make_runtime(device, "fp32"), make_runtime(device, "auto")
+    contestants = {
+        "plain": plain(problem, exact),
+        "float32": ours(problem, exact),
+        "condense": ours(problem, fast),
+    }
+    wanted = contestants["plain"].first_loss()
+    for label, tolerance in TOLERANCE.items():
+        found = contestants[label].first_loss()
+        if abs(found - wanted) > tolerance * abs(wanted):
+            raise SystemExit(f"{name}: {label} has the loss {found}, the plain loop {wanted}")
+    seconds: dict[str, list[float]] = {label: [] for label in contestants}
+    for repeat in range(-1, repeats):
+        for label, contestant in contestants.items():
+            taken = seconds_of(contestant, steps, exact.device)
+            if repeat >= 0:
+                seconds[label].append(taken)
+    base = statistics.median(seconds["plain"])
+    for label in contestants:
+        taken = statistics.median(seconds[label])
+        print(f"| {name} | {label} | {1000 * taken:.0f} | {base / taken:.2f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time a step of recover against the plain loop.")
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batch", type=int, default=20, help="images of 224x224 in a step, a multiple of 10")
+    parser.add_argument("--only", choices=["resnet18", "convnet"])
+    options = parser.parse_args()
+
+    fast = make_runtime(options.device, "auto")
+    print(f"{fast.describe()}, {torch.get_num_threads()} threads, median of {options.repeats} turns\n")
+    print("| problem | loop | ms per step | times as fast as plain |")
+    print("|---|---|---:|---:|")
+    if options.only != "resnet18":
+        problem = make_problem(Use(name="convnet"), 1, 28, 100, options.device)
+        compare("ConvNet-3, 100 of 28x28", problem, options.device, 5, options.repeats)
+    if options.only != "convnet":
+        problem = make_problem(Use(name="resnet18"), 3, 224, options.batch, options.device)
+        compare(f"ResNet-18, {options.batch} of 224x224", problem, options.device, 1, options.repeats)
+
+
+if __name__ == "__main__":
+    main()

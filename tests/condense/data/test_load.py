@@ -1,0 +1,117 @@
+"""The dataset of a configuration, and training images that stand in for the test images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from condense.config import configure
+from condense.data.dataset import MemoryImages, RealDataset, Split
+from condense.data.load import hold_out, load_dataset
+from condense.errors import DataError
+from condense.plugins import Registry
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Images that are read by index, as from files."""
+
+    pixels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (1, 8, 8)
+
+    def read(self, indices: Tensor) -> Tensor:
+        return self.pixels[indices]
+
+
+def numbered(counts: list[int], tests: int = 3, lazy: bool = False) -> RealDataset:
+    """Image number i of the training split shows i; test images show 255. Labels in turn."""
+
+    def split(per_class: list[int], shown: Tensor) -> Split:
+        labels = torch.arange(len(per_class)).repeat_interleave(torch.tensor(per_class))
+        labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
+        pixels = shown.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
+        return Split(OnDisk(pixels) if lazy else MemoryImages(pixels), labels)
+
+    return RealDataset(
+        name="numbered",
+        classes=tuple(f"class {label}" for label in range(len(counts))),
+        train=split(counts, torch.arange(sum(counts))),
+        test=split([tests] * len(counts), torch.full((tests * len(counts),), 255)),
+        size=8,
+        mean=(0.5,),
+        std=(0.5,),
+        notes=("a note",),
+    )
+
+
+def shown(split: Split) -> list[int]:
+    """What each image shows."""
+    return split.images.read(torch.arange(len(split)))[:, 0, 0, 0].tolist()
+
+
+@given(
+    st.lists(st.integers(2, 25), min_size=2, max_size=6),
+    st.floats(0.01, 0.99),
+    st.integers(0, 2**32),
+    st.booleans(),
+)
+@settings(max_examples=50, deadline=None)
+def test_a_part_of_each_class_is_held_out_and_no_test_image_is_seen(
+    counts: list[int], share: float, seed: int, lazy: bool
+) -> None:
+    dataset = numbered(counts, lazy=lazy)
+    held = hold_out(dataset, share, seed)
+    assert sorted(shown(held.train) + shown(held.test)) == list(range(sum(counts)))
+    for part in (held.train, held.test):
+        assert part.labels.tolist() == dataset.train.labels[torch.tensor(shown(part))].tolist()
+    for label, count in enumerate(counts):
+        out = len(held.test.of_class(label))
+        assert out == min(max(1, round(share * count)), count - 1)
+        assert len(held.train.of_class(label)) == count - out
+    assert held.mean == dataset.mean
+    assert held.classes == dataset.classes
+
+
+def test_the_seed_decides_which() -> None:
+    dataset = numbered([20, 20])
+    one = shown(hold_out(dataset, 0.5, 0).test)
+    assert shown(hold_out(dataset, 0.5, 0).test) == one
+    assert shown(hold_out(dataset, 0.5, 1).test) != one
+
+
+def test_it_is_said() -> None:
+    assert hold_out(numbered([10, 10]), 0.2, 0).notes == (
+        "a note",
+        "tuning: 20% of the training images stand in for the test images, which are not looked at",
+    )
+
+
+def test_a_class_of_one_image() -> None:
+    with pytest.raises(DataError, match="class 'class 1' has 1 training image, too few to hold any out"):
+        hold_out(numbered([5, 1]), 0.2, 0)
+
+
+def test_a_configuration_says_whether_test_images_are_held_back(
+    make_registry: Callable[..., Registry],
+) -> None:
+    dataset = replace(numbered([8, 8]), name="numbered")
+    registry = make_registry(dataset)
+    real = load_dataset(configure(registry, method="random", dataset="numbered"), registry)
+    assert set(shown(real.test)) == {255}
+    config = configure(registry, method="random", dataset="numbered", validation=0.25, seed=3)
+    tuning = load_dataset(config, registry)
+    assert shown(tuning.test) == shown(hold_out(dataset, 0.25, 3).test)
+    assert 255 not in shown(tuning.test) + shown(tuning.train)
+    assert len(tuning.test) == 4

@@ -1,0 +1,119 @@
+"""Squeeze: the same teacher from the same seed, and checkpoints that fit or do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from condense.config import RunConfig, resolve
+from condense.data.dataset import RealDataset
+from condense.errors import ModelError
+from condense.models.network import Network
+from condense.plugins import Registry
+from condense.runtime import make_runtime
+from condense.settings import assign
+from condense.stages.squeeze import fresh_teacher, squeeze
+from condense.store import tensors_to_bytes, write_tensors
+
+RUNTIME = make_runtime("cpu", "fp32")
+
+
+class Workshop:
+    def __init__(self, dataset: RealDataset, registry: Registry) -> None:
+        self.dataset, self.registry = dataset, registry
+
+    def config(self, **settings: Any) -> RunConfig:
+        config = resolve(
+            self.registry,
+            method="wmdd",
+            dataset=self.dataset.name,
+            settings=[(f"teacher.{key}", value) for key, value in settings.items() if key != "seed"],
+        )
+        return assign(config, "seed", settings.get("seed", 0), self.registry)
+
+    def squeeze(self, **settings: Any) -> tuple[Network, float]:
+        config = self.config(**settings)
+        teacher = fresh_teacher(config, self.dataset, self.registry, RUNTIME)
+        return teacher, squeeze(teacher, config, self.dataset, RUNTIME)
+
+
+@pytest.fixture
+def shop(make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]) -> Workshop:
+    dataset = make_dataset()
+    return Workshop(dataset, make_registry(dataset))
+
+
+def content(teacher: Network) -> bytes:
+    return tensors_to_bytes(teacher.model.state_dict())
+
+
+def test_one_seed_gives_one_teacher_to_the_byte(shop: Workshop) -> None:
+    settings = {"augment.flip": True, "augment.crop_scale": (0.5, 1.0), "epochs": 2}
+    torch.manual_seed(1)
+    one, accuracy = shop.squeeze(**settings)
+    torch.manual_seed(2)
+    other, again = shop.squeeze(**settings)
+    assert content(one) == content(other)
+    assert accuracy == again
+    different, _ = shop.squeeze(**settings, seed=1)
+    assert content(different) != content(one)
+
+
+def test_training_teaches_and_leaves_a_frozen_teacher(shop: Workshop) -> None:
+    start = content(fresh_teacher(shop.config(), shop.dataset, shop.registry, RUNTIME))
+    teacher, accuracy = shop.squeeze(epochs=12, batch_size=8)
+    assert accuracy > 0.9
+    assert content(teacher) != start
+    assert not teacher.model.training
+    assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
+    untrained, _ = shop.squeeze(epochs=0)
+    assert content(untrained) == start
+
+
+def test_a_checkpoint_takes_the_place_of_training(shop: Workshop, tmp_path: Path) -> None:
+    teacher, accuracy = shop.squeeze(epochs=3)
+    write_tensors(tmp_path / "own.safetensors", teacher.model.state_dict())
+    torch.save(teacher.model.state_dict(), tmp_path / "own.pt")
+    for name in ("own.safetensors", "own.pt"):
+        loaded, again = shop.squeeze(checkpoint=str(tmp_path / name), epochs=9, seed=5)
+        assert content(loaded) == content(teacher)
+        assert again == accuracy
+
+
+def test_a_checkpoint_of_another_architecture(shop: Workshop, tmp_path: Path) -> None:
+    file = tmp_path / "own.safetensors"
+    teacher, _ = shop.squeeze(epochs=0)
+    write_tensors(file, teacher.model.state_dict())
+    with pytest.raises(ModelError) as caught:
+        shop.squeeze(checkpoint=str(file), **{"model.width": 16})
+    assert str(caught.value) == (
+        f"checkpoint {file} does not fit: features.0.weight is (8, 1, 3, 3) there and (16, 1, 3, 3) here. "
+        "A different number of classes, channels or image size, or another width of the architecture?"
+    )
+    with pytest.raises(
+        ModelError, match=r"does not fit the architecture ConvNet: missing: features\.8\.weight"
+    ):
+        shop.squeeze(checkpoint=str(file), **{"model.depth": 3})
+
+
+def test_a_checkpoint_for_other_classes(
+    shop: Workshop,
+    tmp_path: Path,
+    make_dataset: Callable[..., RealDataset],
+    make_registry: Callable[..., Registry],
+) -> None:
+    other = make_dataset(counts=(4, 4, 4, 4), name="other")
+    teacher, _ = Workshop(other, make_registry(other)).squeeze(epochs=0)
+    file = tmp_path / "own.safetensors"
+    write_tensors(file, teacher.model.state_dict())
+    with pytest.raises(ModelError, match=r"classifier\.weight is \(4, 32\) there and \(3, 32\) here"):
+        shop.squeeze(checkpoint=str(file))
+
+
+def test_a_checkpoint_that_is_not_there(shop: Workshop) -> None:
+    with pytest.raises(ModelError, match=r"there is no checkpoint gone\.pt; --teacher takes a \.safetensors"):
+        shop.squeeze(checkpoint="gone.pt")

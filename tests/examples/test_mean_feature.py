@@ -1,0 +1,253 @@
+"""The example of docs/plugins.md: it is offered, computes what it says, runs, and is what the page shows."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from condense_cli.main import cli
+
+import condense
+from condense import components, observation
+from condense.config import resolve
+from condense.data.dataset import DatasetRequest
+from condense.errors import OptionError
+from condense.hookspecs import API_VERSION
+from condense.method import Method
+from condense.models.options import ModelRequest
+from condense.observation import Observation, Roster
+from condense.plugins import DISABLE_VARIABLE, KINDS, Registry, load_registry
+
+if TYPE_CHECKING:
+    from condense_mean_feature.target import MeanFeature
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "plugin-mean-feature"
+PAGE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+SMALL = {"teacher.model": "convnet", "teacher.model.width": 8, "teacher.epochs": 1, "recover.iterations": 3}
+
+# (language, file or "", code) of every fenced block of the page.
+BLOCKS = re.findall(r'^```(\w+)(?: title="(.+?)")?\n(.*?)^```$', PAGE, flags=re.MULTILINE | re.DOTALL)
+EXAMPLES_OF_HOOKS = [code for _, title, code in BLOCKS if not title and code.startswith("@hookimpl")]
+
+
+@pytest.fixture(autouse=True)
+def _own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv(DISABLE_VARIABLE, raising=False)
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "condense_mean_feature"]:
+        del sys.modules[name]
+
+
+def install(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
+    """Let these entry points be found beside the installed ones."""
+    installed = importlib.metadata.entry_points
+
+    def entry_points(**selection: str) -> EntryPoints:
+        found = installed(**selection)
+        return EntryPoints([*found, *points]) if selection.get("group") == "condense" else found
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """What is offered with the example installed, by what its pyproject.toml says."""
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    [(name, module)] = project["entry-points"]["condense"].items()
+    install(monkeypatch, EntryPoint(name, module, "condense"))
+    return load_registry()
+
+
+# It is offered.
+
+
+def test_the_plugin_loads_and_speaks_this_version(registry: Registry) -> None:
+    [status] = [status for status in registry.plugins if status.name == "mean-feature"]
+    assert status.problem == ""
+    assert sys.modules[status.module].condense_api == API_VERSION
+
+
+def test_the_command_lists_its_method_and_its_option(registry: Registry) -> None:
+    methods = CliRunner(env={"COLUMNS": "200"}).invoke(cli, ["methods"])
+    assert re.search(r"^mean-feature +mean-feature +real images", methods.output, flags=re.MULTILINE)
+    component = CliRunner(env={"COLUMNS": "200"}).invoke(cli, ["components", "show", "mean-feature"])
+    assert "targets.mean-feature.shrink" in component.output
+
+
+@pytest.mark.parametrize("dataset", ["fashion-mini", "fashion-mnist", "imagenette"])
+def test_the_recipe_resolves_on_every_dataset(registry: Registry, dataset: str) -> None:
+    config = resolve(registry, method="mean-feature", dataset=dataset)
+    assert config.targets[0].options == {"shrink": 0.0}
+    assert config.recover.iterations == (300 if dataset == "fashion-mini" else 1000)
+
+
+@pytest.mark.parametrize("value", ["-0.1", "1", "nan"])
+def test_a_bad_option_is_refused_with_its_text(registry: Registry, value: str) -> None:
+    with pytest.raises(OptionError, match=r"shrink must lie in \[0, 1\)"):
+        resolve(registry, method="mean-feature", settings=[("targets.mean-feature.shrink", value)])
+
+
+def test_the_plugin_module_imports_no_torch() -> None:
+    program = "import sys, condense_mean_feature.plugin; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=EXAMPLE, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "False", done.stderr
+
+
+# Its loss is the formula.
+
+
+def seen(roster: Roster, features: torch.Tensor) -> Observation:
+    count = len(features)
+    return Observation(
+        images=torch.zeros(count, 1, 4, 4), roster=roster, features=features, logits=torch.zeros(count, 3)
+    )
+
+
+def fitted(batches: list[Observation], shrink: float) -> MeanFeature:
+    from condense_mean_feature.plugin import MeanFeatureOptions
+    from condense_mean_feature.target import MeanFeature
+
+    target = MeanFeature(MeanFeatureOptions(shrink=shrink))
+    target.begin(3)
+    for batch in batches:
+        target.observe(batch)
+    target.fit(2, torch.Generator())
+    return target
+
+
+@pytest.mark.parametrize("shrink", [0.0, 0.25])
+def test_the_loss_is_the_slow_formula(shrink: float) -> None:
+    draws = torch.Generator().manual_seed(0)
+    real_features = torch.randn(20, 5, generator=draws)
+    real_labels = torch.arange(20) % 3
+    real = seen(Roster.of_real(real_labels), real_features)
+    # A chunk with the classes 0 and 2 only, and unequal weights.
+    labels, slots = torch.tensor([0, 0, 2, 2]), torch.tensor([0, 1, 0, 1])
+    weights = torch.tensor([0.3, 0.7, 0.5, 0.5])
+    features = torch.randn(4, 5, generator=draws, requires_grad=True)
+    synthetic = seen(Roster.of(labels, slots, weights), features)
+
+    expected = 0.0
+    for label in (0, 2):
+        own = [real_features[i] for i in range(20) if real_labels[i] == label]
+        wanted = (1 - shrink) * sum(own) / len(own) + shrink * sum(real_features) / 20
+        mean = sum(weights[j] * features[j] for j in range(4) if labels[j] == label)
+        expected += sum((mean[d] - wanted[d]).item() ** 2 for d in range(5))
+
+    loss = fitted([real], shrink).loss(synthetic, None)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    [gradient] = torch.autograd.grad(loss, features)
+    assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0
+
+    halves = [
+        seen(Roster.of_real(real_labels[part]), real_features[part]) for part in (range(7), range(7, 20))
+    ]
+    assert fitted(halves, shrink).loss(synthetic, None).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_loss_is_zero_where_the_means_agree_and_survives_a_restart() -> None:
+    features = torch.tensor([[1.0, 0.0], [3.0, 2.0], [5.0, 5.0]])
+    target = fitted([seen(Roster.of_real(torch.tensor([0, 0, 1])), features)], 0.0)
+    roster = Roster.of(torch.tensor([0, 1]), torch.zeros(2, dtype=torch.int64), torch.ones(2))
+    synthetic = seen(roster, torch.tensor([[2.0, 1.0], [5.0, 5.0]]))
+    assert target.loss(synthetic, None).item() == 0
+    again = type(target)(target.options)
+    again.restore(target.state())
+    assert again.loss(synthetic, None).item() == 0
+
+
+# It runs.
+
+
+def test_a_few_steps_on_the_embedded_dataset(registry: Registry, tmp_path: Path) -> None:
+    result = condense.run(
+        method="mean-feature",
+        ipc=2,
+        students=0,
+        settings=SMALL,
+        out=tmp_path,
+        device="cpu",
+        registry=registry,
+    )
+    assert result.distilled.images.shape == (20, 1, 28, 28)
+    logged = (result.path / "metrics.jsonl").read_text()
+    assert '"mean-feature"' in logged
+
+
+# The page shows the example as it is, and tells no tales.
+
+
+def test_the_page_shows_every_file_of_the_example() -> None:
+    shown = {title for _, title, _ in BLOCKS if title}
+    package = EXAMPLE / "condense_mean_feature"
+    files = {EXAMPLE / "pyproject.toml", *package.glob("*.py")} - {package / "__init__.py"}
+    assert shown == {str(file.relative_to(ROOT)) for file in files}
+
+
+@pytest.mark.parametrize(("title", "code"), [(title, code) for _, title, code in BLOCKS if title])
+def test_a_block_that_names_a_file_is_that_file(title: str, code: str) -> None:
+    assert code == (ROOT / title).read_text()
+
+
+@pytest.mark.parametrize("code", [code for language, _, code in BLOCKS if language == "python"])
+def test_every_python_block_parses(code: str) -> None:
+    ast.parse(code)
+
+
+def test_the_examples_of_the_hooks_make_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sorted(re.findall(r"^def (\w+)\(\)", "".join(EXAMPLES_OF_HOOKS), re.MULTILINE)) == sorted(KINDS)
+    module = ModuleType("plugin_of_the_page")
+    vars(module).update({name: getattr(condense, name) for name in condense.__all__})
+    exec("\n".join(EXAMPLES_OF_HOOKS), vars(module))  # Our own page.
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    install(monkeypatch, EntryPoint("page", module.__name__, "condense"))
+    registry = load_registry()
+    assert [status.problem for status in registry.plugins if status.name == "page"] == [""]
+    assert all("page" in {offer.plugin for offer in registry.offers(kind)} for kind, _ in KINDS.values())
+
+
+@pytest.mark.parametrize("hook_name", KINDS)
+def test_every_hook_has_an_entry_of_its_own(hook_name: str) -> None:
+    assert f"\n### `{hook_name}`\n" in PAGE
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        observation.Observation,
+        observation.Roster,
+        observation.Moments,
+        components.InitialRequest,
+        components.EvaluationRequest,
+        components.Measurement,
+        Method,
+        ModelRequest,
+        DatasetRequest,
+    ],
+)
+def test_every_field_is_told_of(shown: Any) -> None:
+    missing = [field.name for field in dataclasses.fields(shown) if f"`{field.name}`" not in PAGE]
+    assert missing == []
+
+
+def test_every_attribute_and_call_of_a_component_is_told_of() -> None:
+    public = [name for name in vars(components.Component) if not name.startswith("_")]
+    public += [name for name in vars(components.FeatureTarget) if not name.startswith("_")]
+    assert [name for name in public if not re.search(rf"`{name}[`(]", PAGE)] == []
