@@ -52,7 +52,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         check_distinct(self.targets + self.regularizers)
         if self.ipc < 1:
-            raise ValueError("images per class must be at least 1")
+            raise ValueError(f"images per class must be at least 1, not {self.ipc}")
         if self.students < 0:
             raise ValueError(f"students must be 0 or more, not {self.students}")
         if not 0 <= self.validation < 1:

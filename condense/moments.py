@@ -24,19 +24,25 @@ from torch import Tensor
 from condense.errors import NumericalError
 from condense.observation import Moments, Roster
 
+# What a core has in its cache at once: 1 MiB of float32. A layer's input whole, as float32, would be written to fresh
+# memory and read back for each moment, which takes about ten times as long as in such parts.
+_CACHED_VALUES = 2**18
+
 
 class _PerImageMoments(torch.autograd.Function):
     """Both moments with one saved tensor (the input, which BatchNorm saves anyway) and a one-pass backward."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
-        positions = tuple(range(2, x.dim()))
-        exact = x if x.dtype == torch.float64 else x.float()
-        if positions:
-            variance, mean = torch.var_mean(exact, dim=positions, correction=0)
-        else:
-            variance, mean = torch.zeros_like(exact), exact.clone()
         ctx.save_for_backward(x, centre)
+        if x.dim() == 2:
+            exact = x.to(centre.dtype, copy=True)
+            return exact, (exact - centre).square()
+        if x.device.type == "cpu":
+            parts = [_centred_moments(part, centre) for part in x.split(_images_in_cache(x))]
+            shift, second = (torch.cat(moment) for moment in zip(*parts, strict=True))
+            return shift + centre, second
+        variance, mean = torch.var_mean(x.to(centre.dtype), dim=tuple(range(2, x.dim())), correction=0)
         return mean, variance + (mean - centre).square()
 
     @staticmethod
@@ -47,6 +53,20 @@ class _PerImageMoments(torch.autograd.Function):
         offset = grad_mean / x[0, 0].numel() - slope * centre
         shape = (*grad_mean.shape, *([1] * (x.dim() - 2)))
         return torch.addcmul(offset.view(shape).to(x.dtype), x, slope.view(shape).to(x.dtype)), None
+
+
+def _centred_moments(x: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
+    """First and second moment of each image about `centre`, both (B, C). x: (B, C, ...) with positions."""
+    if x.is_contiguous():
+        away, positions = x.flatten(2) - centre[:, None], 2
+    else:  # Channels-last: the same memory as (B, positions, C).
+        away, positions = x.movedim(1, -1).flatten(1, -2) - centre, 1
+    return away.mean(dim=positions), away.square_().mean(dim=positions)
+
+
+def _images_in_cache(x: Tensor) -> int:
+    """How many images of x (B, C, ...) to take at once: what the caches hold, and one for each core at least."""
+    return max(1, _CACHED_VALUES // max(1, x[0].numel())) * torch.get_num_threads()
 
 
 def per_image_moments(x: Tensor, running_mean: Tensor) -> tuple[Tensor, Tensor]:

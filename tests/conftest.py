@@ -18,11 +18,14 @@ from condense.specs import DatasetSpec
 # On tensors this small a second thread costs more than it gains, above all where the cores are busy.
 torch.set_num_threads(1)
 
+# One teacher for every method, as the datasets of condense have it.
 SETTINGS = {
     "teacher.model": "convnet",
     "teacher.model.width": 8,
     "teacher.model.depth": 2,
     "teacher.epochs": 1,
+    "teacher.lr": 0.05,
+    "teacher.batch_size": 8,
 }
 
 

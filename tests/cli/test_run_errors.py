@@ -25,7 +25,7 @@ RUN = "run --method random --students 0"
         (f"{RUN} --set recover.lr=-1", "lr must be above 0"),
         (f"{RUN} --without barycentre", "unknown component of random 'barycentre'"),
         (f"{RUN} --protocol fdk", "unknown protocol 'fdk'. Did you mean 'fkd'? There are: dc, fkd"),
-        (f"{RUN} --ipc 0", "ipc (images per class) must be at least 1, not 0"),
+        (f"{RUN} --ipc 0", "images per class must be at least 1, not 0"),
         (f"{RUN} --ipc 501", "has only 500; use --ipc 500 or less"),
         (f"{RUN} --students -1", "students must be 0 or more, not -1"),
         (f"{RUN} --device abacus", "device 'abacus' cannot be used"),

@@ -184,7 +184,7 @@ def test_so_do_those_of_the_methods_that_come_with_condense(method: str) -> None
     [
         (lambda data: data.pop("method"), "missing required field `method`"),
         (lambda data: data.update(ipc="ten"), r"Expected `int`, got `str` - at `\$.ipc`"),
-        (lambda data: data.update(ipc=0), "ipc .images per class. must be at least 1"),
+        (lambda data: data.update(ipc=0), "images per class must be at least 1"),
         (lambda data: data["recover"].update(lr=-1.0), "lr must be above 0"),
         (lambda data: data["recover"].update(optimizer="sdg"), "Invalid enum value 'sdg'"),
     ],

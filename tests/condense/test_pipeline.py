@@ -25,8 +25,9 @@ SETTINGS: dict[str, Any] = {
     "recover.batch": 4,
     "log_every": 2,
     "teacher.measure_batch": 8,
-    "protocol.epochs": 2,
+    "protocol.epochs": 4,
     "protocol.batch_size": 4,
+    "protocol.lr": 0.01,
 }
 
 
@@ -168,6 +169,27 @@ def test_the_reference_is_the_method_random(finished: tuple[RunResult, list[str]
     assert accuracies(alone) == accuracies(result)[1:]
 
 
+def test_weights_of_the_method_are_not_those_of_the_reference(site: Site) -> None:
+    weighted = {"protocol.weighted": True}
+    result, alone = (site.run(method, settings=weighted) for method in ("wmdd", "random"))
+    assert not torch.equal(result.distilled.weights, alone.distilled.weights)
+    assert accuracies(result)[1:] == accuracies(alone)
+
+
+def test_every_chunk_has_draws_of_its_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def keep(chunk: Any, *_: Any, generator: torch.Generator, **__: Any) -> torch.Tensor:
+        seeds.append(generator.initial_seed())
+        found: torch.Tensor = chunk.images
+        return found
+
+    monkeypatch.setattr("condense.synthesis.recover_chunk", keep)
+    site.run(ipc=4, students=0)
+    site.run(ipc=4, students=0, seed=1)
+    assert len(set(seeds)) == len(seeds) == 6
+
+
 # Skipping.
 
 
@@ -259,7 +281,7 @@ POINTS = [
     ("advance recover", -2, {"teacher", "measurements", "chunks/00000"}),
     ("finish recover", 0, {"teacher", "measurements", "chunks/00000", "chunks/00001"}),
     ("start evaluate", 0, {"teacher", "chunks/00001", "distilled"}),
-    ("advance evaluate", 2, {"teacher", "distilled", "students/method-0"}),
+    ("advance evaluate", 5, {"teacher", "distilled", "students/method-0"}),
     ("advance evaluate", -1, {"teacher", "distilled", "students/method-1", "students/reference-0"}),
     ("finish evaluate", -1, {"teacher", "students/method-1", "students/reference-1"}),
 ]

@@ -229,7 +229,7 @@ def test_a_value_of_the_wrong_type(key: str, value: Any, message: str) -> None:
         ("protocol.temperature", "0", "protocol.temperature=0: temperature must be above 0"),
         ("recover.augment.cutmix", "1", "recover.augment.cutmix=1: recover.augment.cutmix has no meaning"),
         ("augment.siamese", "flpi", r"unknown siamese operation 'flpi'. Did you mean 'flip'\?"),
-        ("ipc", "0", "ipc=0: ipc .images per class. must be at least 1"),
+        ("ipc", "0", "ipc=0: images per class must be at least 1"),
         ("students", -1, "students must be 0 or more"),
         ("precision", "fp8", "precision must be auto, bf16 or fp32, not 'fp8'"),
         ("initializer.count", "-1", "initializer 'noise': count must be 0 or more, not -1"),

@@ -392,6 +392,19 @@ def test_matching_real_images_leaves_equal_images_alone(
     assert float((away - chunk.images).abs().max()) > 1e-3
 
 
+def test_real_images_networks_and_views_come_from_the_generator_alone(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    dataset = make_dataset()
+    views = Augment(flip=True, siamese=SIAMESE_OPERATIONS)
+    recover = Recovery(dataset, None, MeanMatch(), make_network=make_network, augment=views)
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(recover(chunk_of(dataset, range(3))))
+    assert torch.equal(*found)
+
+
 def test_a_random_network_is_a_fresh_one_at_every_step(
     make_dataset: MakeDataset, make_network: MakeNetwork
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from condense.config import RunConfig, resolve
-from condense.data.dataset import RealDataset
+from condense.data.dataset import RealDataset, Split
 from condense.errors import ModelError
 from condense.models.network import Network
 from condense.plugins import Registry
@@ -72,6 +73,13 @@ def test_training_teaches_and_leaves_a_frozen_teacher(shop: Workshop) -> None:
     assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
     untrained, _ = shop.squeeze(epochs=0)
     assert content(untrained) == start
+
+
+def test_the_accuracy_is_that_on_the_test_images(shop: Workshop) -> None:
+    """Test labels that are all wrong are never met."""
+    labels = (shop.dataset.test.labels + 1) % 3
+    shop.dataset = replace(shop.dataset, test=Split(shop.dataset.test.images, labels))
+    assert shop.squeeze(epochs=12, batch_size=8)[1] < 0.1
 
 
 def test_a_checkpoint_takes_the_place_of_training(shop: Workshop, tmp_path: Path) -> None:

@@ -73,6 +73,15 @@ def test_every_method_resolves_for_every_dataset(method: str, dataset: str) -> N
     assert config.recover.iterations == 0 or config.targets
 
 
+@pytest.mark.parametrize("dataset", [spec.name for spec in DATASETS])
+def test_methods_are_compared_under_one_teacher(dataset: str) -> None:
+    spec = next(spec for spec in DATASETS if spec.name == dataset)
+    name = f"{dataset}:somewhere" if spec.takes else dataset
+    ours, theirs = (resolve(REGISTRY, method=method, dataset=name) for method in ("wmdd", "random"))
+    assert ours.teacher == theirs.teacher
+    assert ours.protocol == theirs.protocol
+
+
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_every_preset_is_valid(preset: str) -> None:
     resolved("imagenette", *PRESETS[preset].items())
