@@ -143,13 +143,16 @@ def evaluate(
     """
     registry = registry or default_registry()
     distilled = load(path)
+    beside = _run_beside(Path(path))
+    if dataset is None and beside:
+        dataset = str(beside["dataset"]["name"])
     config = _evaluation_config(distilled, registry, protocol, dataset, settings)
     if students < 1:
         raise OptionError(f"students must be at least 1 for an evaluation, not {students}")
     for key, value in (
         ("students", students),
         ("seed", config.seed if seed is None else seed),
-        ("data_dir", str(data_dir or _data_dir_beside(Path(path)))),
+        ("data_dir", str(data_dir or beside.get("data_dir", ""))),
         ("device", device),
         ("precision", precision),
     ):
@@ -196,8 +199,9 @@ def _evaluation_config(
         )
     recipe = {**distilled.recipe, "targets": [], "regularizers": [], "initializer": {"name": "noise"}}
     recipe["recover"] = {**recipe["recover"], "iterations": 0}
-    if dataset:
-        recipe["dataset"] = {"name": dataset}
+    if dataset and dataset != recipe["dataset"]["name"]:
+        same_kind = dataset.partition(":")[0] == recipe["dataset"]["name"].partition(":")[0]
+        recipe["dataset"] = {"name": dataset, "options": recipe["dataset"]["options"] if same_kind else {}}
     config = config_from_dict(recipe, registry)
     if protocol:
         config = replace(config, protocol=protocol_named(protocol))
@@ -211,12 +215,15 @@ def _evaluation_config(
     return complete(config, registry)
 
 
-def _data_dir_beside(path: Path) -> str:
-    """Where the run that made an artifact found its dataset, if its run.json still lies around it."""
+def _run_beside(path: Path) -> dict[str, Any]:
+    """The settings of the run that made an artifact, if its run.json still lies around it; else nothing.
+
+    They say where the dataset was found, which an artifact does not: it is made to be passed on.
+    """
     for folder in (path, path.parent):
         if (folder / "run.json").is_file():
-            return str(saved_config(folder).get("data_dir", ""))
-    return ""
+            return saved_config(folder)
+    return {}
 
 
 def _check_fits(distilled: DistilledDataset, dataset: RealDataset) -> None:
@@ -225,10 +232,12 @@ def _check_fits(distilled: DistilledDataset, dataset: RealDataset) -> None:
             f"the artifact has {len(distilled.classes)} classes ({', '.join(distilled.classes[:3])}, ...) and "
             f"{dataset.name} {len(dataset.classes)} ({', '.join(dataset.classes[:3])}, ...): not the same dataset"
         )
-    if distilled.images.shape[1] != dataset.channels:
+    channels, height, width = distilled.images.shape[1:]
+    if channels != dataset.channels or (height, width) != (dataset.size, dataset.size):
         raise DataError(
-            f"the artifact's images have {distilled.images.shape[1]} channels, those of {dataset.name} "
-            f"{dataset.channels}"
+            f"the artifact's images are {channels}x{height}x{width}, and {dataset.name} is looked at as "
+            f"{dataset.channels}x{dataset.size}x{dataset.size} (channels, height, width); if the dataset has an "
+            "option size, set it: --set dataset.size=..."
         )
 
 
@@ -255,6 +264,6 @@ def _teacher_for(
             f"protocol {config.protocol.name!r} has {labels} labels, which come from the teacher, and no teacher "
             f"lies beside {path}; name its weights with --teacher FILE, or use --set protocol.labels=hard"
         )
-    teacher = fresh_teacher(config, dataset, registry, runtime)
+    teacher = fresh_teacher(config, dataset, registry, runtime, to_be_filled=True)
     load_checkpoint(teacher, weights)
     return teacher.frozen()

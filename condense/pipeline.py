@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from condense.errors import DataError
 from condense.evaluation import Bench
 from condense.grid import save_grid
 from condense.journal import Journal, saved_config
+from condense.metrics import MetricsReporter
 from condense.models.build import load_checkpoint
 from condense.models.network import Network
 from condense.plan import REFERENCE_LABEL, Plan, make_plan
@@ -48,11 +50,22 @@ def run(
         plan = make_plan(config, registry)
         dataset = load_dataset(config, registry)
         _check_ipc(config.ipc, dataset)
+        teacher = _fresh_teacher(plan, dataset, registry, runtime)
         if resume:
             journal = Journal.resume(path, config, config_from_dict(saved_config(path), registry))
         else:
             journal = Journal.begin(path, config, provenance.versions(registry), provenance.host(runtime))
-        return _Run(plan, dataset, registry, runtime, journal).execute()
+        runtime = replace(runtime, reporter=MetricsReporter(runtime.reporter, journal.folder.metrics))
+        return _Run(plan, dataset, registry, runtime, journal).execute(teacher)
+
+
+def _fresh_teacher(plan: Plan, dataset: RealDataset, registry: Registry, runtime: Runtime) -> Network | None:
+    """The teacher before training, if the run needs one; what cannot work is refused before anything is written."""
+    if not plan.needs_teacher:
+        return None
+    teacher = fresh_teacher(plan.config, dataset, registry, runtime)
+    check_taps([term.name for term in plan.terms], [term.component for term in plan.terms], teacher)
+    return teacher
 
 
 def _check_ipc(ipc: int, dataset: RealDataset) -> None:
@@ -78,8 +91,8 @@ class _Run:
         for note in self.notes:
             runtime.reporter.note(note)
 
-    def execute(self) -> RunResult:
-        teacher, teacher_accuracy = self._squeeze() if self.plan.needs_teacher else (None, None)
+    def execute(self, teacher: Network | None) -> RunResult:
+        teacher_accuracy = self._squeeze(teacher) if teacher else None
         if self.plan.measures:
             assert teacher is not None
             self._measure(teacher)
@@ -98,20 +111,20 @@ class _Run:
         scores = self._evaluate(distilled, synthesis)
         return self._finish(distilled, scores, teacher_accuracy)
 
-    def _squeeze(self) -> tuple[Network, float]:
-        teacher = fresh_teacher(self.config, self.dataset, self.registry, self.runtime)
-        names = [term.name for term in self.plan.terms]
-        check_taps(names, [term.component for term in self.plan.terms], teacher)
+    def _squeeze(self, teacher: Network) -> float:
+        """Train or load the teacher in place; its accuracy."""
         facts = self.journal.facts.get("squeeze", {})
         if self.folder.teacher.exists() and "accuracy" in facts:
             load_checkpoint(teacher, self.folder.teacher)
             self.runtime.reporter.note(f"teacher taken from {self.folder.teacher}")
-            return teacher.frozen(), float(facts["accuracy"])
+            teacher.frozen()
+            return float(facts["accuracy"])
         with self.journal.stage("squeeze") as facts:
             reached = squeeze(teacher, self.config, self.dataset, self.runtime)
             write_tensors(self.folder.teacher, teacher.model.state_dict(), {"model": teacher.name})
             facts["accuracy"] = reached
-        return teacher.frozen(), reached
+        teacher.frozen()
+        return reached
 
     def _measure(self, teacher: Network) -> None:
         if self.folder.measurements.exists():

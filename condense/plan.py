@@ -44,7 +44,8 @@ class Plan:
     def needs_teacher(self) -> bool:
         """Whether a component looks through the teacher, or labels come from it."""
         looks = any(term.component.network == "teacher" for term in self.terms)
-        labels = self.config.students > 0 and self.config.protocol.needs_teacher
+        mode = self.config.protocol.labels
+        labels = mode == "soft" or (mode == "online" and self.config.students > 0)
         return looks or labels or self.initializer.needs_teacher
 
     @property
@@ -62,6 +63,8 @@ class Plan:
             squeeze = "skipped: no component and no label needs a teacher"
         elif teacher.checkpoint:
             squeeze = f"load {teacher.model.name} from {teacher.checkpoint}"
+        elif teacher.epochs == 0:
+            squeeze = f"take {teacher.model.name} as it is built, without training"
         else:
             squeeze = f"train {teacher.model.name} for {teacher.epochs} epochs"
         measuring = [term.name for term in self.terms if term.component.measures]

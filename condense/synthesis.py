@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -149,7 +150,14 @@ class Synthesis:
         online = config.protocol.labels == "online" and self.teacher is not None
         has_file = self.teacher is not None and self.folder.teacher.exists()
         # An artifact is made to be passed on: where its maker keeps files is nobody's business.
-        shared = replace(config, data_dir="", teacher=replace(config.teacher, checkpoint=""))
+        kind, _, argument = dataset.name.partition(":")
+        public_name = f"{kind}:{Path(argument).name}" if argument else kind
+        shared = replace(
+            config,
+            data_dir="",
+            dataset=replace(config.dataset, name=public_name),
+            teacher=replace(config.teacher, checkpoint=""),
+        )
         distilled = DistilledDataset(
             images=images,
             labels=torch.arange(classes).repeat_interleave(ipc),
@@ -160,9 +168,9 @@ class Synthesis:
             std=dataset.std,
             ipc=ipc,
             label_mode="online" if online else "hard",
-            name=f"{method}-{dataset.name}-{ipc}ipc",
+            name=f"{method}-{public_name}-{ipc}ipc",
             method=method,
-            dataset=dataset.name,
+            dataset=public_name,
             teacher_hash=file_hash(self.folder.teacher) if has_file else "",
             teacher_bytes=self.folder.teacher.stat().st_size if has_file else 0,
             recipe=shared.to_dict(),

@@ -43,7 +43,6 @@ def load_folder(options: FolderOptions, request: DatasetRequest) -> RealDataset:
         mean=mean,
         std=std,
         notes=tree.notes + notes,
-        source=str(root),
     )
 
 

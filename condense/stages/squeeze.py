@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from condense.config import RunConfig
@@ -15,10 +16,23 @@ from condense.runtime import Runtime
 from condense.training import accuracy, hard_loss, train
 
 
-def fresh_teacher(config: RunConfig, dataset: RealDataset, registry: Registry, runtime: Runtime) -> Network:
-    """The teacher's network before training."""
+def fresh_teacher(
+    config: RunConfig,
+    dataset: RealDataset,
+    registry: Registry,
+    runtime: Runtime,
+    *,
+    to_be_filled: bool = False,
+) -> Network:
+    """The teacher's network before training.
+
+    to_be_filled: whether a checkpoint will replace its weights, so that pretrained ones need not be fetched.
+    """
     draws = generator(config.seed, "squeeze", "weights")
-    return build_network(config.teacher.model, dataset, registry, runtime, draws)
+    use = config.teacher.model
+    if (to_be_filled or config.teacher.checkpoint) and use.options.get("pretrained"):
+        use = replace(use, options={**use.options, "pretrained": False})
+    return build_network(use, dataset, registry, runtime, draws)
 
 
 def squeeze(teacher: Network, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> float:

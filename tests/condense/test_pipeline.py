@@ -107,8 +107,10 @@ def accuracies(result: RunResult) -> list[list[float]]:
     return [[found.accuracy for found in score.measurements] for score in result.scores]
 
 
-def metrics(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+def metrics(path: Path, stage: str = "recover") -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl that a stage wrote."""
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["stage"] == stage]
 
 
 # What a run leaves behind.
@@ -161,6 +163,16 @@ def test_metrics_are_lines_of_json_with_every_loss(finished: tuple[RunResult, li
         assert line["loss"] == pytest.approx(total, rel=1e-4)
 
 
+def test_metrics_hold_the_loss_of_every_epoch(finished: tuple[RunResult, list[str]]) -> None:
+    result, _ = finished
+    config = result.config
+    assert [line["done"] for line in metrics(result.path, "squeeze")] == list(range(1, config.teacher.epochs + 1))
+    trained = metrics(result.path, "evaluate")
+    assert len(trained) == config.protocol.epochs * config.students * len(result.scores)
+    assert {line["unit"] for line in trained} == {"epoch"}
+    assert all(line["loss"] > 0 for line in trained)
+
+
 def test_the_reference_is_the_method_random(finished: tuple[RunResult, list[str]], site: Site) -> None:
     """Same images, same students, so the same accuracies."""
     result, _ = finished
@@ -201,7 +213,8 @@ def test_random_with_hard_labels_makes_no_teacher(site: Site) -> None:
         "start evaluate",
     }
     names = set(tree(result.path))
-    assert not names & {"teacher.safetensors", "measurements.safetensors", "metrics.jsonl"}
+    assert not names & {"teacher.safetensors", "measurements.safetensors"}
+    assert not metrics(result.path)
     assert result.teacher_accuracy is None
     assert (result.distilled.teacher_hash, result.distilled.label_mode) == ("", "hard")
 

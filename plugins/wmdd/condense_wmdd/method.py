@@ -44,6 +44,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "imagenet-1k": {
         "teacher.model": "resnet18",
         "teacher.model.pretrained": True,
+        "teacher.epochs": 0,
     },
     "fashion-mnist": _FASHION,
     "fashion-mini": _FASHION,
