@@ -100,42 +100,100 @@ def ours(network: Network, dataset: RealDataset, runtime: Runtime) -> Found:
 
 @torch.no_grad()
 def two_passes(model: nn.Module, dataset: RealDataset, runtime: Runtime) -> Found:
-    """Without condense."""
+    """Without condense. Every batch of a class has the same number of images."""
     assert isinstance(dataset.train.images, MemoryImages)
     pixels, labels = dataset.train.images.pixels, dataset.train.labels
-    loaders = [
-        DataLoader(TensorDataset(pixels[labels == label]), batch_size=50) for label in range(CLASSES)
-    ]
+    loaders = [DataLoader(TensorDataset(pixels[labels == label]), batch_size=50) for label in range(CLASSES)]
     mean = torch.tensor(dataset.mean, device=runtime.device).view(1, -1, 1, 1)
     std = torch.tensor(dataset.std, device=runtime.device).view(1, -1, 1, 1)
 
-    def batches(loader: DataLoader[tuple[Tensor, ...]]) -> list[Tensor]:
+    def show(loader: DataLoader[tuple[Tensor, ...]]) -> None:
         for (images,) in loader:
             model((images.to(runtime.device).float() / 255 - mean) / std)
-        return kept
 
-    kept: list[Tensor] = []
+    features: list[Tensor] = []
     classifier = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-    hook = classifier.register_forward_pre_hook(lambda _, x: kept.append(x[0]))
+    hook = classifier.register_forward_pre_hook(lambda _, x: features.append(x[0]))
     for loader in loaders:
-        batches(loader)
+        show(loader)
     hook.remove()
-    features = torch.cat(kept)
+
+    seen: dict[nn.Module, list[Tensor]] = {}
+
+    def keep_statistics(layer: nn.Module, x: tuple[Tensor]) -> None:
+        average, variance = x[0].mean(dim=(0, 2, 3)), x[0].var(dim=(0, 2, 3), correction=0)
+        seen[layer].append(torch.stack([average, variance + average.square()]))
 
     layers = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    means, variances = [], []
+    hooks = [layer.register_forward_pre_hook(keep_statistics) for layer in layers]
+    found = []
     for loader in loaders:
-        sums: dict[nn.Module, list[Tensor]] = {layer: [] for layer in layers}
+        seen.update({layer: [] for layer in layers})
+        show(loader)
+        found.append(torch.cat([torch.stack(seen[layer]).mean(dim=0) for layer in layers], dim=1))
+    for hook in hooks:
+        hook.remove()
+    means, seconds = torch.stack(found, dim=1)
+    return Found(torch.cat(features), means, seconds - means.square())
 
-        def keep(layer: nn.Module, x: tuple[Tensor], sums: dict[nn.Module, list[Tensor]] = sums) -> None:
-            exact = x[0].mean(dim=(0, 2, 3)), x[0].var(dim=(0, 2, 3), correction=0)
-            sums[layer].append(torch.stack(exact))
 
-        hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
-        batches(loader)
-        for hook in hooks:
-            hook.remove()
-        of_class = torch.cat([torch.stack(sums[layer]).mean(dim=0) for layer in layers], dim=1)
-        means.append(of_class[0])
-        variances.append(of_class[1])
-    return Found(features, torch.stack(means), torch.stack(variances))
+def check(name: str, label: str, found: Found, wanted: Found) -> None:
+    """Stop where the contestants disagree."""
+    for what, got, right in zip(
+        ("features", "means", "variances"), vars(found).values(), vars(wanted).values(), strict=True
+    ):
+        error = float((got - right).norm() / right.norm())
+        if error > TOLERANCE[label]:
+            raise SystemExit(f"{name}: the {what} of {label} are {error:.1e} away from those of two passes")
+
+
+def compare(name: str, model: Use, dataset: RealDataset, device: str, repeats: int) -> None:
+    """Print the rows of one problem."""
+    exact, fast = make_runtime(device, "fp32"), make_runtime(device, "auto")
+    network = make_network(model, dataset, exact)
+    same_in_fast = build_network(model, dataset, default_registry(), fast, torch.Generator())
+    same_in_fast.model.load_state_dict(network.model.state_dict())
+    same_in_fast.frozen()
+    contestants: dict[str, Callable[[], Found]] = {
+        "two passes": lambda: two_passes(network.model, dataset, exact),
+        "float32": lambda: ours(network, dataset, exact),
+        "condense": lambda: ours(same_in_fast, dataset, fast),
+    }
+    wanted = contestants["two passes"]()
+    for label in TOLERANCE:
+        check(name, label, contestants[label](), wanted)
+    seconds: dict[str, list[float]] = {label: [] for label in contestants}
+    for _ in range(repeats):
+        for label, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            if exact.device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds[label].append(time.perf_counter() - start)
+    base = statistics.median(seconds["two passes"])
+    for label in contestants:
+        taken = statistics.median(seconds[label])
+        print(f"| {name} | {label} | {len(dataset.train) / taken:.0f} | {base / taken:.2f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time the measure stage against two passes.")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--only", choices=["resnet18", "convnet"])
+    options = parser.parse_args()
+
+    fast = make_runtime(options.device, "auto")
+    print(f"{fast.describe()}, {torch.get_num_threads()} threads, median of {options.repeats} turns\n")
+    print("| problem | measured by | images per second | times as fast as two passes |")
+    print("|---|---|---:|---:|")
+    if options.only != "resnet18":
+        dataset = noise(200, 1, 28)
+        compare("ConvNet-3, 2000 of 28x28", Use(name="convnet"), dataset, options.device, options.repeats)
+    if options.only != "convnet":
+        dataset = noise(10, 3, 224)
+        compare("ResNet-18, 100 of 224x224", Use(name="resnet18"), dataset, options.device, options.repeats)
+
+
+if __name__ == "__main__":
+    main()
