@@ -14,7 +14,7 @@ from condense.data.feed import Feed
 from condense.data.pixels import valid_range
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
-from condense.errors import DataError, NumericalError
+from condense.errors import DataError, ModelError, NumericalError, PluginError
 from condense.method import Recover
 from condense.models.network import Network
 from condense.observation import Observation, Roster
@@ -86,7 +86,7 @@ def recover_chunk(
     runtime: Runtime,
     log: LogLosses,
 ) -> Tensor:
-    """The recovered images of a chunk, (n, C, H, W) float32 on the CPU, every value within the valid range.
+    """The recovered images of a chunk, (n, C, H, W) float32 on the CPU, clipped to valid pixels at every step.
 
     Minimises sum_i weight_i loss_i over the pixels. Depends on its arguments and on nothing else.
     Raises NumericalError, naming component, chunk and iteration, when a loss is not finite.
@@ -96,27 +96,21 @@ def recover_chunk(
     low, high = valid_range(dataset.mean, dataset.std, pixels)
     optimizer = _make_optimizer(options, pixels)
     real_images = _RealBatches(terms, chunk.labels, dataset, runtime)
-    kinds = {str(term.component.network) for term in terms}
-    moments = {kind: _wants_moments(terms, kind) for kind in kinds}
+    kinds: set[str] = {term.component.network for term in terms}
     for iteration in range(options.iterations):
         share = learning_rate_share(options.schedule, iteration, options.iterations)
         optimizer.param_groups[0]["lr"] = options.lr * share
         current = networks.of_step(kinds, generator)
         view, real_view = _views(pixels, real_images, options, generator)
-        seen: dict[str, Observation] = {}
-        real: dict[str, Observation] = {}
+        losses: dict[str, Tensor] = {}
         for kind, network in current.items():
-            with runtime.autocast():
-                seen[kind] = network.observe(runtime.images(view), roster, moments=moments[kind])
+            looking = [term for term in terms if term.component.network == kind]
+            synthetic = _observe(network, view, roster, looking, runtime)
+            real = None
             if real_view is not None:
-                with torch.no_grad(), runtime.autocast():
-                    real[kind] = network.observe(real_view, real_images.roster, moments=moments[kind])
-        losses = {
-            term.name: term.component.loss(
-                seen[str(term.component.network)], real.get(str(term.component.network))
-            )
-            for term in terms
-        }
+                with torch.no_grad():
+                    real = _observe(network, real_view, real_images.roster, looking, runtime)
+            losses |= {term.name: _loss(term, synthetic, real) for term in looking}
         total = torch.stack([term.weight * losses[term.name] for term in terms]).sum()
         optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -127,6 +121,30 @@ def recover_chunk(
             _log(losses, total, chunk.index, iteration, log)
         runtime.reporter.advance(1)
     return pixels.detach().float().cpu().contiguous()
+
+
+def _observe(
+    network: Network, images: Tensor, roster: Roster, looking: Sequence[Term], runtime: Runtime
+) -> Observation:
+    """What `network` shows of a batch to the terms that look through it. Raises ModelError where it has too little."""
+    wanting = [term.name for term in looking if term.component.uses_moments]
+    with runtime.autocast():
+        seen = network.observe(runtime.images(images), roster, moments=bool(wanting))
+    if wanting and seen.moments is None:
+        raise ModelError(
+            f"{wanting[0]!r} reads the inputs of BatchNorm layers, and {network.name!r} has none; choose another "
+            "network with --set teacher.model=NAME"
+        )
+    return seen
+
+
+def _loss(term: Term, synthetic: Observation, real: Observation | None) -> Tensor:
+    loss = term.component.loss(synthetic, real)
+    if loss.dim() != 0:
+        raise PluginError(
+            f"the loss of {term.name!r} must be a scalar, and came with shape {tuple(loss.shape)}"
+        )
+    return loss
 
 
 class _RealBatches:
@@ -182,10 +200,6 @@ def _make_optimizer(options: Recover, pixels: Tensor) -> torch.optim.Optimizer:
     if options.optimizer == "sgd":
         return torch.optim.SGD([pixels], lr=options.lr, momentum=options.momentum)
     return torch.optim.Adam([pixels], lr=options.lr, betas=options.betas, fused=True)
-
-
-def _wants_moments(terms: Sequence[Term], kind: str) -> bool:
-    return any(term.component.uses_moments for term in terms if term.component.network == kind)
 
 
 def _log(losses: Mapping[str, Tensor], total: Tensor, chunk: int, iteration: int, log: LogLosses) -> None:

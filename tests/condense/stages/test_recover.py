@@ -16,7 +16,7 @@ from condense.components import Component, FeatureTarget, Regularizer
 from condense.data.augment import SIAMESE_OPERATIONS, Augment
 from condense.data.dataset import RealDataset
 from condense.data.pixels import valid_range
-from condense.errors import DataError, NumericalError
+from condense.errors import DataError, ModelError, NumericalError, PluginError
 from condense.method import Recover
 from condense.models.network import Network
 from condense.observation import Observation
@@ -445,3 +445,30 @@ def test_a_loss_that_is_nan_stops_with_its_place(
     with pytest.raises(NumericalError) as caught:
         recover(chunk_of(dataset, range(3), index=7))
     assert str(caught.value).startswith(f"'breaks' became nan in recover, chunk 7, iteration {iteration}; ")
+
+
+class Vector(FeatureTarget):
+    """Forgets to add up."""
+
+    measures = False
+
+    def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
+        return synthetic.features.square().sum(dim=1)
+
+
+def test_a_loss_that_is_no_scalar_is_named(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
+    dataset = make_dataset()
+    with pytest.raises(PluginError, match=r"the loss of 'vector' must be a scalar, and came with shape \(6,\)"):
+        Recovery(dataset, make_network(dataset), Vector())(chunk_of(dataset, range(3)))
+
+
+class NeedsNorms(Vector):
+    uses_moments = True
+
+
+def test_moments_of_a_network_without_batchnorm(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset()
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(3))
+    model(torch.zeros(1, dataset.channels, dataset.size, dataset.size))
+    with pytest.raises(ModelError, match="'needsnorms' reads the inputs of BatchNorm layers, and 'plain' has none"):
+        Recovery(dataset, Network(model, "plain"), NeedsNorms())(chunk_of(dataset, range(3)))
