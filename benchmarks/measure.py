@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from condense_wmdd.method import WMDD
 from condense_wmdd.options import BarycenterOptions, ClassBatchNormOptions
 from condense_wmdd.regularizer import ClassBatchNorm
 from condense_wmdd.target import BarycenterTarget
@@ -94,7 +95,9 @@ def ours(network: Network, dataset: RealDataset, runtime: Runtime) -> Found:
     target = FeaturesOnly(BarycenterOptions())
     norms = ClassBatchNorm(ClassBatchNormOptions())
     with numeric_settings(runtime):
-        measure([target, norms], network, dataset, runtime, batch_size=256, seed=0, ipc=1)
+        measure(
+            [target, norms], network, dataset, runtime, batch_size=WMDD.teacher.measure_batch, seed=0, ipc=1
+        )
     return Found(target.features, norms.mean, norms.variance)
 
 
@@ -188,8 +191,8 @@ def main() -> None:
     print("| problem | measured by | images per second | times as fast as two passes |")
     print("|---|---|---:|---:|")
     if options.only != "resnet18":
-        dataset = noise(200, 1, 28)
-        compare("ConvNet-3, 2000 of 28x28", Use(name="convnet"), dataset, options.device, options.repeats)
+        dataset = noise(100, 1, 28)
+        compare("ConvNet-3, 1000 of 28x28", Use(name="convnet"), dataset, options.device, options.repeats)
     if options.only != "convnet":
         dataset = noise(10, 3, 224)
         compare("ResNet-18, 100 of 224x224", Use(name="resnet18"), dataset, options.device, options.repeats)

@@ -24,9 +24,9 @@ from torch import Tensor
 from condense.errors import NumericalError
 from condense.observation import Moments, Roster
 
-# What a core has in its cache at once: 1 MiB of float32. A layer's input whole, as float32, would be written to fresh
+# What a core has in its cache at once: 2 MiB of float32. A layer's input whole, as float32, would be written to fresh
 # memory and read back for each moment, which takes about ten times as long as in such parts.
-_CACHED_VALUES = 2**18
+_CACHED_VALUES = 2**19
 
 
 class _PerImageMoments(torch.autograd.Function):

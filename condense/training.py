@@ -129,11 +129,17 @@ def train(
 
 @torch.no_grad()
 def accuracy(
-    network: Network, split: Split, dataset: RealDataset, runtime: Runtime, batch_size: int = 512
+    network: Network, split: Split, dataset: RealDataset, runtime: Runtime, batch_size: int | None = None
 ) -> float:
-    """The share of a split's images that the network classifies correctly, in [0, 1], in eval mode."""
+    """The share of a split's images that the network classifies correctly, in [0, 1], in eval mode.
+
+    batch_size: None takes 512, and 64 on a CPU, where a layer's output then stays in the cache: little more than half
+    the time.
+    """
     feed = Feed(split.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime)
     labels = split.labels.to(runtime.device)
+    if batch_size is None:
+        batch_size = 64 if runtime.device.type == "cpu" else 512
     network.model.eval()
     correct = torch.zeros((), dtype=torch.int64, device=runtime.device)
     for batch in feed.test_batches(batch_size):
