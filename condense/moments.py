@@ -41,7 +41,9 @@ class _PerImageMoments(torch.autograd.Function):
         if x.device.type == "cpu":
             parts = [_centred_moments(part, centre) for part in x.split(_images_in_cache(x))]
             shift, second = (torch.cat(moment) for moment in zip(*parts, strict=True))
-            return shift + centre, second
+            mean = shift + centre
+            # The mean is rounded; the second moment is made to fit it, so that the variance keeps its digits.
+            return mean, second - shift.square() + (mean - centre).square()
         variance, mean = torch.var_mean(x.to(centre.dtype), dim=tuple(range(2, x.dim())), correction=0)
         return mean, variance + (mean - centre).square()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
@@ -17,6 +19,11 @@ from condense.specs import DatasetSpec
 
 # On tensors this small a second thread costs more than it gains, above all where the cores are busy.
 torch.set_num_threads(1)
+
+# CI looks at the same examples every time; elsewhere hypothesis looks for new ones.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 # One teacher for every method, as the datasets of condense have it.
 SETTINGS = {

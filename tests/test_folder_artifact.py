@@ -11,7 +11,12 @@ from PIL import Image
 import condense
 from condense.errors import DataError
 
-QUICK = {"protocol.labels": "hard", "protocol.epochs": 1, "student.model": "convnet", "student.model.width": 4}
+QUICK = {
+    "protocol.labels": "hard",
+    "protocol.epochs": 1,
+    "student.model": "convnet",
+    "student.model.width": 4,
+}
 
 
 @pytest.fixture

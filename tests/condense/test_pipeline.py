@@ -166,7 +166,9 @@ def test_metrics_are_lines_of_json_with_every_loss(finished: tuple[RunResult, li
 def test_metrics_hold_the_loss_of_every_epoch(finished: tuple[RunResult, list[str]]) -> None:
     result, _ = finished
     config = result.config
-    assert [line["done"] for line in metrics(result.path, "squeeze")] == list(range(1, config.teacher.epochs + 1))
+    assert [line["done"] for line in metrics(result.path, "squeeze")] == list(
+        range(1, config.teacher.epochs + 1)
+    )
     trained = metrics(result.path, "evaluate")
     assert len(trained) == config.protocol.epochs * config.students * len(result.scores)
     assert {line["unit"] for line in trained} == {"epoch"}

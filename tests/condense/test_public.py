@@ -15,7 +15,9 @@ def test_every_public_name_is_there_and_said_to_type_checkers() -> None:
         assert getattr(condense, name) is not None
     tree = ast.parse(Path(condense.__file__).read_text())
     guarded = next(node for node in tree.body if isinstance(node, ast.If))
-    told = {alias.name for node in ast.walk(guarded) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    told = {
+        alias.name for node in ast.walk(guarded) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
     assert told == set(condense.__all__) <= set(dir(condense))
 
 

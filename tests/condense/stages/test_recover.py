@@ -458,7 +458,9 @@ class Vector(FeatureTarget):
 
 def test_a_loss_that_is_no_scalar_is_named(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
     dataset = make_dataset()
-    with pytest.raises(PluginError, match=r"the loss of 'vector' must be a scalar, and came with shape \(6,\)"):
+    with pytest.raises(
+        PluginError, match=r"the loss of 'vector' must be a scalar, and came with shape \(6,\)"
+    ):
         Recovery(dataset, make_network(dataset), Vector())(chunk_of(dataset, range(3)))
 
 
@@ -470,5 +472,7 @@ def test_moments_of_a_network_without_batchnorm(make_dataset: MakeDataset) -> No
     dataset = make_dataset()
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(3))
     model(torch.zeros(1, dataset.channels, dataset.size, dataset.size))
-    with pytest.raises(ModelError, match="'needsnorms' reads the inputs of BatchNorm layers, and 'plain' has none"):
+    with pytest.raises(
+        ModelError, match="'needsnorms' reads the inputs of BatchNorm layers, and 'plain' has none"
+    ):
         Recovery(dataset, Network(model, "plain"), NeedsNorms())(chunk_of(dataset, range(3)))
