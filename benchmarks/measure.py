@@ -25,15 +25,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from condense_wmdd.method import WMDD
 from condense_wmdd.options import BarycenterOptions, ClassBatchNormOptions
 from condense_wmdd.regularizer import ClassBatchNorm
 from condense_wmdd.target import BarycenterTarget
+from images import noise
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from condense.data.dataset import MemoryImages, RealDataset, Split
+from condense.data.dataset import MemoryImages, RealDataset
 from condense.method import Use
 from condense.models.build import build_network
 from condense.models.network import Network
@@ -59,25 +59,6 @@ class FeaturesOnly(BarycenterTarget):
 
     def fit(self, ipc: int, generator: torch.Generator) -> None:
         self.features = torch.cat([features for features, _ in self._seen])
-
-
-def noise(per_class: int, channels: int, size: int) -> RealDataset:
-    """Smooth noise in a colour for every class: what the images show does not matter for the time."""
-    source = torch.Generator().manual_seed(0)
-    labels = torch.arange(CLASSES).repeat_interleave(per_class)
-    colours = torch.rand(CLASSES, channels, 1, 1, generator=source)
-    coarse = 0.6 * torch.rand(len(labels), channels, 7, 7, generator=source) + 0.4 * colours[labels]
-    pixels = 255 * F.interpolate(coarse, size=size, mode="bilinear")
-    split = Split(MemoryImages(pixels.to(torch.uint8)), labels)
-    return RealDataset(
-        name="noise",
-        classes=tuple(f"class {label}" for label in range(CLASSES)),
-        train=split,
-        test=split,
-        size=size,
-        mean=(0.5,) * channels,
-        std=(0.25,) * channels,
-    )
 
 
 def make_network(model: Use, dataset: RealDataset, runtime: Runtime) -> Network:
@@ -191,10 +172,10 @@ def main() -> None:
     print("| problem | measured by | images per second | times as fast as two passes |")
     print("|---|---|---:|---:|")
     if options.only != "resnet18":
-        dataset = noise(100, 1, 28)
+        dataset = noise(CLASSES, 100, 1, 28)
         compare("ConvNet-3, 1000 of 28x28", Use(name="convnet"), dataset, options.device, options.repeats)
     if options.only != "convnet":
-        dataset = noise(10, 3, 224)
+        dataset = noise(CLASSES, 10, 3, 224)
         compare("ResNet-18, 100 of 224x224", Use(name="resnet18"), dataset, options.device, options.repeats)
 
 

@@ -30,11 +30,12 @@ from condense_wmdd.method import WMDD
 from condense_wmdd.options import BarycenterOptions, ClassBatchNormOptions
 from condense_wmdd.regularizer import ClassBatchNorm
 from condense_wmdd.target import BarycenterTarget
+from images import noise
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from condense.data.augment import Augment
-from condense.data.dataset import MemoryImages, RealDataset, Split
+from condense.data.dataset import RealDataset
 from condense.data.pixels import valid_range
 from condense.method import Recover, Use
 from condense.models.build import build_network
@@ -78,25 +79,6 @@ class Problem:
         return network.frozen()
 
 
-def noise(classes: int, channels: int, size: int) -> RealDataset:
-    """Smooth noise in a colour for every class: what the images show does not matter for the time."""
-    source = torch.Generator().manual_seed(0)
-    labels = torch.arange(classes).repeat_interleave(2 * IPC)
-    colours = torch.rand(classes, channels, 1, 1, generator=source)
-    coarse = 0.6 * torch.rand(len(labels), channels, 7, 7, generator=source) + 0.4 * colours[labels]
-    pixels = 255 * F.interpolate(coarse, size=size, mode="bilinear")
-    split = Split(MemoryImages(pixels.to(torch.uint8)), labels)
-    return RealDataset(
-        name="noise",
-        classes=tuple(f"class {label}" for label in range(classes)),
-        train=split,
-        test=split,
-        size=size,
-        mean=(0.5,) * channels,
-        std=(0.25,) * channels,
-    )
-
-
 def fresh(model: Use, dataset: RealDataset, runtime: Runtime) -> Network:
     """An untrained network."""
     return build_network(model, dataset, default_registry(), runtime, torch.Generator().manual_seed(1))
@@ -105,7 +87,7 @@ def fresh(model: Use, dataset: RealDataset, runtime: Runtime) -> Network:
 def make_problem(model: Use, channels: int, size: int, batch: int, device: str) -> Problem:
     """A chunk of `batch` images of noise, IPC per class."""
     classes = batch // IPC
-    dataset = noise(classes, channels, size)
+    dataset = noise(classes, 2 * IPC, channels, size)
     runtime = make_runtime(device, "fp32")
     network = fresh(model, dataset, runtime)
     with torch.no_grad():  # Running statistics of these images, as after training.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from condense import provenance
-from condense.components import Evaluator
 from condense.config import RunConfig, config_from_dict, configure, run_path
 from condense.data.dataset import RealDataset
 from condense.data.load import load_dataset
@@ -22,7 +21,7 @@ from condense.pipeline import run as run_config
 from condense.plan import make_plan
 from condense.plugins import Registry, default_registry
 from condense.protocols import protocol_named
-from condense.result import EvaluationResult, RunResult
+from condense.result import EvaluationResult, RunResult, Score
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
 from condense.settings import assign, complete
 from condense.stages.relabel import relabel
@@ -159,23 +158,7 @@ def evaluate(
         config = assign(config, key, value, registry)
     runtime = make_runtime(config.device, config.precision, reporter)
     with numeric_settings(runtime):
-        real = load_dataset(config, registry)
-        for note in real.notes:
-            runtime.reporter.note(note)
-        _check_fits(distilled, real)
-        network = _teacher_for(distilled, config, real, registry, runtime, Path(path), teacher)
-        if network and config.protocol.labels == "soft" and distilled.soft_labels is None:
-            distilled = relabel(distilled, network, runtime)
-        evaluator: Evaluator = make_plan(config, registry).evaluator
-        bench = Bench(
-            config=config,
-            dataset=real,
-            evaluator=evaluator,
-            teacher=network,
-            registry=registry,
-            runtime=runtime,
-        )
-        score = bench.score(distilled, distilled.method)
+        distilled, score = _score(distilled, config, registry, runtime, Path(path), teacher)
     return EvaluationResult(
         path=Path(path),
         config=config,
@@ -183,6 +166,33 @@ def evaluate(
         score=score,
         versions=provenance.versions(registry),
     )
+
+
+def _score(
+    distilled: DistilledDataset,
+    config: RunConfig,
+    registry: Registry,
+    runtime: Runtime,
+    path: Path,
+    teacher: str | Path | None,
+) -> tuple[DistilledDataset, Score]:
+    """The artifact as students learned from it (with soft labels, if the protocol wants them), and their score."""
+    real = load_dataset(config, registry)
+    for note in real.notes:
+        runtime.reporter.note(note)
+    _check_fits(distilled, real)
+    network = _teacher_for(distilled, config, real, registry, runtime, path, teacher)
+    if network and config.protocol.labels == "soft" and distilled.soft_labels is None:
+        distilled = relabel(distilled, network, runtime)
+    bench = Bench(
+        config=config,
+        dataset=real,
+        evaluator=make_plan(config, registry).evaluator,
+        teacher=network,
+        registry=registry,
+        runtime=runtime,
+    )
+    return distilled, bench.score(distilled, distilled.method)
 
 
 def _evaluation_config(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -15,8 +15,7 @@ from torch.utils.data import Dataset
 from condense import artifact
 from condense.data.pixels import normalise
 from condense.errors import DataError
-
-LabelMode = Literal["hard", "soft", "online"]
+from condense.protocols import LabelMode
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
