@@ -20,13 +20,13 @@ from condense.models.network import Network
 from condense.pipeline import run as run_config
 from condense.plan import make_plan
 from condense.plugins import Registry, default_registry
-from condense.protocols import protocol_named
 from condense.result import EvaluationResult, RunResult, Score
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
 from condense.settings import assign, complete
 from condense.stages.relabel import relabel
 from condense.stages.squeeze import fresh_teacher
 from condense.store import file_hash
+from condense.teachers import Teachers
 
 # The settings that an evaluation reads.
 _EVALUATED = ("protocol", "student", "teacher", "evaluator", "dataset")
@@ -50,6 +50,7 @@ def run(
     precision: str = "auto",
     validation: float = 0.0,
     resume: bool = False,
+    teachers: str | Path | None = None,
     reporter: Reporter | None = None,
     registry: Registry | None = None,
 ) -> RunResult:
@@ -61,7 +62,8 @@ def run(
     regularizers to leave out. protocol: how students are trained; the method's own by default. students: how
     many; 0 measures nothing. reference: evaluate random real images of equal ipc beside. data_dir: where
     datasets lie. device, precision: see `condense.runtime`. validation: the share of the training images that
-    stands in for the test images, for tuning. resume: go on with the run in out/name.
+    stands in for the test images, for tuning. resume: go on with the run in out/name. teachers: a folder where trained
+    teachers are kept, and taken from by later runs whose teacher would be the same.
 
     Raises CondenseError, whose text says what was wanted, what came and what to do next.
     """
@@ -84,7 +86,14 @@ def run(
         validation=validation,
     )
     path = run_path(config, Path(out), name, resume=resume)
-    return run_config(config, path, registry=registry, reporter=reporter, resume=resume)
+    return run_config(
+        config,
+        path,
+        registry=registry,
+        reporter=reporter,
+        resume=resume,
+        teachers=Teachers(Path(teachers)) if teachers else None,
+    )
 
 
 def repeat(
@@ -214,7 +223,7 @@ def _evaluation_config(
         recipe["dataset"] = {"name": dataset, "options": recipe["dataset"]["options"] if same_kind else {}}
     config = config_from_dict(recipe, registry)
     if protocol:
-        config = replace(config, protocol=protocol_named(protocol))
+        config = replace(config, protocol=registry.protocol(protocol))
     for key, value in settings:
         section = key.split(".")[0]
         if section not in _EVALUATED:

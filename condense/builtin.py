@@ -8,6 +8,7 @@ from condense.data.catalog import DATASETS
 from condense.hookspecs import hookimpl
 from condense.initializer_options import NoiseOptions
 from condense.models.catalog import MODELS
+from condense.protocols import DC, FKD, Protocol
 from condense.specs import DatasetSpec, EvaluatorSpec, FeatureTargetSpec, InitializerSpec, ModelSpec
 
 
@@ -64,3 +65,9 @@ def condense_datasets() -> Sequence[DatasetSpec]:
 def condense_models() -> Sequence[ModelSpec]:
     """The networks of `condense.models`."""
     return MODELS
+
+
+@hookimpl
+def condense_protocols() -> Sequence[Protocol]:
+    """Those of SRe2L and WMDD, and of DC, DSA and DM."""
+    return [FKD, DC]

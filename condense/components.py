@@ -4,8 +4,8 @@ The life of a target or regularizer in a run:
 
 1. measure stage: `observe` is called for every batch of one pass over the real training images, then `fit` once;
 2. `state` is saved; a resumed run calls `restore` instead of 1;
-3. recover stage: `loss` is called at every step. Chunks of classes are independent: a batch holds all slots of
-   some classes and never half a class.
+3. recover stage: `loss` is called at every step, on a chunk of the images. Chunks are independent of each other.
+   They hold whole classes, unless the method cuts them by slots (`condense.method.Recover`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
+
+from condense.errors import DataError
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from condense.protocols import Protocol
     from condense.runtime import Runtime
 
+# Images that `InitialRequest` shows the teacher at once.
+_LOOK_BATCH = 256
+
 
 class Component:
     """What feature targets and regularizers share.
@@ -32,12 +37,19 @@ class Component:
     network: which network shows the batches: the trained "teacher", or "random", a fresh one at every step.
     uses_moments: whether `observe` and `loss` read `Observation.moments` (tapping them costs time).
     measures: whether `observe` wants to see the real images; False skips the measure stage.
+    whole_classes: whether `loss` needs all images of a class at once; such a component refuses recover.chunk=slots.
+    by_class: whether `loss` wants to see one class at a time; the losses of the classes are added.
+    weight_gradients: whether `loss` takes gradients to `Observation.parameters`, the weights of its random network;
+        real images are then seen with gradients, too. Not to be had together with `uses_moments`.
     real_batch: real images per class that `loss` wants at every step; 0 for none.
     """
 
     network: ClassVar[Literal["teacher", "random"]] = "teacher"
     uses_moments: ClassVar[bool] = False
     measures: ClassVar[bool] = True
+    whole_classes: ClassVar[bool] = False
+    by_class: ClassVar[bool] = False
+    weight_gradients: ClassVar[bool] = False
     real_batch: int = 0
 
     def begin(self, classes: int) -> None:
@@ -68,6 +80,10 @@ class FeatureTarget(Component):
         """(K, ipc) float32: the weight of each slot in its class, rows summing to 1; None for equal weights."""
         return None
 
+    def slot_features(self) -> Tensor | None:
+        """(K, ipc, D) float32: the feature that each slot should have; None where there is no such thing."""
+        return None
+
 
 class Regularizer(Component):
     """What holds synthetic images close to real ones beside their features, e.g. BatchNorm statistics."""
@@ -90,11 +106,57 @@ class InitialRequest:
     teacher: Network | None
     runtime: Runtime
 
+    def real(self) -> Tensor:
+        """(n,) int64: the indices of this class's training images, ascending. Raises DataError for fewer than ipc."""
+        indices = self.dataset.train.of_class(self.label)
+        if len(indices) < self.ipc:
+            raise DataError(
+                f"class {self.dataset.classes[self.label]!r} has {len(indices)} training images, fewer than the "
+                f"{self.ipc} asked for"
+            )
+        return indices
+
+    def observe(self, indices: Tensor) -> Observation:
+        """What the teacher sees of these training images (n,), not augmented; without moments."""
+        parts = indices.split(_LOOK_BATCH)
+        return self._joined([self._look(self.dataset.training_images(part)) for part in parts])
+
+    def look(self, images: Tensor) -> Observation:
+        """What the teacher sees of images (n, C, S, S), normalised, taken for images of this class; without moments."""
+        return self._joined([self._look(part) for part in images.split(_LOOK_BATCH)])
+
+    def _look(self, images: Tensor) -> Observation:
+        import torch
+
+        from condense.observation import Roster
+
+        assert self.teacher is not None, "the host gives a teacher to initializers with needs_teacher"
+        labels = torch.full((len(images),), self.label, device=self.runtime.device)
+        with torch.no_grad(), self.runtime.autocast():
+            return self.teacher.observe(self.runtime.images(images), Roster.of_real(labels), moments=False)
+
+    def _joined(self, parts: Sequence[Observation]) -> Observation:
+        import torch
+
+        from condense.observation import Observation, Roster
+
+        return Observation(
+            images=torch.cat([part.images for part in parts]),
+            roster=Roster.of_real(torch.cat([part.roster.labels for part in parts])),
+            features=torch.cat([part.features for part in parts]),
+            logits=torch.cat([part.logits for part in parts]),
+        )
+
 
 class Initializer:
-    """Where the synthetic images start."""
+    """Where the synthetic images start.
+
+    needs_teacher: whether it looks through the teacher. uses_targets: whether it reads the fitted feature targets; they
+    are then built and fitted also where nothing is recovered.
+    """
 
     needs_teacher: ClassVar[bool] = False
+    uses_targets: ClassVar[bool] = False
 
     def images(self, request: InitialRequest) -> Tensor:
         """(ipc, C, H, W) float32, normalised with the dataset's mean and standard deviation.

@@ -14,9 +14,17 @@ from typing import Any
 import msgspec
 
 from condense.errors import OptionError, unknown_name
-from condense.method import Recover, Student, Teacher, Use, check_distinct
+from condense.method import (
+    AS_THE_PROTOCOL_SAYS,
+    SAME_AS_TEACHER,
+    Recover,
+    Student,
+    Teacher,
+    Use,
+    check_distinct,
+)
 from condense.plugins import Registry
-from condense.protocols import Protocol, protocol_named
+from condense.protocols import Protocol
 from condense.settings import assign, complete
 
 
@@ -66,6 +74,21 @@ class RunConfig:
         return result
 
     @property
+    def student_model(self) -> Use:
+        """The network that students really are."""
+        use = self.student.model
+        return self.network_of(self.protocol.model if use.name == AS_THE_PROTOCOL_SAYS else use)
+
+    @property
+    def teacher_seed(self) -> int:
+        """The seed of the teacher's weights and training."""
+        return self.seed if self.teacher.seed is None else self.teacher.seed
+
+    def network_of(self, use: Use) -> Use:
+        """`use`, or the teacher's network where it stands for that."""
+        return self.teacher.model if use.name == SAME_AS_TEACHER else use
+
+    @property
     def components(self) -> tuple[Use, ...]:
         """The targets, then the regularizers."""
         return self.targets + self.regularizers
@@ -85,12 +108,14 @@ def resolve(
     *,
     method: str,
     dataset: str = "fashion-mini",
+    ipc: int = 10,
     protocol: str | None = None,
     settings: Iterable[tuple[str, Any]] = (),
     without: Sequence[str] = (),
 ) -> RunConfig:
     """Resolve names and settings into a configuration.
 
+    ipc: decides which of the method's settings for a number of images per class count.
     settings: pairs of dotted key and value; a value may be a string, as it comes from a command line.
     without: names of targets or regularizers to leave out.
     Raises UnknownNameError or OptionError, which list the valid names and the nearest.
@@ -106,10 +131,11 @@ def resolve(
         recover=recipe.recover,
         teacher=recipe.teacher,
         student=recipe.student,
-        protocol=protocol_named(protocol or recipe.protocol),
+        protocol=registry.protocol(protocol or recipe.protocol),
         evaluator=recipe.evaluator,
     )
-    for key, value in (*spec.settings.items(), *recipe.presets.get(spec.name, {}).items(), *settings):
+    config = assign(config, "ipc", ipc, registry)
+    for key, value in (*spec.settings.items(), *recipe.settings_for(spec.name, ipc).items(), *settings):
         config = assign(config, key, value, registry)
     for name in without:
         config = _leave_out(config, name)
@@ -135,19 +161,26 @@ def configure(
     *,
     method: str,
     dataset: str = "fashion-mini",
+    ipc: int = 10,
     protocol: str | None = None,
     settings: Sequence[tuple[str, Any]] = (),
     without: Sequence[str] = (),
     **run_settings: Any,
 ) -> RunConfig:
-    """The resolved configuration; `run_settings` are fields of RunConfig such as ipc and seed."""
+    """The resolved configuration; `run_settings` are fields of RunConfig such as seed and students."""
     for key, _ in settings:
-        if key in run_settings or key in ("method", "dataset"):
+        if key in run_settings or key in ("method", "dataset", "ipc"):
             raise OptionError(
                 f"{key!r} is an option of its own (--{key.replace('_', '-')}), not one for --set"
             )
     config = resolve(
-        registry, method=method, dataset=dataset, protocol=protocol, settings=settings, without=without
+        registry,
+        method=method,
+        dataset=dataset,
+        ipc=ipc,
+        protocol=protocol,
+        settings=settings,
+        without=without,
     )
     for key, value in run_settings.items():
         config = assign(config, key, value, registry)

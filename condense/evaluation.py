@@ -18,7 +18,6 @@ from condense.models.network import Network
 from condense.plugins import Registry
 from condense.result import Score
 from condense.runtime import Runtime
-from condense.settings import SAME_AS_TEACHER
 from condense.wording import counted
 
 # Finds what is stored of student number n, or None; and stores what was found.
@@ -39,10 +38,7 @@ class Bench:
 
     def build_student(self, generator: torch.Generator) -> Network:
         """A fresh student network."""
-        use = self.config.student.model
-        if use.name == SAME_AS_TEACHER:
-            use = self.config.teacher.model
-        return build_network(use, self.dataset, self.registry, self.runtime, generator)
+        return build_network(self.config.student_model, self.dataset, self.registry, self.runtime, generator)
 
     def score(
         self,

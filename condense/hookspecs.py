@@ -1,4 +1,4 @@
-"""The whole contract between condense and its plugins: seven hooks, asked once at start-up, never in a loop.
+"""The whole contract between condense and its plugins: eight hooks, asked once at start-up, never in a loop.
 
 A plugin is a module that implements any of these with `condense.hookimpl`, named by an entry point of the
 group "condense". It may say `condense_api = 1`, the version of this contract it was written for.
@@ -13,6 +13,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from condense.method import Method
+    from condense.protocols import Protocol
     from condense.specs import (
         DatasetSpec,
         EvaluatorSpec,
@@ -62,3 +63,8 @@ def condense_datasets() -> Sequence[DatasetSpec]:  # type: ignore[empty-body]
 @hookspec
 def condense_models() -> Sequence[ModelSpec]:  # type: ignore[empty-body]
     """Networks that can be teachers and students."""
+
+
+@hookspec
+def condense_protocols() -> Sequence[Protocol]:  # type: ignore[empty-body]
+    """Ways to train students, as named data."""

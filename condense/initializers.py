@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from condense.components import Initializer, InitialRequest
-from condense.errors import DataError
 from condense.initializer_options import NoiseOptions
 from condense.specs import NoOptions
 
@@ -29,12 +28,6 @@ class RandomReal(Initializer):
         self.options = options
 
     def images(self, request: InitialRequest) -> Tensor:
-        dataset = request.dataset
-        indices = dataset.train.of_class(request.label)
-        if len(indices) < request.ipc:
-            raise DataError(
-                f"class {dataset.classes[request.label]!r} has {len(indices)} training images, fewer than the "
-                f"{request.ipc} asked for"
-            )
+        indices = request.real()
         picks = indices[torch.randperm(len(indices), generator=request.generator)[: request.ipc]]
-        return dataset.training_images(picks)
+        return request.dataset.training_images(picks)

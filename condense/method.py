@@ -11,6 +11,10 @@ from typing import Any, Literal
 from condense.data.augment import Augment
 from condense.training_options import Training
 
+# Names that stand for the network of another part of a recipe.
+SAME_AS_TEACHER = "teacher"
+AS_THE_PROTOCOL_SAYS = "protocol"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
@@ -25,30 +29,53 @@ class Use:
             raise ValueError(f"the weight of {self.name!r} must be a finite number, not {self.weight}")
 
 
+# What `Recover.inner` is unless a method says otherwise; the rest is DC's.
+NO_TRAINING = Training(epochs=0, batch_size=256, lr=0.01, momentum=0.0, weight_decay=0.0, schedule="constant")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recover:
     """How pixels are optimised.
 
-    iterations: steps; 0 keeps the initial images. batch: images per step; a chunk holds as many whole classes
-    as fit, and at least one. optimizer: adam with `betas`, or sgd with `momentum`. lr: at the start.
-    schedule: cosine to 0, or constant. augment: drawn anew at every step. log_every: steps between logged losses.
+    iterations: steps; 0 keeps the initial images. batch: images per step, 0 for all; the images of a step are a chunk.
+    chunk: how images are cut into chunks: "classes", as many whole classes as fit and at least one, or "slots", the
+    first image of every class, then the second of every class, and so on. optimizer: adam with `betas`, or sgd with
+    `momentum`. lr: at the start. schedule: cosine to 0, or constant. augment: drawn anew at every step.
+    crop_schedule, crop_start, crop_share: a curriculum of crops (CDA, Yin & Shen, TMLR 2024). The least share of the
+    area goes from `crop_start` to that of `augment.crop_scale` over the first `crop_share` of the steps: at once at
+    their end (step), or linear, or cosine; none: no curriculum.
+    network: of the components that look through a random network; "teacher": one like the teacher's.
+    network_steps: steps on one random network before a fresh one is drawn. inner: how that network is trained on the
+    synthetic images between two steps, with their labels (DC, Zhao et al., ICLR 2021); 0 epochs: not at all.
+    log_every: steps between logged losses.
     """
 
     iterations: int = 2000
     batch: int = 100
+    chunk: Literal["classes", "slots"] = "classes"
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: float = 0.25
     betas: tuple[float, float] = (0.5, 0.9)
     momentum: float = 0.5
     schedule: Literal["cosine", "constant"] = "cosine"
     augment: Augment = field(default_factory=Augment)
+    crop_schedule: Literal["none", "step", "linear", "cosine"] = "none"
+    crop_start: float = 1.0
+    crop_share: float = 1.0
+    network: Use = field(default_factory=lambda: Use(name=SAME_AS_TEACHER))
+    network_steps: int = 1
+    inner: Training = field(default_factory=lambda: NO_TRAINING)
     log_every: int = 50
 
     def __post_init__(self) -> None:
-        if self.iterations < 0:
-            raise ValueError(f"iterations must be 0 or more, not {self.iterations}")
-        if self.batch < 1 or self.log_every < 1:
-            raise ValueError(f"batch and log_every must be at least 1, not {self.batch} and {self.log_every}")
+        if self.iterations < 0 or self.batch < 0:
+            raise ValueError(
+                f"iterations and batch must be 0 or more, not {self.iterations} and {self.batch}"
+            )
+        if self.log_every < 1 or self.network_steps < 1:
+            raise ValueError(
+                f"log_every and network_steps must be at least 1, not {self.log_every} and {self.network_steps}"
+            )
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be above 0, not {self.lr}")
         if not 0 <= self.momentum < 1:
@@ -57,6 +84,28 @@ class Recover:
             raise ValueError(f"betas must lie in [0, 1), not {self.betas}")
         if self.augment.cutmix:
             raise ValueError("recover.augment.cutmix has no meaning: an image being recovered has one class")
+        if self.network.name == AS_THE_PROTOCOL_SAYS:
+            raise ValueError(
+                "recover.network is a network of its own or 'teacher'; the protocol's is for students"
+            )
+        if self.inner.augment.cutmix:
+            raise ValueError(
+                "recover.inner.augment.cutmix has no meaning: an image being recovered has one class"
+            )
+        self._check_curriculum()
+
+    def _check_curriculum(self) -> None:
+        if not 0 < self.crop_share <= 1:
+            raise ValueError(f"crop_share must lie in (0, 1], not {self.crop_share}")
+        if self.crop_schedule == "none":
+            return
+        if self.augment.crop_scale is None:
+            raise ValueError("crop_schedule changes random resized crops; set augment.crop_scale as well")
+        low, high = self.augment.crop_scale
+        if not low <= self.crop_start <= high:
+            raise ValueError(
+                f"crop_start must lie in augment.crop_scale, {low} to {high}, not {self.crop_start}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,26 +113,41 @@ class Teacher(Training):
     """The teacher: which network, and how it is trained where no checkpoint is given.
 
     checkpoint: a file of weights (.safetensors, or .pt/.pth holding a state dict); "" trains one.
-    measure_batch: images per batch of the measure stage.
+    measure_batch: images per batch of the measure stage. seed: of its weights and training; none: the run's.
     """
 
     model: Use = field(default_factory=lambda: Use(name="resnet18"))
     checkpoint: str = ""
     measure_batch: int = 256
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.measure_batch < 1:
             raise ValueError(f"measure_batch must be at least 1, not {self.measure_batch}")
-        if self.model.name == "teacher":
-            raise ValueError("the teacher needs a network of its own; only student.model can be 'teacher'")
+        if self.model.name in (SAME_AS_TEACHER, AS_THE_PROTOCOL_SAYS):
+            raise ValueError(
+                f"the teacher needs a network of its own; only student.model can be {self.model.name!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Student:
-    """The student network; the name "teacher" stands for the teacher's architecture."""
+    """The student network; "teacher" stands for the teacher's architecture, "protocol" for the protocol's."""
 
-    model: Use = field(default_factory=lambda: Use(name="teacher"))
+    model: Use = field(default_factory=lambda: Use(name=AS_THE_PROTOCOL_SAYS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A changed form of a method, for ablations.
+
+    label: for people. settings: by dotted key, as presets have them. without: components it leaves out.
+    """
+
+    label: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +157,9 @@ class Method:
     name, summary, source: as of every spec. initializer: where images start. targets, regularizers: what the
     recover stage minimises, by component name with weights. recover: how. protocol: the one its paper reports
     under. evaluator: who measures. presets: for a dataset's name, settings by dotted key
-    ("regularizers.class-batchnorm"); they win over the method's and the dataset's own.
+    ("regularizers.class-batchnorm"); they win over the method's and the dataset's own. for_ipc: for a least number
+    of images per class, settings that win over the presets; the entry of the greatest number that is reached counts.
+    variants: the rows of its ablation, `condense ablate`.
     """
 
     name: str
@@ -108,6 +174,8 @@ class Method:
     protocol: str = "fkd"
     evaluator: Use = field(default_factory=lambda: Use(name="students"))
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    for_ipc: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    variants: tuple[Variant, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
@@ -119,6 +187,15 @@ class Method:
             raise ValueError(
                 f"method {self.name!r} recovers for {self.recover.iterations} steps without a target"
             )
+        labels = [variant.label for variant in self.variants]
+        if len(set(labels)) < len(labels) or not all(labels):
+            raise ValueError(f"the variants of method {self.name!r} need labels, each another: {labels}")
+
+    def settings_for(self, dataset: str, ipc: int) -> dict[str, Any]:
+        """The presets for a dataset's name and a number of images per class, the latter winning."""
+        reached = [least for least in self.for_ipc if least <= ipc]
+        chosen = self.for_ipc[max(reached)] if reached else {}
+        return {**self.presets.get(dataset, {}), **chosen}
 
 
 def check_distinct(components: tuple[Use, ...]) -> None:

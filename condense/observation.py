@@ -74,6 +74,7 @@ class Observation:
     images: (B, C, H, W) float, normalised as the network expects. roster: their classes, slots and weights.
     features: (B, D) float32, the input of the network's classifier. logits: (B, K) float32.
     moments: of the inputs of its BatchNorm layers; None where no component asked for them.
+    parameters: the weights of the network; empty unless a component has `weight_gradients`.
     """
 
     images: Tensor
@@ -81,3 +82,4 @@ class Observation:
     features: Tensor
     logits: Tensor
     moments: Moments | None = None
+    parameters: tuple[Tensor, ...] = ()

@@ -28,8 +28,9 @@ from condense.result import RunResult, Score
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
 from condense.stages.measure import check_taps, measure
 from condense.stages.squeeze import fresh_teacher, squeeze
-from condense.store import read_json, read_tensors, write_json, write_tensors
+from condense.store import read_json, read_tensors, same_file, write_json, write_tensors
 from condense.synthesis import Synthesis
+from condense.teachers import Teachers
 
 
 def run(
@@ -39,10 +40,12 @@ def run(
     registry: Registry,
     reporter: Reporter | None = None,
     resume: bool = False,
+    teachers: Teachers | None = None,
 ) -> RunResult:
     """Condense a dataset and evaluate the outcome; everything it leaves behind lies under `path`.
 
     resume: go on with the unfinished (or finished) run in `path`, which must have had the same settings.
+    teachers: where trained teachers are kept for other runs; None keeps this run's to itself.
     Raises CondenseError with a text for users.
     """
     runtime = make_runtime(config.device, config.precision, reporter)
@@ -56,7 +59,7 @@ def run(
         else:
             journal = Journal.begin(path, config, provenance.versions(registry), provenance.host(runtime))
         runtime = replace(runtime, reporter=MetricsReporter(runtime.reporter, journal.folder.metrics))
-        return _Run(plan, dataset, registry, runtime, journal).execute(teacher)
+        return _Run(plan, dataset, registry, runtime, journal, teachers).execute(teacher)
 
 
 def _fresh_teacher(plan: Plan, dataset: RealDataset, registry: Registry, runtime: Runtime) -> Network | None:
@@ -82,11 +85,17 @@ class _Run:
     """One run under way: what its stages share."""
 
     def __init__(
-        self, plan: Plan, dataset: RealDataset, registry: Registry, runtime: Runtime, journal: Journal
+        self,
+        plan: Plan,
+        dataset: RealDataset,
+        registry: Registry,
+        runtime: Runtime,
+        journal: Journal,
+        teachers: Teachers | None,
     ) -> None:
         self.plan, self.config = plan, plan.config
         self.dataset, self.registry, self.runtime = dataset, registry, runtime
-        self.journal, self.folder = journal, journal.folder
+        self.journal, self.folder, self.teachers = journal, journal.folder, teachers
         self.notes = [*dataset.notes]
         for note in self.notes:
             runtime.reporter.note(note)
@@ -120,8 +129,13 @@ class _Run:
             teacher.frozen()
             return float(facts["accuracy"])
         with self.journal.stage("squeeze") as facts:
-            reached = squeeze(teacher, self.config, self.dataset, self.runtime)
-            write_tensors(self.folder.teacher, teacher.model.state_dict(), {"model": teacher.name})
+            if self.teachers and not self.config.teacher.checkpoint:
+                taught = self.teachers.teach(teacher, self.config, self.dataset, self.runtime)
+                reached = taught.accuracy
+                same_file(taught.file, self.folder.teacher)
+            else:
+                reached = squeeze(teacher, self.config, self.dataset, self.runtime)
+                write_tensors(self.folder.teacher, teacher.model.state_dict(), {"model": teacher.name})
             facts["accuracy"] = reached
         teacher.frozen()
         return reached

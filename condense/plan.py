@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from condense.components import Component, Evaluator, FeatureTarget, Initializer
 from condense.config import RunConfig
-from condense.errors import PluginError
+from condense.errors import OptionError, PluginError
 from condense.method import Use
 from condense.plugins import Registry
 from condense.settings import find_spec, options_of
@@ -22,7 +23,8 @@ REFERENCE_LABEL = "random real images"
 class Plan:
     """The built, not yet fitted components of a run, and what they make necessary.
 
-    terms: targets, then regularizers; empty where nothing is recovered.
+    terms: targets, then regularizers. Where nothing is recovered there are no regularizers, and targets only for an
+    initializer that uses them.
     """
 
     initializer: Initializer
@@ -34,6 +36,11 @@ class Plan:
     def targets(self) -> tuple[FeatureTarget, ...]:
         """The feature targets among the terms."""
         return tuple(term.component for term in self.terms if isinstance(term.component, FeatureTarget))
+
+    @property
+    def iterations(self) -> int:
+        """Steps of recover for each chunk; 0 keeps the initial images."""
+        return self.config.recover.iterations
 
     @property
     def measures(self) -> bool:
@@ -52,7 +59,7 @@ class Plan:
     def reference(self) -> bool:
         """Whether random real images are evaluated beside: not where the method is just that."""
         config = self.config
-        is_random = config.initializer.name == "real" and not self.terms
+        is_random = config.initializer.name == "real" and not self.iterations
         return config.reference and config.students > 0 and not is_random
 
     def stages(self) -> list[tuple[str, str]]:
@@ -78,7 +85,7 @@ class Plan:
             (
                 "recover",
                 f"{recover.iterations} iterations a chunk, {config.ipc} images per class"
-                if self.terms
+                if self.iterations
                 else f"keep the initial images ({config.initializer.name})",
             ),
             (
@@ -99,23 +106,44 @@ class Plan:
 
 def make_plan(config: RunConfig, registry: Registry) -> Plan:
     """Build the components of a configuration. Raises PluginError where a plugin gives something else."""
+    initializer = _build(config.initializer, "initializer", Initializer, registry)
+    recovers = config.recover.iterations > 0
     terms: list[Term] = []
-    if config.recover.iterations:
-        for kind, uses in (("feature target", config.targets), ("regularizer", config.regularizers)):
-            for use in uses:
-                component = _build(use, kind, Component, registry)
-                if component.measures and component.network == "random":
-                    raise PluginError(
-                        f"{kind} {use.name!r} wants to observe the real images through a random network; there is "
-                        "a fresh one at every step, so set measures = False and ask for real_batch instead"
-                    )
-                terms.append(Term(name=use.name, component=component, weight=use.weight))
+    if recovers or initializer.uses_targets:
+        terms += [_term(use, "feature target", registry) for use in config.targets]
+    if recovers:
+        terms += [_term(use, "regularizer", registry) for use in config.regularizers]
+    _check_chunks(terms, config)
     return Plan(
-        initializer=_build(config.initializer, "initializer", Initializer, registry),
+        initializer=initializer,
         terms=tuple(terms),
         evaluator=_build(config.evaluator, "evaluator", Evaluator, registry),
         config=config,
     )
+
+
+def _term(use: Use, kind: str, registry: Registry) -> Term:
+    component = _build(use, kind, Component, registry)
+    if component.measures and component.network == "random":
+        raise PluginError(
+            f"{kind} {use.name!r} wants to observe the real images through a random network; there is "
+            "a fresh one at every step, so set measures = False and ask for real_batch instead"
+        )
+    if component.weight_gradients and (component.network == "teacher" or component.uses_moments):
+        raise PluginError(
+            f"{kind} {use.name!r} takes gradients to the weights, which is for random networks and without moments: "
+            "set network = 'random' and uses_moments = False"
+        )
+    return Term(name=use.name, component=component, weight=use.weight)
+
+
+def _check_chunks(terms: Sequence[Term], config: RunConfig) -> None:
+    whole = [term.name for term in terms if term.component.whole_classes or term.component.by_class]
+    if config.recover.chunk == "slots" and whole:
+        raise OptionError(
+            f"recover.chunk=slots: {whole[0]!r} needs all images of a class at once; use recover.chunk=classes, or "
+            f"leave it out with --without {whole[0]}"
+        )
 
 
 def _build(use: Use, kind: str, expected: type[T], registry: Registry) -> T:

@@ -21,6 +21,7 @@ import pluggy
 from condense import hookspecs
 from condense.errors import PluginError, UnknownNameError, unknown_name
 from condense.method import Method
+from condense.protocols import Protocol
 from condense.specs import (
     DatasetSpec,
     EvaluatorSpec,
@@ -43,6 +44,7 @@ KINDS: Mapping[str, tuple[str, type]] = {
     "condense_methods": ("method", Method),
     "condense_datasets": ("dataset", DatasetSpec),
     "condense_models": ("model", ModelSpec),
+    "condense_protocols": ("protocol", Protocol),
 }
 
 
@@ -105,6 +107,11 @@ class Registry:
     def method(self, name: str) -> Method:
         """The method of that name."""
         found: Method = self.find("method", name)
+        return found
+
+    def protocol(self, name: str) -> Protocol:
+        """The protocol of that name."""
+        found: Protocol = self.find("protocol", name)
         return found
 
     def dataset(self, name: str) -> tuple[DatasetSpec, str]:

@@ -1,5 +1,7 @@
 """Evaluation protocols: how students are trained on a distilled dataset, as named data.
 
+Protocols come from plugins, through the hook `condense_protocols`; condense brings the two below.
+
 Every protocol reports the accuracy of the last epoch on the real test images, always on the images as saved
 (8 bits). None chooses an epoch or a learning rate by the test images.
 """
@@ -7,13 +9,12 @@ Every protocol reports the accuracy of the last epoch on the real test images, a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 from condense.data.augment import Augment
-from condense.errors import unknown_name
+from condense.method import AS_THE_PROTOCOL_SAYS, SAME_AS_TEACHER, Use
 from condense.training_options import Training
 
 LabelMode = Literal["hard", "soft", "online"]
@@ -27,6 +28,8 @@ class Protocol(Training):
         (the teacher answers for every augmented view during training; needs the teacher beside the images).
     temperature: T of KL(softmax(teacher / T) || softmax(student / T)), for soft and online labels.
     weighted: whether the loss of an image counts with its weight in its class (times ipc).
+    model: the student's network, where the run does not choose one with student.model; "teacher": one like the
+        teacher's.
     """
 
     name: str
@@ -35,11 +38,16 @@ class Protocol(Training):
     labels: LabelMode = "hard"
     temperature: float = 1.0
     weighted: bool = False
+    model: Use = field(default_factory=lambda: Use(name=SAME_AS_TEACHER))
     epochs: int = 300
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
+            raise ValueError(f"protocol name {self.name!r} is not lower-case words joined by hyphens")
+        if self.model.name == AS_THE_PROTOCOL_SAYS:
+            raise ValueError("protocol.model is a network or 'teacher'")
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be above 0, not {self.temperature}")
 
@@ -66,7 +74,7 @@ FKD = Protocol(
 
 DC = Protocol(
     name="dc",
-    summary="hard labels, siamese augmentation, SGD 0.01, 1000 epochs, a tenth from the middle on (DC, DSA, DM)",
+    summary="hard labels, siamese augmentation, ConvNet, SGD 0.01, a tenth from the middle of 1000 epochs on (DC, DM)",
     source="Zhao et al., ICLR 2021, arXiv 2006.05929; Zhao & Bilen, ICML 2021, arXiv 2102.08259",
     labels="hard",
     epochs=1000,
@@ -77,13 +85,5 @@ DC = Protocol(
     weight_decay=5e-4,
     schedule="halfway",
     augment=Augment(siamese=("color", "crop", "cutout", "flip", "scale", "rotate")),
+    model=Use(name="convnet", options={"norm": "instance"}),
 )
-
-PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({protocol.name: protocol for protocol in (FKD, DC)})
-
-
-def protocol_named(name: str) -> Protocol:
-    """The protocol of that name. Raises UnknownNameError listing the valid ones."""
-    if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, PROTOCOLS)
-    return PROTOCOLS[name]

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from condense.errors import OptionError, nearest
-from condense.method import Recover, Use
+from condense.method import AS_THE_PROTOCOL_SAYS, SAME_AS_TEACHER, Recover, Use
 from condense.plugins import Registry
 
 T = TypeVar("T")
@@ -30,9 +30,11 @@ _KIND_OF_FIELD: Mapping[str, str] = {
     "regularizers": "regularizer",
     "evaluator": "evaluator",
     "model": "model",
+    "network": "model",
     "dataset": "dataset",
 }
-SAME_AS_TEACHER = "teacher"
+# Not networks, but names for one that is chosen elsewhere.
+_STAND_INS = (SAME_AS_TEACHER, AS_THE_PROTOCOL_SAYS)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _assign_use(use: Use, kind: str, rest: list[str], setting: _Setting) -> Use:
         if isinstance(setting.value, Use):
             return setting.value
         name = str(setting.value)
-        if not (kind == "model" and name == SAME_AS_TEACHER):
+        if not (kind == "model" and name in _STAND_INS):
             find_spec(name, kind, setting.registry)
         return Use(name=name)
     if len(rest) > 1:
@@ -175,10 +177,8 @@ def _assign_component(
 
 
 def _with_option(use: Use, kind: str, option: str, setting: _Setting) -> Use:
-    if kind == "model" and use.name == SAME_AS_TEACHER:
-        raise OptionError(
-            f"{setting.key}: the student has the teacher's network; first choose one of its own"
-        )
+    if kind == "model" and use.name in _STAND_INS:
+        raise OptionError(f"{setting.key}: the network is that of the {use.name}; first choose another")
     spec = find_spec(use.name, kind, setting.registry)
     value = _convert(setting.value, _hint(spec.options, option, setting.key), setting.key)
     changed = dataclasses.replace(use, options={**use.options, option: value})
@@ -187,7 +187,7 @@ def _with_option(use: Use, kind: str, option: str, setting: _Setting) -> Use:
 
 
 def _complete_use(use: Use, kind: str, registry: Registry) -> Use:
-    if kind == "model" and use.name == SAME_AS_TEACHER:
+    if kind == "model" and use.name in _STAND_INS:
         return use
     return dataclasses.replace(use, options=msgspec.to_builtins(options_of(use, kind, registry)))
 

@@ -168,6 +168,29 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     write_bytes(path, tensors_to_bytes(tensors, metadata))
 
 
+def same_file(source: Path, path: Path) -> None:
+    """Put the bytes of `source` at `path` too, without using the space twice where the file system can do that.
+
+    Files here are replaced and never changed in place, so two names for one file do no harm.
+    """
+    temporary = _sibling(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            try:
+                temporary.hardlink_to(source)
+            except OSError:
+                shutil.copyfile(source, temporary)
+                _sync(temporary)
+            os.replace(temporary, path)  # noqa: PTH105 - one name for the step that makes it visible
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        _sync(path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file, on the CPU, and its metadata.
 

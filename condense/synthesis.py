@@ -22,7 +22,8 @@ from condense.plugins import Registry
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import Runtime
 from condense.specs import NoOptions
-from condense.stages.recover import Chunk, Networks, chunk_classes, recover_chunk
+from condense.stages.networks import Networks
+from condense.stages.recover import Chunk, cut_chunks, recover_chunk
 from condense.stages.relabel import relabel
 from condense.store import RunFolder, append_line, file_hash, read_tensors, write_tensors
 from condense.wording import counted
@@ -53,24 +54,24 @@ class Synthesis:
     def _recovered(self) -> Tensor:
         """(K * ipc, C, H, W) uint8, by class and slot."""
         config = self.plan.config
-        chunks = chunk_classes(len(self.dataset.classes), config.ipc, config.recover.batch)
-        steps = config.recover.iterations if self.plan.terms else 0
+        chunks = cut_chunks(len(self.dataset.classes), config.ipc, config.recover)
+        steps = self.plan.iterations
         self.runtime.reporter.start(
             "recover",
             counted(len(chunks), "chunk"),
             max(1, steps) * len(chunks),
             "step" if steps else "chunk",
         )
-        finished = [self._chunk_pixels(index, classes, steps) for index, classes in enumerate(chunks)]
+        finished = [self._chunk_pixels(index, images, steps) for index, images in enumerate(chunks)]
         self.runtime.reporter.finish()
-        return torch.cat(finished)
+        return torch.cat(finished)[torch.argsort(torch.cat(chunks))]
 
-    def _chunk_pixels(self, index: int, classes: range, steps: int) -> Tensor:
+    def _chunk_pixels(self, index: int, wanted: Tensor, steps: int) -> Tensor:
         stored = self.folder.chunk(index)
         if stored.exists():
             self.runtime.reporter.advance(max(1, steps))
             return read_tensors(stored)[0]["images"]
-        chunk = self._initial_chunk(index, classes)
+        chunk = self._initial_chunk(index, wanted)
         images = chunk.images
         if steps:
             draws = generator(self.plan.config.seed, "recover", "chunk", index)
@@ -91,14 +92,23 @@ class Synthesis:
         write_tensors(stored, {"images": pixels})
         return pixels
 
-    def _initial_chunk(self, index: int, classes: range) -> Chunk:
+    def _initial_chunk(self, index: int, wanted: Tensor) -> Chunk:
+        """wanted: (n,) int64, class * ipc + slot of each image."""
         ipc = self.plan.config.ipc
+        labels, slots = wanted // ipc, wanted % ipc
+        images = torch.cat(
+            [
+                self._initial_images(self.plan.initializer, label)[slots[labels == label]]
+                for label in torch.unique(labels).tolist()
+            ]
+        )
+        by_class = torch.argsort(labels, stable=True)
         return Chunk(
             index=index,
-            labels=torch.tensor(list(classes)).repeat_interleave(ipc),
-            slots=torch.arange(ipc).repeat(len(classes)),
-            weights=self._slot_weights()[classes.start : classes.stop].flatten(),
-            images=torch.cat([self._initial_images(self.plan.initializer, label) for label in classes]),
+            labels=labels,
+            slots=slots,
+            weights=self._slot_weights().flatten()[wanted],
+            images=images[torch.argsort(by_class)],
         )
 
     def _initial_images(self, initializer: Initializer, label: int) -> Tensor:
@@ -135,7 +145,8 @@ class Synthesis:
         return self._equal()
 
     def _fresh_network(self, draws: torch.Generator) -> Network:
-        use = self.plan.config.teacher.model
+        config = self.plan.config
+        use = config.network_of(config.recover.network)
         return build_network(use, self.dataset, self.registry, self.runtime, draws)
 
     def _log(self, chunk: int, iteration: int, losses: Mapping[str, float]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from condense.data.augment import Augment
 from condense.data.dataset import RealDataset, Split
 from condense.data.feed import Batch, Feed
 from condense.data.mixing import mix_labels
@@ -15,6 +17,19 @@ from condense.errors import NumericalError
 from condense.models.network import Network
 from condense.runtime import Runtime
 from condense.training_options import Training
+
+
+class TrainingFeed(Protocol):
+    """Where `train` gets its batches from: `condense.data.feed.Feed`, or anything like it."""
+
+    def training_steps(self, batch_size: int) -> int:
+        """How many batches `training_batches` gives."""
+
+    def training_batches(
+        self, augment: Augment, batch_size: int, generator: torch.Generator
+    ) -> Iterator[Batch]:
+        """Every image once, in an order and with views drawn from `generator`."""
+
 
 # The mean loss of a batch, given the batch and the network's logits (B, K).
 Loss = Callable[[Batch, Tensor], Tensor]
@@ -87,7 +102,7 @@ def _weighted_mean(each: Tensor, weights: Tensor | None, batch: Batch) -> Tensor
 
 def train(
     network: Network,
-    feed: Feed,
+    feed: TrainingFeed,
     loss: Loss,
     options: Training,
     *,

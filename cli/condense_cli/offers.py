@@ -84,25 +84,25 @@ def method_data(offer: Offer, registry: Registry) -> dict[str, Any]:
     with contextlib.suppress(CondenseError):
         method = complete(method, registry)
     recipe = flatten(method)
-    for key in ("name", "summary", "source", "presets"):
+    for key in ("name", "summary", "source", "presets", "for_ipc", "variants"):
         del recipe[key]
-    presets = {dataset: _plain(settings) for dataset, settings in method.presets.items()}
     return {
         **line_of(offer, "method"),
         "source": method.source,
         "settings": _plain(recipe),
-        "presets": presets,
+        "presets": {dataset: _plain(settings) for dataset, settings in method.presets.items()},
+        "presets_by_ipc": {str(least): _plain(settings) for least, settings in method.for_ipc.items()},
     }
 
 
-def protocol_data(protocol: Protocol) -> dict[str, Any]:
+def protocol_data(offer: Offer, registry: Registry) -> dict[str, Any]:
     """A protocol: how students are trained, by the keys that --set takes."""
+    protocol: Protocol = complete(offer.spec, registry)
     settings = flatten(protocol, "protocol")
     for key in ("name", "summary", "source"):
         del settings[f"protocol.{key}"]
     return {
-        "name": protocol.name,
-        "summary": protocol.summary,
+        **line_of(offer, "protocol"),
         "source": protocol.source,
         "settings": _plain(settings),
     }

@@ -7,25 +7,26 @@ from typing import Any
 import click
 
 from condense_cli.inspection import listing_group
+from condense_cli.registry import registry_of
 
 
-def _lines(_ctx: click.Context) -> list[dict[str, str]]:
-    from condense.protocols import PROTOCOLS
+def _lines(ctx: click.Context) -> list[dict[str, str]]:
+    from condense_cli.offers import line_of
 
-    return [{"name": protocol.name, "summary": protocol.summary} for protocol in PROTOCOLS.values()]
+    return [line_of(offer, "protocol") for offer in registry_of(ctx).offers("protocol")]
 
 
-def _details(_ctx: click.Context, name: str) -> list[dict[str, Any]]:
-    from condense.protocols import protocol_named
-    from condense_cli.offers import protocol_data
+def _details(ctx: click.Context, name: str) -> list[dict[str, Any]]:
+    from condense_cli.offers import offer_named, protocol_data
 
-    return [protocol_data(protocol_named(name))]
+    registry = registry_of(ctx)
+    return [protocol_data(offer_named(registry, "protocol", name), registry)]
 
 
 command = listing_group(
     "protocols",
     summary="List the evaluation protocols; `protocols show NAME` prints one.",
-    columns=("name", "summary"),
+    columns=("name", "plugin", "summary"),
     lines=_lines,
     details=_details,
 )

@@ -83,6 +83,7 @@ class Network:
             features=features[-1].flatten(1).float(),
             logits=logits,
             moments=self._moments(seen) if moments else None,
+            parameters=tuple(weight for weight in self.model.parameters() if weight.requires_grad),
         )
 
     def _moments(self, seen: _Seen) -> Moments | None:

@@ -1,14 +1,16 @@
-"""Recover: optimise the pixels of one chunk of classes. Chunks are independent of each other."""
+"""Recover: optimise the pixels of one chunk of images. Chunks are independent of each other."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from condense.components import Component
+from condense.data.augment import Augment
 from condense.data.dataset import RealDataset
 from condense.data.feed import Feed
 from condense.data.pixels import valid_range
@@ -19,6 +21,7 @@ from condense.method import Recover
 from condense.models.network import Network
 from condense.observation import Observation, Roster
 from condense.runtime import Runtime
+from condense.stages.networks import Networks
 from condense.training import learning_rate_share
 
 # Called with (iteration, losses by component and "loss") whenever losses are logged.
@@ -36,7 +39,7 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """Some classes of the synthetic dataset.
+    """Some images of the synthetic dataset: whole classes, or a slot of many.
 
     index: its number. labels, slots: (n,) int64. weights: (n,) float32, of one class summing to 1.
     images: (n, C, H, W) float32, where they start.
@@ -49,30 +52,23 @@ class Chunk:
     images: Tensor
 
 
-def chunk_classes(classes: int, ipc: int, batch: int) -> list[range]:
-    """The classes of each chunk: as many whole classes as fit into `batch` images, and at least one."""
-    per_chunk = max(1, batch // ipc)
-    return [range(first, min(first + per_chunk, classes)) for first in range(0, classes, per_chunk)]
+def cut_chunks(classes: int, ipc: int, options: Recover) -> list[Tensor]:
+    """The images of each chunk: (n,) int64, class * ipc + slot, as `options.batch` and `options.chunk` say."""
+    batch = options.batch or classes * ipc
+    everything = torch.arange(classes * ipc).view(classes, ipc)
+    if options.chunk == "slots":
+        return list(everything.T.flatten().split(batch))
+    return [part.flatten() for part in everything.split(max(1, batch // ipc))]
 
 
-class Networks:
-    """The networks that components look through: the teacher, or a fresh one at every step."""
-
-    def __init__(self, teacher: Network | None, fresh: Callable[[torch.Generator], Network]) -> None:
-        self._teacher = teacher
-        self._fresh = fresh
-
-    def of_step(self, kinds: set[str], generator: torch.Generator) -> dict[str, Network]:
-        """One network for each kind that is wanted at this step."""
-        chosen: dict[str, Network] = {}
-        if "teacher" in kinds:
-            assert self._teacher is not None
-            chosen["teacher"] = self._teacher
-        if "random" in kinds:
-            network = self._fresh(generator)
-            network.model.train().requires_grad_(False)
-            chosen["random"] = network
-        return chosen
+def crop_scale(options: Recover, iteration: int) -> tuple[float, float] | None:
+    """The shares of the area that crops have at this step, under the curriculum of `options` (CDA, eq. 3 to 5)."""
+    if options.augment.crop_scale is None or options.crop_schedule == "none":
+        return options.augment.crop_scale
+    low, high = options.augment.crop_scale
+    done = min(1.0, iteration / (options.crop_share * options.iterations))
+    left = {"step": float(done < 1), "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
+    return low + (options.crop_start - low) * left[options.crop_schedule], high
 
 
 def recover_chunk(
@@ -91,36 +87,90 @@ def recover_chunk(
     Minimises sum_i weight_i loss_i over the pixels. Depends on its arguments and on nothing else.
     Raises NumericalError, naming component, chunk and iteration, when a loss is not finite.
     """
-    roster = Roster.of(*(part.to(runtime.device) for part in (chunk.labels, chunk.slots, chunk.weights)))
     pixels = runtime.images(chunk.images.clone()).requires_grad_(True)
     low, high = valid_range(dataset.mean, dataset.std, pixels)
     optimizer = _make_optimizer(options, pixels)
-    real_images = _RealBatches(terms, chunk.labels, dataset, runtime)
-    kinds: set[str] = {term.component.network for term in terms}
+    labels = chunk.labels.to(runtime.device)
+    components = [term.component for term in terms]
+    parts = _parts(chunk, terms, dataset, runtime)
     for iteration in range(options.iterations):
         share = learning_rate_share(options.schedule, iteration, options.iterations)
         optimizer.param_groups[0]["lr"] = options.lr * share
-        current = networks.of_step(kinds, generator)
-        view, real_view = _views(pixels, real_images, options, generator)
-        losses: dict[str, Tensor] = {}
-        for kind, network in current.items():
-            looking = [term for term in terms if term.component.network == kind]
-            synthetic = _observe(network, view, roster, looking, runtime)
-            real = None
-            if real_view is not None:
-                with torch.no_grad():
-                    real = _observe(network, real_view, real_images.roster, looking, runtime)
-            losses |= {term.name: _loss(term, synthetic, real) for term in looking}
-        total = torch.stack([term.weight * losses[term.name] for term in terms]).sum()
+        current = networks.of_step(components, iteration, options, generator)
+        augment = replace(options.augment, crop_scale=crop_scale(options, iteration))
         optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        sums: dict[str, Tensor] = {}
+        for part in parts:
+            losses = _losses(part, pixels, augment, current, terms, generator, runtime)
+            _backward(losses, terms, pixels)
+            sums = {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
         optimizer.step()
         with torch.no_grad():
             torch.clamp(pixels, low, high, out=pixels)
+        networks.learn(iteration, pixels, labels, options, generator=generator, runtime=runtime)
         if iteration % options.log_every == 0 or iteration == options.iterations - 1:
-            _log(losses, total, chunk.index, iteration, log)
+            _log(sums, terms, chunk.index, iteration, log)
         runtime.reporter.advance(1)
     return pixels.detach().float().cpu().contiguous()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """What components see at once: all of a chunk, or one class of it. of: (n,) where in the chunk; None for all."""
+
+    of: Tensor | None
+    roster: Roster
+    real: _RealBatches
+
+
+def _parts(chunk: Chunk, terms: Sequence[Term], dataset: RealDataset, runtime: Runtime) -> list[_Part]:
+    wanted: list[Tensor | None] = [None]
+    if any(term.component.by_class for term in terms):
+        wanted = [torch.nonzero(chunk.labels == label)[:, 0] for label in torch.unique(chunk.labels)]
+    parts = []
+    for of in wanted:
+        listed = (chunk.labels, chunk.slots, chunk.weights)
+        labels, slots, weights = listed if of is None else (values[of] for values in listed)
+        parts.append(
+            _Part(
+                of=None if of is None else of.to(runtime.device),
+                roster=Roster.of(
+                    labels.to(runtime.device), slots.to(runtime.device), weights.to(runtime.device)
+                ),
+                real=_RealBatches(terms, labels, dataset, runtime),
+            )
+        )
+    return parts
+
+
+def _losses(
+    part: _Part,
+    pixels: Tensor,
+    augment: Augment,
+    networks: Mapping[str, Network],
+    terms: Sequence[Term],
+    generator: torch.Generator,
+    runtime: Runtime,
+) -> dict[str, Tensor]:
+    """The loss of every term on one view of a part, by name."""
+    chosen = pixels if part.of is None else pixels[part.of]
+    view, real_view = _views(chosen, part.real, augment, generator)
+    losses: dict[str, Tensor] = {}
+    for kind, network in networks.items():
+        looking = [term for term in terms if term.component.network == kind]
+        synthetic = _observe(network, view, part.roster, looking, runtime)
+        real = None
+        if real_view is not None:
+            with torch.set_grad_enabled(any(term.component.weight_gradients for term in looking)):
+                real = _observe(network, real_view, part.real.roster, looking, runtime)
+        losses |= {term.name: _loss(term, synthetic, real) for term in looking}
+    return losses
+
+
+def _backward(losses: Mapping[str, Tensor], terms: Sequence[Term], pixels: Tensor) -> None:
+    """Add the gradient of the weighted sum of losses to that of the pixels, and to nothing else."""
+    total = torch.stack([term.weight * losses[term.name] for term in terms]).sum()
+    total.backward(inputs=[pixels])
 
 
 def _observe(
@@ -180,17 +230,17 @@ class _RealBatches:
 
 
 def _views(
-    pixels: Tensor, real_images: _RealBatches, options: Recover, generator: torch.Generator
+    pixels: Tensor, real_images: _RealBatches, augment: Augment, generator: torch.Generator
 ) -> tuple[Tensor, Tensor | None]:
     """An augmented view of the synthetic images, and of the real ones where they are wanted.
 
     Crops, flips and jitter are drawn per synthetic image. The siamese augmentation is one draw for both batches.
     """
     size = pixels.shape[-1]
-    view = apply_view(pixels, draw_view(options.augment, len(pixels), size, size, generator))
+    view = apply_view(pixels, draw_view(augment, len(pixels), size, size, generator))
     real = real_images.draw(generator)
-    if options.augment.siamese:
-        draw = draw_siamese(options.augment, len(pixels), size, generator, shared=True)
+    if augment.siamese:
+        draw = draw_siamese(augment, len(pixels), size, generator, shared=True)
         view = apply_siamese(view, draw)
         real = apply_siamese(real, draw) if real is not None else None
     return view, real
@@ -202,12 +252,14 @@ def _make_optimizer(options: Recover, pixels: Tensor) -> torch.optim.Optimizer:
     return torch.optim.Adam([pixels], lr=options.lr, betas=options.betas, fused=True)
 
 
-def _log(losses: Mapping[str, Tensor], total: Tensor, chunk: int, iteration: int, log: LogLosses) -> None:
-    values = {"loss": float(total.detach()), **{name: float(loss.detach()) for name, loss in losses.items()}}
-    for name, value in reversed(values.items()):
-        if not torch.isfinite(torch.tensor(value)):
+def _log(
+    losses: Mapping[str, Tensor], terms: Sequence[Term], chunk: int, iteration: int, log: LogLosses
+) -> None:
+    values = {name: float(loss) for name, loss in losses.items()}
+    for name, value in values.items():
+        if not math.isfinite(value):
             raise NumericalError(
                 f"{name!r} became {value} in recover, chunk {chunk}, iteration {iteration}; lower the learning rate "
                 "(--set lr=...) or the weight of that component, or use --precision fp32"
             )
-    log(iteration, values)
+    log(iteration, {"loss": sum(term.weight * values[term.name] for term in terms), **values})

@@ -28,7 +28,7 @@ def fresh_teacher(
 
     to_be_filled: whether a checkpoint will replace its weights, so that pretrained ones need not be fetched.
     """
-    draws = generator(config.seed, "squeeze", "weights")
+    draws = generator(config.teacher_seed, "squeeze", "weights")
     use = config.teacher.model
     if (to_be_filled or config.teacher.checkpoint) and use.options.get("pretrained"):
         use = replace(use, options={**use.options, "pretrained": False})
@@ -51,7 +51,7 @@ def squeeze(teacher: Network, config: RunConfig, dataset: RealDataset, runtime: 
             dataset.train.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime
         )
         loss = hard_loss(dataset.train.labels.to(runtime.device), len(dataset.classes))
-        draws = generator(config.seed, "squeeze", "training")
+        draws = generator(config.teacher_seed, "squeeze", "training")
         with isolated_global_rng(draws):
             train(teacher, feed, loss, options, generator=draws, runtime=runtime, what="the teacher")
     reached = accuracy(teacher.frozen(), dataset.test, dataset, runtime)

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from condense.wording import counted
 from condense_cli.render.tables import HEADING, QUIET, setting_text
 
 NAME = "bold cyan"
@@ -55,6 +56,9 @@ def detail(data: Mapping[str, Any]) -> list[RenderableType]:
         parts += ["", Text(heading, style=HEADING), _settings(data["settings"])]
     for dataset, settings in data.get("presets", {}).items():
         parts += ["", Text(f"Instead, on {dataset}", style=HEADING), _settings(settings)]
+    for least, settings in data.get("presets_by_ipc", {}).items():
+        heading = f"Instead, from {counted(int(least), 'image')} per class on"
+        parts += ["", Text(heading, style=HEADING), _settings(settings)]
     return parts
 
 

@@ -25,6 +25,7 @@ class ClassBatchNorm(Regularizer):
     """
 
     uses_moments = True
+    whole_classes = True
 
     def __init__(self, options: ClassBatchNormOptions) -> None:
         self.options = options

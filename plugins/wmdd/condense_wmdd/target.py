@@ -21,6 +21,8 @@ class BarycenterTarget(FeatureTarget):
     atoms: (K, ipc, D) float32. weights: (K, ipc) float32. costs: (K,) the W2^2 of each class.
     """
 
+    whole_classes = True
+
     def __init__(self, options: BarycenterOptions) -> None:
         self.options = options
         self._seen: list[tuple[Tensor, Tensor]] = []
@@ -58,6 +60,9 @@ class BarycenterTarget(FeatureTarget):
 
     def slot_weights(self) -> Tensor:
         return self.weights
+
+    def slot_features(self) -> Tensor:
+        return self.atoms
 
     def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
         roster = synthetic.roster

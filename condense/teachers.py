@@ -1,0 +1,91 @@
+"""Trained teachers, kept under the hash of what made them, so that runs that agree on the teacher share it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import torch
+
+from condense.config import RunConfig
+from condense.data.dataset import MemoryImages, RealDataset, Split
+from condense.models.build import load_checkpoint
+from condense.models.network import Network
+from condense.runtime import Runtime
+from condense.stages.squeeze import squeeze
+from condense.store import read_tensors, write_tensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taught:
+    """A teacher that is ready. file: its weights. accuracy: on the test images, in [0, 1]. seconds: to train it."""
+
+    file: Path
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """A folder of teachers: <hash>.safetensors, with accuracy and seconds in the metadata."""
+
+    path: Path
+
+    def file(self, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> Path:
+        """Where the teacher of this configuration lies, there or not."""
+        return self.path / f"{teacher_hash(config, dataset, runtime)}.safetensors"
+
+    def teach(self, network: Network, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> Taught:
+        """Fill `network` with the kept weights, or train it and keep them. Raises what `squeeze` raises."""
+        file = self.file(config, dataset, runtime)
+        if not file.exists():
+            began = time.perf_counter()
+            reached = squeeze(network, config, dataset, runtime)
+            facts = {
+                "model": network.name,
+                "accuracy": repr(reached),
+                "seconds": repr(time.perf_counter() - began),
+            }
+            write_tensors(file, network.model.state_dict(), facts)
+        else:
+            load_checkpoint(network, file)
+            runtime.reporter.note(f"teacher taken from {file}")
+        network.frozen()
+        _, facts = read_tensors(file)
+        return Taught(file=file, accuracy=float(facts["accuracy"]), seconds=float(facts["seconds"]))
+
+
+def teacher_hash(config: RunConfig, dataset: RealDataset, runtime: Runtime) -> str:
+    """16 hexadecimal digits that depend on everything that decides a teacher's weights.
+
+    Its settings and seed, the images, the kind of device and precision, the versions of torch and condense.
+    """
+    settings = replace(config.teacher, seed=config.teacher_seed, measure_batch=1)
+    made_of = {
+        "teacher": msgspec.to_builtins(settings),
+        "dataset": msgspec.to_builtins(config.dataset),
+        "validation": config.validation,
+        "images": [
+            split_hash(dataset.train),
+            split_hash(dataset.test),
+            dataset.size,
+            dataset.mean,
+            dataset.std,
+        ],
+        "device": [runtime.device.type, runtime.bf16],
+        "versions": [torch.__version__, importlib.metadata.version("condense")],
+    }
+    return hashlib.sha256(msgspec.json.encode(made_of, order="sorted")).hexdigest()[:16]
+
+
+def split_hash(split: Split) -> str:
+    """Of labels, and of pixels where they are in memory; images on disk count by number and shape."""
+    digest = hashlib.sha256(split.labels.numpy().tobytes())
+    digest.update(repr((len(split), split.images.shape)).encode())
+    if isinstance(split.images, MemoryImages):
+        digest.update(split.images.pixels.contiguous().numpy())
+    return digest.hexdigest()
