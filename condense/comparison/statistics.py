@@ -1,0 +1,73 @@
+"""Means, intervals and paired differences: pure functions on accuracies."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """mean: over `seeds` paired seeds. interval: None for a single seed, which says nothing of the spread."""
+
+    mean: float
+    interval: Interval | None
+    seeds: int
+
+    @property
+    def excludes_zero(self) -> bool | None:
+        """Whether the interval lies on one side of 0; None without one."""
+        if self.interval is None:
+            return None
+        low, high = self.interval
+        return low > 0 or high < 0
+
+
+def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """mean ± t s / √n: the interval of a mean by Student's t. None for fewer than two values.
+
+    values: (n,), taken as independent. s: their sample standard deviation (n - 1). t: the quantile
+    (1 + confidence) / 2 of Student's distribution with n - 1 degrees of freedom.
+    """
+    count = len(values)
+    if count < 2:
+        return None
+    from scipy.special import stdtrit
+
+    centre = statistics.fmean(values)
+    quantile = float(stdtrit(count - 1, (1 + confidence) / 2))
+    half = quantile * statistics.stdev(values) / math.sqrt(count)
+    return centre - half, centre + half
+
+
+def mean_over_seeds(values: Mapping[int, Sequence[float]]) -> float | None:
+    """The mean over seeds of each seed's mean over students; None without any.
+
+    values: by seed, (students,).
+    """
+    means = [statistics.fmean(students) for students in values.values() if students]
+    return statistics.fmean(means) if means else None
+
+
+def paired_difference(
+    values: Mapping[int, Sequence[float]], base: Mapping[int, Sequence[float]]
+) -> Difference | None:
+    """How much better `values` are than `base`, paired by seed; None where they have no seed in common.
+
+    For every seed that both have, the mean over its students of `values` minus that of `base`; then mean and
+    interval over seeds. What a seed does to both alike, as a harder draw of weights does, cancels.
+    values, base: by seed, (students,); a seed without students counts as missing.
+    """
+    gaps = [
+        statistics.fmean(students) - statistics.fmean(base[seed])
+        for seed, students in sorted(values.items())
+        if students and base.get(seed)
+    ]
+    if not gaps:
+        return None
+    return Difference(statistics.fmean(gaps), t_interval(gaps), len(gaps))
