@@ -32,7 +32,9 @@ class ClassBatchNormOptions:
     code's, the mean over classes of norms, summed over layers.
 
     weighted: whether the synthetic statistics weight each image as its atom (the paper) or equally (the code).
+    per_class: False pools the classes: one mean and variance over all images, the "global BN" of the paper's ablation.
     """
 
     form: Form = "norms"
     weighted: bool = True
+    per_class: bool = True

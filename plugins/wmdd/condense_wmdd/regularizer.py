@@ -20,8 +20,9 @@ class ClassBatchNorm(Regularizer):
 
         sum over layers and classes of ||mu~_k - mu_k||^2 + ||sigma~^2_k - sigma^2_k||^2
 
-    The real statistics are exact over the training images, whatever the batches.
-    mean, variance: (K, S) float32, all layers side by side.
+    The real statistics are exact over the training images, whatever the batches. With the classes pooled there is one
+    group instead of K: all real images, and all synthetic ones, of which every class counts the same.
+    mean, variance: (K, S), pooled (1, S), float32, all layers side by side.
     """
 
     uses_moments = True
@@ -40,16 +41,20 @@ class ClassBatchNorm(Regularizer):
         self._sums.add(_moments(real), real.roster)
 
     def fit(self, ipc: int, generator: torch.Generator) -> None:
-        mean, variance = self._sums.class_statistics()
-        self.mean, self.variance = mean.float(), variance.float()
+        per_class = self.options.per_class
+        mean, variance = self._sums.class_statistics() if per_class else self._sums.global_statistics()
+        self.mean, self.variance = torch.atleast_2d(mean.float()), torch.atleast_2d(variance.float())
 
     def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
         moments, roster = _moments(synthetic), synthetic.roster
         membership = roster.membership if self.options.weighted else roster.equal_membership()
+        if not self.options.per_class:
+            membership = membership.mean(dim=0, keepdim=True)
         mean, variance = group_statistics(moments, membership)
         self._move_to(mean.device)
-        mean_gap = (mean - self.mean[roster.classes]).square()
-        variance_gap = (variance - self.variance[roster.classes]).square()
+        groups = roster.classes if self.options.per_class else torch.zeros_like(roster.classes[:1])
+        mean_gap = (mean - self.mean[groups]).square()
+        variance_gap = (variance - self.variance[groups]).square()
         if self.options.form == "squares":
             return mean_gap.sum() + variance_gap.sum()
         norms = safe_norm(moments.by_layer(mean_gap)) + safe_norm(moments.by_layer(variance_gap))

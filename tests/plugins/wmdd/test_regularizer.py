@@ -150,6 +150,33 @@ def test_loss_against_loops(
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("weighted", [True, False])
+def test_the_classes_pooled_against_loops(
+    form: str, weighted: bool, make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    dataset = make_dataset()
+    teacher = make_network(dataset)
+    found = fit(dataset, teacher, form=form, weighted=weighted, per_class=False)
+    images = torch.randn(5, 1, 8, 8, generator=seeded())
+    roster = roster_of([2, 0, 2, 0, 0], [0, 0, 1, 1, 2], [0.9, 0.5, 0.1, 0.3, 0.2])
+    thirds = [0.25, 1 / 6, 0.25, 1 / 6, 1 / 6]
+    shares = torch.tensor([0.45, 0.25, 0.05, 0.15, 0.1] if weighted else thirds)
+    real = dataset.training_images(torch.arange(21))
+    terms = []
+    for made, wanted in zip(
+        two_passes(teacher, images, shares), two_passes(teacher, real, equal_shares(21)), strict=True
+    ):
+        for gap in (made[0] - wanted[0], made[1] - wanted[1]):
+            squared = float(gap.square().sum())
+            terms.append(squared if form == "squares" else math.sqrt(squared))
+    got = found.loss(observe(teacher, images, roster), None)
+    assert got.item() == pytest.approx(sum(terms), rel=1e-3, abs=1e-5)
+    kept = ClassBatchNorm(ClassBatchNormOptions(form=form, weighted=weighted, per_class=False))  # type: ignore[arg-type]
+    kept.restore(found.state())
+    assert kept.loss(observe(teacher, images, roster), None).item() == got.item()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("weighted", [True, False])
 def test_the_real_images_themselves_have_no_loss(
     form: str, weighted: bool, make_dataset: MakeDataset, make_network: MakeNetwork
 ) -> None:

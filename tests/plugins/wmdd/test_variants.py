@@ -1,0 +1,62 @@
+"""WMDD's ablation: four rows that differ in the parts their labels name, on every dataset with a preset."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from condense_wmdd.method import PRESETS, WMDD
+
+from condense.config import RunConfig, resolve
+from condense.method import Variant
+from condense.plan import make_plan
+from condense.plugins import load_registry
+
+REGISTRY = load_registry()
+VARIANTS = {variant.label: variant for variant in WMDD.variants}
+# Whether the barycenter is in it, and whether BatchNorm statistics are those of each class.
+PARTS = {
+    "barycenter, per-class BN": (True, True),
+    "barycenter, global BN": (True, False),
+    "cross-entropy, per-class BN": (False, True),
+    "cross-entropy, global BN": (False, False),
+}
+
+
+def resolved(variant: Variant, preset: str) -> RunConfig:
+    """`variant` under a preset, also of a dataset that does not come with condense."""
+    settings: list[tuple[str, Any]] = [*PRESETS[preset].items(), *variant.settings.items()]
+    return resolve(REGISTRY, method="wmdd", dataset="imagenette", settings=settings, without=variant.without)
+
+
+def test_the_variants_are_the_papers_two_by_two() -> None:
+    assert VARIANTS.keys() == PARTS.keys()
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("label", PARTS)
+def test_every_variant_resolves_to_the_parts_it_names(label: str, preset: str) -> None:
+    config = resolved(VARIANTS[label], preset)
+    barycenter, per_class = PARTS[label]
+    names = ["barycenter", "cross-entropy"] if barycenter else ["cross-entropy"]
+    assert [use.name for use in config.targets] == names
+    (regularizer,) = config.regularizers
+    assert (regularizer.name, regularizer.options["per_class"]) == ("class-batchnorm", per_class)
+    assert [term.name for term in make_plan(config, REGISTRY).terms] == [*names, "class-batchnorm"]
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_variants_differ_in_nothing_else(preset: str) -> None:
+    configs = [resolved(variant, preset) for variant in WMDD.variants]
+    for one, other in itertools.pairwise(configs):
+        assert replace(one, targets=(), regularizers=()) == replace(other, targets=(), regularizers=())
+    assert len({config.regularizers[0].weight for config in configs}) == 1
+    targets = {use.name: use for config in configs for use in config.targets}
+    assert all(use == targets[use.name] for config in configs for use in config.targets)
+
+
+def test_the_first_variant_is_the_method_itself() -> None:
+    first = WMDD.variants[0]
+    assert (dict(first.settings), first.without) == ({}, ())
