@@ -44,7 +44,8 @@ from condense.plugins import default_registry
 from condense.runtime import Runtime, make_runtime, numeric_settings
 from condense.specs import NoOptions
 from condense.stages.measure import measure
-from condense.stages.recover import Chunk, Networks, Term, recover_chunk
+from condense.stages.networks import Networks
+from condense.stages.recover import Chunk, Term, recover_chunk
 from condense.targets import CrossEntropy
 
 IPC = 10

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from condense.api import evaluate, load, repeat, run
+    from condense.comparison.api import ablate, compare, sweep
     from condense.components import (
         Component,
         EvaluationRequest,
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from condense.distilled import DistilledDataset
     from condense.errors import CondenseError, DataError, NumericalError, OptionError
     from condense.hookspecs import hookimpl
-    from condense.method import Method, Recover, Student, Teacher, Use
+    from condense.method import Method, Recover, Student, Teacher, Use, Variant
     from condense.models.options import ModelRequest
     from condense.moments import ClassMoments, group_statistics
     from condense.observation import Moments, Observation, Roster
+    from condense.protocols import Protocol
     from condense.result import EvaluationResult, RunResult, Score
     from condense.specs import (
         DatasetSpec,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
         NoOptions,
         RegularizerSpec,
     )
+    from condense.training_options import Training
 
 __all__ = [
     "Augment",
@@ -73,6 +76,7 @@ __all__ = [
     "NumericalError",
     "Observation",
     "OptionError",
+    "Protocol",
     "RealDataset",
     "Recover",
     "Regularizer",
@@ -83,18 +87,24 @@ __all__ = [
     "Split",
     "Student",
     "Teacher",
+    "Training",
     "Use",
+    "Variant",
+    "ablate",
+    "compare",
     "evaluate",
     "group_statistics",
     "hookimpl",
     "load",
     "repeat",
     "run",
+    "sweep",
 ]
 
 # Where each name lives; imported when it is first asked for.
 _HOME = {
     "condense.api": ("evaluate", "load", "repeat", "run"),
+    "condense.comparison.api": ("ablate", "compare", "sweep"),
     "condense.components": (
         "Component",
         "EvaluationRequest",
@@ -110,10 +120,11 @@ _HOME = {
     "condense.distilled": ("DistilledDataset",),
     "condense.errors": ("CondenseError", "DataError", "NumericalError", "OptionError"),
     "condense.hookspecs": ("hookimpl",),
-    "condense.method": ("Method", "Recover", "Student", "Teacher", "Use"),
+    "condense.method": ("Method", "Recover", "Student", "Teacher", "Use", "Variant"),
     "condense.models.options": ("ModelRequest",),
     "condense.moments": ("ClassMoments", "group_statistics"),
     "condense.observation": ("Moments", "Observation", "Roster"),
+    "condense.protocols": ("Protocol",),
     "condense.result": ("EvaluationResult", "RunResult", "Score"),
     "condense.specs": (
         "DatasetSpec",
@@ -124,6 +135,7 @@ _HOME = {
         "NoOptions",
         "RegularizerSpec",
     ),
+    "condense.training_options": ("Training",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

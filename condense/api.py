@@ -15,6 +15,7 @@ from condense.distilled import DistilledDataset
 from condense.errors import DataError, ModelError, OptionError
 from condense.evaluation import Bench
 from condense.journal import saved_config
+from condense.method import SAME_AS_TEACHER
 from condense.models.build import load_checkpoint
 from condense.models.network import Network
 from condense.pipeline import run as run_config
@@ -217,7 +218,7 @@ def _evaluation_config(
             f"artifact {distilled.name!r} does not say how it was made, so nothing tells how to test it"
         )
     recipe = {**distilled.recipe, "targets": [], "regularizers": [], "initializer": {"name": "noise"}}
-    recipe["recover"] = {**recipe["recover"], "iterations": 0}
+    recipe["recover"] = {**recipe["recover"], "iterations": 0, "network": {"name": SAME_AS_TEACHER}}
     if dataset and dataset != recipe["dataset"]["name"]:
         same_kind = dataset.partition(":")[0] == recipe["dataset"]["name"].partition(":")[0]
         recipe["dataset"] = {"name": dataset, "options": recipe["dataset"]["options"] if same_kind else {}}

@@ -172,7 +172,10 @@ def same_file(source: Path, path: Path) -> None:
     """Put the bytes of `source` at `path` too, without using the space twice where the file system can do that.
 
     Files here are replaced and never changed in place, so two names for one file do no harm.
+    Raises StorageError where there is no `source`, or `path` cannot be written; what was there is then still there.
     """
+    if not source.is_file():
+        raise StorageError(f"there is no file {source}")
     temporary = _sibling(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

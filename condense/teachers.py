@@ -17,7 +17,10 @@ from condense.models.build import load_checkpoint
 from condense.models.network import Network
 from condense.runtime import Runtime
 from condense.stages.squeeze import squeeze
-from condense.store import read_tensors, write_tensors
+from condense.store import read_json, write_json, write_tensors
+
+# Images on disk that the hash of a split reads, or up to twice as many.
+_LOOKED_AT = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class Taught:
 
 @dataclass(frozen=True)
 class Teachers:
-    """A folder of teachers: <hash>.safetensors, with accuracy and seconds in the metadata."""
+    """A folder of teachers: <hash>.safetensors as a run writes it, and <hash>.json with accuracy and seconds."""
 
     path: Path
 
@@ -42,21 +45,18 @@ class Teachers:
     def teach(self, network: Network, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> Taught:
         """Fill `network` with the kept weights, or train it and keep them. Raises what `squeeze` raises."""
         file = self.file(config, dataset, runtime)
-        if not file.exists():
-            began = time.perf_counter()
-            reached = squeeze(network, config, dataset, runtime)
-            facts = {
-                "model": network.name,
-                "accuracy": repr(reached),
-                "seconds": repr(time.perf_counter() - began),
-            }
-            write_tensors(file, network.model.state_dict(), facts)
-        else:
+        about = file.with_suffix(".json")
+        if file.exists() and about.exists():
             load_checkpoint(network, file)
             runtime.reporter.note(f"teacher taken from {file}")
+        else:
+            began = time.perf_counter()
+            reached = squeeze(network, config, dataset, runtime)
+            # Not into the file of weights: its bytes must not depend on how long they took.
+            write_json(about, {"accuracy": reached, "seconds": time.perf_counter() - began})
+            write_tensors(file, network.model.state_dict(), {"model": network.name})
         network.frozen()
-        _, facts = read_tensors(file)
-        return Taught(file=file, accuracy=float(facts["accuracy"]), seconds=float(facts["seconds"]))
+        return Taught(file=file, **read_json(about))
 
 
 def teacher_hash(config: RunConfig, dataset: RealDataset, runtime: Runtime) -> str:
@@ -77,15 +77,21 @@ def teacher_hash(config: RunConfig, dataset: RealDataset, runtime: Runtime) -> s
             dataset.std,
         ],
         "device": [runtime.device.type, runtime.bf16],
-        "versions": [torch.__version__, importlib.metadata.version("condense")],
+        "versions": [str(torch.__version__), importlib.metadata.version("condense")],
     }
     return hashlib.sha256(msgspec.json.encode(made_of, order="sorted")).hexdigest()[:16]
 
 
 def split_hash(split: Split) -> str:
-    """Of labels, and of pixels where they are in memory; images on disk count by number and shape."""
+    """Of labels and pixels; of images on disk only some are read, spread evenly over the split.
+
+    Some must be: which images are held out for testing can depend on the run's seed, with the labels all the same.
+    """
     digest = hashlib.sha256(split.labels.numpy().tobytes())
     digest.update(repr((len(split), split.images.shape)).encode())
     if isinstance(split.images, MemoryImages):
-        digest.update(split.images.pixels.contiguous().numpy())
+        pixels = split.images.pixels
+    else:
+        pixels = split.images.read(torch.arange(0, len(split), max(1, len(split) // _LOOKED_AT)))
+    digest.update(pixels.contiguous().numpy().data)
     return digest.hexdigest()

@@ -92,6 +92,12 @@ SHORT_FORMS = {"iterations": "recover.iterations", "teacher": "teacher.checkpoin
     help="Hold out this share of the training images and test on it instead: for tuning.",
     default_shown="0",
 )
+@option(
+    "--teachers",
+    section=WHERE,
+    metavar="DIR",
+    help="Keep trained teachers in this folder, and take from it one that this run would train the same way.",
+)
 @option("--data-dir", section=WHERE, metavar="DIR", help="Folder in which datasets lie.")
 @option(
     "--out",
@@ -201,7 +207,7 @@ def _planned(registry: Registry, given: dict[str, Any], place: tuple[Path, str |
 
     # Up to here no torch is loaded, so that a typing error is answered at once.
     out, name, resume = place
-    config = configure(registry, **given)
+    config = configure(registry, **{key: value for key, value in given.items() if key != "teachers"})
     path = run_path(config, out, name, resume=resume)
 
     def start(reporter: Reporter) -> RunResult:

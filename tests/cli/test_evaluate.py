@@ -16,7 +16,8 @@ QUICK = ("--students", "1", "--set", "protocol.epochs=1", "--device", "cpu")
 
 def test_it_trains_on_a_run_by_another_protocol(condense: Invoke, small_run: tuple[Path, Result]) -> None:
     path, _ = small_run
-    result = condense("evaluate", str(path), "--protocol", "dc", *QUICK)
+    narrow = ("--set", "protocol.model.width=8")
+    result = condense("evaluate", str(path), "--protocol", "dc", *narrow, *QUICK)
     assert result.exit_code == 0, result.output
     rows = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "protocol dc: 1 epoch, 1 step, hard labels" in rows

@@ -20,6 +20,15 @@ def condense_methods():
     return [Method(name="wmdd", summary="another of this name", recover=Recover(iterations=0))]
 """
 
+PROTOCOL = """
+from condense import Protocol, Use, hookimpl
+
+@hookimpl
+def condense_protocols():
+    network = Use(name="convnet", options={"width": 4})
+    return [Protocol(name="quick", summary="one epoch with hard labels", epochs=1, model=network)]
+"""
+
 
 @pytest.mark.parametrize(
     ("command", "name", "plugin"),
@@ -33,6 +42,8 @@ def condense_methods():
         ("components", "class-batchnorm", "wmdd"),
         ("components", "students", "condense"),
         ("components", "noise", "condense"),
+        ("protocols", "fkd", "condense"),
+        ("protocols", "dc", "condense"),
     ],
 )
 def test_each_thing_has_one_line_with_its_plugin(
@@ -106,6 +117,55 @@ def test_a_protocol_shows_how_students_are_trained(condense: Invoke) -> None:
     lines = [line.split() for line in condense("protocols", "show", "dc").stdout.splitlines()]
     assert ["protocol.epochs", "1000"] in lines
     assert ["protocol.labels", "hard"] in lines
+    assert ["protocol.model", "convnet"] in lines
+    assert ["protocol.model.norm", "instance"] in lines
+    assert ["protocol.model.width", "128"] in lines
+
+
+def test_a_protocol_of_a_plugin(condense: Invoke, add_plugins: Callable[..., None]) -> None:
+    add_plugins(mine=PROTOCOL)
+    [line] = [line for line in condense("protocols").stdout.splitlines() if line.startswith("quick")]
+    assert line.split() == ["quick", "mine", "one", "epoch", "with", "hard", "labels"]
+    lines = [line.split() for line in condense("protocols", "show", "quick").stdout.splitlines()]
+    for setting in (["protocol.epochs", "1"], ["protocol.model", "convnet"], ["protocol.model.width", "4"]):
+        assert setting in lines
+    words = [
+        "run",
+        "--method",
+        "random",
+        "--ipc",
+        "1",
+        "--students",
+        "1",
+        "--device",
+        "cpu",
+        "--no-reference",
+    ]
+    result = condense(*words, "--protocol", "quick", "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert data["settings"]["protocol"]["name"] == "quick"
+    assert data["rows"][0]["students"] == 1
+    assert "squeeze" not in data["seconds"]
+    result = condense(*words, "--protocol", "quikc")
+    assert result.exit_code == 1
+    said, _, listed = result.stderr.strip().partition(" There are: ")
+    assert said.endswith("unknown protocol 'quikc'. Did you mean 'quick'?")
+    assert {"dc", "fkd", "quick"} <= set(listed.split(", "))
+
+
+def test_a_method_shows_what_it_changes_for_many_images(
+    condense: Invoke, add_plugins: Callable[..., None]
+) -> None:
+    source = RIVAL.replace('"wmdd"', '"mine"').replace("Method, Recover", "Method, Recover, Variant")
+    more = 'for_ipc={1: {"lr": 0.5}, 50: {"lr": 0.1}}, variants=(Variant(label="a"),), summary='
+    add_plugins(mine=source.replace("summary=", more))
+    text = condense("methods", "show", "mine").stdout
+    assert text.split("Instead, from 1 image per class on")[1].split()[:2] == ["lr", "0.5"]
+    assert text.split("Instead, from 50 images per class on")[1].split() == ["lr", "0.1"]
+    data = json.loads(condense("methods", "show", "mine", "--json").stdout)
+    assert data["presets_by_ipc"] == {"1": {"lr": 0.5}, "50": {"lr": 0.1}}
+    assert not [key for key in data["settings"] if key.startswith(("for_ipc", "variants", "presets"))]
 
 
 def test_plugins_shows_name_version_module_and_state(condense: Invoke) -> None:

@@ -146,6 +146,27 @@ def test_teacher_is_short_for_a_setting(condense: Invoke) -> None:
     assert json.loads(result.stdout)["settings"]["teacher"]["checkpoint"] == "some.safetensors"
 
 
+def test_trained_teachers_are_kept_in_a_folder_and_used_again(condense: Invoke) -> None:
+    words = ["run", "--method", "random", "--ipc", "1", "--students", "0", "--device", "cpu"]
+    words += ["--set", "teacher.model=convnet", "--set", "teacher.model.width=4", "--set", "teacher.epochs=0"]
+    words += ["--set", "protocol.labels=soft", "--teachers", "kept"]
+    first, second = (condense(*words, "--name", name) for name in ("first", "second"))
+    assert first.exit_code == second.exit_code == 0, first.output + second.output
+    [file] = Path("kept").glob("*.safetensors")
+    assert "squeeze: " in first.stdout
+    assert "squeeze: " not in second.stdout
+    assert f"teacher taken from {file}" in " ".join(second.stdout.split())
+    one, other = (Path(f"runs/{name}/teacher.safetensors").read_bytes() for name in ("first", "second"))
+    assert one == other == file.read_bytes()
+
+
+def test_a_dry_run_keeps_no_teacher(condense: Invoke, tmp_path: Path) -> None:
+    result = condense("run", "--method", "wmdd", "--teachers", "kept", "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    assert "teachers" not in json.loads(result.stdout)["settings"]
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("command", "function"), [(run_module.command, api.run), (evaluate_module.command, api.evaluate)]
 )

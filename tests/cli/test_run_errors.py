@@ -16,7 +16,7 @@ RUN = "run --method random --students 0"
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("run --method wmd", "unknown method 'wmd'. Did you mean 'wmdd'? There are: random, wmdd"),
+        ("run --method wmd", "unknown method 'wmd'. Did you mean 'wmdd'? There are: "),
         (f"{RUN} --dataset fashion-mimi", "unknown dataset 'fashion-mimi'. Did you mean 'fashion-mini'?"),
         (f"{RUN} --dataset folder", "dataset 'folder' needs a PATH: write folder:PATH"),
         (f"{RUN} --set recover.iteratoins=3", "Did you mean 'recover.iterations'?"),
@@ -24,7 +24,7 @@ RUN = "run --method random --students 0"
         (f"{RUN} --set recover.lr=fast", "recover.lr=fast: "),
         (f"{RUN} --set recover.lr=-1", "lr must be above 0"),
         (f"{RUN} --without barycentre", "unknown component of random 'barycentre'"),
-        (f"{RUN} --protocol fdk", "unknown protocol 'fdk'. Did you mean 'fkd'? There are: dc, fkd"),
+        (f"{RUN} --protocol fdk", "unknown protocol 'fdk'. Did you mean 'fkd'? There are: dc, "),
         (f"{RUN} --ipc 0", "images per class must be at least 1, not 0"),
         (f"{RUN} --ipc 501", "has only 500; use --ipc 500 or less"),
         (f"{RUN} --students -1", "students must be 0 or more, not -1"),
@@ -53,6 +53,8 @@ def test_the_library_refuses(condense: Invoke, tmp_path: Path, line: str, messag
         (f"{RUN} --precision half", "'half' is not one of 'auto', 'bf16', 'fp32'"),
         (f"{RUN} --ipc ten", "'ten' is not a valid integer"),
         ("run --from x --ipc 3 --set lr=1", "cannot be combined with --ipc, --set"),
+        ("run --from x --teachers y", "cannot be combined with --teachers"),
+        ("run --from x --resume --teachers y", "cannot be combined with --teachers"),
         ("run --from x --no-reference", "cannot be combined with --reference"),
         ("run --from x --resume --name y", "cannot be combined with --name"),
     ],

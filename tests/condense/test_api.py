@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import condense
 from condense.config import RunConfig, configure, run_path
@@ -15,6 +16,7 @@ from condense.data.dataset import RealDataset
 from condense.errors import CondenseError, DataError, ModelError, OptionError, StorageError
 from condense.plugins import Registry
 from condense.result import EvaluationResult, RunResult
+from condense.specs import ModelSpec
 
 SETTINGS: dict[str, Any] = {"iterations": 2, "protocol.epochs": 2, "protocol.batch_size": 4}
 
@@ -143,6 +145,34 @@ def test_another_dataset(dataset: str, message: str, alone: Path, registry: Regi
 def test_the_dataset_under_another_name(alone: Path, registry: Registry) -> None:
     hard = [("protocol.labels", "hard")]
     assert evaluate(alone, registry, dataset="moved", settings=hard).config.dataset.name == "moved"
+
+
+def test_an_artifact_outlives_the_plugin_whose_network_made_it(
+    make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry], tmp_path: Path
+) -> None:
+    """Components, and the network that they looked through, have no say in how students do."""
+
+    def build(options: Any, request: Any) -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(request.channels * request.size**2, request.classes)
+        )
+
+    dataset = make_dataset()
+    theirs = make_registry(dataset, models=[ModelSpec(name="flat", summary="x", build=build)])
+    result = condense.run(
+        method="random",
+        dataset="tiny",
+        ipc=1,
+        students=0,
+        settings={"recover.network": "flat", "protocol.labels": "hard"},
+        out=tmp_path,
+        device="cpu",
+        registry=theirs,
+    )
+    assert result.distilled.recipe["recover"]["network"]["name"] == "flat"
+    short = [("protocol.epochs", 1)]
+    found = evaluate(result.path / "distilled", make_registry(dataset), students=1, settings=short)
+    assert len(found.score.measurements) == 1
 
 
 def test_settings_without_effect_are_refused(alone: Path, registry: Registry) -> None:

@@ -13,6 +13,7 @@ from condense.initializer_options import NoiseOptions
 from condense.method import Method, Recover, Teacher, Use
 from condense.models.catalog import MODELS
 from condense.plugins import KINDS, Offer, Registry, load_registry
+from condense.protocols import DC, FKD, Protocol
 from condense.specs import DatasetSpec, EvaluatorSpec, FeatureTargetSpec, InitializerSpec, RegularizerSpec
 
 PLAIN = {"summary": "x", "build": "builtins:dict"}
@@ -26,7 +27,14 @@ TOY = Method(
     protocol="dc",
     presets={"special": {"teacher.lr": 0.3, "teacher.batch_size": 33, "regularizers.smooth": 3.0}},
 )
-KEEPER = Method(name="keeper", summary="x", recover=Recover(iterations=0))
+KEEPER = Method(
+    name="keeper",
+    summary="x",
+    recover=Recover(iterations=0),
+    presets={"special": {"lr": 0.1, "batch": 10}},
+    for_ipc={5: {"lr": 0.5}, 20: {"lr": 2.0, "recover.network": "convnet"}},
+)
+ROOMY = Protocol(name="roomy", model=Use(name="convnet", options={"width": 64}))
 
 
 def registry() -> Registry:
@@ -45,6 +53,7 @@ def registry() -> Registry:
     add("initializer", InitializerSpec(name="noise", options=NoiseOptions, **PLAIN))
     add("evaluator", EvaluatorSpec(name="students", **PLAIN))
     add("model", *MODELS)
+    add("protocol", DC, FKD, ROOMY)
     common = {"teacher.lr": 0.2, "teacher.epochs": 2, "teacher.batch_size": 22}
     add(
         "dataset",
@@ -86,6 +95,55 @@ def test_the_dataset_keeps_what_the_user_typed() -> None:
 def test_the_protocol_of_the_method_unless_another_is_named() -> None:
     assert resolve(REGISTRY, method="toy", dataset="plain").protocol.name == "dc"
     assert resolve(REGISTRY, method="toy", dataset="plain", protocol="fkd").protocol.name == "fkd"
+
+
+def test_the_settings_for_many_images_win_over_the_preset_and_lose_to_the_user() -> None:
+    def lr(dataset: str, ipc: int, **changes: Any) -> float:
+        return resolve(REGISTRY, method="keeper", dataset=dataset, ipc=ipc, **changes).recover.lr
+
+    assert [lr("plain", ipc) for ipc in (4, 5, 19, 20)] == [0.25, 0.5, 0.5, 2.0]
+    assert [lr("special:x", ipc) for ipc in (4, 5)] == [0.1, 0.5]
+    assert lr("special:x", 5, settings=[("lr", 7.0)]) == 7.0
+    config = resolve(REGISTRY, method="keeper", dataset="special:x", ipc=20)
+    assert (config.ipc, config.recover.batch) == (20, 10)
+    assert config.recover.network.options == {"width": 128, "depth": 3, "norm": "batch"}
+
+
+# Names that stand for a network chosen elsewhere.
+
+
+@pytest.mark.parametrize(
+    ("protocol", "student", "expected"),
+    [
+        ("fkd", None, ("resnet18", None)),  # the protocol says: the teacher's
+        ("fkd", "teacher", ("resnet18", None)),
+        ("fkd", "convnet", ("convnet", 128)),
+        ("roomy", None, ("convnet", 64)),  # the protocol's own
+        ("roomy", "protocol", ("convnet", 64)),
+        ("roomy", "teacher", ("resnet18", None)),
+    ],
+)
+def test_the_network_that_students_really_are(
+    protocol: str, student: str | None, expected: tuple[str, int | None]
+) -> None:
+    settings = [("student.model", student)] if student else []
+    config = resolve(REGISTRY, method="toy", dataset="plain", protocol=protocol, settings=settings)
+    found = config.student_model
+    assert (found.name, found.options.get("width")) == expected
+    assert (found == config.teacher.model) is (expected[0] == "resnet18")
+
+
+def test_the_network_that_stands_for_the_teachers() -> None:
+    config = resolve(REGISTRY, method="toy", dataset="plain", settings=[("teacher.model", "convnet")])
+    assert config.network_of(config.recover.network) is config.teacher.model
+    own = Use(name="resnet18")
+    assert config.network_of(own) is own
+
+
+def test_the_teachers_seed_is_the_runs_unless_it_has_one() -> None:
+    for settings, expected in (([], 5), ([("teacher.seed", 3)], 3), ([("teacher.seed", "0")], 0)):
+        config = resolve(REGISTRY, method="toy", dataset="plain", settings=[("seed", 5), *settings])
+        assert config.teacher_seed == expected
 
 
 def test_options_are_written_out_with_their_defaults() -> None:

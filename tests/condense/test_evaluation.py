@@ -44,6 +44,23 @@ def bench(make_dataset: Callable[..., RealDataset], make_registry: Callable[...,
     )
 
 
+def test_students_have_the_network_that_the_protocol_or_the_user_says(bench: Bench) -> None:
+    def widths(*settings: tuple[str, Any], protocol: str = "fkd") -> int:
+        config = configure(
+            bench.registry, method="random", dataset="tiny", protocol=protocol, settings=settings
+        )
+        student = replace(bench, config=config).build_student(torch.Generator())
+        first: torch.Tensor = next(student.model.parameters())
+        return len(first)
+
+    assert widths() == 8  # the teacher's
+    assert widths(protocol="dc") == 128  # that of its papers
+    assert widths(("student.model", "teacher"), protocol="dc") == 8
+    assert widths(("protocol.model", "convnet"), ("protocol.model.width", 4)) == 4
+    own = (("student.model", "convnet"), ("student.model.width", 6), ("student.model.depth", 1))
+    assert widths(*own, protocol="dc") == 6
+
+
 @pytest.fixture
 def distilled() -> DistilledDataset:
     return DistilledDataset(

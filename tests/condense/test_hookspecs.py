@@ -12,8 +12,9 @@ import condense
 from condense import hookspecs, specs
 from condense.method import Method
 from condense.plugins import KINDS
+from condense.protocols import Protocol
 
-NAMES = {**vars(specs), "Method": Method, "Sequence": Sequence}
+NAMES = {**vars(specs), "Method": Method, "Protocol": Protocol, "Sequence": Sequence}
 
 
 @pytest.mark.parametrize("hook_name", KINDS)

@@ -10,7 +10,7 @@ import pytest
 from condense.components import FeatureTarget, Initializer
 from condense.config import configure
 from condense.data.dataset import RealDataset
-from condense.errors import PluginError
+from condense.errors import OptionError, PluginError
 from condense.method import Method, Recover, Use
 from condense.plan import Plan, make_plan
 from condense.plugins import Registry
@@ -26,8 +26,36 @@ class FreshObserver(FeatureTarget):
     network: ClassVar[Literal["teacher", "random"]] = "random"
 
 
+class Whole(FeatureTarget):
+    measures = False
+    whole_classes = True
+
+
+class Single(FeatureTarget):
+    measures = False
+    by_class = True
+
+
+class TeachersGradients(FeatureTarget):
+    measures = False
+    weight_gradients = True
+
+
+class TappedGradients(Fresh):
+    weight_gradients = True
+    uses_moments = True
+
+
+class FreshGradients(Fresh):
+    weight_gradients = True
+
+
 class Asking(Initializer):
     needs_teacher = True
+
+
+class Reader(Initializer):
+    uses_targets = True
 
 
 def spec(kind: Any, name: str, build: Any) -> Any:
@@ -38,10 +66,15 @@ TARGETS = [
     spec(FeatureTargetSpec, "fresh", Fresh()),
     spec(FeatureTargetSpec, "fresh-observer", FreshObserver()),
     spec(FeatureTargetSpec, "odd", "a string"),
+    spec(FeatureTargetSpec, "whole", Whole()),
+    spec(FeatureTargetSpec, "single", Single()),
+    spec(FeatureTargetSpec, "teachers-gradients", TeachersGradients()),
+    spec(FeatureTargetSpec, "tapped-gradients", TappedGradients()),
+    spec(FeatureTargetSpec, "fresh-gradients", FreshGradients()),
 ]
 METHODS = [
     Method(name=name, summary="x", targets=(Use(name=name),), recover=Recover(iterations=3), protocol="dc")
-    for name in ("fresh", "fresh-observer", "odd")
+    for name in [target.name for target in TARGETS]
 ]
 
 
@@ -50,7 +83,10 @@ def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[.
     return make_registry(
         make_dataset(),
         feature_targets=TARGETS,
-        initializers=[spec(InitializerSpec, "asking", Asking())],
+        initializers=[
+            spec(InitializerSpec, "asking", Asking()),
+            spec(InitializerSpec, "reader", Reader()),
+        ],
         evaluators=[spec(EvaluatorSpec, "odd-evaluator", object())],
         methods=METHODS,
     )
@@ -61,6 +97,7 @@ def plan(registry: Registry, method: str, **changes: Any) -> Plan:
     return make_plan(configure(registry, method=method, dataset="tiny", **changes), registry)
 
 
+KEPT = {"protocol": "dc"}
 CASES = [
     # method, changes, needs a teacher, measures, compares with random images
     ("wmdd", {}, True, True, True),
@@ -82,6 +119,9 @@ CASES = [
     ("random", {"protocol": "dc", "settings": [("protocol.labels", "soft")]}, True, False, False),
     ("fresh", {}, False, False, True),
     ("fresh", {"protocol": "fkd"}, True, False, True),
+    # An initializer that reads the targets has them fitted, so there is a teacher to fit them by.
+    ("wmdd", {**KEPT, "settings": [("iterations", 0), ("initializer", "reader")]}, True, True, True),
+    ("random", {**KEPT, "settings": [("initializer", "reader")]}, False, False, True),
 ]
 
 
@@ -95,7 +135,7 @@ def test_stages_that_a_configuration_needs(
     assert list(said) == ["squeeze", "measure", "recover", "relabel", "evaluate"]
     assert said["squeeze"].startswith("skipped") is not teacher
     assert said["measure"].startswith("skipped") is not measures
-    assert said["recover"].startswith("keep") is not bool(found.terms)
+    assert said["recover"].startswith("keep") is not bool(found.iterations)
     assert ("random real images" in said["evaluate"]) is reference
 
 
@@ -122,3 +162,51 @@ def test_what_a_plugin_builds_must_be_what_it_said(registry: Registry) -> None:
 def test_a_fresh_network_cannot_be_measured_with(registry: Registry) -> None:
     with pytest.raises(PluginError, match="feature target 'fresh-observer' wants to observe the real images"):
         plan(registry, "fresh-observer")
+
+
+def test_nothing_is_built_that_is_not_used(registry: Registry) -> None:
+    """Without steps there are no regularizers, and targets only for an initializer that reads them."""
+    kept = [("iterations", 0)]
+    assert plan(registry, "wmdd", settings=kept).terms == ()
+    found = plan(registry, "wmdd", settings=[*kept, ("initializer", "reader")])
+    assert [term.name for term in found.terms] == ["barycenter", "cross-entropy"]
+    moving = plan(registry, "wmdd", settings=[("initializer", "reader")])
+    assert [term.name for term in moving.terms] == ["barycenter", "cross-entropy", "class-batchnorm"]
+
+
+@pytest.mark.parametrize("method", ["whole", "single"])
+def test_chunks_of_slots_tear_classes_apart(method: str, registry: Registry) -> None:
+    slots = ("chunk", "slots")
+    with pytest.raises(OptionError) as caught:
+        plan(registry, method, settings=[slots])
+    assert str(caught.value) == (
+        f"recover.chunk=slots: '{method}' needs all images of a class at once; use recover.chunk=classes, or leave "
+        f"it out with --without {method}"
+    )
+    assert plan(registry, method).terms
+    assert plan(registry, "fresh", settings=[slots]).terms
+    # Where no step is taken, no loss is asked for.
+    reading = [slots, ("iterations", 0), ("initializer", "reader")]
+    assert [term.name for term in plan(registry, method, settings=reading).terms] == [method]
+
+
+def test_wmdd_needs_whole_classes_for_its_components_alone(registry: Registry) -> None:
+    slots = [("chunk", "slots")]
+    for without, name in (([], "barycenter"), (["barycenter"], "class-batchnorm")):
+        with pytest.raises(OptionError, match=f"'{name}' needs all images of a class at once"):
+            plan(registry, "wmdd", settings=slots, without=without)
+    found = plan(registry, "wmdd", settings=slots, without=["barycenter", "class-batchnorm"])
+    assert [term.name for term in found.terms] == ["cross-entropy"]
+
+
+@pytest.mark.parametrize("method", ["teachers-gradients", "tapped-gradients"])
+def test_gradients_of_weights_are_for_random_networks_without_moments(
+    method: str, registry: Registry
+) -> None:
+    with pytest.raises(PluginError) as caught:
+        plan(registry, method)
+    assert str(caught.value) == (
+        f"feature target '{method}' takes gradients to the weights, which is for random networks and without "
+        "moments: set network = 'random' and uses_moments = False"
+    )
+    assert plan(registry, "fresh-gradients").terms

@@ -17,6 +17,7 @@ from condense.errors import PluginError, UnknownNameError
 from condense.hookspecs import hookimpl
 from condense.method import Method, Recover
 from condense.plugins import DISABLE_VARIABLE, KINDS, PluginStatus, Registry, _Loader, load_registry
+from condense.protocols import Protocol
 from condense.specs import (
     DatasetSpec,
     EvaluatorSpec,
@@ -36,6 +37,8 @@ def offer(hook_name: str, name: str) -> Any:
     expected = KINDS[hook_name][1]
     if expected is Method:
         return Method(name=name, summary="nothing", recover=Recover(iterations=0))
+    if expected is Protocol:
+        return Protocol(name=name, summary="nothing")
     return expected(name=name, summary="nothing", build="builtins:dict")
 
 

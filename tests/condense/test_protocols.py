@@ -1,4 +1,4 @@
-"""Protocols hold what their papers say, and refuse what makes no sense."""
+"""Protocols hold what their papers say, come from plugins, and refuse what makes no sense."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 
 from condense.data.augment import Augment
 from condense.errors import UnknownNameError
-from condense.protocols import DC, FKD, PROTOCOLS, Protocol, protocol_named
+from condense.method import Use
+from condense.plugins import KINDS, Offer, Registry, load_registry
+from condense.protocols import DC, FKD, Protocol
+from condense.settings import complete
 
 
 def test_fkd_is_the_protocol_of_sre2l_and_wmdd() -> None:
@@ -21,6 +24,7 @@ def test_fkd_is_the_protocol_of_sre2l_and_wmdd() -> None:
     assert FKD.epochs == 300
     assert not FKD.weighted
     assert FKD.augment == Augment(crop_scale=(0.08, 1.0), flip=True, cutmix=1.0)
+    assert FKD.model.name == "teacher"
 
 
 def test_dc_is_the_protocol_of_dc_dsa_and_dm() -> None:
@@ -35,24 +39,44 @@ def test_dc_is_the_protocol_of_dc_dsa_and_dm() -> None:
     assert DC.augment.crop_scale is None
 
 
+def test_dc_brings_the_convnet_of_its_papers() -> None:
+    """Depth 3, width 128, instance normalisation: the network of Zhao et al., section 4.1."""
+    model = complete(DC, load_registry()).model
+    assert model == Use(name="convnet", options={"width": 128, "depth": 3, "norm": "instance"})
+
+
+def with_protocols(*protocols: Protocol) -> Registry:
+    """A registry that knows these, under their names, and nothing else."""
+    offers: dict[str, dict[str, Offer]] = {kind: {} for kind, _ in KINDS.values()}
+    offers["protocol"] = {protocol.name: Offer("test", protocol) for protocol in protocols}
+    return Registry(offers, (), {})
+
+
 def test_protocols_are_found_by_their_names() -> None:
-    assert {"fkd", "dc"} <= set(PROTOCOLS)
-    for name, protocol in PROTOCOLS.items():
-        assert protocol.name == name
-        assert protocol.summary
-        assert protocol_named(name) is protocol
+    registry = load_registry()
+    assert registry.protocol("fkd") is FKD
+    assert registry.protocol("dc") is DC
+    mine = Protocol(name="mine")
+    assert with_protocols(FKD, mine).protocol("mine") is mine
 
 
-def test_an_unknown_protocol() -> None:
-    with pytest.raises(
-        UnknownNameError, match=r"unknown protocol 'fdk'. Did you mean 'fkd'\? There are: dc, fkd"
-    ):
-        protocol_named("fdk")
+def test_an_unknown_protocol_lists_those_there_are_and_the_nearest() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        with_protocols(FKD, DC).protocol("fdk")
+    assert str(caught.value) == "unknown protocol 'fdk'. Did you mean 'fkd'? There are: dc, fkd"
+    with pytest.raises(UnknownNameError, match=r"unknown protocol 'mien'. Did you mean 'mine'\?"):
+        with_protocols(FKD, Protocol(name="mine")).protocol("mien")
 
 
-def test_protocols_cannot_be_changed_for_others() -> None:
-    with pytest.raises(TypeError):
-        PROTOCOLS["mine"] = FKD  # type: ignore[index]
+@pytest.mark.parametrize("name", ["", "Upper", "two words", "under_score", "-a"])
+def test_a_protocol_has_a_name_that_can_be_typed(name: str) -> None:
+    with pytest.raises(ValueError, match="is not lower-case words joined by hyphens"):
+        Protocol(name=name)
+
+
+def test_a_protocol_cannot_leave_the_network_to_itself() -> None:
+    with pytest.raises(ValueError, match=r"protocol\.model is a network or 'teacher'"):
+        Protocol(name="mine", model=Use(name="protocol"))
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])

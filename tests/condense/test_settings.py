@@ -16,6 +16,7 @@ from condense.errors import OptionError, UnknownNameError
 from condense.method import Method, Recover, Use
 from condense.models.catalog import MODELS
 from condense.plugins import KINDS, Offer, Registry
+from condense.protocols import DC, FKD
 from condense.settings import assign, complete, flatten, options_of
 from condense.specs import DatasetSpec, EvaluatorSpec, FeatureTargetSpec, InitializerSpec, RegularizerSpec
 
@@ -62,6 +63,7 @@ def registry() -> Registry:
     offers["evaluator"] = described(EvaluatorSpec, "students")
     offers["dataset"] = described(DatasetSpec, "fashion-mini", "imagenette")
     offers["model"] = {spec.name: Offer("toy", spec) for spec in MODELS}
+    offers["protocol"] = {protocol.name: Offer("toy", protocol) for protocol in (DC, FKD)}
     return Registry(offers, (), {})
 
 
@@ -109,6 +111,11 @@ def difference(config: RunConfig) -> dict[str, Any]:
         ("augment.crop_scale", "0.08,1", "recover.augment.crop_scale", (0.08, 1.0)),
         ("protocol.augment.crop_scale", "none", "protocol.augment.crop_scale", None),
         ("augment.siamese", "flip,color", "recover.augment.siamese", ("flip", "color")),
+        ("recover.inner.epochs", "3", "recover.inner.epochs", 3),
+        ("network", "convnet", "recover.network", "convnet"),
+        ("chunk", "slots", "recover.chunk", "slots"),
+        ("batch", "0", "recover.batch", 0),
+        ("teacher.seed", "4", "teacher.seed", 4),
         ("ipc", "50", "ipc", 50),
         ("students", "0", "students", 0),
     ],
@@ -152,10 +159,11 @@ def test_networks_with_an_argument() -> None:
     assert changed(("teacher.model", "timm:resnet10t")).teacher.model.name == "timm:resnet10t"
 
 
-def test_the_student_may_go_back_to_the_network_of_the_teacher() -> None:
-    config = changed(("student.model", "convnet"), ("student.model", "teacher"))
-    assert config.student.model == Use(name="teacher")
-    assert complete(config, REGISTRY).student.model == Use(name="teacher")
+@pytest.mark.parametrize("name", ["teacher", "protocol"])
+def test_the_student_may_go_back_to_a_network_that_is_chosen_elsewhere(name: str) -> None:
+    config = changed(("student.model", "convnet"), ("student.model", name))
+    assert config.student.model == Use(name=name)
+    assert complete(config, REGISTRY).student.model == Use(name=name)
 
 
 # Values of every type.
@@ -223,7 +231,7 @@ def test_a_value_of_the_wrong_type(key: str, value: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("iterations", "-1", "iterations=-1: iterations must be 0 or more, not -1"),
+        ("iterations", "-1", "iterations=-1: iterations and batch must be 0 or more, not -1 and 100"),
         ("lr", "nan", "lr=nan: lr must be above 0"),
         ("teacher.batch_size", "0", "teacher.batch_size=0: batch_size must be at least 1"),
         ("protocol.temperature", "0", "protocol.temperature=0: temperature must be above 0"),
@@ -235,6 +243,10 @@ def test_a_value_of_the_wrong_type(key: str, value: Any, message: str) -> None:
         ("initializer.count", "-1", "initializer 'noise': count must be 0 or more, not -1"),
         ("regularizers.smooth", "nan", "the weight of 'smooth' must be a finite number"),
         ("teacher.model", "teacher", "the teacher needs a network of its own"),
+        ("teacher.model", "protocol", "the teacher needs a network of its own"),
+        ("protocol.model", "protocol", "protocol.model is a network or 'teacher'"),
+        ("recover.network", "protocol", "recover.network is a network of its own or 'teacher'"),
+        ("crop_schedule", "cosine", "crop_schedule changes random resized crops; set augment.crop_scale"),
     ],
 )
 def test_a_value_out_of_range(key: str, value: Any, message: str) -> None:
@@ -289,9 +301,16 @@ def test_options_of_a_component_that_the_method_has_not() -> None:
         changed(("regularizers.class-batchnorm.form", "norms"))
 
 
-def test_options_of_the_student_while_it_has_the_network_of_the_teacher() -> None:
-    with pytest.raises(OptionError, match=r"student.model.width: the student has the teacher's network"):
-        changed(("student.model.width", "64"))
+@pytest.mark.parametrize(
+    ("key", "whose"),
+    [("student.model", "protocol"), ("protocol.model", "teacher"), ("recover.network", "teacher")],
+)
+def test_options_of_a_network_that_is_chosen_elsewhere(key: str, whose: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        changed((f"{key}.width", "64"))
+    assert str(caught.value) == f"{key}.width: the network is that of the {whose}; first choose another"
+    chosen = changed((key, "convnet"), (f"{key}.width", "64"))
+    assert flatten(chosen)[f"{key}.width"] == 64
 
 
 @pytest.mark.parametrize(("key", "below"), [("recover", "recover.iterations"), ("augment", "augment.flip")])
@@ -327,7 +346,7 @@ def test_every_listed_setting_can_be_set_to_what_it_is() -> None:
     """As values, and as the text a command line would carry."""
     for key, value in flatten(CONFIG).items():
         assert changed((key, value)).to_dict().keys() == CONFIG.to_dict().keys()
-        if key in ("initializer", "teacher.model", "dataset", "evaluator", "protocol.name"):
+        if key in ("initializer", "teacher.model", "protocol.model", "dataset", "evaluator", "protocol.name"):
             continue  # Naming a component again resets its options; see above.
         text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
         for form in (value, text):

@@ -205,6 +205,59 @@ def test_tensors_that_cannot_be_read(tmp_path: Path) -> None:
         store.read_tensors(path)
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_the_same_file_at_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    source, path = tmp_path / "source", tmp_path / "a" / "b" / "file"
+    source.write_bytes(b"bytes")
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", failing(errno.EXDEV))
+    for _ in range(2):  # the second time it is there already
+        store.same_file(source, path)
+        assert path.read_bytes() == b"bytes"
+        assert source.samefile(path) is links
+        assert names(path.parent) == ["file"]
+    # Replacing one leaves the other as it was.
+    store.write_bytes(source, b"others")
+    assert path.read_bytes() == b"bytes"
+    store.same_file(source, path)
+    assert path.read_bytes() == b"others"
+
+
+def test_the_same_file_of_one_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(StorageError) as caught:
+        store.same_file(tmp_path / "gone", path)
+    assert str(caught.value) == f"there is no file {tmp_path / 'gone'}"
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (errno.ENOSPC, "no space left to write"),
+        (errno.EACCES, "no permission to write"),
+        (errno.EIO, "cannot write .*: Input/output error"),
+    ],
+)
+def test_a_place_that_cannot_take_the_same_file_keeps_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool, code: int, text: str
+) -> None:
+    source, path = tmp_path / "source", tmp_path / "b" / "file"
+    source.write_bytes(b"new")
+    store.write_bytes(path, b"old")
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", failing(errno.EXDEV))
+    monkeypatch.setattr(os, "replace", failing(code))
+    with pytest.raises(StorageError, match=text) as caught:
+        store.same_file(source, path)
+    assert str(path) in str(caught.value)
+    assert path.read_bytes() == b"old"
+    assert names(path.parent) == ["file"]
+
+
 def test_hash_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     assert store.file_hash(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib.metadata
+import inspect
 import re
 import subprocess
 import sys
@@ -26,10 +27,11 @@ from condense.config import resolve
 from condense.data.dataset import DatasetRequest
 from condense.errors import OptionError
 from condense.hookspecs import API_VERSION
-from condense.method import Method
+from condense.method import Method, Recover, Variant
 from condense.models.options import ModelRequest
 from condense.observation import Observation, Roster
 from condense.plugins import DISABLE_VARIABLE, KINDS, Registry, load_registry
+from condense.protocols import Protocol
 
 if TYPE_CHECKING:
     from condense_mean_feature.target import MeanFeature
@@ -216,6 +218,7 @@ def test_the_examples_of_the_hooks_make_a_plugin(monkeypatch: pytest.MonkeyPatch
     module = ModuleType("plugin_of_the_page")
     vars(module).update({name: getattr(condense, name) for name in condense.__all__})
     exec("\n".join(EXAMPLES_OF_HOOKS), vars(module))  # Our own page.
+    assert module.condense_protocols()[0].epochs == 200
     monkeypatch.setitem(sys.modules, module.__name__, module)
     install(monkeypatch, EntryPoint("page", module.__name__, "condense"))
     registry = load_registry()
@@ -238,6 +241,9 @@ def test_every_hook_has_an_entry_of_its_own(hook_name: str) -> None:
         components.EvaluationRequest,
         components.Measurement,
         Method,
+        Variant,
+        Recover,
+        Protocol,
         ModelRequest,
         DatasetRequest,
     ],
@@ -247,7 +253,46 @@ def test_every_field_is_told_of(shown: Any) -> None:
     assert missing == []
 
 
+def test_every_question_that_a_request_answers_is_told_of() -> None:
+    questions = [name for name, value in vars(components.InitialRequest).items() if inspect.isfunction(value)]
+    public = [name for name in questions if not name.startswith("_")]
+    assert sorted(public) == ["look", "observe", "real"]
+    assert [name for name in public if f"`request.{name}(" not in PAGE] == []
+
+
+def test_the_page_gives_the_defaults_of_recover() -> None:
+    told = dict(re.findall(r'^\| `(\w+)` \| `?"?([\w.]+)"?`? \|', PAGE, flags=re.MULTILINE))
+    for field in dataclasses.fields(Recover):
+        default = field.default
+        if isinstance(default, (int, float, str)) and field.name not in (
+            "optimizer",
+            "lr",
+            "momentum",
+            "schedule",
+        ):
+            assert told[field.name] == str(default)
+
+
+def test_the_gradients_of_the_page_are_those_of_the_weights() -> None:
+    """One linear layer: the gradient of its bias is the mean of (softmax - one-hot)."""
+    [code] = [code for language, _, code in BLOCKS if language == "python" and "synthetic.parameters" in code]
+    layer = torch.nn.Linear(5, 3)
+    images = torch.randn(4, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    roster = Roster.of_real(torch.tensor([0, 2, 1, 1]))
+    logits = layer(images)
+    shown = Observation(
+        images=images, roster=roster, features=images, logits=logits, parameters=tuple(layer.parameters())
+    )
+    names: dict[str, Any] = {"torch": torch, "synthetic": shown}
+    exec(code, names)  # Our own page.
+    expected = (logits.softmax(dim=1) - torch.eye(3)[roster.labels]).mean(dim=0)
+    torch.testing.assert_close(names["slopes"][1], expected)
+    names["slopes"][0].square().sum().backward()
+    assert images.grad is not None
+
+
 def test_every_attribute_and_call_of_a_component_is_told_of() -> None:
     public = [name for name in vars(components.Component) if not name.startswith("_")]
     public += [name for name in vars(components.FeatureTarget) if not name.startswith("_")]
+    public += [name for name in vars(components.Initializer) if not name.startswith("_")]
     assert [name for name in public if not re.search(rf"`{name}[`(]", PAGE)] == []

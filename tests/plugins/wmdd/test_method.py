@@ -41,7 +41,7 @@ def test_imagenette_has_the_settings_of_the_paper() -> None:
     assert (teacher.optimizer, teacher.lr, teacher.weight_decay) == ("sgd", 0.025, 1e-4)
     assert (teacher.batch_size, teacher.schedule, teacher.epochs) == (32, "cosine", 50)
     assert config.dataset.options["size"] == 224
-    assert config.student.model.name == "teacher"
+    assert config.student_model == config.teacher.model
     assert config.protocol.name == "fkd"
 
 
