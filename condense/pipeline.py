@@ -41,18 +41,20 @@ def run(
     reporter: Reporter | None = None,
     resume: bool = False,
     teachers: Teachers | None = None,
+    dataset: RealDataset | None = None,
 ) -> RunResult:
     """Condense a dataset and evaluate the outcome; everything it leaves behind lies under `path`.
 
     resume: go on with the unfinished (or finished) run in `path`, which must have had the same settings.
-    teachers: where trained teachers are kept for other runs; None keeps this run's to itself.
+    teachers: where trained teachers are kept for other runs; None keeps this run's to itself. dataset: the
+    configuration's, where it is loaded already.
     Raises CondenseError with a text for users.
     """
     runtime = make_runtime(config.device, config.precision, reporter)
     with numeric_settings(runtime):
         plan = make_plan(config, registry)
-        dataset = load_dataset(config, registry)
-        _check_ipc(config.ipc, dataset)
+        dataset = load_dataset(config, registry) if dataset is None else dataset
+        check_ipc(config.ipc, dataset)
         teacher = _fresh_teacher(plan, dataset, registry, runtime)
         if resume:
             journal = Journal.resume(path, config, config_from_dict(saved_config(path), registry))
@@ -71,7 +73,8 @@ def _fresh_teacher(plan: Plan, dataset: RealDataset, registry: Registry, runtime
     return teacher
 
 
-def _check_ipc(ipc: int, dataset: RealDataset) -> None:
+def check_ipc(ipc: int, dataset: RealDataset) -> None:
+    """Raise DataError where a class has fewer real images than are asked for."""
     counts = dataset.class_counts()
     fewest = min(range(len(counts)), key=counts.__getitem__)
     if ipc > counts[fewest]:

@@ -50,11 +50,14 @@ def make_optimizer(options: Training, parameters: list[torch.nn.Parameter]) -> t
 
 
 def learning_rate_share(schedule: str, step: int, steps: int) -> float:
-    """The share of the first learning rate at `step` of `steps`: cosine to 0, constant, or halfway to a tenth."""
-    if schedule == "cosine":
-        return float(
-            0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / max(steps, 1), dtype=torch.float64)))
-        )
+    """The share of the first learning rate at `step` t of `steps` T: by the name of the schedule,
+
+    cosine: (1 + cos(pi t / T)) / 2, to 0. half-cosine: (1 + cos(pi t / (2 T))) / 2, to 1/2 (RDED, Sun et al., CVPR
+    2024, in its published code). constant: 1. halfway: 1, and a tenth from T / 2 on.
+    """
+    if schedule in ("cosine", "half-cosine"):
+        whole = max(steps, 1) * (2 if schedule == "half-cosine" else 1)
+        return float(0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / whole, dtype=torch.float64))))
     if schedule == "halfway":
         return 1.0 if step < steps // 2 else 0.1
     return 1.0

@@ -9,7 +9,7 @@ from typing import Literal
 from condense.data.augment import Augment
 
 Optimizer = Literal["sgd", "adam", "adamw"]
-Schedule = Literal["cosine", "constant", "halfway"]
+Schedule = Literal["cosine", "half-cosine", "constant", "halfway"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,8 @@ class Training:
 
     epochs: passes over the data. batch_size: images per step. optimizer: sgd (with Nesterov off and `momentum`),
     adam or adamw (both with betas 0.9, 0.999). lr: at the start. weight_decay: decoupled for adamw.
-    schedule: cosine to 0, constant, or halfway (a tenth from the middle on), stepped every step.
+    schedule: cosine to 0, half-cosine (the first half of a cosine, to half of `lr`), constant, or halfway (a tenth from
+    the middle on), stepped every step.
     """
 
     epochs: int = 50

@@ -22,6 +22,9 @@ from condense_cli.failures import Interrupted
 COMMANDS: Mapping[str, str] = {
     "run": "Condense a dataset and measure how well students learn from the outcome.",
     "evaluate": "Train and test students on a distilled dataset made earlier.",
+    "compare": "Compare methods under one teacher, the same students, protocols and seeds.",
+    "sweep": "Compare one method with every combination of the values of some settings.",
+    "ablate": "Compare a method with its variants, or without each of its components.",
     "methods": "List the methods; `methods show NAME` prints one.",
     "datasets": "List the datasets; `datasets show NAME` prints one.",
     "models": "List the networks; `models show NAME` prints one.",

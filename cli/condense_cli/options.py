@@ -9,6 +9,9 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Where a command keeps the words it was called with.
+WORDS = "condense_cli.words"
+
 
 def parse_settings(
     _ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]
@@ -48,6 +51,34 @@ class SectionedCommand(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+class RepeatableCommand(SectionedCommand):
+    """Keeps the words it was called with, to say how to go on."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As always, with the words kept first: parsing uses them up."""
+        ctx.meta[WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+def parse_names(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    """NAME,NAME,... as a tuple."""
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_numbers(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """N,N,... as a tuple. Raises BadParameter for anything else."""
+    names = parse_names(ctx, parameter, text)
+    if names is None:
+        return None
+    try:
+        numbers = tuple(int(name) for name in names)
+    except ValueError:
+        numbers = ()
+    if not numbers:
+        raise click.BadParameter(f"{text!r} is not a list of whole numbers; write for example 1,10")
+    return numbers
 
 
 def option(*names: str, section: str, default_shown: str = "", **more: Any) -> Callable[[F], F]:

@@ -1,7 +1,7 @@
 """What can be done to a batch of images before a network sees it: the options alone, without importing torch.
 
-The work is done by `condense.data.views` (crops, flips, shifts), `condense.data.siamese` (the operations of
-Zhao & Bilen) and `condense.data.mixing` (CutMix). All of it is batched, differentiable, and random only
+The work is done by `condense.data.views` (crops, flips, shifts, patches in another order), `condense.data.siamese` (the
+operations of Zhao & Bilen) and `condense.data.mixing` (CutMix). All of it is batched, differentiable, and random only
 through a CPU generator that is passed in: draw first, apply afterwards, so one draw can be applied twice.
 
 Why not torchvision.transforms.v2: it draws one set of parameters for a whole batch where each image needs its
@@ -24,6 +24,9 @@ SIAMESE_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 class Augment:
     """How a batch is augmented; everything is off unless set.
 
+    shuffle_patches: cut each image, before anything else, into this many rows and as many columns of tiles and permute
+        the rows and the columns (RDED; see `condense.data.patches`, also for sides that it does not divide); 0 and 1
+        are off.
     crop_scale: random resized crop, least and greatest share of the area, e.g. (0.08, 1.0); None: none.
     crop_ratio: least and greatest width / height of that crop.
     flip: left-right with probability 1/2.
@@ -35,6 +38,7 @@ class Augment:
     Raises ValueError where a value cannot be used.
     """
 
+    shuffle_patches: int = 0
     crop_scale: tuple[float, float] | None = None
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: bool = False
@@ -44,6 +48,10 @@ class Augment:
     cutmix: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.shuffle_patches < 0:
+            raise ValueError(
+                f"shuffle_patches is a number of rows and columns, or 0 (off), got {self.shuffle_patches!r}"
+            )
         if self.crop_scale is not None:
             _check_range(
                 "crop_scale", self.crop_scale, highest=1.0, hint="shares of the area, such as (0.08, 1.0)"

@@ -25,12 +25,17 @@ from condense.settings import options_of
 
 
 def load_dataset(config: RunConfig, registry: Registry) -> RealDataset:
-    """The real dataset of a configuration. Raises DataError where it cannot be had."""
+    """The real dataset of a configuration. Raises DataError where it cannot be had.
+
+    A split that has to be made is drawn by the teacher's seed: runs that share a teacher have to share its images.
+    """
     spec, argument = registry.dataset(config.dataset.name)
     data_dir = Path(config.data_dir) if config.data_dir else default_data_dir(os.environ)
-    request = DatasetRequest(name=config.dataset.name, argument=argument, data_dir=data_dir, seed=config.seed)
+    request = DatasetRequest(
+        name=config.dataset.name, argument=argument, data_dir=data_dir, seed=config.teacher_seed
+    )
     loaded: RealDataset = spec.builder()(options_of(config.dataset, "dataset", registry), request)
-    return hold_out(loaded, config.validation, config.seed) if config.validation else loaded
+    return hold_out(loaded, config.validation, config.teacher_seed) if config.validation else loaded
 
 
 def hold_out(dataset: RealDataset, share: float, seed: int) -> RealDataset:

@@ -1,4 +1,4 @@
-"""Views of images: random resized crops, flips and rolled shifts, another one for every image of the batch.
+"""Views of images: patches in another order, random resized crops, flips and rolled shifts, drawn for every image.
 
 A bilinear resize of a crop is linear and separable, so a view is two small matrices per image,
 out = A_y @ X @ A_x^T, with flip and shift as a reordering of their rows. `grid_sample` could do it too, but
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from condense.data.augment import Augment
+from condense.data.patches import PatchShuffle, draw_patch_shuffle
 from condense.data.pixels import centre_crop
 from condense.errors import DataError
 
@@ -33,6 +34,7 @@ class View:
     box: (B, 4) int64, top, left, height, width of the crop in stored pixels; None: the middle of side `size`.
     flip: (B,) bool, mirrored left to right; None: none is.
     shift: (B, 2) int64, pixels down and right, rolled around the border after crop and flip; None: no shift.
+    patches: the order of the tiles of the stored image, before the crop; None: as they are.
     """
 
     stored: int
@@ -40,19 +42,23 @@ class View:
     box: Tensor | None = None
     flip: Tensor | None = None
     shift: Tensor | None = None
+    patches: PatchShuffle | None = None
 
 
 def draw_view(options: Augment, count: int, stored: int, size: int, generator: torch.Generator) -> View:
     """Draw a view for each of `count` images of side `stored`, to be seen at side `size`.
 
-    Raises DataError where `stored` is below `size` and no `crop_scale` is set, for then nothing would resize.
+    Raises DataError where `stored` is below `size` and no `crop_scale` is set, for then nothing would resize, or where
+    an image has fewer pixels to a side than `shuffle_patches`.
     """
     if options.crop_scale is None and stored < size:
         raise DataError(
             f"images of side {stored} cannot be cropped to {size}; store them at {size} or more, or set "
             "crop_scale, so that crops are resized"
         )
-    box = flip = shift = None
+    box = flip = shift = patches = None
+    if options.shuffle_patches > 1:
+        patches = draw_patch_shuffle(options.shuffle_patches, count, stored, generator)
     if options.crop_scale is not None:
         box = _draw_boxes(options.crop_scale, options.crop_ratio, count, stored, generator)
     if options.flip:
@@ -60,7 +66,7 @@ def draw_view(options: Augment, count: int, stored: int, size: int, generator: t
     limit = round(options.jitter * size)
     if limit > 0:
         shift = torch.randint(-limit, limit + 1, (count, 2), generator=generator)
-    return View(stored, size, box, flip, shift)
+    return View(stored, size, box, flip, shift, patches)
 
 
 def apply_view(images: Tensor, view: View) -> Tensor:
@@ -70,6 +76,9 @@ def apply_view(images: Tensor, view: View) -> Tensor:
     come back. Half precision is computed in float32, also under autocast.
     """
     _check_batch(images, view)
+    if view.patches is not None:
+        order = (view.patches.rows, view.patches.columns)
+        images = take_pixels(images, *(part.to(images.device, non_blocking=True) for part in order))
     rows, columns = _source_positions(view, images.device)
     if view.box is None:
         return take_pixels(centre_crop(images, view.size), rows, columns)
@@ -102,7 +111,8 @@ def _check_batch(images: Tensor, view: View) -> None:
         raise ValueError(
             f"the view was drawn for images of side {view.stored}, got shape {tuple(images.shape)}"
         )
-    for drawn in (view.box, view.flip, view.shift):
+    rows = None if view.patches is None else view.patches.rows
+    for drawn in (view.box, view.flip, view.shift, rows):
         if drawn is not None and len(drawn) != len(images):
             raise ValueError(f"the view was drawn for {len(drawn)} images, got {len(images)}")
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -54,13 +55,17 @@ def add_plugins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AddPlugins:
         folder = tmp_path / "site"
         folder.mkdir()
         monkeypatch.syspath_prepend(str(folder))
-        points: Sequence[importlib.metadata.EntryPoint] = list(
-            importlib.metadata.entry_points(group="condense")
-        )
+        find = importlib.metadata.entry_points
+        points: Sequence[importlib.metadata.EntryPoint] = list(find(group="condense"))
         for name, source in sources.items():
             (folder / f"plugin_{name}.py").write_text(source)
             monkeypatch.delitem(sys.modules, f"plugin_{name}", raising=False)
             points = [*points, importlib.metadata.EntryPoint(name, f"plugin_{name}", "condense")]
-        monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: points)
+
+        def found(**wanted: Any) -> Any:
+            # Others look for theirs: without them, what is imported while this lasts stays broken.
+            return points if wanted.get("group") == "condense" else find(**wanted)
+
+        monkeypatch.setattr(importlib.metadata, "entry_points", found)
 
     return add

@@ -13,6 +13,7 @@ from condense.data.augment import SIAMESE_OPERATIONS, Augment
 
 def test_everything_is_off_by_default() -> None:
     options = Augment()
+    assert options.shuffle_patches == 0
     assert options.crop_scale is None
     assert not options.flip
     assert options.jitter == 0
@@ -27,6 +28,7 @@ def test_usual_settings_are_accepted() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
+        ("shuffle_patches", -1, "shuffle_patches is a number of rows and columns, or 0"),
         ("crop_scale", (0.0, 1.0), "crop_scale"),
         ("crop_scale", (0.5, 0.4), "least <= greatest"),
         ("crop_scale", (0.5, 1.1), "<= 1"),

@@ -1,0 +1,251 @@
+"""A comparison as text: which piece is under way, the tables, and the plan of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from condense.comparison.design import Design
+from condense.comparison.outcome import Column
+from condense.comparison.saved import MARKDOWN, PAGE
+from condense.comparison.summary import Line, Summary
+from condense.comparison.wording import (
+    accuracy_text,
+    column_title,
+    difference_text,
+    failure_text,
+    full_count,
+    images_per_class,
+    lead_text,
+    tested_on,
+)
+from condense.comparison.work import ComparisonResult, Outlook
+from condense_cli.render.amounts import counted, duration, percent
+from condense_cli.render.tables import ACCURACY, HEADING, QUIET, setting_text
+
+FAILED = "red"
+# No column of labels is made wider than this; longer ones go on below themselves.
+LABEL_WIDTH = 30
+# Around a cell, and between two.
+SPACE = 3
+TEACHER = "all real images (teacher)"
+
+
+class _Reporter(Protocol):
+    """What bars and lines have in common."""
+
+    def start(self, stage: str, detail: str, total: int, unit: str) -> None: ...
+    def advance(self, count: int, values: Mapping[str, float] | None = None) -> None: ...
+    def finish(self, summary: str = "") -> None: ...
+    def note(self, text: str) -> None: ...
+    def say(self, text: str) -> None: ...
+
+
+class PieceReporter:
+    """Bars or lines, and between them a line for each piece of the comparison."""
+
+    def __init__(self, told: _Reporter) -> None:
+        self._told = told
+
+    def start(self, stage: str, detail: str, total: int, unit: str) -> None:
+        """A piece of work begins."""
+        self._told.start(stage, detail, total, unit)
+
+    def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
+        """`count` units are done."""
+        self._told.advance(count, values)
+
+    def finish(self, summary: str = "") -> None:
+        """The piece of work is done."""
+        self._told.finish(summary)
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+        self._told.note(text)
+
+    def piece(self, number: int, total: int, what: str, left: float | None) -> None:
+        """Say which piece begins, and how long all may still take."""
+        ahead = "" if left is None else f"; about {duration(left)} left in all"
+        self._told.say(f"[{number}/{total}] {what}{ahead}")
+
+
+def outcome_parts(result: ComparisonResult, width: int) -> list[RenderableType]:
+    """The tables, who leads, what failed, and where everything lies. width: of the terminal."""
+    outcome, summary = result.outcome, result.summary
+    parts: list[RenderableType] = []
+    for ipc in summary.ipcs:
+        parts += ["", Text(f"{outcome.dataset}, {images_per_class(ipc)}", style=HEADING)]
+        for columns in _side_by_side(result, ipc, width):
+            parts += ["", Padding(_table(result, ipc, columns), (0, 0, 0, 1), expand=False)]
+        leads = [lead for lead in summary.leads if lead.ipc == ipc]
+        titles = {column.key: _title(column) for column in summary.columns}
+        parts += [""] if leads else []
+        parts += [_indented(f"{titles[lead.column]}: {lead_text(lead)}") for lead in leads]
+    parts += ["", *(_indented(text, QUIET) for text in _legend(result))]
+    if summary.failures:
+        parts += ["", Text("Failed", style=f"{HEADING} {FAILED}")]
+        parts += [_indented(failure_text(failure, outcome)) for failure in summary.failures]
+    places = {"page": PAGE, "tables": MARKDOWN}
+    return [*parts, "", *(f"  {what:<8}  {result.path / file}" for what, file in places.items())]
+
+
+def _table(result: ComparisonResult, ipc: int, columns: Sequence[Column]) -> Table:
+    outcome, summary = result.outcome, result.summary
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1), header_style=QUIET, show_edge=False, border_style=QUIET
+    )
+    table.add_column("trained on", overflow="fold", max_width=LABEL_WIDTH)
+    for column in columns:
+        table.add_column(_title(column), overflow="fold")
+        if len(summary.rows) > 1:
+            table.add_column("difference", overflow="fold", no_wrap=True)
+    for row in summary.rows:
+        cells = [Text(_label(row, summary))]
+        for column in columns:
+            cells += _cells(summary.line(row, ipc, column.key), summary, full_count(outcome))
+        table.add_row(*cells)
+    if summary.ceiling is not None:
+        cells = [Text(TEACHER)]
+        for _ in columns:
+            cells += [Text(f"{100 * summary.ceiling:.1f}"), *([Text("")] if len(summary.rows) > 1 else [])]
+        table.add_row(*cells, style=QUIET)
+    return table
+
+
+def _cells(line: Line, summary: Summary, full: int) -> list[Text]:
+    failed = line.mean is None and bool(line.failure)
+    cells = [Text(accuracy_text(line, full), style=FAILED if failed else ACCURACY if line.best else "")]
+    if len(summary.rows) > 1:
+        cells.append(Text("" if failed else difference_text(line, summary)))
+    return cells
+
+
+def _side_by_side(result: ComparisonResult, ipc: int, width: int) -> Iterator[list[Column]]:
+    """The columns, as many at once as there is room for."""
+    summary, full = result.summary, full_count(result.outcome)
+    labels = max(cell_len(text) for text in (TEACHER, *(_label(row, summary) for row in summary.rows)))
+    room = width - min(labels, LABEL_WIDTH) - SPACE - 1
+    chosen: list[Column] = []
+    used = 0
+    for column in summary.columns:
+        texts = [_cells(summary.line(row, ipc, column.key), summary, full) for row in summary.rows]
+        heads = [_title(column), "difference"]
+        needed = sum(
+            SPACE + max(cell_len(head), *(cell_len(text.plain) for text in column_texts))
+            for head, column_texts in zip(heads, zip(*texts, strict=True), strict=False)
+        )
+        if chosen and used + needed > room:
+            yield chosen
+            chosen, used = [], 0
+        chosen.append(column)
+        used += needed
+    yield chosen
+
+
+def _label(row: str, summary: Summary) -> str:
+    return f"{row} (floor)" if row == summary.floor else row
+
+
+def _title(column: Column) -> str:
+    """Without the student's network, for which a terminal has no room."""
+    return column_title(column, [column])
+
+
+def _indented(text: str, style: str = "") -> Padding:
+    return Padding(Text(text, style=style), (0, 0, 0, 2), expand=False)
+
+
+def _legend(result: ComparisonResult) -> Iterator[str]:
+    outcome, summary = result.outcome, result.summary
+    full = full_count(outcome)
+    several = f" ± half the 95 % interval over {full} students" if full > 1 else ""
+    yield f"Percent right on {tested_on(outcome).rstrip(',')}, after the last epoch{several}."
+    if len(summary.rows) > 1:
+        star = "; * its 95 % interval excludes 0" if len(outcome.seeds) > 1 else ""
+        yield f"Difference: points to {summary.first}, paired by seed{star}."
+    students = {column.protocol: column.student for column in summary.columns}
+    yield f"Students: {', '.join(f'{protocol} {student}' for protocol, student in students.items())}."
+
+
+def plan_parts(design: Design, outlook: Outlook) -> list[RenderableType]:
+    """What a comparison would do."""
+    shared, teacher = design.shared, design.shared.teacher
+    columns = [course.column for course in design.courses]
+    scored = [column for column in columns if column.role == "score"]
+    where = f"{percent(shared.validation)} of the training images" if shared.validation else "the test images"
+    facts = [
+        ("dataset", shared.dataset.name),
+        ("ipc", ", ".join(map(str, design.ipcs))),
+        ("seeds", ", ".join(map(str, design.seeds))),
+        ("tested on", where),
+        ("teacher", f"{teacher.model.name}, {counted(teacher.epochs, 'epoch')}, seed {teacher.seed}"),
+        *((f"column {number}", _column_text(column)) for number, column in enumerate(scored, 1)),
+    ]
+    if len(columns) > len(scored):
+        facts.append(
+            ("scores", f"{counted(len(columns) - len(scored), 'further column')} for DD-Ranking's scores")
+        )
+    work = [
+        ("cells", f"{outlook.cells} ({outlook.cells_done} done): a row, distilled for one ipc and seed"),
+        (
+            "students",
+            f"{outlook.students} ({outlook.students_done} done): {design.students} for each cell and column",
+        ),
+    ]
+    rows = [(row.label, _changes(row.settings, row.without) or row.summary) for row in design.rows]
+    parts: list[RenderableType] = [
+        Text("Rows", style=HEADING),
+        _pairs(rows),
+        "",
+        Text("All rows", style=HEADING),
+    ]
+    parts += [_pairs(facts), "", Text("Work ahead", style=HEADING), _pairs(work)]
+    parts += ["", *(_indented(note) for note in design.notes), f"  would lie in  {outlook.path}"]
+    return parts
+
+
+def plan_data(design: Design, outlook: Outlook) -> dict[str, Any]:
+    """The same as plain data."""
+    import msgspec
+
+    plan: dict[str, Any] = msgspec.to_builtins(
+        {
+            "path": str(outlook.path),
+            "kind": design.kind,
+            "rows": design.rows,
+            "floor": design.floor,
+            "columns": [course.column for course in design.courses],
+            "ipcs": design.ipcs,
+            "seeds": design.seeds,
+            "cells": {"all": outlook.cells, "done": outlook.cells_done},
+            "students": {"all": outlook.students, "done": outlook.students_done},
+            "notes": design.notes,
+            "command": design.command,
+        }
+    )
+    return plan
+
+
+def _column_text(column: Column) -> str:
+    return f"{_title(column)}, {column.labels} labels, student {column.student}"
+
+
+def _changes(settings: Mapping[str, Any], without: Sequence[str]) -> str:
+    changed = [f"{key}={setting_text(value)}" for key, value in settings.items()]
+    return ", ".join([*changed, *(f"without {name}" for name in without)])
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style=QUIET, overflow="fold", max_width=LABEL_WIDTH + 2)
+    table.add_column(overflow="fold")
+    for name, text in pairs:
+        table.add_row(Text(f"  {name}"), Text(text))
+    return table

@@ -1,0 +1,123 @@
+"""Where the work of comparisons lies: names that are the same for the same work, so that it is shared."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from condense.comparison.columns import Course
+from condense.comparison.terms import CELLS, DATASETS, TEACHERS
+from condense.config import RunConfig
+from condense.data.dataset import RealDataset
+from condense.errors import StorageError
+from condense.plugins import HOST, Registry
+from condense.runtime import Runtime
+from condense.store import RunFolder, file_hash, read_json, write_json
+from condense.teachers import Teachers, split_hash
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The folder that comparisons share. What decides a piece of work decides its name."""
+
+    out: Path
+    registry: Registry
+    runtime: Runtime
+
+    def run_config(self, config: RunConfig) -> RunConfig:
+        """With the device and the precision that "auto" stands for here."""
+        precision = "bf16" if self.runtime.bf16 else "fp32"
+        return replace(config, device=str(self.runtime.device), precision=precision)
+
+    def cell(self, config: RunConfig) -> RunFolder:
+        """Where this is distilled, there or not."""
+        kind, _, argument = config.dataset.name.partition(":")
+        dataset = "-".join(filter(None, (kind, Path(argument).name)))
+        stem = f"{config.method}-{dataset}-ipc{config.ipc}-seed{config.seed}"
+        plain = replace(self.run_config(config), data_dir="").to_dict()
+        made_of = [plain, _content(config.teacher.checkpoint), self._versions(config)]
+        return RunFolder(self.out / CELLS / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', stem)}-{_digest(made_of)}")
+
+    def students(self, config: RunConfig, course: Course, count: int) -> list[Path]:
+        """Where the results of a column's students lie, there or not, by their numbers."""
+        protocol = msgspec.to_builtins(course.config.protocol)
+        made_of = [
+            {key: value for key, value in protocol.items() if key not in ("name", "summary", "source")},
+            course.config.student_model,
+            course.config.evaluator,
+            course.config.teacher,
+            [config.seed, config.dataset, config.validation],
+            [self.runtime.device.type, self.runtime.bf16],
+        ]
+        name = f"{course.column.protocol}-{course.column.epochs}-{_digest(made_of)}"
+        folder = self.cell(config)
+        return [folder.student(name, number) for number in range(count)]
+
+    def teachers(self, config: RunConfig) -> Teachers:
+        """Where the teacher is kept. One from a checkpoint goes by the checkpoint's content too."""
+        folder = self.out / TEACHERS
+        content = _content(config.teacher.checkpoint)
+        return Teachers(folder / content if content else folder)
+
+    def check_images(self, config: RunConfig, dataset: RealDataset) -> None:
+        """Raise StorageError where work on other images lies here under the same name."""
+        asked = [config.dataset, config.validation, config.teacher_seed]
+        file = self.out / DATASETS / f"{_digest(asked)}.json"
+        found = {
+            "dataset": config.dataset.name,
+            "images": [split_hash(dataset.train), split_hash(dataset.test)],
+        }
+        if not file.exists():
+            write_json(file, found)
+        elif read_json(file) != found:
+            raise StorageError(
+                f"{self.out} holds work on other images that were called {config.dataset.name!r} as well; choose "
+                "another folder with --out"
+            )
+
+    def _versions(self, config: RunConfig) -> dict[str, str]:
+        """Of what computes: a table must not mix the work of two versions."""
+        uses = [("method", config.method), ("initializer", config.initializer.name)]
+        uses += [("feature target", use.name) for use in config.targets]
+        uses += [("regularizer", use.name) for use in config.regularizers]
+        plugins = {
+            offer.plugin
+            for kind, name in uses
+            for offer in self.registry.offers(kind)
+            if offer.spec.name == name
+        }
+        found = {name: importlib.metadata.version(name) for name in ("condense", "torch")}
+        for status in self.registry.plugins:
+            if status.name in plugins and status.name != HOST and not status.problem:
+                found[f"plugin {status.name}"] = status.version
+        return found
+
+
+def between(folder: Path, other: Path) -> str:
+    """The way from a folder to another place, with slashes."""
+    return Path(os.path.relpath(other, folder)).as_posix()
+
+
+def _content(checkpoint: str) -> str:
+    """A checkpoint by what it holds; "" without one. Raises StorageError where there is no such file."""
+    if not checkpoint:
+        return ""
+    path = Path(checkpoint)
+    return _hash_of(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@functools.cache
+def _hash_of(path: Path, _changed: int) -> str:
+    return file_hash(path)[:16]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:10]

@@ -1,0 +1,116 @@
+"""How a comparison is made, whatever its rows are. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from condense.errors import OptionError
+
+# Folders that all comparisons below one --out share.
+CELLS, TEACHERS, DATASETS = "cells", "teachers", "datasets"
+_TAKEN = (CELLS, TEACHERS, DATASETS)
+
+
+class TermOptions(TypedDict, total=False):
+    """The options of `condense.compare`, `sweep` and `ablate` that `terms_of` reads; it has their defaults.
+
+    dataset: its name. ipc: images per class, one or several. seeds: how many, from `seed` on; every row is distilled
+    once for each. students: trained for each seed. protocol: one or several columns; by default the first method's
+    own. epochs: of a student's training; several are columns of their own, each with its whole schedule; by default
+    the protocol's. student: the students' network; by default the protocol's. scores: whether to train the further
+    students that DD-Ranking's scores need. validation: the share of the training images that stands in for the test
+    images, for tuning. name: of the folder of the tables; made up from the rest by default.
+    data_dir, device, precision: as in `condense.run`.
+    """
+
+    dataset: str
+    ipc: int | Sequence[int]
+    seeds: int
+    seed: int
+    students: int
+    protocol: str | Sequence[str]
+    epochs: int | Sequence[int]
+    student: str | None
+    scores: bool
+    validation: float
+    name: str | None
+    data_dir: str | Path | None
+    device: str
+    precision: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """How a comparison is made, whatever its rows are; the options of `condense.compare`, checked."""
+
+    dataset: str
+    ipcs: tuple[int, ...]
+    seeds: int
+    seed: int
+    students: int
+    protocols: tuple[str, ...]
+    epochs: tuple[int, ...]
+    student: str | None
+    scores: bool
+    validation: float
+    name: str | None
+    data_dir: str
+    device: str
+    precision: str
+
+    def __post_init__(self) -> None:
+        for what, value in (("seeds", self.seeds), ("students", self.students)):
+            if value < 1:
+                raise OptionError(f"{what} must be at least 1, not {value}")
+        if not self.ipcs:
+            raise OptionError("no images per class were given; write for example --ipc 1,10")
+        for ipc in self.ipcs:
+            if ipc < 1:
+                raise OptionError(f"images per class must be at least 1, not {ipc}")
+            if self.ipcs.count(ipc) > 1:
+                raise OptionError(f"{ipc} images per class stand twice")
+        name = self.name
+        if name is not None and (not name or Path(name).name != name or name == ".." or name in _TAKEN):
+            raise OptionError(
+                f"name {name!r} must be one folder name, and none of {', '.join(_TAKEN)}; choose the folder above it "
+                "with --out"
+            )
+
+
+def terms_of(
+    *,
+    dataset: str = "fashion-mini",
+    ipc: int | Sequence[int] = 10,
+    seeds: int = 3,
+    seed: int = 0,
+    students: int = 1,
+    protocol: str | Sequence[str] = (),
+    epochs: int | Sequence[int] = (),
+    student: str | None = None,
+    scores: bool = True,
+    validation: float = 0.0,
+    name: str | None = None,
+    data_dir: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Terms:
+    """The terms of a comparison; see `TermOptions`. Raises OptionError for what cannot be."""
+    return Terms(
+        dataset=dataset,
+        ipcs=(ipc,) if isinstance(ipc, int) else tuple(ipc),
+        seeds=seeds,
+        seed=seed,
+        students=students,
+        protocols=(protocol,) if isinstance(protocol, str) else tuple(protocol),
+        epochs=(epochs,) if isinstance(epochs, int) else tuple(epochs),
+        student=student,
+        scores=scores,
+        validation=validation,
+        name=name,
+        data_dir=str(data_dir or ""),
+        device=device,
+        precision=precision,
+    )

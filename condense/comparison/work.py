@@ -1,0 +1,231 @@
+"""Making a comparison: dataset and teacher once, cell by cell, everything kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from condense import provenance
+from condense.comparison.cells import Workshop, finished
+from condense.comparison.design import Design, Place
+from condense.comparison.locks import held
+from condense.comparison.outcome import Cell, Distilled, Outcome, TeacherFacts
+from condense.comparison.places import Shelf
+from condense.comparison.progress import Forecast, Progress
+from condense.comparison.saved import JSON, PAGE, to_dict, write_all
+from condense.comparison.summary import Summary, summarise
+from condense.data.dataset import RealDataset
+from condense.data.load import load_dataset
+from condense.errors import StorageError
+from condense.pipeline import check_ipc
+from condense.plugins import Registry
+from condense.runtime import Reporter, Runtime, SilentReporter, make_runtime, numeric_settings
+from condense.stages.squeeze import fresh_teacher
+from condense.store import write_json
+from condense.teachers import Taught
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonResult:
+    """What a comparison found. path: its folder, with compare.json, compare.md, compare.png and compare.html."""
+
+    path: Path
+    outcome: Outcome
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The table, worked out: means, intervals, differences, scores."""
+        return summarise(self.outcome)
+
+    @property
+    def page(self) -> Path:
+        """The page that shows all of it."""
+        return self.path / PAGE
+
+    @property
+    def failures(self) -> tuple[Distilled | Cell, ...]:
+        """What did not work."""
+        return self.outcome.failures
+
+    def to_dict(self) -> dict[str, Any]:
+        """What compare.json holds."""
+        return to_dict(self.outcome)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """How much of a comparison there is, and how much of it is done. students: over all columns."""
+
+    path: Path
+    cells: int
+    cells_done: int
+    students: int
+    students_done: int
+
+
+def carry_out(
+    design: Design, out: Path, registry: Registry, reporter: Reporter | None = None
+) -> ComparisonResult:
+    """Make the comparison in out/name, go on with it, or take it from there.
+
+    A row that fails says why in the outcome and the others go on. Raises CondenseError for what all rows need.
+    """
+    progress = Progress(reporter or SilentReporter())
+    runtime = make_runtime(design.shared.device, design.shared.precision, progress)
+    folder = out / design.name
+    _check_folder(folder)
+    with held(folder), numeric_settings(runtime):
+        dataset = load_dataset(design.shared, registry)
+        for ipc in design.ipcs:
+            check_ipc(ipc, dataset)
+        for note in (*dataset.notes, *design.notes):
+            progress.note(note)
+        shelf = Shelf(out, registry, runtime)
+        shelf.check_images(design.shared, dataset)
+        taught, facts = _teach(design, shelf, dataset, registry, runtime, progress)
+        shop = Workshop(
+            design=design,
+            shelf=shelf,
+            registry=registry,
+            runtime=runtime,
+            progress=progress,
+            dataset=dataset,
+            taught=taught,
+            folder=folder,
+        )
+        outcome = _all_cells(shop, _Book(design, dataset, facts, provenance.versions(registry)))
+        write_all(outcome, folder)
+    return ComparisonResult(path=folder, outcome=outcome)
+
+
+def look_ahead(design: Design, out: Path, registry: Registry) -> Outlook:
+    """What there is to do, without doing or writing anything."""
+    runtime = make_runtime(design.shared.device, design.shared.precision)
+    shelf = Shelf(out, registry, runtime)
+    cells = students = 0
+    for place in design.places():
+        config = shelf.run_config(design.runs[place])
+        if finished(shelf.cell(config)):
+            cells += 1
+            students += sum(
+                file.exists()
+                for course in design.courses
+                for file in shelf.students(config, course, design.students)
+            )
+    places = len(list(design.places()))
+    return Outlook(
+        path=out / design.name,
+        cells=places,
+        cells_done=cells,
+        students=places * len(design.courses) * design.students,
+        students_done=students,
+    )
+
+
+class _Book:
+    """What is known so far."""
+
+    def __init__(
+        self, design: Design, dataset: RealDataset, teacher: TeacherFacts, versions: dict[str, str]
+    ) -> None:
+        self._design, self._dataset, self._teacher, self._versions = design, dataset, teacher, versions
+        self.distilled: dict[Place, Distilled] = {}
+        self.cells: dict[Place, list[Cell]] = {}
+
+    def outcome(self, *, complete: bool) -> Outcome:
+        """In the order of rows, images per class and seeds, whatever the order of work."""
+        design, dataset = self._design, self._dataset
+        order = [
+            place
+            for row in design.rows
+            for ipc in design.ipcs
+            for seed in design.seeds
+            if (place := Place(row=row.label, ipc=ipc, seed=seed)) in self.distilled
+        ]
+        images = len(dataset.train)
+        return Outcome(
+            name=design.name,
+            kind=design.kind,
+            dataset=design.shared.dataset.name,
+            classes=len(dataset.classes),
+            images=images,
+            bytes=images * dataset.channels * dataset.size**2,
+            ipcs=design.ipcs,
+            seeds=design.seeds,
+            students=design.students,
+            rows=design.rows,
+            columns=tuple(course.column for course in design.courses),
+            distilled=tuple(self.distilled[place] for place in order),
+            cells=tuple(cell for place in order for cell in self.cells[place]),
+            teacher=self._teacher,
+            floor=design.floor,
+            validation=design.shared.validation,
+            command=design.command,
+            notes=(*dataset.notes, *design.notes),
+            versions=self._versions,
+            finished=complete,
+        )
+
+
+def _all_cells(shop: Workshop, book: _Book) -> Outcome:
+    """Cell by cell; compare.json is written after each, so that an interrupted comparison can be looked at."""
+    places = list(shop.design.places())
+    forecast = Forecast([course.column.key for course in shop.design.courses], shop.design.floor)
+    left = [place for place in places if not shop.is_done(place)]
+    # What is done comes first: it says how long the rest may take, and is in compare.json from the start.
+    for place in sorted(places, key=lambda place: place in left):
+        if place in left:
+            done = len(places) - len(left)
+            shop.progress.piece(done + 1, len(places), place, forecast.left(left))
+            left.remove(place)
+        distilled, cells, worked = shop.work(place)
+        book.distilled[place], book.cells[place] = distilled, cells
+        forecast.learn(distilled, cells)
+        if worked:
+            write_json(shop.folder / JSON, to_dict(book.outcome(complete=False)))
+    return book.outcome(complete=True)
+
+
+def _teach(
+    design: Design,
+    shelf: Shelf,
+    dataset: RealDataset,
+    registry: Registry,
+    runtime: Runtime,
+    progress: Progress,
+) -> tuple[Taught, TeacherFacts]:
+    """The one teacher, trained where it is not there yet."""
+    config = shelf.run_config(design.shared)
+    teachers = shelf.teachers(config)
+    file = teachers.file(config, dataset, runtime)
+    with held(
+        teachers.path, waiting=lambda: progress.note("another process trains a teacher; waiting for it")
+    ):
+        known = file.exists() and file.with_suffix(".json").exists()
+        network = fresh_teacher(config, dataset, registry, runtime, to_be_filled=known)
+        taught = teachers.teach(network, config, dataset, runtime)
+    facts = TeacherFacts(
+        model=network.name,
+        accuracy=taught.accuracy,
+        seconds=0.0 if known else taught.seconds,
+        hash=file.stem,
+        bytes=taught.file.stat().st_size,
+    )
+    return taught, facts
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise StorageError where something else lies in the comparison's place."""
+    if not folder.exists():
+        return
+    if not folder.is_dir() or (any(folder.iterdir()) and not _is_comparison(list(folder.iterdir()))):
+        raise StorageError(f"{folder} is there already and no comparison; choose another --name or --out")
+
+
+def _is_comparison(found: Sequence[Path]) -> bool:
+    return any(entry.name in (JSON, "grids", "failures") for entry in found) and not any(
+        entry.name == "run.json" for entry in found
+    )

@@ -1,0 +1,112 @@
+"""The tables of a comparison: every number at every width, and nothing wider than the terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from condense_cli.render.comparison import PieceReporter, outcome_parts
+from condense_cli.render.progress import LineReporter
+from rich.console import Console
+
+from condense.comparison.outcome import Cell, Column, Distilled, Outcome, Row, TeacherFacts
+from condense.comparison.work import ComparisonResult
+
+ROWS = ("wmdd", "another method with a name that is far too long for a table", "random")
+
+
+def accuracy(row: int, seed: int, column: int) -> float:
+    return 0.8 - 0.1 * row + 0.01 * seed * (1 + row) + 0.001 * column
+
+
+def result(columns: int = 1, rows: Sequence[str] = ROWS, failing: str = "") -> ComparisonResult:
+    made = [
+        Column(key=f"fkd@{epochs}", protocol="fkd", epochs=epochs, labels="online", student="convnet")
+        for epochs in range(100, 100 + columns)
+    ]
+    places = [(number, row, seed) for number, row in enumerate(rows) for seed in (0, 1, 2)]
+    outcome = Outcome(
+        name="made-up",
+        kind="compare",
+        dataset="tiny",
+        classes=3,
+        images=21,
+        bytes=1344,
+        ipcs=(10,),
+        seeds=(0, 1, 2),
+        students=1,
+        rows=tuple(Row(label=row, method=row) for row in rows),
+        columns=tuple(made),
+        distilled=tuple(
+            Distilled(row=row, ipc=10, seed=seed, failure="it is so" if row == failing else "")
+            for _, row, seed in places
+        ),
+        cells=tuple(
+            Cell(row=row, ipc=10, seed=seed, column=column.key, accuracies=(accuracy(number, seed, place),))
+            for number, row, seed in places
+            for place, column in enumerate(made)
+            if row != failing
+        ),
+        teacher=TeacherFacts(model="convnet", accuracy=0.912, seconds=1.0, hash="abc", bytes=100),
+        floor="random" if "random" in rows else "",
+        finished=True,
+    )
+    return ComparisonResult(path=Path("runs/made-up"), outcome=outcome)
+
+
+def shown(found: ComparisonResult, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False)
+    for part in outcome_parts(found, width):
+        console.print(part, soft_wrap=isinstance(part, str))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [72, 80, 100, 120, 200])
+@pytest.mark.parametrize("columns", [1, 2, 5])
+def test_every_number_is_there_and_nothing_is_too_wide(width: int, columns: int) -> None:
+    found = result(columns)
+    text = shown(found, width)
+    assert max(map(len, text.splitlines())) <= width
+    for line in found.summary.lines:
+        assert line.mean is not None
+        assert f" {100 * line.mean:.1f} ± " in text
+    for column in range(columns):
+        assert text.count(f"fkd, {100 + column} epochs ") >= 1
+    assert "all real images (teacher)" in text and "91.2" in text
+    assert "random (floor)" in text
+
+
+def test_wide_terminals_have_columns_side_by_side() -> None:
+    assert shown(result(3), 80).count("trained on") > shown(result(3), 200).count("trained on") == 1
+
+
+def test_marks_say_what_is_no_chance() -> None:
+    text = shown(result(), 120)
+    assert " *" in text and "* its 95 % interval excludes 0" in text
+    assert "fkd, 100 epochs: wmdd leads, " in text
+
+
+def test_failures_have_their_reason() -> None:
+    text = shown(result(failing="wmdd"), 80)
+    assert ["wmdd", "failed"] in [line.split() for line in text.splitlines()]
+    assert "wmdd, ipc 10, seeds 0, 1, 2: it is so" in text
+
+
+def test_a_single_row_has_no_differences() -> None:
+    text = shown(result(rows=("wmdd",)), 80)
+    assert "difference" not in text.lower()
+
+
+def test_a_piece_says_its_number_and_the_time_left() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    told = PieceReporter(LineReporter(console))
+    told.piece(1, 4, "wmdd, seed 0", None)
+    told.piece(2, 4, "wmdd, seed 1", 125.0)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == [
+        "[1/4] wmdd, seed 0",
+        "[2/4] wmdd, seed 1; about 2 min 05 s left in all",
+    ]

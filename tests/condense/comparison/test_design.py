@@ -1,0 +1,204 @@
+"""Columns, roles and the whole design, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from condense.comparison.api import design_compare, design_sweep
+from condense.comparison.columns import Course, make_courses
+from condense.comparison.design import Design, Place
+from condense.data.augment import Augment
+from condense.data.dataset import RealDataset
+from condense.errors import CondenseError, OptionError
+from condense.method import Method, Recover, Use
+from condense.plugins import Registry
+from condense.protocols import Protocol
+
+BARE = Protocol(name="bare", labels="hard", epochs=7, augment=Augment(flip=True))
+WISHFUL = Method(
+    name="wishful",
+    summary="wants a longer teacher on tiny",
+    targets=(Use(name="cross-entropy"),),
+    recover=Recover(iterations=2),
+    protocol="bare",
+    presets={"tiny": {"teacher.epochs": 9, "protocol.lr": 0.5, "recover.lr": 0.125}},
+    for_ipc={5: {"recover.lr": 0.0625}},
+)
+
+
+@pytest.fixture(scope="module")
+def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]) -> Registry:
+    return make_registry(make_dataset(), methods=[WISHFUL], protocols=[BARE])
+
+
+def courses(registry: Registry, **changes: Any) -> tuple[Course, ...]:
+    usual: dict[str, Any] = {"protocols": ("fkd",), "epochs": (), "settings": (), "seed": 3, "scores": True}
+    return make_courses(registry, dataset="tiny", **{**usual, **changes})
+
+
+def test_protocols_by_lengths_with_what_the_scores_need(registry: Registry) -> None:
+    found = courses(registry, protocols=("fkd", "bare"), epochs=(2, 4))
+    assert [(course.column.key, course.column.role, course.column.labels) for course in found] == [
+        ("fkd@2", "score", "online"),
+        ("fkd@2/hard", "hard", "hard"),
+        ("fkd@2/plain", "plain", "online"),
+        ("fkd@4", "score", "online"),
+        ("fkd@4/hard", "hard", "hard"),
+        ("fkd@4/plain", "plain", "online"),
+        ("bare@2", "score", "hard"),
+        ("bare@2/plain", "plain", "hard"),
+        ("bare@4", "score", "hard"),
+        ("bare@4/plain", "plain", "hard"),
+    ]
+    protocols = {course.column.key: course.config.protocol for course in found}
+    assert protocols["fkd@2/hard"].augment == protocols["fkd@2"].augment != Augment()
+    assert protocols["fkd@2/plain"].augment == protocols["bare@4/plain"].augment == Augment()
+    assert all(course.config.protocol.epochs == course.column.epochs for course in found)
+    assert {course.column.student for course in found} == {"convnet width=8 depth=2"}
+
+
+def test_without_scores_there_are_the_columns_alone(registry: Registry) -> None:
+    found = courses(registry, protocols=("bare",), scores=False)
+    assert [course.column.key for course in found] == ["bare@7"]
+
+
+def test_settings_of_protocols_are_for_every_column(registry: Registry) -> None:
+    settings = [("protocol.labels", "soft"), ("student.model", "convnet"), ("student.model.norm", "instance")]
+    found = courses(registry, protocols=("fkd", "bare"), settings=settings)
+    assert {course.column.labels for course in found if course.column.role == "score"} == {"soft"}
+    assert {course.column.student for course in found} == {"convnet norm=instance"}
+    assert {course.config.teacher.seed for course in found} == {3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"epochs": (0,)}, "epochs must be at least 1, not 0"),
+        ({"epochs": (5, 5)}, "number of epochs 5 stands twice"),
+        ({"protocols": ("fkd", "fkd")}, "protocol fkd stands twice"),
+        ({"protocols": ("fdk",)}, "unknown protocol 'fdk'"),
+        ({"epochs": (5,), "settings": [("protocol.epochs", 3)]}, "say the same thing"),
+    ],
+)
+def test_columns_that_cannot_be_are_refused(registry: Registry, changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(CondenseError) as caught:
+        courses(registry, **changes)
+    assert says in str(caught.value)
+
+
+def design(registry: Registry, *methods: str, **terms: Any) -> Design:
+    return design_compare(registry, methods or ["wmdd"], dataset="tiny", **terms)
+
+
+def test_every_row_and_seed_has_the_datasets_teacher_of_the_first_seed(registry: Registry) -> None:
+    made = design(registry, "wishful", "wmdd", ipc=(1, 5), seeds=2, seed=4, settings={"teacher.lr": 0.3})
+    assert all(config.teacher == made.shared.teacher for config in made.runs.values())
+    assert (made.shared.teacher.epochs, made.shared.teacher.lr, made.shared.teacher.seed) == (1, 0.3, 4)
+    assert made.seeds == (4, 5)
+    assert {place.seed: config.seed for place, config in made.runs.items()} == {4: 4, 5: 5}
+    assert len(made.runs) == 3 * 2 * 2 == len(list(made.places()))
+
+
+def test_what_a_method_wants_otherwise_is_said(registry: Registry) -> None:
+    notes = " ".join(design(registry, "wishful").notes)
+    assert "wishful asks for teacher.epochs=9 (1 here); every row has the same teacher" in notes
+    assert "wishful asks for protocol.lr=0.5 (0.05 here)" in notes
+    assert "protocol bare, the one that wishful is reported under" in notes
+    assert not any("random" in note for note in design(registry, "wishful").notes)
+
+
+def test_what_the_user_asked_for_is_no_wish_of_the_method(registry: Registry) -> None:
+    terms: dict[str, Any] = {"protocol": "fkd", "student": "convnet", "settings": {"teacher.epochs": 2}}
+    assert not any("asks for" in note for note in design(registry, "random", **terms).notes)
+
+
+def test_presets_count_by_images_per_class(registry: Registry) -> None:
+    made = design(registry, "wishful", ipc=(1, 5), seeds=1)
+    rates = {place.ipc: config.recover.lr for place, config in made.runs.items() if place.row == "wishful"}
+    assert rates == {1: 0.125, 5: 0.0625}
+
+
+def test_a_cell_does_not_depend_on_how_it_is_measured(registry: Registry) -> None:
+    one = design(registry, protocol="fkd", epochs=3, student="convnet", seeds=1)
+    other = design(registry, protocol="bare", scores=False, settings={"protocol.lr": 0.5}, seeds=1)
+    assert one.runs == other.runs
+
+
+def test_rows_say_what_they_change_in_full_and_typed(registry: Registry) -> None:
+    made = design(
+        registry, "wmdd", settings=[("wmdd:iterations", "7"), ("regularizers.class-batchnorm", "2")]
+    )
+    assert made.rows[0].settings == {"recover.iterations": 7, "regularizers.class-batchnorm": 2.0}
+    assert made.rows[1].settings == {}
+    assert made.rows[0].summary and made.rows[0].source
+
+
+def test_work_goes_seed_by_seed(registry: Registry) -> None:
+    places = list(design(registry, "wmdd", ipc=(1, 2), seeds=2).places())
+    assert places[:3] == [
+        Place(row="wmdd", ipc=1, seed=0),
+        Place(row="random", ipc=1, seed=0),
+        Place(row="wmdd", ipc=2, seed=0),
+    ]
+    assert [place.seed for place in places] == [0] * 4 + [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("terms", "says"),
+    [
+        ({"seeds": 0}, "seeds must be at least 1, not 0"),
+        ({"students": 0}, "students must be at least 1"),
+        ({"ipc": 0}, "images per class must be at least 1"),
+        ({"ipc": (1, 1)}, "1 images per class stand twice"),
+        ({"ipc": ()}, "no images per class"),
+        ({"name": "cells"}, "must be one folder name"),
+        ({"name": "a/b"}, "must be one folder name"),
+        ({"validation": 1.5}, "validation must lie in"),
+        ({"precision": "half"}, "precision must be"),
+        ({"student": "nope"}, "unknown model 'nope'"),
+        ({"student": "convnet", "settings": {"student.model": "convnet"}}, "say the same thing"),
+        ({"settings": {"iteratoins": 1}}, "row 'wmdd': unknown option 'iteratoins'"),
+        ({"settings": {"teacher.epoch": 1}}, "unknown option"),
+    ],
+)
+def test_terms_that_cannot_be_are_refused(registry: Registry, terms: dict[str, Any], says: str) -> None:
+    with pytest.raises(CondenseError) as caught:
+        design(registry, **terms)
+    assert says in str(caught.value)
+
+
+def test_the_name_follows_from_what_is_compared(registry: Registry) -> None:
+    names = {
+        design(registry, **terms).name
+        for terms in ({}, {"ipc": 2}, {"seeds": 1}, {"students": 2}, {"epochs": 3}, {"settings": {"lr": 0.5}})
+    }
+    assert len(names) == 6
+    assert all(name.startswith("compare-wmdd-random-tiny-") for name in names)
+    assert design(registry).name == design(registry, data_dir="elsewhere").name
+    assert design(registry, name="mine").name == "mine"
+
+
+def test_the_command_makes_the_same_design_again(registry: Registry) -> None:
+    terms: dict[str, Any] = {"seeds": 2, "epochs": (2, 3), "protocol": ("fkd", "bare"), "scores": False}
+    made = design(registry, "wmdd", ipc=(1, 5), floor=False, settings={"wmdd:lr": 0.5}, **terms)
+    assert made.command == (
+        "condense compare wmdd --dataset tiny --ipc 1,5 --seeds 2 --protocol fkd,bare --epochs 2,3 "
+        "--set wmdd:lr=0.5 --no-floor --no-scores"
+    )
+
+
+def test_without_a_floor_no_scores_can_be_had(registry: Registry) -> None:
+    assert [course.column.role for course in design(registry, floor=False).courses] == ["score"]
+
+
+def test_a_sweep_shares_the_cells_of_a_comparison(registry: Registry) -> None:
+    swept = design_sweep(registry, "wmdd", settings={"lr": [0.5, 0.25]}, dataset="tiny", seeds=1)
+    alone = design(registry, settings={"lr": "0.5"}, seeds=1)
+    assert (
+        swept.runs[Place(row="wmdd lr=0.5", ipc=10, seed=0)] == alone.runs[Place(row="wmdd", ipc=10, seed=0)]
+    )
+    with pytest.raises(OptionError):
+        design_sweep(registry, "wmdd", settings={}, dataset="tiny")

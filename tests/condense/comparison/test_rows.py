@@ -1,0 +1,222 @@
+"""Rows and settings: by hand, and every way to get them wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from condense.comparison.given import sort_settings
+from condense.comparison.rows import Rows, ablate_rows, compare_rows, sweep_rows
+from condense.data.dataset import RealDataset
+from condense.errors import CondenseError, OptionError, PluginError, UnknownNameError
+from condense.method import Method, Recover, Use, Variant
+from condense.plugins import Registry
+
+NARROW = Method(
+    name="narrow",
+    summary="one target and one regularizer, no variants",
+    targets=(Use(name="barycenter"),),
+    regularizers=(Use(name="class-batchnorm"),),
+    recover=Recover(iterations=1),
+)
+VARIED = Method(
+    name="varied",
+    summary="two variants",
+    targets=(Use(name="barycenter"), Use(name="cross-entropy")),
+    recover=Recover(iterations=1),
+    variants=(
+        Variant(label="all of it"),
+        Variant(label="less", without=("cross-entropy",), settings={"lr": 0.5}),
+    ),
+)
+GREEDY = Method(
+    name="greedy",
+    summary="a variant with a teacher of its own",
+    targets=(Use(name="barycenter"),),
+    variants=(Variant(label="all"), Variant(label="taught", settings={"teacher.epochs": 9})),
+)
+
+
+@pytest.fixture(scope="module")
+def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]) -> Registry:
+    return make_registry(make_dataset(), methods=[NARROW, VARIED, GREEDY])
+
+
+def labels(rows: Rows) -> list[str]:
+    return [recipe.label for recipe in rows.recipes]
+
+
+def test_the_floor_is_added_behind_the_methods_named(registry: Registry) -> None:
+    rows = compare_rows(["narrow", "wmdd"], (), floor=True, registry=registry)
+    assert (labels(rows), rows.floor) == (["narrow", "wmdd", "random"], "random")
+    rows = compare_rows(["random", "wmdd"], (), floor=True, registry=registry)
+    assert (labels(rows), rows.floor) == (["random", "wmdd"], "random")
+    rows = compare_rows(["wmdd"], (), floor=False, registry=registry)
+    assert (labels(rows), rows.floor) == (["wmdd"], "")
+
+
+def test_without_its_plugin_there_is_no_floor_and_a_note() -> None:
+    empty = Registry({"method": {"narrow": _offer(NARROW)}}, (), {})
+    rows = compare_rows(["narrow"], (), floor=True, registry=empty)
+    assert (labels(rows), rows.floor) == (["narrow"], "")
+    assert "no plugin offers the method 'random'" in rows.notes[0]
+
+
+def _offer(method: Method) -> object:
+    from condense.plugins import Offer
+
+    return Offer("test", method)
+
+
+def test_settings_go_to_all_rows_to_one_or_to_what_is_shared(registry: Registry) -> None:
+    settings = [
+        ("iterations", "7"),
+        ("wmdd:lr", "0.5"),
+        ("teacher.epochs", "2"),
+        ("random:initializer", "noise"),
+    ]
+    rows = compare_rows(["wmdd", "narrow"], settings, floor=True, registry=registry)
+    found = {recipe.label: recipe.settings for recipe in rows.recipes}
+    assert found == {
+        "wmdd": (("iterations", "7"), ("lr", "0.5")),
+        "narrow": (("iterations", "7"),),
+        "random": (("initializer", "noise"),),
+    }
+    assert rows.shared == (("teacher.epochs", "2"),)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"wmd:lr": 1}, "no row is of a method 'wmd'. Did you mean 'wmdd'?"),
+        ({"wmdd:teacher.epochs": 1}, "cannot differ between rows (one teacher for every row)"),
+        ({"wmdd:protocol.lr": 1}, "protocols are columns"),
+        ({"seed": 1}, "use --seed and --seeds"),
+        ({"dataset": "x"}, "use --dataset"),
+        ({"wmdd:ipc": 1}, "use --ipc"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, object], says: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        sort_settings(settings, ("wmdd", "random"))
+    assert says in str(caught.value)
+
+
+def test_names_are_checked_before_any_work(registry: Registry) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'wmdd'"):
+        compare_rows(["wmd"], (), floor=True, registry=registry)
+    with pytest.raises(OptionError, match="the row 'wmdd' stands twice"):
+        compare_rows(["wmdd", "narrow", "wmdd"], (), floor=True, registry=registry)
+    with pytest.raises(OptionError, match="no methods"):
+        compare_rows([], (), floor=True, registry=registry)
+    with pytest.raises(OptionError, match="leave the floor alone"):
+        compare_rows(["random"], {"lr": 1}, floor=True, registry=registry)
+
+
+def test_a_method_of_two_plugins_is_refused() -> None:
+    contested = Registry({"method": {}}, (), {("method", "narrow"): ("one", "other")})
+    with pytest.raises(PluginError, match="plugins 'one' and 'other' both offer a method named 'narrow'"):
+        compare_rows(["narrow"], (), floor=True, registry=contested)
+
+
+def sweep(registry: Registry, *settings: tuple[str, object], method: str = "narrow") -> Rows:
+    return sweep_rows(method, "tiny", settings, floor=True, registry=registry)
+
+
+def test_a_sweep_is_the_product_of_its_values_the_first_varying_slowest(registry: Registry) -> None:
+    rows = sweep(
+        registry,
+        ("regularizers.class-batchnorm", "0.1,1"),
+        ("iterations", "3"),
+        ("lr", "0.5,0.25,1"),
+        ("random:initializer", "noise"),
+    )
+    assert labels(rows) == [
+        *(
+            f"narrow class-batchnorm={weight} lr={lr}"
+            for weight in ("0.1", "1")
+            for lr in ("0.5", "0.25", "1")
+        ),
+        "random",
+    ]
+    assert rows.recipes[1].settings == (
+        ("iterations", "3"),
+        ("regularizers.class-batchnorm", "0.1"),
+        ("lr", "0.25"),
+    )
+    assert rows.recipes[-1].settings == (("initializer", "noise"),)
+
+
+def test_values_with_commas_are_separated_by_semicolons(registry: Registry) -> None:
+    rows = sweep(
+        registry, ("recover.augment.crop_scale", "0.5,1;0.25,1"), ("recover.augment.flip", "true,false")
+    )
+    assert labels(rows)[:2] == [
+        "narrow crop_scale=0.5,1 flip=true",
+        "narrow crop_scale=0.5,1 flip=false",
+    ]
+    rows = sweep(registry, ("recover.augment.crop_scale", "0.5,1"), ("lr", "1,2"))
+    assert labels(rows)[:2] == ["narrow lr=1", "narrow lr=2"]
+    assert rows.recipes[0].settings[0] == ("recover.augment.crop_scale", "0.5,1")
+
+
+def test_python_lists_values_too(registry: Registry) -> None:
+    crops = [(0.5, 1.0), (0.25, 1.0)]
+    rows = sweep(
+        registry, ("recover.augment.crop_scale", crops), ("lr", [1, 0.5]), ("recover.betas", (0.5, 0.9))
+    )
+    assert labels(rows)[1] == "narrow crop_scale=0.5,1 lr=0.5"
+    assert rows.recipes[0].settings[0] == ("recover.betas", (0.5, 0.9))
+
+
+def test_keys_of_one_last_word_are_told_apart(registry: Registry) -> None:
+    rows = sweep(registry, ("recover.lr", "1,2"), ("recover.inner.lr", "3,4"))
+    assert labels(rows)[0] == "narrow recover.lr=1 inner.lr=3"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ([], "nothing to sweep over"),
+        ([("lr", "0.5")], "nothing to sweep over"),
+        ([("lr", ",")], "no value is listed"),
+        ([("lr", "1,2"), ("lr", "3,4")], "given twice"),
+        ([("lr", "1,1")], "stands twice"),
+        ([("lr", "1,-1")], "lr must be above 0"),
+        ([("teacher.epochs", "1,2")], "one teacher for every row"),
+        ([("ipc", "1,2")], "use --ipc"),
+        ([("rl", "1,2")], "unknown option 'rl'"),
+        ([("wmdd:lr", "1,2")], "no row is of a method 'wmdd'"),
+    ],
+)
+def test_sweeps_that_cannot_be_are_refused(
+    registry: Registry, settings: list[tuple[str, object]], says: str
+) -> None:
+    with pytest.raises(CondenseError) as caught:
+        sweep(registry, *settings)
+    assert says in str(caught.value)
+
+
+def ablate(registry: Registry, method: str, **settings: object) -> Rows:
+    return ablate_rows(method, "tiny", settings, floor=True, registry=registry)
+
+
+def test_an_ablation_has_the_variants_of_the_method(registry: Registry) -> None:
+    rows = ablate(registry, "varied", iterations=3)
+    assert labels(rows) == ["all of it", "less", "random"]
+    assert rows.recipes[1].without == ("cross-entropy",)
+    assert rows.recipes[1].settings == (("iterations", 3), ("lr", 0.5))
+
+
+def test_without_variants_each_component_is_left_out_in_turn(registry: Registry) -> None:
+    rows = ablate(registry, "narrow")
+    assert labels(rows) == ["narrow", "narrow without class-batchnorm", "random"]
+    assert "no row without barycenter" in rows.notes[0]
+
+
+def test_nothing_to_ablate_is_an_error(registry: Registry) -> None:
+    with pytest.raises(OptionError, match="nothing that can be left out"):
+        ablate(registry, "random")
+    with pytest.raises(OptionError, match="variant 'taught' of 'greedy'"):
+        ablate(registry, "greedy")
