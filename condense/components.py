@@ -36,20 +36,29 @@ class Component:
 
     network: which network shows the batches: the trained "teacher", or "random", a fresh one at every step.
     uses_moments: whether `observe` and `loss` read `Observation.moments` (tapping them costs time).
+    uses_convolutions: the same of `Observation.convolutions` and `Observation.patches`.
+    by_member: whether a teacher of several networks can be shown one network at a time: `observe` is then called for
+        each of them with every batch, and `loss` at every step for the next of them; `Observation.member` says which.
+        A component that looks through the teacher without it refuses such a teacher.
     measures: whether `observe` wants to see the real images; False skips the measure stage.
     whole_classes: whether `loss` needs all images of a class at once; such a component refuses recover.chunk=slots.
     by_class: whether `loss` wants to see one class at a time; the losses of the classes are added.
     weight_gradients: whether `loss` takes gradients to `Observation.parameters`, the weights of its random network;
-        real images are then seen with gradients, too. Not to be had together with `uses_moments`.
-    real_batch: real images per class that `loss` wants at every step; 0 for none.
+        real images are then seen with gradients, too. Not to be had together with `uses_moments` or
+        `uses_convolutions`.
+    full_precision: whether the network shows it its batches of recover in float32 also where the run has bfloat16.
+    real_batch: real images per class that `loss` wants at every step; a class with fewer gives all; 0 for none.
     """
 
     network: ClassVar[Literal["teacher", "random"]] = "teacher"
     uses_moments: ClassVar[bool] = False
+    uses_convolutions: ClassVar[bool] = False
+    by_member: ClassVar[bool] = False
     measures: ClassVar[bool] = True
     whole_classes: ClassVar[bool] = False
     by_class: ClassVar[bool] = False
     weight_gradients: ClassVar[bool] = False
+    full_precision: ClassVar[bool] = False
     real_batch: int = 0
 
     def begin(self, classes: int) -> None:

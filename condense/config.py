@@ -85,8 +85,12 @@ class RunConfig:
         return self.seed if self.teacher.seed is None else self.teacher.seed
 
     def network_of(self, use: Use) -> Use:
-        """`use`, or the teacher's network where it stands for that."""
-        return self.teacher.model if use.name == SAME_AS_TEACHER else use
+        """`use`, or the teacher's network where it stands for that; of an ensemble, its first member."""
+        if use.name != SAME_AS_TEACHER:
+            return use
+        teacher = self.teacher.model
+        members = teacher.options.get("members") if teacher.name == "ensemble" else None
+        return Use(name=members[0]) if members else teacher
 
     @property
     def components(self) -> tuple[Use, ...]:

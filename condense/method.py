@@ -42,8 +42,8 @@ class Recover:
     first image of every class, then the second of every class, and so on. optimizer: adam with `betas`, or sgd with
     `momentum`. lr: at the start. schedule: cosine to 0, or constant. augment: drawn anew at every step.
     crop_schedule, crop_start, crop_share: a curriculum of crops (CDA, Yin & Shen, TMLR 2024). The least share of the
-    area goes from `crop_start` to that of `augment.crop_scale` over the first `crop_share` of the steps: at once at
-    their end (step), or linear, or cosine; none: no curriculum.
+    area goes from `crop_start`, or the greatest share if that is less, to that of `augment.crop_scale` over the first
+    `crop_share` of the steps: at once at their end (step), or linear, or cosine; none: no curriculum.
     network: of the components that look through a random network; "teacher": one like the teacher's.
     network_steps: steps on one random network before a fresh one is drawn. inner: how that network is trained on the
     synthetic images between two steps, with their labels (DC, Zhao et al., ICLR 2021); 0 epochs: not at all.
@@ -92,20 +92,9 @@ class Recover:
             raise ValueError(
                 "recover.inner.augment.cutmix has no meaning: an image being recovered has one class"
             )
-        self._check_curriculum()
-
-    def _check_curriculum(self) -> None:
-        if not 0 < self.crop_share <= 1:
-            raise ValueError(f"crop_share must lie in (0, 1], not {self.crop_share}")
-        if self.crop_schedule == "none":
-            return
-        if self.augment.crop_scale is None:
-            raise ValueError("crop_schedule changes random resized crops; set augment.crop_scale as well")
-        low, high = self.augment.crop_scale
-        if not low <= self.crop_start <= high:
-            raise ValueError(
-                f"crop_start must lie in augment.crop_scale, {low} to {high}, not {self.crop_start}"
-            )
+        for name, share in (("crop_start", self.crop_start), ("crop_share", self.crop_share)):
+            if not 0 < share <= 1:
+                raise ValueError(f"{name} must lie in (0, 1], not {share}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +102,8 @@ class Teacher(Training):
     """The teacher: which network, and how it is trained where no checkpoint is given.
 
     checkpoint: a file of weights (.safetensors, or .pt/.pth holding a state dict); "" trains one.
-    measure_batch: images per batch of the measure stage. seed: of its weights and training; none: the run's.
+    measure_batch: images per batch of the measure stage. seed: of its weights and training, and of a split of the
+    dataset that has to be made; none: the run's.
     """
 
     model: Use = field(default_factory=lambda: Use(name="resnet18"))
@@ -156,9 +146,9 @@ class Method:
 
     name, summary, source: as of every spec. initializer: where images start. targets, regularizers: what the
     recover stage minimises, by component name with weights. recover: how. protocol: the one its paper reports
-    under. evaluator: who measures. presets: for a dataset's name, settings by dotted key
-    ("regularizers.class-batchnorm"); they win over the method's and the dataset's own. for_ipc: for a least number
-    of images per class, settings that win over the presets; the entry of the greatest number that is reached counts.
+    under. evaluator: who measures. for_ipc: for a least number of images per class, settings by dotted key
+    ("regularizers.class-batchnorm"); the entry of the greatest number that is reached counts. presets: settings for a
+    dataset's name. Both win over the method's and the dataset's own, and presets over `for_ipc`.
     variants: the rows of its ablation, `condense ablate`.
     """
 
@@ -192,10 +182,10 @@ class Method:
             raise ValueError(f"the variants of method {self.name!r} need labels, each another: {labels}")
 
     def settings_for(self, dataset: str, ipc: int) -> dict[str, Any]:
-        """The presets for a dataset's name and a number of images per class, the latter winning."""
+        """The presets for a number of images per class and for a dataset's name, the latter winning."""
         reached = [least for least in self.for_ipc if least <= ipc]
         chosen = self.for_ipc[max(reached)] if reached else {}
-        return {**self.presets.get(dataset, {}), **chosen}
+        return {**chosen, **self.presets.get(dataset, {})}
 
 
 def check_distinct(components: tuple[Use, ...]) -> None:

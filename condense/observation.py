@@ -46,7 +46,10 @@ class Roster:
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """The inputs of all BatchNorm layers, summed up image by image; S is the sum of the layers' channels.
+    """The inputs of some layers, summed up image by image; S is the sum of the layers' channels.
+
+    Said here for BatchNorm layers. Of convolutions, `running_mean` is 0 and `running_var` 1, for they normalise
+    nothing: `second` is about 0. Patches stand where the channels do.
 
     mean: (B, S) float32, over the positions of each image.
     second: (B, S) float32, the second moment about `running_mean`, over the positions of each image: taken
@@ -74,7 +77,11 @@ class Observation:
     images: (B, C, H, W) float, normalised as the network expects. roster: their classes, slots and weights.
     features: (B, D) float32, the input of the network's classifier. logits: (B, K) float32.
     moments: of the inputs of its BatchNorm layers; None where no component asked for them.
+    convolutions, patches: of the inputs of its two-dimensional convolutions, over the positions of each channel, and
+        over the channels and positions of each square patch of 16x16 positions (4x4 where images are smaller than
+        128 pixels), row by row; None where no component asked for them.
     parameters: the weights of the network; empty unless a component has `weight_gradients`.
+    member: which network of an ensemble this is; 0 of any other network.
     """
 
     images: Tensor
@@ -82,4 +89,7 @@ class Observation:
     features: Tensor
     logits: Tensor
     moments: Moments | None = None
+    convolutions: Moments | None = None
+    patches: Moments | None = None
     parameters: tuple[Tensor, ...] = ()
+    member: int = 0

@@ -113,7 +113,8 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
         terms += [_term(use, "feature target", registry) for use in config.targets]
     if recovers:
         terms += [_term(use, "regularizer", registry) for use in config.regularizers]
-    _check_chunks(terms, config)
+        _check_chunks(terms, config)
+        _check_crops(config)
     return Plan(
         initializer=initializer,
         terms=tuple(terms),
@@ -129,12 +130,22 @@ def _term(use: Use, kind: str, registry: Registry) -> Term:
             f"{kind} {use.name!r} wants to observe the real images through a random network; there is "
             "a fresh one at every step, so set measures = False and ask for real_batch instead"
         )
-    if component.weight_gradients and (component.network == "teacher" or component.uses_moments):
+    taps = [name for name in ("uses_moments", "uses_convolutions") if getattr(component, name)]
+    if component.weight_gradients and (component.network == "teacher" or taps):
         raise PluginError(
             f"{kind} {use.name!r} takes gradients to the weights, which is for random networks and without moments: "
-            "set network = 'random' and uses_moments = False"
+            f"set network = 'random' and {' = '.join(taps or ['uses_moments'])} = False"
         )
     return Term(name=use.name, component=component, weight=use.weight)
+
+
+def _check_crops(config: RunConfig) -> None:
+    recover = config.recover
+    if recover.crop_schedule != "none" and recover.augment.crop_scale is None:
+        raise OptionError(
+            f"recover.crop_schedule={recover.crop_schedule} changes random resized crops, and there are none; set "
+            "recover.augment.crop_scale as well"
+        )
 
 
 def _check_chunks(terms: Sequence[Term], config: RunConfig) -> None:

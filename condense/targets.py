@@ -14,6 +14,7 @@ class CrossEntropy(FeatureTarget):
     """The network's cross-entropy on the class of each synthetic image, averaged over the batch (SRe2L)."""
 
     measures = False
+    by_member = True
 
     def __init__(self, options: NoOptions) -> None:
         self.options = options

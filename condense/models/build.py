@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from condense.data.dataset import RealDataset
 from condense.errors import ModelError
@@ -28,13 +29,27 @@ def build_network(
 
     Raises ModelError where the network does not take such images, UnknownNameError where there is none.
     """
-    spec, argument = registry.model(use.name)
     request = ModelRequest(
-        argument=argument, classes=len(dataset.classes), channels=dataset.channels, size=dataset.size
+        argument="", classes=len(dataset.classes), channels=dataset.channels, size=dataset.size
     )
     with isolated_global_rng(generator):
-        model = spec.builder()(options_of(use, "model", registry), request)
+        model = _build(use, request, registry)
     return Network(runtime.place(model), use.name)
+
+
+def _build(use: Use, request: ModelRequest, registry: Registry) -> nn.Module:
+    """A network on the CPU; its weights, and those of the networks that it is made of, from the global generator."""
+    spec, argument = registry.model(use.name)
+
+    def another(part: Use) -> nn.Module:
+        draws = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        with isolated_global_rng(draws):
+            return _build(part, request, registry)
+
+    made: nn.Module = spec.builder()(
+        options_of(use, "model", registry), replace(request, argument=argument, build=another)
+    )
+    return made
 
 
 def load_checkpoint(network: Network, path: Path) -> None:

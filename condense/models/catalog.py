@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from condense.models.options import ConvNetOptions, ResNetOptions, ZooOptions
+from condense.models.options import ConvNetOptions, EnsembleOptions, ResNetOptions, ZooOptions
 from condense.specs import ModelSpec
 
 MODELS: tuple[ModelSpec, ...] = (
@@ -35,5 +35,11 @@ MODELS: tuple[ModelSpec, ...] = (
         options=ZooOptions,
         build="condense.models.zoo:build_timm",
         takes="NAME",
+    ),
+    ModelSpec(
+        name="ensemble",
+        summary="several networks as one: trained apart, their logits averaged",
+        options=EnsembleOptions,
+        build="condense.models.ensemble:build_ensemble",
     ),
 )

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from condense.errors import ModelError
 from condense.models.options import ConvNetOptions, ModelRequest
 
 
+class InstanceNorm(nn.GroupNorm):
+    """Every channel of every image normalised on its own, then scaled and shifted by channel, as published.
+
+    On CPUs PyTorch's GroupNorm is slow in bfloat16 where channels come last in memory, its gradient above all. Changing
+    the layout first takes half the time of a training step of the ConvNet, and 0.7 of that of looking at images.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        slow = images.dtype is torch.bfloat16 and images.device.type == "cpu"
+        return super().forward(images.contiguous() if slow else images)
+
+
 def _norm(kind: str, channels: int) -> nn.Module:
     if kind == "batch":
         return nn.BatchNorm2d(channels)
     if kind == "instance":
-        return nn.GroupNorm(channels, channels)
+        return InstanceNorm(channels)
     return nn.Identity()
 
 

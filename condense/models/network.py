@@ -1,20 +1,19 @@
-"""A network with its eyes open: logits, the features its classifier sees, and the inputs of its BatchNorm layers."""
+"""A network with its eyes open: logits, the features its classifier sees, and the inputs of its layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, cast
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from condense.errors import ModelError
-from condense.moments import per_image_moments
-from condense.observation import Moments, Observation, Roster
+from condense.models.ensemble import Ensemble
+from condense.models.taps import Tap, channels_of_input, norm_input, patches_of_input
+from condense.observation import Observation, Roster
 
-# By layer: the two moments of each image, and the layer's running mean and variance.
-_Seen = dict[str, tuple[Tensor, Tensor, Tensor, Tensor]]
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -38,23 +37,42 @@ class Network:
     """A trained or fresh network together with the taps that show what it sees of a batch.
 
     model: maps images (B, C, H, W), normalised, to logits (B, K). name: how users called it.
+    member: which one of an ensemble it is.
     """
 
-    def __init__(self, model: nn.Module, name: str) -> None:
+    def __init__(self, model: nn.Module, name: str, *, member: int = 0) -> None:
         self.model = model
         self.name = name
+        self.member = member
+        self._parts: tuple[Network, ...] = ()
+        if isinstance(model, Ensemble):
+            parts = enumerate(zip(model.members, model.names, strict=True))
+            self._parts = tuple(Network(part, called, member=index) for index, (part, called) in parts)
         self._classifier = classifier_of(model)
-        self._norms = {
-            layer: module
-            for layer, module in model.named_modules()
-            if isinstance(module, _BATCH_NORMS) and module.track_running_stats
-        }
-        self._layer_of: Tensor | None = None
+        norms, convolutions = {}, {}
+        for layer, module in model.named_modules():
+            if isinstance(module, _BATCH_NORMS) and module.track_running_stats:
+                norms[layer] = module
+            elif isinstance(module, nn.Conv2d):
+                convolutions[layer] = module
+        self._norms = Tap(norms, norm_input)
+        self._channels = Tap(convolutions, channels_of_input)
+        self._patches = Tap(convolutions, patches_of_input)
+
+    @property
+    def members(self) -> tuple[Network, ...]:
+        """The networks that an ensemble consists of; of any other network, itself alone."""
+        return self._parts or (self,)
 
     @property
     def batch_norm_layers(self) -> tuple[str, ...]:
         """The names of the BatchNorm layers with running statistics, in the order of the network."""
-        return tuple(self._norms)
+        return tuple(self._norms.layers)
+
+    @property
+    def convolution_layers(self) -> tuple[str, ...]:
+        """The names of the two-dimensional convolutions, in the order of the network."""
+        return tuple(self._channels.layers)
 
     def frozen(self) -> Network:
         """Itself, in eval mode and without gradients to its weights."""
@@ -66,66 +84,56 @@ class Network:
         result: Tensor = self.model(images)
         return result.float()
 
-    def observe(self, images: Tensor, roster: Roster, *, moments: bool) -> Observation:
+    def observe(
+        self, images: Tensor, roster: Roster, *, moments: bool, convolutions: bool = False
+    ) -> Observation:
         """Run a batch through and keep what the components may look at. Gradients flow to `images`.
 
         images: (B, C, H, W), whose classes, slots and weights `roster` holds. moments: whether to tap BatchNorm.
+        convolutions: whether to tap convolutions. Of an ensemble the features are those of its members side by side,
+        and it cannot be tapped: ask its members. Raises ModelError for that, and where there are no features.
         """
-        features: list[Tensor] = []
-        seen: _Seen = {}
-        with self._tapped(features, seen if moments else None):
+        if len(self.members) > 1 and (moments or convolutions):
+            raise ModelError(
+                f"{self.name!r} is {len(self.members)} networks, whose layers can be seen through one at a time only; "
+                "choose another network"
+            )
+        size = images.shape[-1]
+        with ExitStack() as taps:
+            features = [taps.enter_context(member._kept_features()) for member in self.members]
+            norms = taps.enter_context(self._norms.opened(size)) if moments else {}
+            channels = taps.enter_context(self._channels.opened(size)) if convolutions else {}
+            patches = taps.enter_context(self._patches.opened(size)) if convolutions else {}
             logits = self.logits(images)
-        if not features:
+        if not all(features):
             raise ModelError(f"{self.name}: the classifier was not called, so there are no features to match")
         return Observation(
             images=images,
             roster=roster,
-            features=features[-1].flatten(1).float(),
+            features=_side_by_side([kept[-1].flatten(1).float() for kept in features]),
             logits=logits,
-            moments=self._moments(seen) if moments else None,
+            moments=self._norms.moments(norms),
+            convolutions=self._channels.moments(channels),
+            patches=self._patches.moments(patches),
             parameters=tuple(weight for weight in self.model.parameters() if weight.requires_grad),
-        )
-
-    def _moments(self, seen: _Seen) -> Moments | None:
-        layers = tuple(layer for layer in self._norms if layer in seen)
-        if not layers:
-            return None
-        means, seconds, centres, variances = zip(*(seen[layer] for layer in layers), strict=True)
-        if self._layer_of is None or self._layer_of.device != means[0].device:
-            self._layer_of = torch.block_diag(*(torch.ones(mean.shape[1], 1) for mean in means)).to(
-                means[0].device
-            )
-        return Moments(
-            mean=torch.cat(means, dim=1),
-            second=torch.cat(seconds, dim=1),
-            running_mean=torch.cat(centres).float(),
-            running_var=torch.cat(variances).float(),
-            layers=layers,
-            layer_of=self._layer_of,
+            member=self.member,
         )
 
     @contextmanager
-    def _tapped(self, features: list[Tensor], seen: _Seen | None) -> Iterator[None]:
-        def keep_features(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _kept_features(self) -> Iterator[list[Tensor]]:
+        """What the classifier is given while this is open."""
+        features: list[Tensor] = []
+
+        def keep(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
             features.append(inputs[0])
 
-        handles = [self._classifier.register_forward_pre_hook(keep_features)]
-        if seen is not None:
-            for layer, norm in self._norms.items():
-                handles.append(norm.register_forward_pre_hook(_moment_hook(layer, norm, seen)))
+        handle = self._classifier.register_forward_pre_hook(keep)
         try:
-            yield
+            yield features
         finally:
-            for handle in handles:
-                handle.remove()
+            handle.remove()
 
 
-def _moment_hook(layer: str, norm: nn.Module, seen: _Seen) -> Any:
-    def keep_moments(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        centre, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
-        if norm.training:
-            # The layer is about to update both in place.
-            centre, variance = centre.clone(), variance.clone()
-        seen[layer] = (*per_image_moments(inputs[0], centre), centre, variance)
-
-    return keep_moments
+def _side_by_side(parts: list[Tensor]) -> Tensor:
+    """(B, D): tensors (B, d) joined; one alone is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from condense.method import Use
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRequest:
-    """What a network is asked for. argument: what stood after the colon of its name. size: side in pixels."""
+    """What a network is asked for. argument: what stood after the colon of its name. size: side in pixels.
+
+    build: makes another network for the same images and classes, for networks that are made of networks. The weights
+    of the n-th that it makes depend on n, and not on the networks before.
+    """
 
     argument: str
     classes: int
     channels: int
     size: int
+    build: Callable[[Use], nn.Module] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +63,20 @@ class ZooOptions:
     """pretrained: load the library's weights; the classifier is new where the number of classes differs."""
 
     pretrained: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleOptions:
+    """members: the networks by name, each with its default options; a name may be repeated.
+
+    pretrained: the same option of every member.
+    """
+
+    members: tuple[str, ...] = ("convnet", "convnet")
+    pretrained: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise ValueError("an ensemble needs members; name at least one network")
+        if any(name.partition(":")[0] == "ensemble" for name in self.members):
+            raise ValueError("an ensemble cannot be a member of an ensemble; name its members instead")

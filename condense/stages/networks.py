@@ -33,14 +33,15 @@ class Networks:
     ) -> dict[str, Network]:
         """One network for each kind, "teacher" and "random", that components want at this step.
 
-        A random one is fresh every `options.network_steps` steps and in training mode; its weights take gradients
-        where a component has `weight_gradients`.
+        Of a teacher that is several networks, one after the other, as in the published code of G-VBSM (Shao et al.,
+        CVPR 2024). A random one is fresh every `options.network_steps` steps and in training mode; its weights take
+        gradients where a component has `weight_gradients`.
         """
         chosen: dict[str, Network] = {}
         looking = [component for component in components if component.network == "random"]
         if len(looking) < len(components):
             assert self._teacher is not None
-            chosen["teacher"] = self._teacher
+            chosen["teacher"] = self._teacher.members[iteration % len(self._teacher.members)]
         if looking:
             if self._current is None or iteration % options.network_steps == 0:
                 self._current = self._fresh(generator)

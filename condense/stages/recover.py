@@ -16,7 +16,7 @@ from condense.data.feed import Feed
 from condense.data.pixels import valid_range
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
-from condense.errors import DataError, ModelError, NumericalError, PluginError
+from condense.errors import ModelError, NumericalError, PluginError
 from condense.method import Recover
 from condense.models.network import Network
 from condense.observation import Observation, Roster
@@ -62,13 +62,19 @@ def cut_chunks(classes: int, ipc: int, options: Recover) -> list[Tensor]:
 
 
 def crop_scale(options: Recover, iteration: int) -> tuple[float, float] | None:
-    """The shares of the area that crops have at this step, under the curriculum of `options` (CDA, eq. 3 to 5)."""
+    """The shares of the area that crops have at this step, under the curriculum of `options`.
+
+    With b the least share of `augment.crop_scale`, a = `crop_start` and t the share done of the curriculum's steps, the
+    least share is, while t < 1, a (step), b + (a - b) (1 - t) (linear) or b + (a - b) (1 + cos(pi t)) / 2 (cosine),
+    and b from then on: as CDA (Yin & Shen, TMLR 2024, arXiv 2311.18838) and its published code have it, where a is
+    1, `crop_schedule` is --easy2hard-mode and `crop_share` is --milestone.
+    """
     if options.augment.crop_scale is None or options.crop_schedule == "none":
         return options.augment.crop_scale
     low, high = options.augment.crop_scale
     done = min(1.0, iteration / (options.crop_share * options.iterations))
     left = {"step": float(done < 1), "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
-    return low + (options.crop_start - low) * left[options.crop_schedule], high
+    return low + (min(options.crop_start, high) - low) * left[options.crop_schedule], high
 
 
 def recover_chunk(
@@ -177,12 +183,21 @@ def _observe(
     network: Network, images: Tensor, roster: Roster, looking: Sequence[Term], runtime: Runtime
 ) -> Observation:
     """What `network` shows of a batch to the terms that look through it. Raises ModelError where it has too little."""
-    wanting = [term.name for term in looking if term.component.uses_moments]
-    with runtime.autocast():
-        seen = network.observe(runtime.images(images), roster, moments=bool(wanting))
-    if wanting and seen.moments is None:
+    norms = [term.name for term in looking if term.component.uses_moments]
+    convolutions = [term.name for term in looking if term.component.uses_convolutions]
+    exact = any(term.component.full_precision for term in looking)
+    with (replace(runtime, bf16=False) if exact else runtime).autocast():
+        seen = network.observe(
+            runtime.images(images), roster, moments=bool(norms), convolutions=bool(convolutions)
+        )
+    if norms and seen.moments is None:
         raise ModelError(
-            f"{wanting[0]!r} reads the inputs of BatchNorm layers, and {network.name!r} has none; choose another "
+            f"{norms[0]!r} reads the inputs of BatchNorm layers, and {network.name!r} has none; choose another "
+            "network with --set teacher.model=NAME"
+        )
+    if convolutions and seen.convolutions is None:
+        raise ModelError(
+            f"{convolutions[0]!r} reads the inputs of convolutions, and {network.name!r} has none; choose another "
             "network with --set teacher.model=NAME"
         )
     return seen
@@ -198,19 +213,14 @@ def _loss(term: Term, synthetic: Observation, real: Observation | None) -> Tenso
 
 
 class _RealBatches:
-    """Real images of the chunk's classes, `real_batch` of each class at every step."""
+    """Real images of the chunk's classes at every step: `real_batch` of each class, or all of a smaller one."""
 
     def __init__(self, terms: Sequence[Term], labels: Tensor, dataset: RealDataset, runtime: Runtime) -> None:
         self.per_class = max((term.component.real_batch for term in terms), default=0)
-        classes = torch.unique(labels).tolist()
-        self._indices = [dataset.train.of_class(label) for label in classes]
-        for label, indices in zip(classes, self._indices, strict=True):
-            if len(indices) < self.per_class:
-                raise DataError(
-                    f"{self.per_class} real images a class are wanted at every step, and class "
-                    f"{dataset.classes[label]!r} has {len(indices)}"
-                )
-        labels_of_real = torch.tensor(classes).repeat_interleave(self.per_class)
+        classes = torch.unique(labels)
+        self._indices = [dataset.train.of_class(label) for label in classes.tolist()]
+        taken = torch.tensor([min(self.per_class, len(indices)) for indices in self._indices])
+        labels_of_real = classes.repeat_interleave(taken)
         self.roster = Roster.of_real(labels_of_real.to(runtime.device))
         self._feed = (
             Feed(dataset.train.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime)
@@ -219,7 +229,7 @@ class _RealBatches:
         )
 
     def draw(self, generator: torch.Generator) -> Tensor | None:
-        """(classes * per_class, C, S, S) on the device, or None where no component wants real images."""
+        """(n, C, S, S) on the device, class after class; None where no component wants real images."""
         if self._feed is None:
             return None
         picks = [

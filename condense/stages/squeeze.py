@@ -38,6 +38,7 @@ def fresh_teacher(
 def squeeze(teacher: Network, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> float:
     """Train the teacher in place, or load its checkpoint; its accuracy on the test images, in [0, 1].
 
+    The members of an ensemble are trained one after the other, each with draws that do not depend on the others.
     Raises ModelError for a checkpoint that does not fit, NumericalError when the training diverges.
     """
     options = config.teacher
@@ -46,14 +47,23 @@ def squeeze(teacher: Network, config: RunConfig, dataset: RealDataset, runtime: 
         load_checkpoint(teacher, Path(options.checkpoint))
         runtime.reporter.advance(1)
     else:
-        runtime.reporter.start("squeeze", f"training {teacher.name}", options.epochs, "epoch")
-        feed = Feed(
-            dataset.train.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime
-        )
-        loss = hard_loss(dataset.train.labels.to(runtime.device), len(dataset.classes))
-        draws = generator(config.teacher_seed, "squeeze", "training")
-        with isolated_global_rng(draws):
-            train(teacher, feed, loss, options, generator=draws, runtime=runtime, what="the teacher")
+        members = teacher.members
+        listed = f" ({', '.join(member.name for member in members)})" if len(members) > 1 else ""
+        epochs = options.epochs * len(members)
+        runtime.reporter.start("squeeze", f"training {teacher.name}{listed}", epochs, "epoch")
+        for member in members:
+            what = f"member {member.member} of the teacher ({member.name})" if listed else "the teacher"
+            _train(member, what, config, dataset, runtime)
     reached = accuracy(teacher.frozen(), dataset.test, dataset, runtime)
     runtime.reporter.finish(f"teacher {reached:.1%} on the test images")
     return reached
+
+
+def _train(member: Network, what: str, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> None:
+    """Train one network of the teacher in place. The first one's draws are those of a teacher that is one network."""
+    feed = Feed(dataset.train.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime)
+    loss = hard_loss(dataset.train.labels.to(runtime.device), len(dataset.classes))
+    piece = ("training", member.member) if member.member else ("training",)
+    draws = generator(config.teacher_seed, "squeeze", *piece)
+    with isolated_global_rng(draws):
+        train(member, feed, loss, config.teacher, generator=draws, runtime=runtime, what=what)

@@ -121,6 +121,8 @@ def test_a_component_asks_for_nothing_special() -> None:
     assert (Component.network, Component.measures, Component.real_batch) == ("teacher", True, 0)
     asks = (
         Component.uses_moments,
+        Component.uses_convolutions,
+        Component.by_member,
         Component.whole_classes,
         Component.by_class,
         Component.weight_gradients,

@@ -102,7 +102,7 @@ def test_the_settings_for_many_images_win_over_the_preset_and_lose_to_the_user()
         return resolve(REGISTRY, method="keeper", dataset=dataset, ipc=ipc, **changes).recover.lr
 
     assert [lr("plain", ipc) for ipc in (4, 5, 19, 20)] == [0.25, 0.5, 0.5, 2.0]
-    assert [lr("special:x", ipc) for ipc in (4, 5)] == [0.1, 0.5]
+    assert [lr("special:x", ipc) for ipc in (4, 5)] == [0.1, 0.1]
     assert lr("special:x", 5, settings=[("lr", 7.0)]) == 7.0
     config = resolve(REGISTRY, method="keeper", dataset="special:x", ipc=20)
     assert (config.ipc, config.recover.batch) == (20, 10)

@@ -39,7 +39,6 @@ def test_a_method_has_a_summary_of_one_line(summary: str) -> None:
         Method(name="mine", summary=summary, recover=KEPT)
 
 
-CROPS: dict[str, Any] = {"crop_schedule": "cosine", "augment": Augment(crop_scale=(0.3, 0.9))}
 BAD_RECOVER: list[tuple[dict[str, Any], str]] = [
     ({"iterations": -1}, "iterations and batch must be 0 or more, not -1 and 100"),
     ({"batch": -1}, "iterations and batch must be 0 or more, not 2000 and -1"),
@@ -50,9 +49,8 @@ BAD_RECOVER: list[tuple[dict[str, Any], str]] = [
     ({"crop_share": 0.0}, r"crop_share must lie in \(0, 1\], not 0.0"),
     ({"crop_share": 1.5}, r"crop_share must lie in \(0, 1\], not 1.5"),
     ({"crop_share": math.nan}, r"crop_share must lie in \(0, 1\], not nan"),
-    ({"crop_schedule": "step"}, "crop_schedule changes random resized crops; set augment.crop_scale as well"),
-    ({**CROPS, "crop_start": 0.2}, "crop_start must lie in augment.crop_scale, 0.3 to 0.9, not 0.2"),
-    ({**CROPS, "crop_start": 1.0}, "crop_start must lie in augment.crop_scale, 0.3 to 0.9, not 1.0"),
+    ({"crop_start": 0.0}, r"crop_start must lie in \(0, 1\], not 0.0"),
+    ({"crop_start": 1.5}, r"crop_start must lie in \(0, 1\], not 1.5"),
     ({"lr": 0.0}, "lr must be above 0, not 0.0"),
     ({"lr": math.nan}, "lr must be above 0, not nan"),
     ({"lr": math.inf}, "lr must be above 0, not inf"),
@@ -71,9 +69,10 @@ def test_values_that_recover_refuses(changes: dict[str, Any], message: str) -> N
 
 def test_values_at_the_border_that_recover_takes() -> None:
     assert Recover(batch=0).batch == 0
-    assert Recover(crop_schedule="none", crop_start=0.01).augment.crop_scale is None
-    for start in (0.3, 0.9):
-        assert Recover(**CROPS, crop_start=start).crop_start == start
+    assert (Recover(crop_start=1.0, crop_share=1.0).crop_start, Recover(crop_start=0.01).crop_start) == (
+        1.0,
+        0.01,
+    )
 
 
 def test_random_networks_are_not_trained_unless_a_method_says_so() -> None:
@@ -143,11 +142,12 @@ PRESET = Method(
         ("elsewhere", 49, {"lr": 10.0}),
         ("elsewhere", 1000, {"batch": 0}),
         ("there", 1, {"lr": 0.5, "teacher.lr": 0.1}),
-        ("there", 10, {"lr": 10.0, "teacher.lr": 0.1}),
+        ("there", 10, {"lr": 0.5, "teacher.lr": 0.1}),
+        ("there", 2, {"lr": 0.5, "teacher.lr": 0.1, "log_every": 7}),
         ("there", 50, {"lr": 0.5, "teacher.lr": 0.1, "batch": 0}),
     ],
 )
-def test_the_entry_of_the_greatest_number_reached_wins_over_the_preset(
+def test_the_entry_of_the_greatest_number_reached_counts_and_the_preset_wins_over_it(
     dataset: str, ipc: int, expected: dict[str, Any]
 ) -> None:
     """One entry counts, not all that are reached: that of 50 takes nothing from those of 10 and 2."""

@@ -46,6 +46,11 @@ class TappedGradients(Fresh):
     uses_moments = True
 
 
+class ConvolvingGradients(Fresh):
+    weight_gradients = True
+    uses_convolutions = True
+
+
 class FreshGradients(Fresh):
     weight_gradients = True
 
@@ -70,6 +75,7 @@ TARGETS = [
     spec(FeatureTargetSpec, "single", Single()),
     spec(FeatureTargetSpec, "teachers-gradients", TeachersGradients()),
     spec(FeatureTargetSpec, "tapped-gradients", TappedGradients()),
+    spec(FeatureTargetSpec, "convolving-gradients", ConvolvingGradients()),
     spec(FeatureTargetSpec, "fresh-gradients", FreshGradients()),
 ]
 METHODS = [
@@ -210,3 +216,15 @@ def test_gradients_of_weights_are_for_random_networks_without_moments(
         "moments: set network = 'random' and uses_moments = False"
     )
     assert plan(registry, "fresh-gradients").terms
+
+
+def test_gradients_of_weights_are_not_for_convolutions_either(registry: Registry) -> None:
+    with pytest.raises(PluginError, match=r"set network = 'random' and uses_convolutions = False"):
+        plan(registry, "convolving-gradients")
+
+
+def test_a_curriculum_needs_crops(registry: Registry) -> None:
+    settings = [("recover.augment.crop_scale", "none"), ("recover.crop_schedule", "linear")]
+    with pytest.raises(OptionError, match="crop_schedule=linear changes random resized crops, and there are none"):
+        plan(registry, "wmdd", settings=settings)
+    assert plan(registry, "wmdd", settings=[*settings, ("recover.iterations", 0)]).iterations == 0

@@ -50,6 +50,9 @@ def batch_of(indices: list[int], mix: CutMix | None = None) -> Batch:
         ("constant", 3, [1, 1, 1]),
         ("cosine", 4, [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2, 0]),
         ("cosine", 1, [1, 0]),
+        ("half-cosine", 2, [1, (1 + math.sqrt(0.5)) / 2, 0.5]),
+        ("half-cosine", 3, [1, (1 + math.sqrt(0.75)) / 2, 0.75, 0.5]),
+        ("half-cosine", 1, [1, 0.5]),
         ("halfway", 4, [1, 1, 0.1, 0.1]),
         ("halfway", 5, [1, 1, 0.1, 0.1, 0.1]),
         ("halfway", 1, [0.1]),
@@ -60,13 +63,19 @@ def test_schedules_by_hand(schedule: str, steps: int, shares: list[float]) -> No
     assert got == pytest.approx(shares, abs=1e-12)
 
 
-@given(st.sampled_from(["constant", "cosine", "halfway"]), st.integers(1, 1000), st.data())
+@given(st.sampled_from(["constant", "cosine", "half-cosine", "halfway"]), st.integers(1, 1000), st.data())
 def test_a_learning_rate_never_rises_nor_turns_negative(
     schedule: str, steps: int, data: st.DataObject
 ) -> None:
     step = data.draw(st.integers(0, steps - 1))
     share, later = (learning_rate_share(schedule, step + more, steps) for more in (0, 1))
     assert 0 <= later <= share <= 1
+
+
+def test_half_a_cosine_is_the_first_half_of_one_twice_as_long() -> None:
+    for step in range(101):
+        twice = learning_rate_share("cosine", step, 200)
+        assert learning_rate_share("half-cosine", step, 100) == pytest.approx(twice, abs=1e-12)
 
 
 # Losses.

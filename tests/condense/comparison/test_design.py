@@ -24,8 +24,8 @@ WISHFUL = Method(
     targets=(Use(name="cross-entropy"),),
     recover=Recover(iterations=2),
     protocol="bare",
-    presets={"tiny": {"teacher.epochs": 9, "protocol.lr": 0.5, "recover.lr": 0.125}},
-    for_ipc={5: {"recover.lr": 0.0625}},
+    presets={"tiny": {"teacher.epochs": 9, "protocol.lr": 0.5}},
+    for_ipc={1: {"recover.lr": 0.125}, 5: {"recover.lr": 0.0625}},
 )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from condense.errors import ModelError
-from condense.models.convnet import ConvNet, build_convnet
+from condense.models.convnet import ConvNet, InstanceNorm, build_convnet
 from condense.models.options import ConvNetOptions, ModelRequest
 
 
@@ -43,7 +43,7 @@ def test_the_published_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("norm", "kind"), [("batch", nn.BatchNorm2d), ("instance", nn.GroupNorm), ("none", None)]
+    ("norm", "kind"), [("batch", nn.BatchNorm2d), ("instance", InstanceNorm), ("none", None)]
 )
 def test_norms(norm: str, kind: type[nn.Module] | None) -> None:
     model = ConvNet(ConvNetOptions(width=6, norm=norm), request(32))  # type: ignore[arg-type]
@@ -55,6 +55,30 @@ def test_instance_norm_treats_every_image_and_channel_on_its_own() -> None:
     model = ConvNet(ConvNetOptions(width=6, depth=1, norm="instance"), request(32))
     x = torch.randn(2, 6, 32, 32) * 3 + 1
     torch.testing.assert_close(model.features[1](x), nn.functional.instance_norm(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_instance_norm_is_group_norm_in_any_layout(layout: torch.memory_format, dtype: torch.dtype) -> None:
+    """Output, gradient and second derivative; the names of the weights, too."""
+    draws = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 6, 8, 8, generator=draws).to(dtype, memory_format=layout)
+    ours, theirs = InstanceNorm(6), nn.GroupNorm(6, 6)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    found = []
+    for norm in (ours, theirs):
+        with torch.no_grad():
+            norm.weight.copy_(torch.linspace(-1, 2, 6))
+            quiet = norm(x)
+        inputs = x.clone().requires_grad_(True)
+        outputs = norm(inputs)
+        torch.testing.assert_close(outputs, quiet)
+        slopes = torch.autograd.grad((outputs.float() ** 3).sum(), [inputs, norm.weight], create_graph=True)
+        found.append([outputs, *slopes, *torch.autograd.grad(slopes[1].square().sum(), inputs)])
+    # Both round to bfloat16 in between, and in the other layout not in the same places.
+    share = 1e-5 if dtype is torch.float32 else 0.05
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=share, atol=share * float(other.detach().abs().max()))
 
 
 @pytest.mark.parametrize(("size", "depth"), [(28, 6), (16, 5), (7, 3)])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from condense.components import Component, FeatureTarget, Regularizer
 from condense.data.dataset import RealDataset
 from condense.errors import ModelError, NumericalError
+from condense.models.ensemble import Ensemble
 from condense.models.network import Network
 from condense.observation import Observation
 from condense.runtime import make_runtime
@@ -50,6 +51,14 @@ class Looker(Regularizer):
     uses_moments = True
     network: ClassVar[Literal["teacher", "random"]] = "random"
     measures = False
+
+
+class Convolving(Diary):
+    uses_convolutions = True
+
+
+class ByMember(Diary):
+    by_member = True
 
 
 class Blind(Component):
@@ -167,3 +176,69 @@ def test_the_image_whose_features_are_not_finite_is_named(make_dataset: MakeData
     pixels[[9, 11, 13], 0, 0, 0] = 255
     with pytest.raises(NumericalError, match=r"of 2 of 4 real images .* first that of training image 9;"):
         run(dataset, Network(Fragile(), "fragile"), Diary())
+
+
+def ensemble_of(*members: Network) -> Network:
+    return Network(
+        Ensemble([member.name for member in members], [member.model for member in members]), "pair"
+    )
+
+
+def test_through_several_networks_each_batch_is_seen_once_through_each(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    dataset = make_dataset()
+    networks = make_network(dataset), make_network(dataset, width=4, seed=1)
+    diary = ByMember()
+    run(dataset, ensemble_of(*networks), diary, batch_size=10)
+    assert [batch.member for batch in diary.batches] == [0, 1] * 3
+    for first, second in zip(diary.batches[::2], diary.batches[1::2], strict=True):
+        assert first.images is second.images
+        assert first.roster is second.roster
+    for index, network in enumerate(networks):
+        alone = ByMember()
+        run(dataset, network, alone, batch_size=10)
+        for seen, expected in zip(diary.batches[index::2], alone.batches, strict=True):
+            assert torch.equal(seen.features, expected.features)
+            assert torch.equal(seen.logits, expected.logits)
+
+
+def test_convolutions_are_tapped_only_where_a_component_reads_them(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    dataset = make_dataset()
+    plain, convolving = Tapping(), Convolving()
+    run(dataset, make_network(dataset), plain)
+    run(dataset, make_network(dataset), convolving)
+    assert plain.batches[0].convolutions is plain.batches[0].patches is None
+    assert convolving.batches[0].moments is None
+    assert convolving.batches[0].convolutions is not None
+    assert convolving.batches[0].convolutions.mean.shape == (4, 9)
+
+
+def test_what_looks_through_one_network_refuses_several(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    pair = ensemble_of(make_network(make_dataset()), make_network(make_dataset()))
+    with pytest.raises(ModelError) as caught:
+        check_taps(["one by one", "one"], [ByMember(), Diary()], pair)
+    assert str(caught.value) == (
+        "'one' looks through one network, and 'pair' is 2; choose another teacher with --set teacher.model=NAME, or "
+        "leave it out with --without one"
+    )
+    check_taps(["random"], [Looker()], pair)
+    check_taps(["alone"], [Diary()], ensemble_of(make_network(make_dataset())))
+
+
+def test_every_member_must_have_what_is_tapped(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
+    class Both(ByMember):
+        uses_moments = True
+        uses_convolutions = True
+
+    dataset = make_dataset()
+    bare = Network(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 3)), "bare")
+    with pytest.raises(ModelError, match="convolution statistics of the teacher, and 'bare' has no Conv2d"):
+        check_taps(["both"], [Both()], ensemble_of(make_network(dataset), bare))
+    with pytest.raises(ModelError, match="'convnet' has no BatchNorm layer"):
+        check_taps(["both"], [Both()], ensemble_of(make_network(dataset, norm="instance"), bare))
+    check_taps(["both"], [Both()], ensemble_of(make_network(dataset), make_network(dataset)))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -16,13 +19,16 @@ from condense.components import Component, FeatureTarget, Regularizer
 from condense.data.augment import SIAMESE_OPERATIONS, Augment
 from condense.data.dataset import RealDataset
 from condense.data.pixels import valid_range
-from condense.errors import DataError, ModelError, NumericalError, PluginError
+from condense.data.views import draw_view
+from condense.errors import ModelError, NumericalError, PluginError
 from condense.method import Recover
 from condense.models.network import Network
 from condense.observation import Observation
 from condense.runtime import Runtime, make_runtime
 from condense.specs import NoOptions
-from condense.stages.recover import Chunk, Networks, Term, chunk_classes, recover_chunk
+from condense.stages import recover as recover_module
+from condense.stages.networks import Networks
+from condense.stages.recover import Chunk, Term, crop_scale, cut_chunks, recover_chunk
 from condense.targets import CrossEntropy
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -38,28 +44,156 @@ def seeded(seed: int = 0) -> torch.Generator:
 # Chunks.
 
 
+def cut(classes: int, ipc: int, **options: Any) -> list[list[int]]:
+    return [chunk.tolist() for chunk in cut_chunks(classes, ipc, Recover(**options))]
+
+
 @pytest.mark.parametrize(
-    ("classes", "ipc", "batch", "expected"),
+    ("classes", "ipc", "batch", "ends"),
     [
-        (10, 10, 100, [(0, 10)]),
-        (10, 10, 99, [(0, 9), (9, 10)]),
-        (5, 3, 7, [(0, 2), (2, 4), (4, 5)]),
-        (3, 50, 10, [(0, 1), (1, 2), (2, 3)]),
-        (2, 1, 1, [(0, 1), (1, 2)]),
-        (4, 1, 100, [(0, 4)]),
+        (10, 10, 100, [0, 10]),
+        (10, 10, 99, [0, 9, 10]),
+        (5, 3, 7, [0, 2, 4, 5]),
+        (3, 50, 10, [0, 1, 2, 3]),
+        (2, 1, 1, [0, 1, 2]),
+        (4, 1, 100, [0, 4]),
+        (4, 3, 0, [0, 4]),
     ],
 )
-def test_chunks_by_hand(classes: int, ipc: int, batch: int, expected: list[tuple[int, int]]) -> None:
-    assert chunk_classes(classes, ipc, batch) == [range(*ends) for ends in expected]
+def test_chunks_of_whole_classes_by_hand(classes: int, ipc: int, batch: int, ends: list[int]) -> None:
+    wanted = [list(range(first * ipc, last * ipc)) for first, last in itertools.pairwise(ends)]
+    assert cut(classes, ipc, batch=batch) == wanted
 
 
-@given(st.integers(1, 300), st.integers(1, 120), st.integers(1, 500))
-def test_chunks_are_whole_classes_in_order_within_the_batch(classes: int, ipc: int, batch: int) -> None:
-    chunks = chunk_classes(classes, ipc, batch)
-    assert [label for chunk in chunks for label in chunk] == list(range(classes))
-    assert all(len(chunk) == 1 or len(chunk) * ipc <= batch for chunk in chunks)
-    # No chunk but the last could have taken one class more.
-    assert all((len(chunk) + 1) * ipc > batch for chunk in chunks[:-1])
+@pytest.mark.parametrize(
+    ("batch", "expected"),
+    [
+        # 3 classes of 2: class 0 is 0 1, class 1 is 2 3, class 2 is 4 5.
+        (3, [[0, 2, 4], [1, 3, 5]]),
+        (2, [[0, 2], [4, 1], [3, 5]]),
+        (4, [[0, 2, 4, 1], [3, 5]]),
+        (1, [[0], [2], [4], [1], [3], [5]]),
+        (6, [[0, 2, 4, 1, 3, 5]]),
+        (0, [[0, 2, 4, 1, 3, 5]]),
+        (100, [[0, 2, 4, 1, 3, 5]]),
+    ],
+)
+def test_chunks_of_slots_by_hand(batch: int, expected: list[list[int]]) -> None:
+    assert cut(3, 2, batch=batch, chunk="slots") == expected
+
+
+SIZES = st.tuples(st.integers(1, 60), st.integers(1, 40), st.integers(0, 300))
+
+
+@given(SIZES)
+def test_chunks_are_whole_classes_in_order_within_the_batch(sizes: tuple[int, int, int]) -> None:
+    classes, ipc, batch = sizes
+    chunks = cut(classes, ipc, batch=batch)
+    assert [image for chunk in chunks for image in chunk] == list(range(classes * ipc))
+    for chunk in chunks:
+        assert {(image // ipc, image % ipc) for image in chunk} == {
+            (label, slot) for label in {image // ipc for image in chunk} for slot in range(ipc)
+        }
+    if batch:
+        assert all(len(chunk) <= max(batch, ipc) for chunk in chunks)
+        # No chunk but the last could have taken one class more.
+        assert all(len(chunk) + ipc > batch for chunk in chunks[:-1])
+    else:
+        assert len(chunks) == 1
+
+
+@given(SIZES)
+def test_chunks_of_slots_hold_every_image_once_slot_by_slot(sizes: tuple[int, int, int]) -> None:
+    classes, ipc, batch = sizes
+    chunks = cut(classes, ipc, batch=batch, chunk="slots")
+    images = [image for chunk in chunks for image in chunk]
+    assert [(image % ipc, image // ipc) for image in images] == [
+        (slot, label) for slot in range(ipc) for label in range(classes)
+    ]
+    assert {len(chunk) for chunk in chunks[:-1]} <= {batch}
+    assert len(chunks) == (-(-classes * ipc // batch) if batch else 1)
+
+
+# The curriculum of crops.
+
+
+def about(least: float, most: float = 0.9) -> Any:
+    """These shares, but for rounding."""
+    return pytest.approx((least, most))
+
+
+def curriculum(**options: Any) -> Recover:
+    """From 0.6 to 0.2 over the first 60 of 100 steps, unless said otherwise."""
+    chosen = {"iterations": 100, "crop_start": 0.6, "crop_share": 0.6, **options}
+    return Recover(augment=Augment(crop_scale=(0.2, 0.9), flip=True), **chosen)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "least"),
+    [
+        # at steps 0, 20, 30, 40, 59, 60 and 99
+        ("none", [0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2]),
+        ("step", [0.6, 0.6, 0.6, 0.6, 0.6, 0.2, 0.2]),
+        ("linear", [0.6, 0.6 - 0.4 / 3, 0.4, 0.6 - 0.8 / 3, 0.6 - 0.4 * 59 / 60, 0.2, 0.2]),
+        # The cosine of a third of pi is 1/2.
+        ("cosine", [0.6, 0.5, 0.4, 0.3, 0.4 + 0.2 * math.cos(math.pi * 59 / 60), 0.2, 0.2]),
+    ],
+)
+def test_the_least_crop_by_hand(schedule: str, least: list[float]) -> None:
+    options = curriculum(crop_schedule=schedule)
+    found = [crop_scale(options, iteration) for iteration in (0, 20, 30, 40, 59, 60, 99)]
+    assert found == [about(share) for share in least]
+
+
+def test_the_curriculum_takes_all_steps_unless_told_otherwise() -> None:
+    options = curriculum(crop_schedule="linear", crop_share=1.0)
+    for iteration, least in ((0, 0.6), (50, 0.4), (75, 0.3), (99, 0.204)):
+        assert crop_scale(options, iteration) == about(least)
+
+
+def test_a_curriculum_starts_at_the_greatest_share_at_most() -> None:
+    assert crop_scale(curriculum(crop_schedule="linear", crop_start=1.0), 0) == (0.9, 0.9)
+
+
+def test_without_crops_there_is_no_curriculum() -> None:
+    assert crop_scale(Recover(iterations=10, crop_start=0.5), 0) is None
+
+
+@given(st.sampled_from(["step", "linear", "cosine"]), st.integers(1, 200), st.floats(0.01, 1), st.data())
+def test_the_least_crop_goes_one_way_and_stays_between_its_ends(
+    schedule: str, iterations: int, share: float, data: st.DataObject
+) -> None:
+    start = data.draw(st.floats(0.2, 0.9))
+    options = curriculum(crop_schedule=schedule, iterations=iterations, crop_share=share, crop_start=start)
+    least = [found[0] for step in range(iterations) if (found := crop_scale(options, step))]
+    assert least[0] == pytest.approx(start)
+    assert all(0.2 - 1e-9 <= later <= earlier + 1e-9 for earlier, later in itertools.pairwise(least))
+
+
+def test_every_step_has_the_crops_of_its_place_in_the_curriculum(
+    make_dataset: MakeDataset, make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Augment] = []
+
+    def keep(augment: Augment, *more: Any) -> Any:
+        asked.append(augment)
+        return draw_view(augment, *more)
+
+    monkeypatch.setattr(recover_module, "draw_view", keep)
+    dataset = make_dataset()
+    views = Augment(crop_scale=(0.2, 0.8), flip=True)
+    recover = Recovery(
+        dataset,
+        make_network(dataset),
+        cross_entropy(),
+        augment=views,
+        crop_schedule="linear",
+        crop_start=0.6,
+        crop_share=0.5,
+    )
+    recover(chunk_of(dataset, range(3)))
+    assert [augment.crop_scale for augment in asked] == [about(least, 0.8) for least in (0.6, 0.4, 0.2, 0.2)]
+    assert all(replace(augment, crop_scale=(0.2, 0.8)) == views for augment in asked)
 
 
 # What recover does to pixels.
@@ -336,12 +470,19 @@ def test_real_images_are_distinct_ones_of_the_chunks_classes(
     assert len(set(drawn)) > 1
 
 
-def test_more_real_images_than_there_are(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
+def test_a_class_with_fewer_real_images_than_are_wanted_gives_all(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
     dataset = make_dataset(counts=(6, 2, 8))
-    recover = Recovery(dataset, make_network(dataset), RealWitness())
-    with pytest.raises(DataError) as caught:
-        recover(chunk_of(dataset, range(3)))
-    assert str(caught.value) == ("3 real images a class are wanted at every step, and class 'class 1' has 2")
+    Recovery(dataset, make_network(dataset), witness := RealWitness(), iterations=1)(
+        chunk_of(dataset, range(3))
+    )
+    [real] = witness.real
+    assert real is not None
+    assert real.roster.labels.tolist() == [0, 0, 0, 1, 1, 2, 2, 2]
+    assert len(real.images) == 8
+    own = dataset.training_images(dataset.train.of_class(1))
+    assert sorted(real.images[3:5].flatten(1).tolist()) == sorted(own.flatten(1).tolist())
 
 
 class MeanMatch(FeatureTarget):
@@ -434,9 +575,19 @@ class Breaks(FeatureTarget):
         return synthetic.images.sum() * (torch.nan if self.steps > 2 else 1.0)
 
 
-@pytest.mark.parametrize(("log_every", "iteration"), [(1, 2), (50, 3)])
+@pytest.mark.parametrize(
+    ("log_every", "name", "iteration"),
+    [
+        (1, "breaks", 2),
+        (
+            50,
+            "crossentropy",
+            3,
+        ),  # By the next look the pixels are NaN, and so is every loss; the first is named.
+    ],
+)
 def test_a_loss_that_is_nan_stops_with_its_place(
-    log_every: int, iteration: int, make_dataset: MakeDataset, make_network: MakeNetwork
+    log_every: int, name: str, iteration: int, make_dataset: MakeDataset, make_network: MakeNetwork
 ) -> None:
     dataset = make_dataset()
     recover = Recovery(
@@ -444,7 +595,7 @@ def test_a_loss_that_is_nan_stops_with_its_place(
     )
     with pytest.raises(NumericalError) as caught:
         recover(chunk_of(dataset, range(3), index=7))
-    assert str(caught.value).startswith(f"'breaks' became nan in recover, chunk 7, iteration {iteration}; ")
+    assert str(caught.value).startswith(f"'{name}' became nan in recover, chunk 7, iteration {iteration}; ")
 
 
 class Vector(FeatureTarget):

@@ -12,13 +12,17 @@ import torch
 
 from condense.config import RunConfig, resolve
 from condense.data.dataset import RealDataset, Split
-from condense.errors import ModelError
+from condense.data.feed import Feed
+from condense.errors import ModelError, NumericalError
 from condense.models.network import Network
 from condense.plugins import Registry
-from condense.runtime import make_runtime
+from condense.rng import generator, isolated_global_rng
+from condense.runtime import SilentReporter, make_runtime
 from condense.settings import assign
 from condense.stages.squeeze import fresh_teacher, squeeze
 from condense.store import tensors_to_bytes, write_tensors
+from condense.training import accuracy as accuracy_of
+from condense.training import hard_loss, train
 
 RUNTIME = make_runtime("cpu", "fp32")
 
@@ -125,3 +129,51 @@ def test_a_checkpoint_for_other_classes(
 def test_a_checkpoint_that_is_not_there(shop: Workshop) -> None:
     with pytest.raises(ModelError, match=r"there is no checkpoint gone\.pt; --teacher takes a \.safetensors"):
         shop.squeeze(checkpoint="gone.pt")
+
+
+def ensemble(*members: str) -> dict[str, Any]:
+    return {"model": "ensemble", "model.members": members, "epochs": 2, "batch_size": 8}
+
+
+def test_members_are_trained_apart_from_draws_of_their_own(shop: Workshop) -> None:
+    """Each as it would be alone, from its initial weights and the draws of its place."""
+    config = shop.config(**ensemble("convnet", "convnet"))
+    fresh = fresh_teacher(config, shop.dataset, shop.registry, RUNTIME)
+    teacher, accuracy = shop.squeeze(**ensemble("convnet", "convnet"))
+    data = shop.dataset
+    feed = Feed(data.train.images, size=data.size, mean=data.mean, std=data.std, runtime=RUNTIME)
+    for index, alone in enumerate(fresh.members):
+        draws = generator(0, "squeeze", *(("training", 1) if index else ("training",)))
+        loss = hard_loss(data.train.labels, 3)
+        with isolated_global_rng(draws):
+            train(alone, feed, loss, config.teacher, generator=draws, runtime=RUNTIME, what="one")
+        assert content(teacher.members[index]) == content(alone)
+    assert content(teacher.members[0]) != content(teacher.members[1])
+    assert accuracy == accuracy_of(teacher, data.test, data, RUNTIME)
+    assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
+
+
+def test_a_member_is_the_same_whoever_else_is_there(shop: Workshop) -> None:
+    teacher, _ = shop.squeeze(**ensemble("convnet", "convnet"))
+    alone, _ = shop.squeeze(**ensemble("convnet"))
+    other, _ = shop.squeeze(**ensemble("timm:mobilenetv3_small_050", "convnet"))
+    assert content(alone.members[0]) == content(teacher.members[0])
+    assert content(other.members[1]) == content(teacher.members[1])
+
+
+def test_the_epochs_of_all_members_are_reported(shop: Workshop) -> None:
+    seen: list[tuple[str, int]] = []
+
+    class Listener(SilentReporter):
+        def start(self, stage: str, detail: str, total: int, unit: str) -> None:
+            seen.append((detail, total))
+
+    config = shop.config(**ensemble("convnet", "convnet"))
+    runtime = replace(RUNTIME, reporter=Listener())
+    squeeze(fresh_teacher(config, shop.dataset, shop.registry, RUNTIME), config, shop.dataset, runtime)
+    assert seen == [("training ensemble (convnet, convnet)", 4)]
+
+
+def test_a_member_that_diverges_is_named(shop: Workshop) -> None:
+    with pytest.raises(NumericalError, match=r"the loss of member 0 of the teacher \(convnet\) became"):
+        shop.squeeze(**ensemble("convnet", "convnet"), lr=1e30)
