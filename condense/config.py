@@ -85,12 +85,16 @@ class RunConfig:
         return self.seed if self.teacher.seed is None else self.teacher.seed
 
     def network_of(self, use: Use) -> Use:
-        """`use`, or the teacher's network where it stands for that; of an ensemble, its first member."""
+        """`use`, or a fresh network like the teacher where it stands for that; like an ensemble's first member."""
         if use.name != SAME_AS_TEACHER:
             return use
         teacher = self.teacher.model
         members = teacher.options.get("members") if teacher.name == "ensemble" else None
-        return Use(name=members[0]) if members else teacher
+        if members:
+            return Use(name=members[0])
+        if teacher.options.get("pretrained"):
+            return replace(teacher, options={**teacher.options, "pretrained": False})
+        return teacher
 
     @property
     def components(self) -> tuple[Use, ...]:

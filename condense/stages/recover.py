@@ -74,7 +74,8 @@ def crop_scale(options: Recover, iteration: int) -> tuple[float, float] | None:
     low, high = options.augment.crop_scale
     done = min(1.0, iteration / (options.crop_share * options.iterations))
     left = {"step": float(done < 1), "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
-    return low + (min(options.crop_start, high) - low) * left[options.crop_schedule], high
+    least = low + (min(options.crop_start, high) - low) * left[options.crop_schedule]
+    return min(least, high), high  # rounding must not lift it above
 
 
 def recover_chunk(

@@ -140,6 +140,13 @@ def test_the_network_that_stands_for_the_teachers() -> None:
     assert config.network_of(own) is own
 
 
+def test_students_like_a_pretrained_teacher_start_afresh() -> None:
+    settings = [("teacher.model", "resnet18"), ("teacher.model.pretrained", True)]
+    config = resolve(REGISTRY, method="toy", dataset="plain", protocol="fkd", settings=settings)
+    assert config.teacher.model.options["pretrained"] is True
+    assert config.student_model == Use(name="resnet18", options={"stem": "auto", "pretrained": False})
+
+
 def test_the_teachers_seed_is_the_runs_unless_it_has_one() -> None:
     for settings, expected in (([], 5), ([("teacher.seed", 3)], 3), ([("teacher.seed", "0")], 0)):
         config = resolve(REGISTRY, method="toy", dataset="plain", settings=[("seed", 5), *settings])

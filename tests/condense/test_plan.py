@@ -225,6 +225,8 @@ def test_gradients_of_weights_are_not_for_convolutions_either(registry: Registry
 
 def test_a_curriculum_needs_crops(registry: Registry) -> None:
     settings = [("recover.augment.crop_scale", "none"), ("recover.crop_schedule", "linear")]
-    with pytest.raises(OptionError, match="crop_schedule=linear changes random resized crops, and there are none"):
+    with pytest.raises(
+        OptionError, match="crop_schedule=linear changes random resized crops, and there are none"
+    ):
         plan(registry, "wmdd", settings=settings)
     assert plan(registry, "wmdd", settings=[*settings, ("recover.iterations", 0)]).iterations == 0

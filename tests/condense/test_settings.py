@@ -246,7 +246,6 @@ def test_a_value_of_the_wrong_type(key: str, value: Any, message: str) -> None:
         ("teacher.model", "protocol", "the teacher needs a network of its own"),
         ("protocol.model", "protocol", "protocol.model is a network or 'teacher'"),
         ("recover.network", "protocol", "recover.network is a network of its own or 'teacher'"),
-        ("crop_schedule", "cosine", "crop_schedule changes random resized crops; set augment.crop_scale"),
     ],
 )
 def test_a_value_out_of_range(key: str, value: Any, message: str) -> None:

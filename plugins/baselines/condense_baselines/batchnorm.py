@@ -7,11 +7,9 @@ from torch import Tensor
 
 from condense.components import Regularizer
 from condense.moments import group_statistics
+from condense.norms import safe_norm
 from condense.observation import Observation
 from condense_baselines.batchnorm_options import BatchNormOptions
-
-# The least square inside a root: where a norm is 0, its gradient is 0 and not NaN.
-_LEAST = 1e-12
 
 
 class BatchNorm(Regularizer):
@@ -38,5 +36,5 @@ class BatchNorm(Regularizer):
         images = len(moments.mean)
         mean, variance = group_statistics(moments, moments.mean.new_full((1, images), 1 / images))
         gaps = torch.cat([mean - moments.running_mean, variance - moments.running_var])
-        norms = moments.by_layer(gaps.square()).clamp_min(_LEAST).sqrt().sum(dim=0)
+        norms = safe_norm(moments.by_layer(gaps.square())).sum(dim=0)
         return norms.sum() + (self.options.first_weight - 1) * norms[0]

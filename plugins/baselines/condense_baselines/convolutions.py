@@ -10,11 +10,9 @@ from torch import Tensor
 
 from condense.components import Regularizer
 from condense.moments import ClassMoments, group_statistics
+from condense.norms import safe_norm
 from condense.observation import Moments, Observation
 from condense_baselines.gvbsm_options import ConvolutionsOptions
-
-# The least square inside a root: where a norm is 0, its gradient is 0 and not NaN.
-_LEAST = 1e-12
 
 
 @dataclass
@@ -35,7 +33,7 @@ class _Statistics:
         images = len(moments.mean)
         mean, variance = group_statistics(moments, moments.mean.new_full((1, images), 1 / images))
         squares = torch.cat([mean - self.mean, variance - self.variance]).square()
-        return moments.by_layer(squares).clamp_min(_LEAST).sqrt().sum(dim=0)
+        return safe_norm(moments.by_layer(squares)).sum(dim=0)
 
 
 class Convolutions(Regularizer):

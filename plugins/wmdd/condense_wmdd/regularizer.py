@@ -9,8 +9,8 @@ from torch import Tensor
 
 from condense.components import Regularizer
 from condense.moments import ClassMoments, group_statistics
+from condense.norms import safe_norm
 from condense.observation import Moments, Observation
-from condense_wmdd.norms import safe_norm
 from condense_wmdd.options import ClassBatchNormOptions
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from condense.components import FeatureTarget
 from condense.errors import NumericalError
+from condense.norms import safe_norm
 from condense.observation import Observation
 from condense_wmdd.barycenter import wasserstein_barycenter
-from condense_wmdd.norms import safe_norm
 from condense_wmdd.options import BarycenterOptions
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from condense_wmdd.norms import safe_norm
 from condense_wmdd.options import ClassBatchNormOptions
 from condense_wmdd.regularizer import ClassBatchNorm
 from hypothesis import given, settings
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from condense.data.dataset import RealDataset, Split
 from condense.models.network import Network
+from condense.norms import safe_norm
 from condense.observation import Moments, Observation, Roster
 from condense.runtime import make_runtime
 from condense.stages.measure import measure
