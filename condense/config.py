@@ -73,6 +73,15 @@ class RunConfig:
         result: dict[str, Any] = msgspec.to_builtins(self)
         return result
 
+    def without_places(self) -> RunConfig:
+        """The configuration as it may be passed on: where its maker keeps files is nobody's business."""
+        return replace(
+            self,
+            data_dir="",
+            dataset=replace(self.dataset, name=dataset_label(self.dataset.name)),
+            teacher=replace(self.teacher, checkpoint=""),
+        )
+
     @property
     def student_model(self) -> Use:
         """The network that students really are."""
@@ -100,6 +109,12 @@ class RunConfig:
     def components(self) -> tuple[Use, ...]:
         """The targets, then the regularizers."""
         return self.targets + self.regularizers
+
+
+def dataset_label(name: str) -> str:
+    """A dataset's name without the folders above it: "folder:/home/me/pets" as "folder:pets"."""
+    kind, _, argument = name.partition(":")
+    return f"{kind}:{Path(argument).name}" if argument else kind
 
 
 def config_from_dict(data: Mapping[str, Any], registry: Registry) -> RunConfig:

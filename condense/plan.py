@@ -9,7 +9,7 @@ from typing import TypeVar
 from condense.components import Component, Evaluator, FeatureTarget, Initializer
 from condense.config import RunConfig
 from condense.errors import OptionError, PluginError
-from condense.method import Use
+from condense.method import Recover, Use
 from condense.plugins import Registry
 from condense.settings import find_spec, options_of
 from condense.stages.recover import Term
@@ -115,6 +115,7 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
         terms += [_term(use, "regularizer", registry) for use in config.regularizers]
         _check_chunks(terms, config)
         _check_crops(config)
+        _check_random(terms, config)
     return Plan(
         initializer=initializer,
         terms=tuple(terms),
@@ -140,11 +141,26 @@ def _term(use: Use, kind: str, registry: Registry) -> Term:
 
 
 def _check_crops(config: RunConfig) -> None:
-    recover = config.recover
+    recover, usual = config.recover, Recover()
+    for name in ("crop_start", "crop_share"):
+        if recover.crop_schedule == "none" and getattr(recover, name) != getattr(usual, name):
+            raise OptionError(f"recover.{name} has no effect without a recover.crop_schedule")
     if recover.crop_schedule != "none" and recover.augment.crop_scale is None:
         raise OptionError(
             f"recover.crop_schedule={recover.crop_schedule} changes random resized crops, and there are none; set "
             "recover.augment.crop_scale as well"
+        )
+
+
+def _check_random(terms: Sequence[Term], config: RunConfig) -> None:
+    """Settings of random networks do nothing where no component looks through one."""
+    recover, usual = config.recover, Recover()
+    idle = [name for name in ("network", "network_steps") if getattr(recover, name) != getattr(usual, name)]
+    idle += ["inner.epochs"] if recover.inner.epochs else []
+    if idle and not any(term.component.network == "random" for term in terms):
+        raise OptionError(
+            f"recover.{idle[0]} has no effect: none of {', '.join(term.name for term in terms)} looks through a random "
+            "network"
         )
 
 

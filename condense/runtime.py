@@ -116,13 +116,18 @@ def numeric_settings(runtime: Runtime) -> Iterator[None]:
     if runtime.bf16:
         torch.set_flush_denormal(True)
     try:
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=runtime.bf16
-        ):
+        with convolutions(tf32=runtime.bf16):
             yield
     finally:
         if not flushes:
             torch.set_flush_denormal(False)
+
+
+@contextmanager
+def convolutions(*, tf32: bool) -> Iterator[None]:
+    """How cuDNN convolves, forward and backward, inside the block: deterministic, and with 11 bits or with all 24."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32):
+        yield
 
 
 def _flushes_denormals() -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from condense.components import Initializer, InitialRequest
+from condense.config import dataset_label
 from condense.data.dataset import RealDataset
 from condense.data.pixels import to_bytes
 from condense.distilled import DistilledDataset
@@ -20,13 +20,16 @@ from condense.models.network import Network
 from condense.plan import Plan
 from condense.plugins import Registry
 from condense.rng import generator, isolated_global_rng
-from condense.runtime import Runtime
+from condense.runtime import Runtime, convolutions
 from condense.specs import NoOptions
 from condense.stages.networks import Networks
 from condense.stages.recover import Chunk, cut_chunks, recover_chunk
 from condense.stages.relabel import relabel
 from condense.store import RunFolder, append_line, file_hash, read_tensors, write_tensors
 from condense.wording import counted
+
+# Initial images of all classes that are kept in memory between chunks of slots, as float32.
+_KEPT_BYTES = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,7 @@ class Synthesis:
     folder: RunFolder
     registry: Registry
     runtime: Runtime
+    _kept: dict[int, Tensor] = field(default_factory=dict)
 
     def distilled(self) -> DistilledDataset:
         """Recover every chunk and put the dataset together."""
@@ -48,8 +52,9 @@ class Synthesis:
         """Random real images of equal ipc."""
         chooser = RandomReal(NoOptions())
         classes = range(len(self.dataset.classes))
-        images = torch.cat([self._initial_images(chooser, label) for label in classes])
-        return self._assemble(to_bytes(images, self.dataset.mean, self.dataset.std), self._equal(), "random")
+        mean, std = self.dataset.mean, self.dataset.std
+        images = torch.cat([to_bytes(self._initial_images(chooser, label), mean, std) for label in classes])
+        return self._assemble(images, self._equal(), "random")
 
     def _recovered(self) -> Tensor:
         """(K * ipc, C, H, W) uint8, by class and slot."""
@@ -75,7 +80,8 @@ class Synthesis:
         images = chunk.images
         if steps:
             draws = generator(self.plan.config.seed, "recover", "chunk", index)
-            with isolated_global_rng(draws):
+            exact = any(term.component.full_precision for term in self.plan.terms)
+            with isolated_global_rng(draws), convolutions(tf32=self.runtime.bf16 and not exact):
                 images = recover_chunk(
                     chunk,
                     self.plan.terms,
@@ -97,10 +103,7 @@ class Synthesis:
         ipc = self.plan.config.ipc
         labels, slots = wanted // ipc, wanted % ipc
         images = torch.cat(
-            [
-                self._initial_images(self.plan.initializer, label)[slots[labels == label]]
-                for label in torch.unique(labels).tolist()
-            ]
+            [self._of_class(label)[slots[labels == label]] for label in torch.unique(labels).tolist()]
         )
         by_class = torch.argsort(labels, stable=True)
         return Chunk(
@@ -110,6 +113,16 @@ class Synthesis:
             weights=self._slot_weights().flatten()[wanted],
             images=images[torch.argsort(by_class)],
         )
+
+    def _of_class(self, label: int) -> Tensor:
+        """The initial images of a class; chunks of slots ask again and again, so they are kept where they are few."""
+        if label in self._kept:
+            return self._kept[label]
+        images = self._initial_images(self.plan.initializer, label)
+        everything = images.numel() * images.element_size() * len(self.dataset.classes)
+        if self.plan.config.recover.chunk == "slots" and everything <= _KEPT_BYTES:
+            self._kept[label] = images
+        return images
 
     def _initial_images(self, initializer: Initializer, label: int) -> Tensor:
         dataset, ipc = self.dataset, self.plan.config.ipc
@@ -160,15 +173,7 @@ class Synthesis:
         classes, ipc = len(dataset.classes), config.ipc
         online = config.protocol.labels == "online" and self.teacher is not None
         has_file = self.teacher is not None and self.folder.teacher.exists()
-        # An artifact is made to be passed on: where its maker keeps files is nobody's business.
-        kind, _, argument = dataset.name.partition(":")
-        public_name = f"{kind}:{Path(argument).name}" if argument else kind
-        shared = replace(
-            config,
-            data_dir="",
-            dataset=replace(config.dataset, name=public_name),
-            teacher=replace(config.teacher, checkpoint=""),
-        )
+        public_name = dataset_label(dataset.name)
         distilled = DistilledDataset(
             images=images,
             labels=torch.arange(classes).repeat_interleave(ipc),
@@ -184,7 +189,7 @@ class Synthesis:
             dataset=public_name,
             teacher_hash=file_hash(self.folder.teacher) if has_file else "",
             teacher_bytes=self.folder.teacher.stat().st_size if has_file else 0,
-            recipe=shared.to_dict(),
+            recipe=config.without_places().to_dict(),
             licence=dataset.licence,
             source=dataset.source,
         )

@@ -22,6 +22,9 @@ from condense.store import read_json, write_json, write_tensors
 # Images on disk that the hash of a split reads, or up to twice as many.
 _LOOKED_AT = 64
 
+# What computes and what brings networks.
+_PACKAGES = ("condense", "torch", "torchvision", "timm")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Taught:
@@ -62,7 +65,7 @@ class Teachers:
 def teacher_hash(config: RunConfig, dataset: RealDataset, runtime: Runtime) -> str:
     """16 hexadecimal digits that depend on everything that decides a teacher's weights.
 
-    Its settings and seed, the images, the kind of device and precision, the versions of torch and condense.
+    Its settings and seed, the images, the kind of device and precision, the versions of `_PACKAGES`.
     """
     settings = replace(config.teacher, seed=config.teacher_seed, measure_batch=1)
     made_of = {
@@ -77,7 +80,7 @@ def teacher_hash(config: RunConfig, dataset: RealDataset, runtime: Runtime) -> s
             dataset.std,
         ],
         "device": [runtime.device.type, runtime.bf16],
-        "versions": [str(torch.__version__), importlib.metadata.version("condense")],
+        "versions": [importlib.metadata.version(package) for package in _PACKAGES],
     }
     return hashlib.sha256(msgspec.json.encode(made_of, order="sorted")).hexdigest()[:16]
 

@@ -23,4 +23,10 @@ def command(ctx: click.Context, /, methods: tuple[str, ...], **options: Any) -> 
     """
     from condense.comparison.api import design_compare
 
+    for method in methods:
+        if "," in method:
+            separate = " ".join(part for part in method.split(",") if part)
+            raise click.UsageError(
+                f"methods stand apart, with spaces between them: condense compare {separate}"
+            )
     compare_by(ctx, design_compare, methods, **options)

@@ -204,11 +204,14 @@ def _expand_short_forms(given: dict[str, Any]) -> None:
 
 def _planned(registry: Registry, given: dict[str, Any], place: tuple[Path, str | None, bool]) -> _Job:
     from condense.config import configure, run_path
+    from condense.errors import StorageError
 
     # Up to here no torch is loaded, so that a typing error is answered at once.
     out, name, resume = place
     config = configure(registry, **{key: value for key, value in given.items() if key != "teachers"})
     path = run_path(config, out, name, resume=resume)
+    if resume and not path.exists():
+        raise StorageError(f"there is no run {path} to go on with; leave out --resume to start it")
 
     def start(reporter: Reporter) -> RunResult:
         from condense.api import run

@@ -125,7 +125,9 @@ class _Place:
                 )
             journal = read_json(self.folder.run_json)
             settings = {
-                key: value for key, value in self.config.to_dict().items() if key not in _NOT_THE_ROWS
+                key: value
+                for key, value in self.config.without_places().to_dict().items()
+                if key not in _NOT_THE_ROWS
             }
             grid = self.shop.folder / "grids" / f"{self.folder.path.name}.png"
             if not grid.exists():

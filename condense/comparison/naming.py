@@ -7,21 +7,24 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from condense.comparison.given import Settings, pairs_of
 from condense.comparison.terms import Terms
-from condense.config import RunConfig
+from condense.config import RunConfig, dataset_label
 
 if TYPE_CHECKING:
     from condense.comparison.design import Design
 
+_FILE = "teacher.checkpoint"  # the one setting that says where a file lies
+
 
 def command_line(words: Sequence[str], terms: Terms, settings: Settings, *, floor: bool) -> str:
     """The words that repeat it; where data lies and who computes is left out, for that differs from place to place."""
-    parts = ["condense", *words, "--dataset", terms.dataset, "--ipc", _listed(terms.ipcs)]
+    parts = ["condense", *words, "--dataset", dataset_label(terms.dataset), "--ipc", _listed(terms.ipcs)]
     parts += ["--seeds", str(terms.seeds)]
     for flag, value, usual in (
         ("--seed", terms.seed, 0),
@@ -34,7 +37,8 @@ def command_line(words: Sequence[str], terms: Terms, settings: Settings, *, floo
         if value != usual:
             parts += [flag, str(value)]
     for key, value in pairs_of(settings):
-        parts += ["--set", f"{key}={_setting(value)}"]
+        shown = Path(str(value)).name if key == _FILE else _setting(value)
+        parts += ["--set", f"{key}={shown}"]
     parts += ([] if floor else ["--no-floor"]) + ([] if terms.scores else ["--no-scores"])
     return shlex.join(parts)
 

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from condense.comparison.terms import CELLS, DATASETS, TEACHERS
 from condense.config import RunConfig
 from condense.data.dataset import RealDataset
 from condense.errors import StorageError
+from condense.method import Use
 from condense.plugins import HOST, Registry
 from condense.runtime import Runtime
 from condense.store import RunFolder, file_hash, read_json, write_json
@@ -43,13 +45,15 @@ class Shelf:
         dataset = "-".join(filter(None, (kind, Path(argument).name)))
         stem = f"{config.method}-{dataset}-ipc{config.ipc}-seed{config.seed}"
         plain = replace(self.run_config(config), data_dir="").to_dict()
-        made_of = [plain, _content(config.teacher.checkpoint), self._versions(config)]
+        own = {name: importlib.metadata.version(name) for name in ("condense", "torch")}
+        versions = {**own, **self._versions(_distilling(config))}
+        made_of = [plain, _content(config.teacher.checkpoint), versions]
         return RunFolder(self.out / CELLS / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', stem)}-{_digest(made_of)}")
 
     def students(self, config: RunConfig, course: Course, count: int) -> list[Path]:
         """Where the results of a column's students lie, there or not, by their numbers."""
         protocol = msgspec.to_builtins(course.config.protocol)
-        made_of = [
+        made_of: list[Any] = [
             {key: value for key, value in protocol.items() if key not in ("name", "summary", "source")},
             course.config.student_model,
             course.config.evaluator,
@@ -57,6 +61,9 @@ class Shelf:
             [config.seed, config.dataset, config.validation],
             [self.runtime.device.type, self.runtime.bf16],
         ]
+        uses = [("evaluator", course.config.evaluator.name), *_models(course.config.student_model)]
+        versions = self._versions(uses)
+        made_of += [versions] if versions else []
         name = f"{course.column.protocol}-{course.column.epochs}-{_digest(made_of)}"
         folder = self.cell(config)
         return [folder.student(name, number) for number in range(count)]
@@ -83,22 +90,33 @@ class Shelf:
                 "another folder with --out"
             )
 
-    def _versions(self, config: RunConfig) -> dict[str, str]:
-        """Of what computes: a table must not mix the work of two versions."""
-        uses = [("method", config.method), ("initializer", config.initializer.name)]
-        uses += [("feature target", use.name) for use in config.targets]
-        uses += [("regularizer", use.name) for use in config.regularizers]
+    def _versions(self, uses: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """Of the plugins that bring these, by kind and name: a table must not mix the work of two versions."""
         plugins = {
             offer.plugin
             for kind, name in uses
             for offer in self.registry.offers(kind)
             if offer.spec.name == name
         }
-        found = {name: importlib.metadata.version(name) for name in ("condense", "torch")}
-        for status in self.registry.plugins:
-            if status.name in plugins and status.name != HOST and not status.problem:
-                found[f"plugin {status.name}"] = status.version
-        return found
+        return {
+            f"plugin {status.name}": status.version
+            for status in self.registry.plugins
+            if status.name in plugins and status.name != HOST and not status.problem
+        }
+
+
+def _distilling(config: RunConfig) -> list[tuple[str, str]]:
+    """Kind and name of everything that has a part in making the images."""
+    uses = [("method", config.method), ("initializer", config.initializer.name)]
+    uses += [("feature target", use.name) for use in config.targets]
+    uses += [("regularizer", use.name) for use in config.regularizers]
+    uses += [("dataset", config.dataset.name.partition(":")[0])]
+    return [*uses, *_models(config.teacher.model), *_models(config.network_of(config.recover.network))]
+
+
+def _models(use: Use) -> list[tuple[str, str]]:
+    """A network, and those that it is made of."""
+    return [("model", name.partition(":")[0]) for name in (use.name, *use.options.get("members", ()))]
 
 
 def between(folder: Path, other: Path) -> str:

@@ -78,6 +78,8 @@ def sweep_rows(method: str, dataset: str, settings: Settings, *, floor: bool, re
     config = resolve(registry, method=method, dataset=dataset)
     axes: dict[str, list[str]] = {}
     single: list[Pair] = []
+    # Of the method's rows, in the order given, for choosing a component forgets the options set before it.
+    changes: list[Pair] = []
     for written, value in pairs_of(settings):
         prefix, _, key = written.rpartition(":")
         refuse_options(key)
@@ -85,6 +87,7 @@ def sweep_rows(method: str, dataset: str, settings: Settings, *, floor: bool, re
         if prefix in ("", method):
             values = _alternatives(config, key, value, registry)
             config = assign(config, key, values[0], registry)
+            changes.append((key, values[0]))
         if len(values) == 1:
             single.append((written, values[0]))
             continue
@@ -99,11 +102,13 @@ def sweep_rows(method: str, dataset: str, settings: Settings, *, floor: bool, re
             f"`condense methods show {method}` lists the settings"
         )
     short = _short(list(axes))
+    changes = [(key, value) for key, value in changes if key.partition(".")[0] not in SHARED]
     recipes = []
     for combination in product(*axes.values()):
         chosen = list(zip(axes, combination, strict=True))
         label = " ".join([method, *(f"{short[key]}={_text(value)}" for key, value in chosen)])
-        recipes.append(Recipe(label=label, method=method, settings=(*given.of(method), *chosen)))
+        own = tuple((key, dict(chosen).get(key, value)) for key, value in changes)
+        recipes.append(Recipe(label=label, method=method, settings=own))
     return _checked([*recipes, *_floor_row(named[1:], given)], given, notes)
 
 

@@ -45,6 +45,19 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
     return centre - half, centre + half
 
 
+def interval_over_seeds(values: Mapping[int, Sequence[float]]) -> Interval | None:
+    """`t_interval` of the seeds' means over students, or of a single seed's students; None without two of either.
+
+    Students of one seed learn from the same images, so they are no independent draws of what a method reaches: with
+    as much spread between seeds as within, 3 seeds of 5 students taken as 15 hold the truth 71 times in 100, not 95.
+    values: by seed, (students,).
+    """
+    found = [students for students in values.values() if students]
+    if len(found) == 1:
+        return t_interval(found[0])
+    return t_interval([statistics.fmean(students) for students in found])
+
+
 def mean_over_seeds(values: Mapping[int, Sequence[float]]) -> float | None:
     """The mean over seeds of each seed's mean over students; None without any.
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 from condense.comparison.evidence import Evidence
 from condense.comparison.outcome import Cell, Column, Distilled, Outcome
-from condense.comparison.statistics import Interval, paired_difference, t_interval
+from condense.comparison.statistics import Interval, interval_over_seeds, paired_difference
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """One row, images-per-class and column. Accuracies and differences are fractions; None is "not known".
 
-    mean, interval: over all `count` students of `seeds` seeds; 95%, None for one student.
+    mean: over all `count` students of `seeds` seeds. interval: 95%, over the seeds' means, or over the students of a
+    comparison of one seed; None for a single one.
     difference, difference_interval, excludes_zero: to the first row, paired by seed, over `paired` seeds; None for
     the first row itself. best: this has the highest mean, and its lead over the next row has an interval that
     excludes 0. lrs, ars: DD-Ranking's scores in [0, 1]. distil_seconds: to measure and recover, mean over seeds.
@@ -145,7 +146,7 @@ def _line(outcome: Outcome, evidence: Evidence, row: str, ipc: int, column: Colu
         count=len(values),
         seeds=len(by_seed),
         mean=statistics.fmean(values) if values else None,
-        interval=t_interval(values),
+        interval=interval_over_seeds(by_seed) if len(by_seed) > 1 or len(outcome.seeds) == 1 else None,
         difference=gap.mean if gap else None,
         difference_interval=gap.interval if gap else None,
         excludes_zero=gap.excludes_zero if gap else None,

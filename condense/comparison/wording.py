@@ -102,6 +102,13 @@ def full_count(outcome: Outcome) -> int:
     return len(outcome.seeds) * outcome.students
 
 
+def spread_over(outcome: Outcome) -> str:
+    """What the interval of an accuracy is over; students of one seed share their distilled images."""
+    if len(outcome.seeds) == 1:
+        return f"{counted(outcome.students, 'student')} of one seed"
+    return counted(len(outcome.seeds), "seed")
+
+
 def tested_on(outcome: Outcome) -> str:
     """What accuracies are measured on."""
     if outcome.validation:
@@ -126,8 +133,7 @@ def footnotes(outcome: Outcome, summary: Summary) -> list[str]:
     full, several = full_count(outcome), len(outcome.seeds) > 1
     count = f"n = {full}: {counted(len(outcome.seeds), 'seed')} × {counted(outcome.students, 'student')}"
     spread = (
-        f"mean ± half the 95 % interval (Student t; {count}; students taken as independent, though those of one seed "
-        "share their distilled images)"
+        f"mean ± half the 95 % interval over {spread_over(outcome)} (Student t; {count})"
         if full > 1
         else "of a single student, so there is no interval"
     )

@@ -17,6 +17,7 @@ from condense.comparison.places import Shelf
 from condense.comparison.progress import Forecast, Progress
 from condense.comparison.saved import JSON, PAGE, to_dict, write_all
 from condense.comparison.summary import Summary, summarise
+from condense.config import dataset_label
 from condense.data.dataset import RealDataset
 from condense.data.load import load_dataset
 from condense.errors import StorageError
@@ -149,7 +150,7 @@ class _Book:
         return Outcome(
             name=design.name,
             kind=design.kind,
-            dataset=design.shared.dataset.name,
+            dataset=dataset_label(design.shared.dataset.name),
             classes=len(dataset.classes),
             images=images,
             bytes=images * dataset.channels * dataset.size**2,

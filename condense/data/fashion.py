@@ -111,7 +111,7 @@ def load_fashion_mnist(options: FashionMnistOptions, request: DatasetRequest) ->
     counts = (len(arrays[0]), len(arrays[2]))
     if counts != _PUBLISHED_COUNTS:
         notes.append(
-            f"{found[0].parent} holds {counts[0]} training and {counts[1]} test images; "
+            f"{found[0].parent.name} holds {counts[0]} training and {counts[1]} test images; "
             f"Fashion-MNIST has {_PUBLISHED_COUNTS[0]} and {_PUBLISHED_COUNTS[1]}"
         )
     return _dataset(request, arrays, notes)

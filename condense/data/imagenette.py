@@ -107,11 +107,11 @@ def _fetch(options: ImagenetteOptions, data_dir: Path) -> Path:
 def _notes(tree: Tree, variant: ImagenetteVariant, grey: int) -> tuple[str, ...]:
     notes = []
     if tree.root.name in _FOLDERS.values() and tree.root.name != _FOLDERS[variant]:
-        notes.append(f"{tree.root} is used in place of {_FOLDERS[variant]}, which is not there")
+        notes.append(f"{tree.root.name} is used in place of {_FOLDERS[variant]}, which is not there")
     counts = len(tree.train.paths), len(tree.test.paths)
     if counts != _PUBLISHED_COUNTS:
         notes.append(
-            f"{tree.root} holds {counts[0]} training and {counts[1]} test images; "
+            f"{tree.root.name} holds {counts[0]} training and {counts[1]} test images; "
             f"Imagenette has {_PUBLISHED_COUNTS[0]} and {_PUBLISHED_COUNTS[1]}"
         )
     total = sum(counts)

@@ -67,10 +67,10 @@ def read_tree(root: Path, *, seed: int, test_share: float) -> Tree:
             f"{_names(unknown)} in {root / tests[0]} but not in {root / 'train'}: "
             "what is tested must be in the training split as well"
         )
-    notes = [f"{root / name} is not used: {tests[0]}/ is the test split" for name in tests[1:]]
+    notes = [f"{name}/ is not used: {tests[0]}/ is the test split" for name in tests[1:]]
     untested = sorted(train.keys() - test.keys())
     if untested:
-        notes.append(f"{_names(untested)} in {root / 'train'} but not in {root / tests[0]}: never tested")
+        notes.append(f"{_names(untested)} in train/ but not in {tests[0]}/: never tested")
     return Tree(root, tuple(train), _listing(train, train), _listing(train, test), tuple(notes))
 
 

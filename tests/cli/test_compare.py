@@ -222,3 +222,9 @@ def test_the_defaults_in_the_help_are_the_librarys(command: object, function: Ca
             assert float(text) == default
         else:
             assert text == str(default)
+
+
+def test_methods_joined_by_a_comma_are_shown_apart(condense: Invoke) -> None:
+    result = condense("compare", "wmdd,sre2l", "--dry-run")
+    assert result.exit_code == 2
+    assert "condense compare wmdd sre2l" in result.stderr

@@ -201,3 +201,12 @@ def test_plugins_names_who_contests_a_name(condense: Invoke, add_plugins: Callab
     result = condense("methods", "show", "wmdd")
     assert result.exit_code == 1
     assert "plugins 'rival' and 'wmdd' both offer a method named 'wmdd'" in result.stderr
+
+
+def test_a_key_can_be_copied_from_a_narrow_terminal(
+    condense: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("condense_cli.render.console.UNWRAPPED", 80)
+    lines = condense("methods", "show", "g-vbsm").stdout.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert ["regularizers.convolutions.first_weight", "10.0"] in [line.split() for line in lines]

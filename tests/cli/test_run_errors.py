@@ -30,7 +30,7 @@ RUN = "run --method random --students 0"
         (f"{RUN} --students -1", "students must be 0 or more, not -1"),
         (f"{RUN} --device abacus", "device 'abacus' cannot be used"),
         (f"{RUN} --name a/b", "name 'a/b' must be one folder name"),
-        (f"{RUN} --resume --name absent", "absent"),
+        (f"{RUN} --resume --name absent", "absent to go on with; leave out --resume to start it"),
         ("run --from nowhere", "nowhere"),
     ],
 )

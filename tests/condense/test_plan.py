@@ -230,3 +230,24 @@ def test_a_curriculum_needs_crops(registry: Registry) -> None:
     ):
         plan(registry, "wmdd", settings=settings)
     assert plan(registry, "wmdd", settings=[*settings, ("recover.iterations", 0)]).iterations == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            [("recover.network", "convnet")],
+            "recover.network has no effect: none of barycenter, cross-entropy, class-",
+        ),
+        ([("recover.network_steps", 2)], "recover.network_steps has no effect"),
+        ([("recover.inner.epochs", 1)], "recover.inner.epochs has no effect"),
+        ([("recover.crop_start", 0.5)], "recover.crop_start has no effect without a recover.crop_schedule"),
+        ([("recover.crop_share", 0.5)], "recover.crop_share has no effect without a recover.crop_schedule"),
+    ],
+)
+def test_settings_without_effect_are_refused(
+    settings: list[tuple[str, Any]], message: str, registry: Registry
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        plan(registry, "wmdd", settings=settings)
+    assert plan(registry, "wmdd", settings=[*settings, ("recover.iterations", 0)]).iterations == 0

@@ -24,6 +24,7 @@ from condense.comparison.wording import (
     full_count,
     images_per_class,
     lead_text,
+    spread_over,
     tested_on,
 )
 from condense.comparison.work import ComparisonResult, Outlook
@@ -165,7 +166,7 @@ def _indented(text: str, style: str = "") -> Padding:
 def _legend(result: ComparisonResult) -> Iterator[str]:
     outcome, summary = result.outcome, result.summary
     full = full_count(outcome)
-    several = f" ± half the 95 % interval over {full} students" if full > 1 else ""
+    several = f" ± half the 95 % interval over {spread_over(outcome)}" if full > 1 else ""
     yield f"Percent right on {tested_on(outcome).rstrip(',')}, after the last epoch{several}."
     if len(summary.rows) > 1:
         star = "; * its 95 % interval excludes 0" if len(outcome.seeds) > 1 else ""

@@ -79,7 +79,7 @@ def _options(data: Mapping[str, Any]) -> list[RenderableType]:
 
 def _settings(settings: Mapping[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(overflow="fold")
+    table.add_column(no_wrap=True)  # a key is there to be copied
     table.add_column(overflow="fold")
     for key, value in settings.items():
         table.add_row(Text(f"  {key}"), Text(setting_text(value)))

@@ -141,8 +141,8 @@ def test_a_sweep_is_the_product_of_its_values_the_first_varying_slowest(registry
         "random",
     ]
     assert rows.recipes[1].settings == (
-        ("iterations", "3"),
         ("regularizers.class-batchnorm", "0.1"),
+        ("iterations", "3"),
         ("lr", "0.25"),
     )
     assert rows.recipes[-1].settings == (("initializer", "noise"),)
@@ -167,7 +167,16 @@ def test_python_lists_values_too(registry: Registry) -> None:
         registry, ("recover.augment.crop_scale", crops), ("lr", [1, 0.5]), ("recover.betas", (0.5, 0.9))
     )
     assert labels(rows)[1] == "narrow crop_scale=0.5,1 lr=0.5"
-    assert rows.recipes[0].settings[0] == ("recover.betas", (0.5, 0.9))
+    assert rows.recipes[0].settings[-1] == ("recover.betas", (0.5, 0.9))
+
+
+def test_a_setting_of_a_swept_component_is_kept(registry: Registry) -> None:
+    rows = sweep(registry, ("initializer", "noise"), ("initializer.std", "0.5"), ("lr", "1,2"))
+    assert rows.recipes[0].settings == (("initializer", "noise"), ("initializer.std", "0.5"), ("lr", "1"))
+    rows = sweep(registry, ("recover.network", "convnet,timm:resnet10t"), ("recover.network.width", 16))
+    assert rows.recipes[0].settings == (("recover.network", "convnet"), ("recover.network.width", 16))
+    rows = sweep(registry, ("narrow:recover.network", "convnet"), ("recover.network.width", "8,16"))
+    assert rows.recipes[1].settings == (("recover.network", "convnet"), ("recover.network.width", "16"))
 
 
 def test_keys_of_one_last_word_are_told_apart(registry: Registry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import statistics
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from condense.comparison.statistics import mean_over_seeds, paired_difference, t_interval
+from condense.comparison.statistics import interval_over_seeds, mean_over_seeds, paired_difference, t_interval
 
 fractions = st.floats(0, 1)
 samples = st.lists(fractions, min_size=2, max_size=12)
@@ -109,3 +110,17 @@ def test_a_difference_turned_around_changes_its_sign(
 def test_seeds_count_alike_whatever_their_students() -> None:
     assert mean_over_seeds({0: [0.2, 0.4], 1: [0.9], 2: []}) == pytest.approx(0.6)
     assert mean_over_seeds({}) is None
+
+
+def test_an_interval_over_seeds_holds_the_truth_as_often_as_it_says() -> None:
+    """Also where students of one seed are alike, as those are that learn from the same images."""
+    draws = random.Random(0)
+    held = 0
+    for _ in range(1000):
+        seeds = [draws.gauss(0, 1) for _ in range(3)]
+        values = {seed: [mean + draws.gauss(0, 1) for _ in range(5)] for seed, mean in enumerate(seeds)}
+        low, high = interval_over_seeds(values) or (0, 0)
+        held += low < 0 < high
+    assert 0.92 < held / 1000 < 0.98
+    assert interval_over_seeds({0: [0.1, 0.2, 0.4], 1: []}) == t_interval([0.1, 0.2, 0.4])
+    assert interval_over_seeds({0: [0.1]}) is None

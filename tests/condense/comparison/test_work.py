@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import condense
 from condense.comparison import work
@@ -20,10 +22,12 @@ from condense.components import EvaluationRequest, FeatureTarget, Measurement
 from condense.data.dataset import MemoryImages, RealDataset, Split
 from condense.errors import DataError, NumericalError, StorageError
 from condense.method import Method, Recover, Use
+from condense.models.convnet import ConvNet
+from condense.models.options import ConvNetOptions
 from condense.observation import Observation
-from condense.plugins import Registry
+from condense.plugins import KINDS, PluginStatus, Registry
 from condense.runtime import SilentReporter
-from condense.specs import FeatureTargetSpec, NoOptions
+from condense.specs import EvaluatorSpec, FeatureTargetSpec, ModelSpec, NoOptions
 from condense.stages.evaluate import StudentEvaluator
 from condense.store import write_json
 
@@ -381,3 +385,46 @@ def test_a_checkpoint_is_the_teacher_of_all_and_known_by_its_content(site: Site,
     assert spy.runs == ["random"] * 2
     site.compare("random", settings=settings)
     assert spy.runs == ["random"] * 2
+
+
+def test_what_is_passed_on_does_not_say_where_files_lie(site: Site, tmp_path: Path) -> None:
+    for split, label in product(("train", "val"), ("cat", "dog")):
+        (tmp_path / "pets" / split / label).mkdir(parents=True)
+        for number in range(3):
+            Image.new("L", (8, 8), 40 * number).save(tmp_path / "pets" / split / label / f"{number}.png")
+    (tmp_path / "pets" / "test").mkdir()  # a note says that it is not used
+    teacher = {"teacher.model": "convnet", "teacher.model.width": 8, "teacher.model.depth": 2}
+    pets = f"folder:{tmp_path / 'pets'}"
+    made = site.compare("random", dataset=pets, settings={**teacher, "teacher.epochs": 0, "dataset.size": 8})
+    (weights,) = (site.out / "teachers").glob("*.safetensors")
+    settings = {**teacher, "teacher.checkpoint": str(weights), "dataset.size": 8}
+    taught = site.compare("random", dataset=pets, settings=settings)
+    for result in (made, taught):
+        assert str(tmp_path) not in json.dumps(result.to_dict())
+        assert (result.outcome.dataset, len(result.outcome.notes)) == ("folder:pets", len(made.outcome.notes))
+    assert f"teacher.checkpoint={weights.name}" in taught.outcome.command
+    assert "test/ is not used: val/ is the test split" in made.outcome.notes
+
+
+@pytest.mark.parametrize("part", ["evaluator", "model"])
+def test_students_of_another_version_of_a_plugin_are_trained_again(
+    tmp_path: Path,
+    make_dataset: Callable[..., RealDataset],
+    make_registry: Callable[..., Registry],
+    part: str,
+) -> None:
+    evaluators = [EvaluatorSpec(name="mine", summary="a plugin's", build=StudentEvaluator)]
+    models = [ModelSpec(name="mine", summary="a plugin's", options=ConvNetOptions, build=ConvNet)]
+    installed = make_registry(make_dataset(), evaluators=evaluators, models=models)
+    key = {"evaluator": "evaluator", "model": "student.model"}[part]
+    spied = []
+    for version in ("1", "1", "2"):
+        plugin = PluginStatus(name="test", version=version, module="test")
+        offers = {
+            kind: {offer.spec.name: offer for offer in installed.offers(kind)} for kind, _ in KINDS.values()
+        }
+        registry = Registry(offers, (*installed.plugins, plugin), {})
+        result = Site(tmp_path, registry).compare("random", settings={key: "mine"})
+        spied.append(len(list(tmp_path.glob("cells/*/students/*.json"))))
+        assert not result.failures
+    assert spied == [1, 1, 2]

@@ -171,7 +171,7 @@ def test_files_may_be_gzipped_or_not(tmp_path: Path, below: str) -> None:
     assert len(dataset.test) == 10
     folder = tmp_path / below
     assert dataset.notes == (
-        f"{folder} holds 20 training and 10 test images; Fashion-MNIST has 60000 and 10000",
+        f"{folder.name} holds 20 training and 10 test images; Fashion-MNIST has 60000 and 10000",
     )
 
 
