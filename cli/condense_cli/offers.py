@@ -92,6 +92,7 @@ def method_data(offer: Offer, registry: Registry) -> dict[str, Any]:
         "settings": _plain(recipe),
         "presets": {dataset: _plain(settings) for dataset, settings in method.presets.items()},
         "presets_by_ipc": {str(least): _plain(settings) for least, settings in method.for_ipc.items()},
+        "variants": [_plain(variant) for variant in method.variants],
     }
 
 

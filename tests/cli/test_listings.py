@@ -162,9 +162,11 @@ def test_a_method_shows_what_it_changes_for_many_images(
     add_plugins(mine=source.replace("summary=", more))
     text = condense("methods", "show", "mine").stdout
     assert text.split("Instead, from 1 image per class on")[1].split()[:2] == ["lr", "0.5"]
-    assert text.split("Instead, from 50 images per class on")[1].split() == ["lr", "0.1"]
+    assert text.split("Instead, from 50 images per class on")[1].split()[:2] == ["lr", "0.1"]
+    assert text.split("Rows of its ablation")[1].split() == ["a:", "as", "it", "is"]
     data = json.loads(condense("methods", "show", "mine", "--json").stdout)
     assert data["presets_by_ipc"] == {"1": {"lr": 0.5}, "50": {"lr": 0.1}}
+    assert data["variants"] == [{"label": "a", "settings": {}, "without": []}]
     assert not [key for key in data["settings"] if key.startswith(("for_ipc", "variants", "presets"))]
 
 

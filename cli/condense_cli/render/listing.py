@@ -54,12 +54,20 @@ def detail(data: Mapping[str, Any]) -> list[RenderableType]:
         for_all = data.get("kind") == "dataset"
         heading = "Settings for every method" if for_all else "Settings, to be changed with --set KEY=VALUE"
         parts += ["", Text(heading, style=HEADING), _settings(data["settings"])]
-    for dataset, settings in data.get("presets", {}).items():
-        parts += ["", Text(f"Instead, on {dataset}", style=HEADING), _settings(settings)]
     for least, settings in data.get("presets_by_ipc", {}).items():
         heading = f"Instead, from {counted(int(least), 'image')} per class on"
         parts += ["", Text(heading, style=HEADING), _settings(settings)]
+    for dataset, settings in data.get("presets", {}).items():
+        parts += ["", Text(f"Instead, on {dataset}", style=HEADING), _settings(settings)]
+    if data.get("variants"):
+        parts += ["", Text("Rows of its ablation", style=HEADING), *map(_variant, data["variants"])]
     return parts
+
+
+def _variant(variant: Mapping[str, Any]) -> Padding:
+    changes = [f"{key}={setting_text(value)}" for key, value in variant["settings"].items()]
+    changes += [f"without {name}" for name in variant["without"]]
+    return _indented(f"{variant['label']}: {', '.join(changes) or 'as it is'}")
 
 
 def _options(data: Mapping[str, Any]) -> list[RenderableType]:
