@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from condense.plan import make_plan
 from condense.plugins import Registry, default_registry
 from condense.result import EvaluationResult, RunResult, Score
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
-from condense.settings import assign, complete
+from condense.settings import Settings, assign, complete, pairs_of
 from condense.stages.relabel import relabel
 from condense.stages.squeeze import fresh_teacher
 from condense.store import file_hash
@@ -41,7 +41,7 @@ def run(
     seed: int = 0,
     out: str | Path = "runs",
     name: str | None = None,
-    settings: Mapping[str, Any] | Sequence[tuple[str, Any]] = (),
+    settings: Settings = (),
     without: Sequence[str] = (),
     protocol: str | None = None,
     students: int = 3,
@@ -69,13 +69,12 @@ def run(
     Raises CondenseError, whose text says what was wanted, what came and what to do next.
     """
     registry = registry or default_registry()
-    pairs = list(settings.items()) if isinstance(settings, Mapping) else list(settings)
     config = configure(
         registry,
         method=method,
         dataset=dataset,
         protocol=protocol,
-        settings=pairs,
+        settings=pairs_of(settings),
         without=without,
         ipc=ipc,
         seed=seed,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from condense.data.augment import Augment
+from condense.specs import check_name
 from condense.training_options import Training
 
 # Names that stand for the network of another part of a recipe.
@@ -82,15 +82,14 @@ class Recover:
             raise ValueError(f"momentum must lie in [0, 1), not {self.momentum}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must lie in [0, 1), not {self.betas}")
-        if self.augment.cutmix:
-            raise ValueError("recover.augment.cutmix has no meaning: an image being recovered has one class")
+        for name, augment in (("augment", self.augment), ("inner.augment", self.inner.augment)):
+            if augment.cutmix:
+                raise ValueError(
+                    f"recover.{name}.cutmix has no meaning: an image being recovered has one class"
+                )
         if self.network.name == AS_THE_PROTOCOL_SAYS:
             raise ValueError(
                 "recover.network is a network of its own or 'teacher'; the protocol's is for students"
-            )
-        if self.inner.augment.cutmix:
-            raise ValueError(
-                "recover.inner.augment.cutmix has no meaning: an image being recovered has one class"
             )
         for name, share in (("crop_start", self.crop_start), ("crop_share", self.crop_share)):
             if not 0 < share <= 1:
@@ -168,8 +167,7 @@ class Method:
     variants: tuple[Variant, ...] = ()
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
-            raise ValueError(f"method name {self.name!r} is not lower-case words joined by hyphens")
+        check_name("method", self.name)
         if not self.summary or "\n" in self.summary:
             raise ValueError(f"method {self.name!r} needs a summary of one line")
         check_distinct(self.targets + self.regularizers)

@@ -9,12 +9,12 @@ Every protocol reports the accuracy of the last epoch on the real test images, a
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from condense.data.augment import Augment
 from condense.method import AS_THE_PROTOCOL_SAYS, SAME_AS_TEACHER, Use
+from condense.specs import check_name
 from condense.training_options import Training
 
 LabelMode = Literal["hard", "soft", "online"]
@@ -44,8 +44,7 @@ class Protocol(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
-            raise ValueError(f"protocol name {self.name!r} is not lower-case words joined by hyphens")
+        check_name("protocol", self.name)
         if self.model.name == AS_THE_PROTOCOL_SAYS:
             raise ValueError("protocol.model is a network or 'teacher'")
         if not 0 < self.temperature < math.inf:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -22,6 +22,8 @@ from condense.method import AS_THE_PROTOCOL_SAYS, SAME_AS_TEACHER, Recover, Use
 from condense.plugins import Registry
 
 T = TypeVar("T")
+Pair = tuple[str, Any]
+Settings = Mapping[str, Any] | Sequence[Pair]
 
 # The fields that hold a Use, or several, and the kind of thing it names.
 _KIND_OF_FIELD: Mapping[str, str] = {
@@ -35,6 +37,11 @@ _KIND_OF_FIELD: Mapping[str, str] = {
 }
 # Not networks, but names for one that is chosen elsewhere.
 _STAND_INS = (SAME_AS_TEACHER, AS_THE_PROTOCOL_SAYS)
+
+
+def pairs_of(settings: Settings) -> list[Pair]:
+    """Settings as pairs of dotted key and value, whichever way they were given."""
+    return list(settings.items()) if isinstance(settings, Mapping) else list(settings)
 
 
 @dataclass(frozen=True)

@@ -44,10 +44,7 @@ class Spec:
     build: str | Callable[..., Any]
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(
-                f"{type(self).__name__} name {self.name!r} is not lower-case words joined by hyphens"
-            )
+        check_name(type(self).__name__, self.name)
         if not self.summary or "\n" in self.summary:
             raise ValueError(f"{type(self).__name__} {self.name!r} needs a summary of one line")
         if isinstance(self.build, str) and not _BUILD.fullmatch(self.build):
@@ -68,6 +65,12 @@ class Spec:
                 f"{self.name!r} cannot be built from {self.build!r}: {type(error).__name__}: {error}"
             ) from error
         return found
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise ValueError unless `name` is what users can type. what: is named so, for the text."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{what} name {name!r} is not lower-case words joined by hyphens")
 
 
 def check_options_type(owner: str, options: type) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from condense.comparison.design import Design, make_design
-from condense.comparison.given import Settings
 from condense.comparison.rows import ablate_rows, compare_rows, sweep_rows
 from condense.comparison.terms import TermOptions, terms_of
 from condense.plugins import Registry, default_registry
+from condense.settings import Settings
 
 if TYPE_CHECKING:
     from condense.comparison.work import ComparisonResult

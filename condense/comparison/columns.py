@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from condense.comparison.given import Pair
 from condense.comparison.outcome import Column, Role
 from condense.config import RunConfig
 from condense.data.augment import Augment
@@ -13,7 +12,7 @@ from condense.errors import OptionError
 from condense.method import Recover, Student, Teacher, Use
 from condense.plugins import Registry
 from condense.protocols import Protocol
-from condense.settings import assign, complete, options_of
+from condense.settings import Pair, assign, complete, options_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from condense.comparison.columns import Course, make_courses, shared_config
-from condense.comparison.given import Settings
 from condense.comparison.naming import command_line, made_up_name
 from condense.comparison.outcome import Kind, Row
 from condense.comparison.rows import Recipe, Rows
@@ -15,7 +14,7 @@ from condense.comparison.terms import Terms
 from condense.config import RunConfig, resolve
 from condense.errors import OptionError
 from condense.plugins import Registry
-from condense.settings import flatten
+from condense.settings import Settings, flatten
 
 # What rows may say of themselves, and is taken from one place for all of them.
 _ONE_PLACE = ("teacher", "student", "evaluator")

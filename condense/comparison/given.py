@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from condense.errors import OptionError, nearest
-
-Pair = tuple[str, Any]
-Settings = Mapping[str, Any] | Sequence[Pair]
+from condense.settings import Pair, Settings, pairs_of
 
 # Sections that every row has in common, and why.
 SHARED: Mapping[str, str] = {
@@ -88,8 +85,3 @@ def check_of_rows(keys: Iterable[str], who: str) -> None:
         why = SHARED.get(key.partition(".")[0])
         if why:
             raise OptionError(f"{who}: {key} cannot differ between rows ({why}); --set {key}=... is for all")
-
-
-def pairs_of(settings: Settings) -> list[Pair]:
-    """Settings as pairs, whichever way they were given."""
-    return list(settings.items()) if isinstance(settings, Mapping) else list(settings)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from condense.comparison.given import Settings, pairs_of
 from condense.comparison.terms import Terms
 from condense.config import RunConfig, dataset_label
+from condense.settings import Settings, pairs_of
 
 if TYPE_CHECKING:
     from condense.comparison.design import Design

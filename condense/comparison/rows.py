@@ -8,20 +8,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from condense.comparison.given import (
-    SHARED,
-    Given,
-    Pair,
-    Settings,
-    check_of_rows,
-    pairs_of,
-    refuse_options,
-    sort_settings,
-)
+from condense.comparison.given import SHARED, Given, check_of_rows, refuse_options, sort_settings
 from condense.config import RunConfig, resolve
 from condense.errors import CondenseError, OptionError
 from condense.plugins import Registry
-from condense.settings import assign
+from condense.settings import Pair, Settings, assign, pairs_of
 
 # The method whose images every other has to beat.
 FLOOR = "random"

@@ -106,17 +106,17 @@ def recover_chunk(
         current = networks.of_step(components, iteration, options, generator)
         augment = replace(options.augment, crop_scale=crop_scale(options, iteration))
         optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
+        found: list[dict[str, Tensor]] = []
         for part in parts:
             losses = _losses(part, pixels, augment, current, terms, generator, runtime)
             _backward(losses, terms, pixels)
-            sums = {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
+            found.append({name: loss.detach() for name, loss in losses.items()})
         optimizer.step()
         with torch.no_grad():
             torch.clamp(pixels, low, high, out=pixels)
         networks.learn(iteration, pixels, labels, options, generator=generator, runtime=runtime)
         if iteration % options.log_every == 0 or iteration == options.iterations - 1:
-            _log(sums, terms, chunk.index, iteration, log)
+            _log(found, terms, chunk.index, iteration, log)
         runtime.reporter.advance(1)
     return pixels.detach().float().cpu().contiguous()
 
@@ -264,9 +264,10 @@ def _make_optimizer(options: Recover, pixels: Tensor) -> torch.optim.Optimizer:
 
 
 def _log(
-    losses: Mapping[str, Tensor], terms: Sequence[Term], chunk: int, iteration: int, log: LogLosses
+    found: Sequence[Mapping[str, Tensor]], terms: Sequence[Term], chunk: int, iteration: int, log: LogLosses
 ) -> None:
-    values = {name: float(loss) for name, loss in losses.items()}
+    """Hand on each loss, summed over the parts in `found`. Raises NumericalError where one is not finite."""
+    values = {name: float(torch.stack([part[name] for part in found]).sum()) for name in found[0]}
     for name, value in values.items():
         if not math.isfinite(value):
             raise NumericalError(

@@ -20,11 +20,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from condense.data.augment import Augment
 from condense.method import Method, Recover, Teacher, Use
-
-# The published code shifts by up to 32 of 224 pixels after crop and flip.
-_VIEWS = Augment(crop_scale=(0.08, 1.0), flip=True, jitter=1 / 7)
+from condense_baselines.sre2l import FASHION_STEPS, VIEWS
 
 # The published teachers of ImageNet-1K.
 _LARGE = (
@@ -38,10 +35,8 @@ _LARGE = (
 # published kinds of teachers for small images these are what a processor bears, a plain and a residual network: the
 # second has fewer multiplications than the first, where a ResNet-18 has nine times as many.
 _FASHION: Mapping[str, Any] = {
-    "recover.iterations": 500,
+    **FASHION_STEPS,
     "recover.batch": 100,
-    "recover.augment.crop_scale": (0.5, 1.0),
-    "recover.augment.jitter": 2 / 28,
     "teacher.model": "ensemble",
     "teacher.model.members": ("convnet", "timm:resnet10t"),
 }
@@ -93,7 +88,7 @@ GVBSM = Method(
         lr=0.1,
         betas=(0.5, 0.9),
         schedule="cosine",
-        augment=_VIEWS,
+        augment=VIEWS,
     ),
     teacher=Teacher(model=Use(name="ensemble", options={"members": _LARGE})),
     protocol="fkd",
