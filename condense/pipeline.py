@@ -132,7 +132,7 @@ class _Run:
             teacher.frozen()
             return float(facts["accuracy"])
         with self.journal.stage("squeeze") as facts:
-            if self.teachers and not self.config.teacher.checkpoint:
+            if self.teachers:
                 taught = self.teachers.teach(teacher, self.config, self.dataset, self.runtime)
                 reached = taught.accuracy
                 same_file(taught.file, self.folder.teacher)

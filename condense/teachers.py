@@ -1,7 +1,8 @@
-"""Trained teachers, kept under the hash of what made them, so that runs that agree on the teacher share it."""
+"""Teachers, kept under the hash of what made them, so that runs that agree on the teacher share it."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import time
@@ -13,11 +14,12 @@ import torch
 
 from condense.config import RunConfig
 from condense.data.dataset import MemoryImages, RealDataset, Split
+from condense.method import Teacher
 from condense.models.build import load_checkpoint
 from condense.models.network import Network
 from condense.runtime import Runtime
 from condense.stages.squeeze import squeeze
-from condense.store import read_json, write_json, write_tensors
+from condense.store import file_hash, read_json, write_json, write_tensors
 
 # Images on disk that the hash of a split reads, or up to twice as many.
 _LOOKED_AT = 64
@@ -28,7 +30,10 @@ _PACKAGES = ("condense", "torch", "torchvision", "timm")
 
 @dataclass(frozen=True, kw_only=True)
 class Taught:
-    """A teacher that is ready. file: its weights. accuracy: on the test images, in [0, 1]. seconds: to train it."""
+    """A teacher that is ready.
+
+    file: its weights. accuracy: on the test images, in [0, 1]. seconds: to train or load, and test it.
+    """
 
     file: Path
     accuracy: float
@@ -46,7 +51,7 @@ class Teachers:
         return self.path / f"{teacher_hash(config, dataset, runtime)}.safetensors"
 
     def teach(self, network: Network, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> Taught:
-        """Fill `network` with the kept weights, or train it and keep them. Raises what `squeeze` raises."""
+        """Fill `network` with the kept weights, or train or load it and keep them. Raises what `squeeze` raises."""
         file = self.file(config, dataset, runtime)
         about = file.with_suffix(".json")
         if file.exists() and about.exists():
@@ -65,9 +70,10 @@ class Teachers:
 def teacher_hash(config: RunConfig, dataset: RealDataset, runtime: Runtime) -> str:
     """16 hexadecimal digits that depend on everything that decides a teacher's weights.
 
-    Its settings and seed, the images, the kind of device and precision, the versions of `_PACKAGES`.
+    Its settings and seed, the content of its checkpoint, the images, the kind of device and precision, the versions
+    of `_PACKAGES`.
     """
-    settings = replace(config.teacher, seed=config.teacher_seed, measure_batch=1)
+    settings = replace(known_by_content(config.teacher), seed=config.teacher_seed, measure_batch=1)
     made_of = {
         "teacher": msgspec.to_builtins(settings),
         "dataset": msgspec.to_builtins(config.dataset),
@@ -83,6 +89,22 @@ def teacher_hash(config: RunConfig, dataset: RealDataset, runtime: Runtime) -> s
         "versions": [importlib.metadata.version(package) for package in _PACKAGES],
     }
     return hashlib.sha256(msgspec.json.encode(made_of, order="sorted")).hexdigest()[:16]
+
+
+def known_by_content(options: Teacher) -> Teacher:
+    """The options with 32 digits of the checkpoint's SHA-256 in its place, so that it may lie anywhere.
+
+    Without a checkpoint, and where there is no such file, they stay as they are: loading says what is wrong.
+    """
+    path = Path(options.checkpoint)
+    if not options.checkpoint or not path.is_file():
+        return options
+    return replace(options, checkpoint=_hash_of(path, path.stat().st_mtime_ns)[:32])
+
+
+@functools.cache
+def _hash_of(path: Path, _changed: int) -> str:
+    return file_hash(path)
 
 
 def split_hash(split: Split) -> str:

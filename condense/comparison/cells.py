@@ -120,7 +120,7 @@ class _Place:
                     registry=self.shop.registry,
                     reporter=self.shop.progress,
                     resume=self.folder.run_json.exists(),
-                    teachers=self.shop.shelf.teachers(self.config),
+                    teachers=self.shop.shelf.teachers,
                     dataset=self.shop.dataset,
                 )
             journal = read_json(self.folder.run_json)

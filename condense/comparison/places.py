@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.metadata
 import os
@@ -22,8 +21,8 @@ from condense.errors import StorageError
 from condense.method import Use
 from condense.plugins import HOST, Registry
 from condense.runtime import Runtime
-from condense.store import RunFolder, file_hash, read_json, write_json
-from condense.teachers import Teachers, split_hash
+from condense.store import RunFolder, read_json, write_json
+from condense.teachers import Teachers, known_by_content, split_hash
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Shelf:
         plain = replace(self.run_config(config), data_dir="").to_dict()
         own = {name: importlib.metadata.version(name) for name in ("condense", "torch")}
         versions = {**own, **self._versions(_distilling(config))}
-        made_of = [plain, _content(config.teacher.checkpoint), versions]
+        made_of = [plain, known_by_content(config.teacher).checkpoint, versions]
         return RunFolder(self.out / CELLS / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', stem)}-{_digest(made_of)}")
 
     def students(self, config: RunConfig, course: Course, count: int) -> list[Path]:
@@ -68,11 +67,10 @@ class Shelf:
         folder = self.cell(config)
         return [folder.student(name, number) for number in range(count)]
 
-    def teachers(self, config: RunConfig) -> Teachers:
-        """Where the teacher is kept. One from a checkpoint goes by the checkpoint's content too."""
-        folder = self.out / TEACHERS
-        content = _content(config.teacher.checkpoint)
-        return Teachers(folder / content if content else folder)
+    @property
+    def teachers(self) -> Teachers:
+        """Where teachers are kept."""
+        return Teachers(self.out / TEACHERS)
 
     def check_images(self, config: RunConfig, dataset: RealDataset) -> None:
         """Raise StorageError where work on other images lies here under the same name."""
@@ -122,19 +120,6 @@ def _models(use: Use) -> list[tuple[str, str]]:
 def between(folder: Path, other: Path) -> str:
     """The way from a folder to another place, with slashes."""
     return Path(os.path.relpath(other, folder)).as_posix()
-
-
-def _content(checkpoint: str) -> str:
-    """A checkpoint by what it holds; "" without one. Raises StorageError where there is no such file."""
-    if not checkpoint:
-        return ""
-    path = Path(checkpoint)
-    return _hash_of(path, path.stat().st_mtime_ns if path.exists() else 0)
-
-
-@functools.cache
-def _hash_of(path: Path, _changed: int) -> str:
-    return file_hash(path)[:16]
 
 
 def _digest(value: Any) -> str:

@@ -200,7 +200,7 @@ def _teach(
 ) -> tuple[Taught, TeacherFacts]:
     """The one teacher, trained where it is not there yet."""
     config = shelf.run_config(design.shared)
-    teachers = shelf.teachers(config)
+    teachers = shelf.teachers
     file = teachers.file(config, dataset, runtime)
     with held(
         teachers.path, waiting=lambda: progress.note("another process trains a teacher; waiting for it")

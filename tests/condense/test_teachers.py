@@ -153,10 +153,20 @@ def test_a_broken_file_is_named(site: Site) -> None:
         site.run("two")
 
 
-def test_a_checkpoint_of_the_users_is_not_kept(site: Site) -> None:
-    first = site.run("one", teachers=None)
-    site.run("two", settings={"teacher.checkpoint": str(first.path / "teacher.safetensors")})
-    assert not site.shelf.exists()
+def test_a_checkpoint_is_known_by_its_content(site: Site, tmp_path: Path) -> None:
+    made = site.run("made", teachers=None).path / "teacher.safetensors"
+    other = site.run("other", teachers=None, settings={"teacher.seed": 7}).path / "teacher.safetensors"
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(made.read_bytes())
+    accuracies = []
+    for file, taken in ((made, False), (moved, True), (other, False)):
+        notes = Notes()
+        result = site.run(None, settings={"teacher.checkpoint": str(file)}, reporter=notes)
+        assert any("teacher taken from" in note for note in notes.notes) == taken
+        assert (result.path / "teacher.safetensors").read_bytes() == file.read_bytes()
+        accuracies.append(result.teacher_accuracy)
+    assert accuracies[0] == accuracies[1]
+    assert {file.read_bytes() for file in site.kept()} == {made.read_bytes(), other.read_bytes()}
 
 
 def test_a_run_without_a_teacher_keeps_none(site: Site) -> None:
