@@ -91,6 +91,8 @@ def make_design(
         notes.append(
             f"protocol {first.protocol}, the one that {first.name} is reported under; --protocol chooses others"
         )
+    if terms.scores and not found.floor:
+        notes.append("DD-Ranking's scores are left out: they need random real images as a row, see --floor")
     runs: dict[Place, RunConfig] = {}
     for recipe in found.recipes:
         for ipc in terms.ipcs:

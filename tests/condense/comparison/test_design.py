@@ -191,7 +191,10 @@ def test_the_command_makes_the_same_design_again(registry: Registry) -> None:
 
 
 def test_without_a_floor_no_scores_can_be_had(registry: Registry) -> None:
-    assert [course.column.role for course in design(registry, floor=False).courses] == ["score"]
+    made = design(registry, floor=False)
+    assert [course.column.role for course in made.courses] == ["score"]
+    assert any("scores are left out" in note for note in made.notes)
+    assert not any("left out" in note for note in design(registry, floor=False, scores=False).notes)
 
 
 def test_a_sweep_shares_the_cells_of_a_comparison(registry: Registry) -> None:
