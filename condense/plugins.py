@@ -67,17 +67,23 @@ class Offer:
 
 
 class Registry:
-    """Everything the loaded plugins offer. A name that two plugins offer answers to neither."""
+    """Everything the loaded plugins offer. A name that two plugins offer answers to neither.
+
+    disabled: the plugins that it was loaded without, so that another process can load the same; None for a registry
+    that was put together by hand.
+    """
 
     def __init__(
         self,
         offers: Mapping[str, Mapping[str, Offer]],
         plugins: tuple[PluginStatus, ...],
         contested: Mapping[tuple[str, str], tuple[str, ...]],
+        disabled: tuple[str, ...] | None = None,
     ) -> None:
         self._offers = offers
         self.plugins = plugins
         self.contested = contested
+        self.disabled = disabled
 
     def offers(self, kind: str) -> list[Offer]:
         """All offers of a kind ("method", "feature target", ...), by name."""
@@ -155,7 +161,7 @@ def load_registry(disabled: Iterable[str] = (), environment: Mapping[str, str] =
             loader.set_aside(point.name, version, point.value, "disabled")
         else:
             loader.add(point.name, version, point.value)
-    return loader.registry()
+    return loader.registry(disabled=tuple(sorted(off)))
 
 
 @cache
@@ -201,8 +207,8 @@ class _Loader:
     def set_aside(self, name: str, version: str, module_name: str, problem: str) -> None:
         self._plugins.append(PluginStatus(name, version, module_name, problem))
 
-    def registry(self) -> Registry:
-        return Registry(self._offers, tuple(self._plugins), self._contested)
+    def registry(self, disabled: tuple[str, ...]) -> Registry:
+        return Registry(self._offers, tuple(self._plugins), self._contested, disabled)
 
     def _ask(self, name: str, module_name: str) -> list[tuple[str, Any]]:
         module = importlib.import_module(module_name)

@@ -128,6 +128,15 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     compute_options(WHERE),
     option(
+        "--jobs",
+        section=WHERE,
+        type=int,
+        metavar="N",
+        default=1,
+        show_default=True,
+        help="Processes that work side by side and share the cores; each holds the dataset and the teacher.",
+    ),
+    option(
         "--dry-run",
         section=RUN,
         is_flag=True,
@@ -149,6 +158,7 @@ def compare_by(
     make: Callable[..., Design],
     *arguments: Any,
     out: str,
+    jobs: int,
     dry_run: bool,
     as_json: bool,
     **options: Any,
@@ -158,11 +168,13 @@ def compare_by(
     design = make(registry, *arguments, **given_only(options))
     if dry_run:
         _show_plan(design, Path(out), registry, as_json)
-    elif not _carried_out(ctx, design, Path(out), registry, as_json):
+    elif not _carried_out(ctx, design, Path(out), jobs, registry, as_json):
         ctx.exit(1)
 
 
-def _carried_out(ctx: click.Context, design: Design, out: Path, registry: Registry, as_json: bool) -> bool:
+def _carried_out(
+    ctx: click.Context, design: Design, out: Path, jobs: int, registry: Registry, as_json: bool
+) -> bool:
     """Whether everything worked."""
     from condense.comparison.work import carry_out
     from condense_cli.render.comparison import PieceReporter, outcome_parts
@@ -172,7 +184,7 @@ def _carried_out(ctx: click.Context, design: Design, out: Path, registry: Regist
     try:
         with make_reporter(make_console(stderr=as_json), plain=as_json) as reporter:
             reporter.say(f"in {out / design.name}")
-            result = carry_out(design, out, registry, PieceReporter(reporter))
+            result = carry_out(design, out, registry, PieceReporter(reporter), jobs=jobs)
     except KeyboardInterrupt as error:
         raise Interrupted(_how_to_go_on(ctx)) from error
     if as_json:

@@ -23,6 +23,7 @@ def compare(
     settings: Settings = (),
     floor: bool = True,
     out: str | Path = "runs",
+    jobs: int = 1,
     reporter: Reporter | None = None,
     registry: Registry | None = None,
     **terms: Unpack[TermOptions],
@@ -32,14 +33,16 @@ def compare(
     methods: names, the first being the one that others are compared to. settings: dotted keys to values, for all
     rows or, as "METHOD:KEY", for one. floor: whether random real images are a row too, where they are not named.
     out: the folder that comparisons share: out/cells, out/teachers, and out/name for the tables. What is finished
-    there is used again, what is unfinished goes on. terms: see `TermOptions`.
+    there is used again, what is unfinished goes on. jobs: processes that work on it side by side; they share the
+    cores. As they import the calling script, that keeps its own work below `if __name__ == "__main__":`. terms: see
+    `TermOptions`.
 
     A row that fails says why (`ComparisonResult.failures`), and the others go on.
     Raises CondenseError for what is wrong with names or settings, before any work, and for what all rows need.
     """
     registry = registry or default_registry()
     design = design_compare(registry, methods, settings=settings, floor=floor, **terms)
-    return _carry_out(design, out, registry, reporter)
+    return _carry_out(design, out, jobs, registry, reporter)
 
 
 def sweep(
@@ -48,6 +51,7 @@ def sweep(
     settings: Settings = (),
     floor: bool = True,
     out: str | Path = "runs",
+    jobs: int = 1,
     reporter: Reporter | None = None,
     registry: Registry | None = None,
     **terms: Unpack[TermOptions],
@@ -58,7 +62,7 @@ def sweep(
     """
     registry = registry or default_registry()
     design = design_sweep(registry, method, settings=settings, floor=floor, **terms)
-    return _carry_out(design, out, registry, reporter)
+    return _carry_out(design, out, jobs, registry, reporter)
 
 
 def ablate(
@@ -67,6 +71,7 @@ def ablate(
     settings: Settings = (),
     floor: bool = True,
     out: str | Path = "runs",
+    jobs: int = 1,
     reporter: Reporter | None = None,
     registry: Registry | None = None,
     **terms: Unpack[TermOptions],
@@ -74,7 +79,7 @@ def ablate(
     """One method and its variants, or without each of its components in turn. Everything else is as in `compare`."""
     registry = registry or default_registry()
     design = design_ablate(registry, method, settings=settings, floor=floor, **terms)
-    return _carry_out(design, out, registry, reporter)
+    return _carry_out(design, out, jobs, registry, reporter)
 
 
 def design_compare(
@@ -122,9 +127,9 @@ def design_ablate(
 
 
 def _carry_out(
-    design: Design, out: str | Path, registry: Registry, reporter: Reporter | None
+    design: Design, out: str | Path, jobs: int, registry: Registry, reporter: Reporter | None
 ) -> ComparisonResult:
     # Up to here no torch is loaded, so that a typing error is answered at once.
     from condense.comparison.work import carry_out
 
-    return carry_out(design, Path(out), registry, reporter)
+    return carry_out(design, Path(out), registry, reporter, jobs=jobs)

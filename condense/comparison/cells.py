@@ -13,7 +13,7 @@ import msgspec
 
 from condense.comparison.columns import Course
 from condense.comparison.design import Design, Place
-from condense.comparison.locks import held
+from condense.comparison.locks import HeldError, held
 from condense.comparison.outcome import Cell, Distilled
 from condense.comparison.places import Shelf, between
 from condense.comparison.progress import Progress
@@ -66,6 +66,14 @@ class Workshop:
         bench = _Place(self, place)
         files = [file for course in self.design.courses for file in bench.files(course)]
         return finished(bench.folder) and all(file.exists() for file in files)
+
+    def is_free(self, place: Place) -> bool:
+        """Whether no other process works there just now."""
+        try:
+            with held(_Place(self, place).folder.path):
+                return True
+        except HeldError:
+            return False
 
     def work(self, place: Place) -> tuple[Distilled, list[Cell], bool]:
         """Do what is left of a place; what failed says why. Last: whether there was anything to do."""

@@ -14,13 +14,20 @@ try:
 except ImportError:  # Windows, where a folder cannot be locked: two processes must not share one there.
     fcntl = None  # type: ignore[assignment]
 
+# Whether processes can be kept off each other's folders here.
+POSSIBLE = fcntl is not None
+
+
+class HeldError(StorageError):
+    """A folder that another process holds."""
+
 
 @contextmanager
 def held(folder: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Make the folder and keep other processes from holding it too. The lock ends with the process, however it ends.
 
     waiting: told when another process holds it, before waiting for that to end; None does not wait.
-    Raises StorageError where the folder cannot be made, or is held and `waiting` is None.
+    Raises StorageError where the folder cannot be made, HeldError where it is held and `waiting` is None.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +56,7 @@ def _lock(descriptor: int, folder: Path, waiting: Callable[[], None] | None) -> 
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         if waiting is None:
-            raise StorageError(
+            raise HeldError(
                 f"another process is working in {folder}; let it end, or choose another --name"
             ) from None
         waiting()

@@ -11,6 +11,7 @@ from typing import Any
 from condense import provenance
 from condense.comparison.cells import Workshop, finished
 from condense.comparison.design import Design, Place
+from condense.comparison.helpers import check_jobs, helpers
 from condense.comparison.locks import held
 from condense.comparison.outcome import Cell, Distilled, Outcome, TeacherFacts
 from condense.comparison.places import Shelf
@@ -68,12 +69,13 @@ class Outlook:
 
 
 def carry_out(
-    design: Design, out: Path, registry: Registry, reporter: Reporter | None = None
+    design: Design, out: Path, registry: Registry, reporter: Reporter | None = None, *, jobs: int = 1
 ) -> ComparisonResult:
-    """Make the comparison in out/name, go on with it, or take it from there.
+    """Make the comparison in out/name, go on with it, or take it from there. jobs: processes that work on it.
 
     A row that fails says why in the outcome and the others go on. Raises CondenseError for what all rows need.
     """
+    check_jobs(jobs, registry)
     progress = Progress(reporter or SilentReporter())
     runtime = make_runtime(design.shared.device, design.shared.precision, progress)
     folder = out / design.name
@@ -97,7 +99,10 @@ def carry_out(
             taught=taught,
             folder=folder,
         )
-        outcome = _all_cells(shop, _Book(design, dataset, facts, provenance.versions(registry)))
+        book = _Book(design, dataset, facts, provenance.versions(registry))
+        further = min(jobs, len([place for place in design.places() if not shop.is_done(place)])) - 1
+        with helpers(max(0, further), design, out, taught, registry, progress):
+            outcome = _all_cells(shop, book, jobs)
         write_all(outcome, folder)
     return ComparisonResult(path=folder, outcome=outcome)
 
@@ -171,17 +176,18 @@ class _Book:
         )
 
 
-def _all_cells(shop: Workshop, book: _Book) -> Outcome:
+def _all_cells(shop: Workshop, book: _Book, jobs: int) -> Outcome:
     """Cell by cell; compare.json is written after each, so that an interrupted comparison can be looked at."""
-    places = list(shop.design.places())
-    forecast = Forecast([course.column.key for course in shop.design.courses], shop.design.floor)
-    left = [place for place in places if not shop.is_done(place)]
     # What is done comes first: it says how long the rest may take, and is in compare.json from the start.
-    for place in sorted(places, key=lambda place: place in left):
-        if place in left:
-            done = len(places) - len(left)
-            shop.progress.piece(done + 1, len(places), place, forecast.left(left))
-            left.remove(place)
+    left = sorted(shop.design.places(), key=lambda place: not shop.is_done(place))
+    total = len(left)
+    forecast = Forecast([course.column.key for course in shop.design.courses], shop.design.floor)
+    while left:
+        place = next(filter(shop.is_free, left), left[0])
+        if not shop.is_done(place):
+            seconds = forecast.left(left)
+            shop.progress.piece(total - len(left) + 1, total, place, seconds and seconds / jobs)
+        left.remove(place)
         distilled, cells, worked = shop.work(place)
         book.distilled[place], book.cells[place] = distilled, cells
         forecast.learn(distilled, cells)
