@@ -99,7 +99,7 @@ class _Run:
         self.plan, self.config = plan, plan.config
         self.dataset, self.registry, self.runtime = dataset, registry, runtime
         self.journal, self.folder, self.teachers = journal, journal.folder, teachers
-        self.notes = [*dataset.notes]
+        self.notes = [*dataset.notes, *plan.notes]
         for note in self.notes:
             runtime.reporter.note(note)
 

@@ -62,6 +62,18 @@ class Plan:
         is_random = config.initializer.name == "real" and not self.iterations
         return config.reference and config.students > 0 and not is_random
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the components do to each other, for people."""
+        alone = [term.name for term in self.terms if term.component.by_class]
+        others = [term.name for term in self.terms if not term.component.by_class]
+        if not alone or not others:
+            return ()
+        return (
+            f"{alone[0]} has every step done one class at a time, so that {', '.join(others)} "
+            f"see{'s' * (len(others) == 1)} one class at a time as well",
+        )
+
     def stages(self) -> list[tuple[str, str]]:
         """Each stage with what it will do, or why it is skipped; for people."""
         config, recover = self.config, self.config.recover

@@ -196,6 +196,19 @@ def test_chunks_of_slots_tear_classes_apart(method: str, registry: Registry) -> 
     assert [term.name for term in plan(registry, method, settings=reading).terms] == [method]
 
 
+def test_a_component_that_sees_classes_alone_says_what_it_does_to_others(registry: Registry) -> None:
+    added = [("regularizers.class-batchnorm", 1), ("targets.barycenter", 1)]
+    assert plan(registry, "single").notes == plan(registry, "wmdd").notes == ()
+    assert plan(registry, "single", settings=added[:1]).notes == (
+        "single has every step done one class at a time, so that class-batchnorm sees one class at a time as well",
+    )
+    assert (
+        plan(registry, "single", settings=added)
+        .notes[0]
+        .endswith("barycenter, class-batchnorm see one class at a time as well")
+    )
+
+
 def test_wmdd_needs_whole_classes_for_its_components_alone(registry: Registry) -> None:
     slots = [("chunk", "slots")]
     for without, name in (([], "barycenter"), (["barycenter"], "class-batchnorm")):
