@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from condense_cli.options import json_option
+from condense_cli.registry import registry_of
 
 Lines = Callable[[click.Context], Iterable[Mapping[str, str]]]
 # The things of one name in full: mostly one; several components may share a name across kinds.
@@ -35,6 +36,24 @@ def listing_group(
         _print_details(details(ctx, wanted), as_json or parent_json)
 
     return group
+
+
+def offer_group(kind: str, *, summary: str) -> click.Group:
+    """The group of one kind of thing that plugins offer: `condense models` for "model"."""
+
+    def lines(ctx: click.Context) -> list[dict[str, str]]:
+        from condense_cli.offers import line_of
+
+        return [line_of(offer, kind) for offer in registry_of(ctx).offers(kind)]
+
+    def details(ctx: click.Context, name: str) -> list[dict[str, Any]]:
+        from condense_cli.offers import data_of
+
+        return [data_of(registry_of(ctx), kind, name)]
+
+    return listing_group(
+        f"{kind}s", summary=summary, columns=("name", "plugin", "summary"), lines=lines, details=details
+    )
 
 
 def _print_lines(rows: list[Mapping[str, str]], columns: Sequence[str], as_json: bool) -> None:

@@ -45,10 +45,19 @@ def line_of(offer: Offer, kind: str) -> dict[str, str]:
     }
 
 
-def offer_named(registry: Registry, kind: str, name: str) -> Offer:
-    """Raises UnknownNameError listing the valid names, or PluginError where two plugins offer it."""
-    registry.find(kind, name)
-    return next(offer for offer in registry.offers(kind) if offer.spec.name == name)
+def data_of(registry: Registry, kind: str, name: str) -> dict[str, Any]:
+    """The thing of that kind and name in full; for a dataset or a network the name may have an argument behind a colon.
+
+    Raises UnknownNameError listing the valid names, or PluginError where two plugins offer it.
+    """
+    stem = name.partition(":")[0] if kind in ("dataset", "model") else name
+    registry.find(kind, stem)
+    offer = next(offer for offer in registry.offers(kind) if offer.spec.name == stem)
+    if kind == "method":
+        return method_data(offer, registry)
+    if kind == "protocol":
+        return protocol_data(offer, registry)
+    return spec_data(offer, kind)
 
 
 def component_offers(registry: Registry, name: str) -> list[tuple[str, Offer]]:
