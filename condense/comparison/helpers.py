@@ -7,9 +7,12 @@ networks keep few cores busy, so that two processes of one thread do nearly twic
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import torch
@@ -56,13 +59,13 @@ def check_jobs(jobs: int, registry: Registry) -> None:
 @contextmanager
 def helpers(
     count: int, design: Design, out: Path, taught: Taught, registry: Registry, reporter: Reporter
-) -> Iterator[None]:
+) -> Iterator[list[SpawnProcess]]:
     """While the block runs, `count` further processes do what is left of the comparison, piece by piece.
 
-    torch's threads are shared out among all. A helper that dies is told of by a note: its work is done here.
+    torch's threads are shared out among all. A helper that died is told of by a note: its work was done here.
     """
     if not count:
-        yield
+        yield []
         return
     assert registry.disabled is not None, "see check_jobs"
     threads = torch.get_num_threads()
@@ -71,13 +74,13 @@ def helpers(
     # A process that was forked would hang in OpenMP or CUDA.
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_help, args=(order,), daemon=True) for _ in range(count)]
-    for process in processes:
-        process.start()
+    with _interrupts_ignored():
+        for process in processes:
+            process.start()
     torch.set_num_threads(share)
     try:
-        yield
+        yield processes
         for process in processes:
-            process.join()
             if process.exitcode:
                 reporter.note(
                     f"a helping process ended with status {process.exitcode}; its work was done here"
@@ -89,15 +92,22 @@ def helpers(
         torch.set_num_threads(threads)
 
 
-def _help(order: Order) -> None:
-    """Do what nobody works on, until nothing is left."""
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started in the block never hear of Ctrl-C: whoever they help ends them. Only a main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        _help_out(order)
-    except KeyboardInterrupt:
-        return  # it was meant for the process that is helped
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def _help_out(order: Order) -> None:
+def _help(order: Order) -> None:
+    """Do what nobody works on, until nothing is left or nobody is there to be helped."""
+    helped = multiprocessing.parent_process()
     torch.set_num_threads(order.threads)
     shared = order.design.shared
     registry = load_registry(order.without)
@@ -114,5 +124,7 @@ def _help_out(order: Order) -> None:
             folder=order.out / order.design.name,
         )
         for place in order.design.places():
+            if helped is not None and not helped.is_alive():
+                return
             if shop.is_free(place) and not shop.is_done(place):
                 shop.work(place)

@@ -14,7 +14,7 @@ import condense
 from condense.comparison import locks
 from condense.comparison.api import design_compare
 from condense.comparison.design import Design
-from condense.comparison.helpers import Order, _help_out, check_jobs, helpers
+from condense.comparison.helpers import Order, _help, check_jobs, helpers
 from condense.comparison.locks import held
 from condense.comparison.places import Shelf
 from condense.comparison.work import look_ahead
@@ -77,9 +77,9 @@ def test_a_helper_leaves_alone_what_another_process_works_on(bench: Bench) -> No
     shelf = Shelf(bench.out, registry, make_runtime("cpu", "auto"))
     place = next(bench.design.places())
     with held(shelf.cell(shelf.run_config(bench.design.runs[place])).path):
-        _help_out(order)
+        _help(order)
     assert bench.done() == 2
-    _help_out(order)
+    _help(order)
     assert bench.done() == 3
 
 
@@ -115,8 +115,9 @@ def test_the_table_is_the_same_however_many_work_on_it(tmp_path: Path) -> None:
 def test_a_helper_that_dies_is_told_of(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
     notes = Notes()
     lost = replace(bench.design, shared=replace(bench.design.shared, device="cuda:99"))
-    with helpers(1, lost, bench.out, bench.taught, default_registry(), notes):
-        pass
+    with helpers(1, lost, bench.out, bench.taught, default_registry(), notes) as processes:
+        for process in processes:
+            process.join()
     assert notes.notes == ["a helping process ended with status 1; its work was done here"]
     assert "device 'cuda:99' cannot be used" in capfd.readouterr().err
 
