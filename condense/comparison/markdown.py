@@ -12,18 +12,18 @@ from condense.comparison.wording import (
     UNKNOWN,
     accuracy_text,
     column_title,
+    costs,
     difference_text,
     failure_text,
     footnotes,
     full_count,
     lead_paragraph,
     lead_text,
-    ratio_text,
-    score_text,
 )
-from condense.report import byte_size, duration, percent
+from condense.report import byte_size, percent
 
 _MARKUP = re.compile(r"([\\`_<>\[\]|#~]|(?<!\s)\*|\*(?!\s))")  # a star between spaces is no emphasis
+_PARTS = ("images", "labels", "teacher")  # of what is stored
 _INSIDE_WORD = re.compile(r"(?<=\w)\\_(?=\w)")  # a_b is no emphasis
 
 
@@ -76,20 +76,15 @@ def _accuracies(outcome: Outcome, summary: Summary) -> str:
 
 def _costs(summary: Summary) -> str:
     """Everything else, a line for each images-per-class, protocol with its training length, and row."""
-    header = ["ipc", "protocol", "trained on", "LRS", "ARS", "distil", "train one student"]
-    header += ["images", "labels", "teacher", "stored", "compression"]
+    texts = costs(summary)
+    header = ["ipc", "protocol", "trained on", *texts, *_PARTS]
     body = [
         [
             str(line.ipc),
             _escaped(column_title(column, summary.columns)),
             _escaped(line.row),
-            score_text(line.lrs),
-            score_text(line.ars),
-            _seconds(line.distil_seconds),
-            _seconds(line.train_seconds),
-            *(_size(line, part) for part in ("images", "labels", "teacher")),
-            UNKNOWN if line.bytes is None else byte_size(line.bytes),
-            ratio_text(line.compression),
+            *(text(line) for text in texts.values()),
+            *(_size(line, part) for part in _PARTS),
         ]
         for ipc in summary.ipcs
         for column in summary.columns
@@ -101,10 +96,6 @@ def _costs(summary: Summary) -> str:
 def _leads(summary: Summary) -> list[str]:
     titles = {column.key: column_title(column, summary.columns) for column in summary.columns}
     return [f"ipc {lead.ipc}, {titles[lead.column]}: {lead_text(lead)}" for lead in summary.leads]
-
-
-def _seconds(value: float | None) -> str:
-    return UNKNOWN if value is None else duration(value)
 
 
 def _size(line: Line, part: str) -> str:

@@ -18,9 +18,9 @@ from condense.comparison.settings import differences, settings_of
 from condense.comparison.summary import Line, Summary, summarise
 from condense.comparison.wording import (
     KINDS,
-    UNKNOWN,
     accuracy_text,
     column_title,
+    costs,
     difference_text,
     failure_text,
     footnotes,
@@ -28,8 +28,6 @@ from condense.comparison.wording import (
     images_per_class,
     lead_paragraph,
     lead_text,
-    ratio_text,
-    score_text,
 )
 from condense.report import byte_size, duration, percent, setting
 
@@ -69,6 +67,7 @@ def render_page(outcome: Outcome, folder: Path) -> str:
         charts=_charts(outcome),
         overview=_overview(outcome, summary),
         groups=_groups(outcome, summary),
+        costs=list(costs(summary)),
         summary=summary,
         footnotes=footnotes(outcome, summary),
         failures=[failure_text(failure, outcome) for failure in summary.failures],
@@ -168,14 +167,7 @@ def _view(outcome: Outcome, summary: Summary, line: Line) -> dict[str, Any]:
         "accuracy": accuracy_text(line, full_count(outcome)),
         "difference": difference_text(line, summary),
         "failure": line.failure,
-        "cells": [
-            score_text(line.lrs),
-            score_text(line.ars),
-            _seconds(line.distil_seconds),
-            _seconds(line.train_seconds),
-            UNKNOWN if line.bytes is None else byte_size(line.bytes),
-            ratio_text(line.compression),
-        ],
+        "costs": {title: text(line) for title, text in costs(summary).items()},
         "parts": " + ".join(f"{byte_size(count)} {part}" for part, count in line.parts.items() if count),
     }
 
@@ -235,7 +227,3 @@ def _breakable(text: str) -> markupsafe.Markup:
 def _minus(text: str) -> str:
     """A hyphen before a digit as a minus sign."""
     return _HYPHEN.sub("−", text)
-
-
-def _seconds(value: float | None) -> str:
-    return UNKNOWN if value is None else duration(value)

@@ -92,6 +92,11 @@ class Summary:
     floor: str
     ceiling: float | None
 
+    @property
+    def scored(self) -> bool:
+        """Whether any line has a score of DD-Ranking."""
+        return any(line.lrs is not None or line.ars is not None for line in self.lines)
+
     def group(self, ipc: int, column: str) -> tuple[Line, ...]:
         """The lines of one table, a line for each row."""
         return tuple(line for line in self.lines if (line.ipc, line.column) == (ipc, column))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from condense.comparison.outcome import Column, Outcome
 from condense.comparison.ranking import augmentation_robust_score
 from condense.comparison.statistics import Interval
 from condense.comparison.summary import Failure, Lead, Line, Summary
-from condense.report import byte_size, percent
+from condense.report import byte_size, duration, percent
 from condense.wording import counted
 
 KINDS: Mapping[str, str] = {"compare": "Comparison", "sweep": "Sweep", "ablate": "Ablation"}
@@ -73,6 +73,26 @@ def ratio_text(ratio: float | None) -> str:
     if ratio is None:
         return UNKNOWN
     return f"{ratio:,.0f}×" if ratio >= 9.95 else f"{ratio:.1f}×" if ratio >= 0.95 else f"{ratio:.2g}×"
+
+
+def duration_text(seconds: float | None) -> str:
+    """ "1 min 14 s"."""
+    return UNKNOWN if seconds is None else duration(seconds)
+
+
+def costs(summary: Summary) -> dict[str, Callable[[Line], str]]:
+    """What a line says beside its accuracy, by title. Scores only where there are some."""
+    scores: dict[str, Callable[[Line], str]] = {
+        "LRS": lambda line: score_text(line.lrs),
+        "ARS": lambda line: score_text(line.ars),
+    }
+    return {
+        **(scores if summary.scored else {}),
+        "distil": lambda line: duration_text(line.distil_seconds),
+        "train one": lambda line: duration_text(line.train_seconds),
+        "stored": lambda line: UNKNOWN if line.bytes is None else byte_size(line.bytes),
+        "compression": lambda line: ratio_text(line.compression),
+    }
 
 
 def lead_text(lead: Lead) -> str:
@@ -146,7 +166,7 @@ def footnotes(outcome: Outcome, summary: Summary) -> list[str]:
                 "excludes 0. Where nothing is bold, no row is clearly ahead."
             )
     notes += _scale_notes(outcome, summary)
-    if any(line.lrs is not None or line.ars is not None for line in summary.lines):
+    if summary.scored:
         notes.append(
             "LRS, ARS: DD-Ranking's label-robust and augmentation-robust score (arXiv 2505.13300), 0 to 1, more is "
             "better: how good the images are, apart from soft labels and from augmentation. The ARS of random "

@@ -19,6 +19,7 @@ from condense.comparison.summary import Line, Summary
 from condense.comparison.wording import (
     accuracy_text,
     column_title,
+    costs,
     difference_text,
     failure_text,
     full_count,
@@ -89,6 +90,8 @@ def outcome_parts(result: ComparisonResult, width: int) -> list[RenderableType]:
         titles = {column.key: _title(column) for column in summary.columns}
         parts += [""] if leads else []
         parts += [_indented(f"{titles[lead.column]}: {lead_text(lead)}") for lead in leads]
+        for column in summary.columns:
+            parts += ["", Padding(_costs(summary, ipc, column), (0, 0, 0, 1), expand=False)]
     parts += ["", *(_indented(text, QUIET) for text in _legend(result))]
     if summary.failures:
         parts += ["", Text("Failed", style=f"{HEADING} {FAILED}")]
@@ -97,12 +100,29 @@ def outcome_parts(result: ComparisonResult, width: int) -> list[RenderableType]:
     return [*parts, "", *(f"  {what:<8}  {result.path / file}" for what, file in places.items())]
 
 
-def _table(result: ComparisonResult, ipc: int, columns: Sequence[Column]) -> Table:
-    outcome, summary = result.outcome, result.summary
+def _ruled(first: str) -> Table:
+    """A table whose first column has the labels of rows."""
     table = Table(
         box=box.SIMPLE_HEAD, padding=(0, 1), header_style=QUIET, show_edge=False, border_style=QUIET
     )
-    table.add_column("trained on", overflow="fold", max_width=LABEL_WIDTH)
+    table.add_column(first, overflow="fold", max_width=LABEL_WIDTH)
+    return table
+
+
+def _costs(summary: Summary, ipc: int, column: Column) -> Table:
+    """Scores, seconds and bytes of the rows, trained as the column says."""
+    table = _ruled(_title(column))
+    texts = costs(summary)
+    for title in texts:
+        table.add_column(title, justify="right", no_wrap=True)
+    for line in summary.group(ipc, column.key):
+        table.add_row(Text(_label(line.row, summary)), *(Text(text(line)) for text in texts.values()))
+    return table
+
+
+def _table(result: ComparisonResult, ipc: int, columns: Sequence[Column]) -> Table:
+    outcome, summary = result.outcome, result.summary
+    table = _ruled("trained on")
     for column in columns:
         table.add_column(_title(column), overflow="fold")
         if len(summary.rows) > 1:
@@ -171,6 +191,9 @@ def _legend(result: ComparisonResult) -> Iterator[str]:
     if len(summary.rows) > 1:
         star = "; * its 95 % interval excludes 0" if len(outcome.seeds) > 1 else ""
         yield f"Difference: points to {summary.first}, paired by seed{star}."
+    if summary.scored:
+        yield "LRS, ARS: DD-Ranking's scores, 0 to 1: how good the images are, apart from labels and augmentation."
+    yield "Stored: images, labels and a teacher that answers in training. Compression: the real images over it."
     students = {column.protocol: column.student for column in summary.columns}
     yield f"Students: {', '.join(f'{protocol} {student}' for protocol, student in students.items())}."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,9 +22,12 @@ def accuracy(row: int, seed: int, column: int) -> float:
     return 0.8 - 0.1 * row + 0.01 * seed * (1 + row) + 0.001 * column
 
 
-def result(columns: int = 1, rows: Sequence[str] = ROWS, failing: str = "") -> ComparisonResult:
+def result(
+    columns: int = 1, rows: Sequence[str] = ROWS, failing: str = "", labels: str = "online"
+) -> ComparisonResult:
+    """labels: with "hard" there are label-robust scores, as they need no further students."""
     made = [
-        Column(key=f"fkd@{epochs}", protocol="fkd", epochs=epochs, labels="online", student="convnet")
+        Column(key=f"fkd@{epochs}", protocol="fkd", epochs=epochs, labels=labels, student="convnet")
         for epochs in range(100, 100 + columns)
     ]
     places = [(number, row, seed) for number, row in enumerate(rows) for seed in (0, 1, 2)]
@@ -40,11 +44,25 @@ def result(columns: int = 1, rows: Sequence[str] = ROWS, failing: str = "") -> C
         rows=tuple(Row(label=row, method=row) for row in rows),
         columns=tuple(made),
         distilled=tuple(
-            Distilled(row=row, ipc=10, seed=seed, failure="it is so" if row == failing else "")
-            for _, row, seed in places
+            Distilled(
+                row=row,
+                ipc=10,
+                seed=seed,
+                seconds={"recover": 60.0 + number},
+                failure="it is so" if row == failing else "",
+            )
+            for number, row, seed in places
         ),
         cells=tuple(
-            Cell(row=row, ipc=10, seed=seed, column=column.key, accuracies=(accuracy(number, seed, place),))
+            Cell(
+                row=row,
+                ipc=10,
+                seed=seed,
+                column=column.key,
+                accuracies=(accuracy(number, seed, place),),
+                seconds=9.0,
+                bytes={"images": 100, "labels": 10, "teacher": 90},
+            )
             for number, row, seed in places
             for place, column in enumerate(made)
             if row != failing
@@ -87,6 +105,32 @@ def test_marks_say_what_is_no_chance() -> None:
     text = shown(result(), 120)
     assert " *" in text and "* its 95 % interval excludes 0" in text
     assert "fkd, 100 epochs: wmdd leads, " in text
+
+
+def table_below(text: str, title: str) -> list[list[str]]:
+    """The cells of the last table with this title, words that two spaces part, headings first."""
+    lines = [re.split(r" {2,}", line.strip()) for line in text.splitlines()]
+    start = max(number for number, line in enumerate(lines) if line[0] == title)
+    return [lines[start], *lines[start + 2 : lines.index([""], start)]]
+
+
+def test_costs_are_shown_below_the_accuracies() -> None:
+    costs = table_below(shown(result(rows=("wmdd", "random")), 80), "fkd, 100 epochs")
+    # 21 images of 64 bytes over 200 that are stored
+    assert costs == [
+        ["fkd, 100 epochs", "distil", "train one", "stored", "compression"],
+        ["wmdd", "1 min 00 s", "9.0 s", "200 B", "6.7×"],
+        ["random (floor)", "1 min 01 s", "9.0 s", "200 B", "6.7×"],
+    ]
+
+
+def test_scores_are_shown_where_there_are_some() -> None:
+    found = result(rows=("wmdd", "random"), labels="hard")
+    lrs = {line.row: line.lrs for line in found.summary.lines}
+    costs = table_below(shown(found, 80), "fkd, 100 epochs")
+    assert costs[0][1:3] == ["LRS", "ARS"]
+    assert [row[1:3] for row in costs[1:]] == [[f"{lrs['wmdd']:.3f}", "–"], [f"{lrs['random']:.3f}", "–"]]
+    assert "LRS, ARS" in shown(found, 80) and "LRS" not in shown(result(), 80)
 
 
 def test_failures_have_their_reason() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,21 @@ def test_every_row_column_and_number_is_there(make_outcome: MakeOutcome, tmp_pat
     assert ["teacher ceiling", "91.2", "trained on all real images"] in page.rows
     assert "−3.0 ± 2.0 *" in page.all_text
     assert "Failed: mean-feature, ipc 1, 10, 50, seeds 0, 1, 2: out of memory" in page.all_text
+
+
+def test_without_scores_there_are_no_columns_for_them(make_outcome: MakeOutcome, tmp_path: Path) -> None:
+    outcome = make_outcome(failing=("mean-feature",))
+    kept = tuple(column for column in outcome.columns if column.role == "score" and column.labels != "hard")
+    page = Page(render_page(replace(outcome, columns=kept), tmp_path))
+    heads = ["Trained on", "Accuracy, %", "To wmdd", "Distil", "Train one", "Stored", "Compression"]
+    assert heads in page.rows
+    assert ["wmdd", "45.3 ± 3.6", "", "3.0 s", "3.0 s", "604.1 kB", "6.5×"] in page.rows
+    spans = page.values("td", "colspan")
+    assert set(spans) == {
+        "6",
+        "5",
+    }  # beside the label: of a row that failed; and behind the teacher's accuracy
+    assert "LRS" not in page.all_text
 
 
 def test_charts_and_pictures_are_inside(make_outcome: MakeOutcome, tmp_path: Path) -> None:
