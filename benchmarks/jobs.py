@@ -1,12 +1,12 @@
 """Times a comparison made by one process against the same one made by several.
 
-    python benchmarks/jobs.py [--repeats 3] [--jobs 2] [--width 64] [--epochs 100] [--seeds 4]
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/jobs.py [--repeats 3] [--jobs 2] [--width 64] [--epochs 100] [--seeds 4]
 
 The comparison is of random images with WMDD's on fashion-mini under `fkd`. Teacher and dataset are there before
 anything is timed; what is timed is all the rest, with starting the further processes and writing the page. The
 contestants take turns, each in a folder of its own, so that a slow spell of the machine falls on all of them. Seconds
 are medians over the turns, a ratio is that of medians. Both must have found the same accuracies, or nearly: sums of
-several threads differ in their last bits from those of one.
+several threads differ in their last bits from those of one. OMP_WAIT_POLICY is what the command line sets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Processes that take pieces of a comparison off the one that makes it.
 
 They need no word from it: a piece that somebody works on is locked, and what is finished lies below --out. Small
-networks keep few cores busy, so that two processes of one thread do nearly twice the work of one process of two.
+networks keep few cores busy, so that two processes of one thread do more than one process of two (docs/results.md).
 """
 
 from __future__ import annotations

@@ -186,7 +186,9 @@ def _all_cells(shop: Workshop, book: _Book, jobs: int) -> Outcome:
         place = next(filter(shop.is_free, left), left[0])
         if not shop.is_done(place):
             seconds = forecast.left(left)
-            shop.progress.piece(total - len(left) + 1, total, place, seconds and seconds / jobs)
+            shop.progress.piece(
+                total - len(left) + 1, total, place, seconds and seconds / min(jobs, len(left))
+            )
         left.remove(place)
         distilled, cells, worked = shop.work(place)
         book.distilled[place], book.cells[place] = distilled, cells
