@@ -25,21 +25,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from condense_wmdd.barycenter_target import BarycenterTarget
+from condense_wmdd.class_batchnorm import ClassBatchNorm
 from condense_wmdd.method import WMDD
 from condense_wmdd.options import BarycenterOptions, ClassBatchNormOptions
-from condense_wmdd.regularizer import ClassBatchNorm
-from condense_wmdd.target import BarycenterTarget
 from images import noise
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from condense.data.dataset import MemoryImages, RealDataset
-from condense.method import Use
+from condense.engine.measure import measure
 from condense.models.build import build_network
 from condense.models.network import Network
-from condense.plugins import default_registry
+from condense.recipe.method import Use
+from condense.recipe.registry import default_registry
 from condense.runtime import Runtime, make_runtime, numeric_settings
-from condense.stages.measure import measure
 
 CLASSES = 10
 TOLERANCE = {"float32": 1e-3, "condense": 3e-2}  # of the norm of what was found, relative to the two passes

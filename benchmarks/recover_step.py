@@ -26,27 +26,28 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
+from condense_wmdd.barycenter_target import BarycenterTarget
+from condense_wmdd.class_batchnorm import ClassBatchNorm
 from condense_wmdd.method import WMDD
 from condense_wmdd.options import BarycenterOptions, ClassBatchNormOptions
-from condense_wmdd.regularizer import ClassBatchNorm
-from condense_wmdd.target import BarycenterTarget
 from images import noise
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from condense.data.augment import Augment
 from condense.data.dataset import RealDataset
 from condense.data.pixels import valid_range
-from condense.method import Recover, Use
+from condense.engine.components import Term
+from condense.engine.measure import measure
+from condense.engine.recover import Chunk, recover_chunk
+from condense.engine.recover_networks import Networks
+from condense.engine.standard import CrossEntropy
 from condense.models.build import build_network
 from condense.models.network import Network
-from condense.plugins import default_registry
+from condense.recipe.method import Recover, Use
+from condense.recipe.registry import default_registry
+from condense.recipe.specs import NoOptions
+from condense.recipe.training import Augment
 from condense.runtime import Runtime, make_runtime, numeric_settings
-from condense.specs import NoOptions
-from condense.stages.measure import measure
-from condense.stages.networks import Networks
-from condense.stages.recover import Chunk, Term, recover_chunk
-from condense.targets import CrossEntropy
 
 IPC = 10
 BN_WEIGHT = 10.0

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from condense import provenance
-from condense.config import RunConfig, config_from_dict, configure, run_path
-from condense.data.dataset import RealDataset
-from condense.data.load import load_dataset
-from condense.distilled import DistilledDataset
-from condense.errors import DataError, ModelError, OptionError
-from condense.evaluation import Bench
-from condense.journal import saved_config
-from condense.method import SAME_AS_TEACHER
-from condense.models.build import load_checkpoint
-from condense.models.network import Network
-from condense.pipeline import run as run_config
-from condense.plan import make_plan
-from condense.plugins import Registry, default_registry
-from condense.result import EvaluationResult, RunResult, Score
-from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
-from condense.settings import Settings, assign, complete, pairs_of
-from condense.stages.relabel import relabel
-from condense.stages.squeeze import fresh_teacher
-from condense.store import file_hash
-from condense.teachers import Teachers
+from condense.comparison.design import Design, make_design
+from condense.comparison.rows import ablate_rows, compare_rows, sweep_rows
+from condense.comparison.terms import TermOptions, terms_of
+from condense.recipe.config import config_from_dict, configure, run_path
+from condense.recipe.registry import Registry, default_registry
+from condense.recipe.settings import Settings, pairs_of
+from condense.runs.journal import saved_config
+from condense.runs.pipeline import run as run_config
+from condense.runs.reevaluate import reevaluate
+from condense.runs.result import EvaluationResult, RunResult
+from condense.runs.teachers import Teachers
+from condense.runtime import Reporter
+from condense.storage import artifact
+from condense.storage.distilled import DistilledDataset
 
-# The settings that an evaluation reads.
-_EVALUATED = ("protocol", "student", "teacher", "evaluator", "dataset")
+if TYPE_CHECKING:
+    from condense.comparison.work import ComparisonResult
+    from condense.runtime import Reporter
 
 
 def run(
@@ -59,7 +52,7 @@ def run(
 
     method, dataset: names; `condense methods` and `condense datasets` list them. ipc: images per class.
     out/name: the run directory; without a name one is made from method, dataset, ipc and seed, with a number
-    behind it where that is taken. settings: dotted keys to values, see `condense.settings`. without: targets or
+    behind it where that is taken. settings: dotted keys to values, see `condense.recipe.settings`. without: targets or
     regularizers to leave out. protocol: how students are trained; the method's own by default. students: how
     many; 0 measures nothing. reference: evaluate random real images of equal ipc beside. data_dir: where
     datasets lie. device, precision: see `condense.runtime`. validation: the share of the training images that
@@ -119,12 +112,85 @@ def repeat(
     return run_config(config, path, registry=registry, reporter=reporter, resume=resume)
 
 
+def save(distilled: DistilledDataset, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a distilled dataset as an artifact folder `path`, whole or not at all.
+
+    Raises StorageError where it cannot be written, or where `path` exists and `overwrite` is False.
+    """
+    artifact.save(distilled, path, overwrite=overwrite)
+
+
 def load(path: str | Path) -> DistilledDataset:
     """The distilled dataset in an artifact folder or a run directory: a torch Dataset of (image, label, weight).
 
     Raises StorageError where there is none.
     """
-    return DistilledDataset.load(path)
+    return artifact.load(path)
+
+
+def compare(
+    methods: str | Sequence[str],
+    *,
+    settings: Settings = (),
+    floor: bool = True,
+    out: str | Path = "runs",
+    jobs: int = 1,
+    reporter: Reporter | None = None,
+    registry: Registry | None = None,
+    **terms: Unpack[TermOptions],
+) -> ComparisonResult:
+    """Compare methods under the same teacher, students, protocols, seeds and test images.
+
+    methods: names, the first being the one that others are compared to. settings: dotted keys to values, for all
+    rows or, as "METHOD:KEY", for one. floor: whether random real images are a row too, where they are not named.
+    out: the folder that comparisons share: out/cells, out/teachers, and out/name for the tables. What is finished
+    there is used again, what is unfinished goes on. jobs: processes that work on it side by side; they share the
+    cores. As they import the calling script, that keeps its own work below `if __name__ == "__main__":`. terms: see
+    `TermOptions`.
+
+    A row that fails says why (`ComparisonResult.failures`), and the others go on.
+    Raises CondenseError for what is wrong with names or settings, before any work, and for what all rows need.
+    """
+    registry = registry or default_registry()
+    design = design_compare(registry, methods, settings=settings, floor=floor, **terms)
+    return _carry_out(design, out, jobs, registry, reporter)
+
+
+def sweep(
+    method: str,
+    *,
+    settings: Settings = (),
+    floor: bool = True,
+    out: str | Path = "runs",
+    jobs: int = 1,
+    reporter: Reporter | None = None,
+    registry: Registry | None = None,
+    **terms: Unpack[TermOptions],
+) -> ComparisonResult:
+    """One method with every combination of the settings that list several values: "0.1,1", or a list.
+
+    The first combination is the one that others are compared to. Everything else is as in `compare`.
+    """
+    registry = registry or default_registry()
+    design = design_sweep(registry, method, settings=settings, floor=floor, **terms)
+    return _carry_out(design, out, jobs, registry, reporter)
+
+
+def ablate(
+    method: str,
+    *,
+    settings: Settings = (),
+    floor: bool = True,
+    out: str | Path = "runs",
+    jobs: int = 1,
+    reporter: Reporter | None = None,
+    registry: Registry | None = None,
+    **terms: Unpack[TermOptions],
+) -> ComparisonResult:
+    """One method and its variants, or without each of its components in turn. Everything else is as in `compare`."""
+    registry = registry or default_registry()
+    design = design_ablate(registry, method, settings=settings, floor=floor, **terms)
+    return _carry_out(design, out, jobs, registry, reporter)
 
 
 def evaluate(
@@ -149,140 +215,70 @@ def evaluate(
     where the labels need it and they do not lie beside the artifact.
     Raises CondenseError as `run` does.
     """
-    registry = registry or default_registry()
-    distilled = load(path)
-    beside = _run_beside(Path(path))
-    if dataset is None and beside:
-        dataset = str(beside["dataset"]["name"])
-    config = _evaluation_config(distilled, registry, protocol, dataset, settings)
-    if students < 1:
-        raise OptionError(f"students must be at least 1 for an evaluation, not {students}")
-    for key, value in (
-        ("students", students),
-        ("seed", config.seed if seed is None else seed),
-        ("data_dir", str(data_dir or beside.get("data_dir", ""))),
-        ("device", device),
-        ("precision", precision),
-    ):
-        config = assign(config, key, value, registry)
-    runtime = make_runtime(config.device, config.precision, reporter)
-    with numeric_settings(runtime):
-        distilled, score = _score(distilled, config, registry, runtime, Path(path), teacher)
-    return EvaluationResult(
-        path=Path(path),
-        config=config,
-        distilled=distilled,
-        score=score,
-        versions=provenance.versions(registry),
-    )
-
-
-def _score(
-    distilled: DistilledDataset,
-    config: RunConfig,
-    registry: Registry,
-    runtime: Runtime,
-    path: Path,
-    teacher: str | Path | None,
-) -> tuple[DistilledDataset, Score]:
-    """The artifact as students learned from it (with soft labels, if the protocol wants them), and their score."""
-    real = load_dataset(config, registry)
-    for note in real.notes:
-        runtime.reporter.note(note)
-    _check_fits(distilled, real)
-    network = _teacher_for(distilled, config, real, registry, runtime, path, teacher)
-    if network and config.protocol.labels == "soft" and distilled.soft_labels is None:
-        distilled = relabel(distilled, network, runtime)
-    bench = Bench(
-        config=config,
-        dataset=real,
-        evaluator=make_plan(config, registry).evaluator,
-        teacher=network,
+    return reevaluate(
+        path,
+        protocol=protocol,
+        dataset=dataset,
+        students=students,
+        seed=seed,
+        settings=settings,
+        teacher=teacher,
+        data_dir=data_dir,
+        device=device,
+        precision=precision,
+        reporter=reporter,
         registry=registry,
-        runtime=runtime,
     )
-    return distilled, bench.score(distilled, distilled.method)
 
 
-def _evaluation_config(
-    distilled: DistilledDataset,
+def design_compare(
     registry: Registry,
-    protocol: str | None,
-    dataset: str | None,
-    settings: Sequence[tuple[str, Any]],
-) -> RunConfig:
-    """The configuration under which an artifact is evaluated; the plugin that made it need not be installed."""
-    if not distilled.recipe:
-        raise DataError(
-            f"artifact {distilled.name!r} does not say how it was made, so nothing tells how to test it"
-        )
-    recipe = {**distilled.recipe, "targets": [], "regularizers": [], "initializer": {"name": "noise"}}
-    recipe["recover"] = {**recipe["recover"], "iterations": 0, "network": {"name": SAME_AS_TEACHER}}
-    if dataset and dataset != recipe["dataset"]["name"]:
-        same_kind = dataset.partition(":")[0] == recipe["dataset"]["name"].partition(":")[0]
-        recipe["dataset"] = {"name": dataset, "options": recipe["dataset"]["options"] if same_kind else {}}
-    config = config_from_dict(recipe, registry)
-    if protocol:
-        config = replace(config, protocol=registry.protocol(protocol))
-    for key, value in settings:
-        section = key.split(".")[0]
-        if section not in _EVALUATED:
-            raise OptionError(
-                f"{key!r} has no effect on an evaluation; there are settings under: {', '.join(_EVALUATED)}"
-            )
-        config = assign(config, key, value, registry)
-    return complete(config, registry)
+    methods: str | Sequence[str],
+    *,
+    settings: Settings = (),
+    floor: bool = True,
+    **terms: Unpack[TermOptions],
+) -> Design:
+    """What `compare` would do."""
+    named = [methods] if isinstance(methods, str) else list(methods)
+    rows = compare_rows(named, settings, floor=floor, registry=registry)
+    words = ["compare", *named]
+    return make_design("compare", rows, terms_of(**terms), registry, words=words, settings=settings)
 
 
-def _run_beside(path: Path) -> dict[str, Any]:
-    """The settings of the run that made an artifact, if its run.json still lies around it; else nothing.
-
-    They say where the dataset was found, which an artifact does not: it is made to be passed on.
-    """
-    for folder in (path, path.parent):
-        if (folder / "run.json").is_file():
-            return saved_config(folder)
-    return {}
-
-
-def _check_fits(distilled: DistilledDataset, dataset: RealDataset) -> None:
-    if distilled.classes != dataset.classes:
-        raise DataError(
-            f"the artifact has {len(distilled.classes)} classes ({', '.join(distilled.classes[:3])}, ...) and "
-            f"{dataset.name} {len(dataset.classes)} ({', '.join(dataset.classes[:3])}, ...): not the same dataset"
-        )
-    channels, height, width = distilled.images.shape[1:]
-    if channels != dataset.channels or (height, width) != (dataset.size, dataset.size):
-        raise DataError(
-            f"the artifact's images are {channels}x{height}x{width}, and {dataset.name} is looked at as "
-            f"{dataset.channels}x{dataset.size}x{dataset.size} (channels, height, width); if the dataset has an "
-            "option size, set it: --set dataset.size=..."
-        )
-
-
-def _teacher_for(
-    distilled: DistilledDataset,
-    config: RunConfig,
-    dataset: RealDataset,
+def design_sweep(
     registry: Registry,
-    runtime: Runtime,
-    path: Path,
-    given: str | Path | None,
-) -> Network | None:
-    """The teacher where the protocol's labels need one: the one given, or the one beside the artifact."""
-    labels = config.protocol.labels
-    if labels == "hard" or (labels == "soft" and distilled.soft_labels is not None):
-        return None
-    weights = Path(given) if given else None
-    for folder in (path, path.parent):
-        beside = folder / "teacher.safetensors"
-        if weights is None and beside.is_file() and file_hash(beside) == distilled.teacher_hash:
-            weights = beside
-    if weights is None:
-        raise ModelError(
-            f"protocol {config.protocol.name!r} has {labels} labels, which come from the teacher, and no teacher "
-            f"lies beside {path}; name its weights with --teacher FILE, or use --set protocol.labels=hard"
-        )
-    teacher = fresh_teacher(config, dataset, registry, runtime, to_be_filled=True)
-    load_checkpoint(teacher, weights)
-    return teacher.frozen()
+    method: str,
+    *,
+    settings: Settings = (),
+    floor: bool = True,
+    **terms: Unpack[TermOptions],
+) -> Design:
+    """What `sweep` would do."""
+    checked = terms_of(**terms)
+    rows = sweep_rows(method, checked.dataset, settings, floor=floor, registry=registry)
+    words = ["sweep", "--method", method]
+    return make_design("sweep", rows, checked, registry, words=words, settings=settings)
+
+
+def design_ablate(
+    registry: Registry,
+    method: str,
+    *,
+    settings: Settings = (),
+    floor: bool = True,
+    **terms: Unpack[TermOptions],
+) -> Design:
+    """What `ablate` would do."""
+    checked = terms_of(**terms)
+    rows = ablate_rows(method, checked.dataset, settings, floor=floor, registry=registry)
+    return make_design("ablate", rows, checked, registry, words=["ablate", method], settings=settings)
+
+
+def _carry_out(
+    design: Design, out: str | Path, jobs: int, registry: Registry, reporter: Reporter | None
+) -> ComparisonResult:
+    # Up to here no torch is loaded, so that a typing error is answered at once.
+    from condense.comparison.work import carry_out
+
+    return carry_out(design, Path(out), registry, reporter, jobs=jobs)

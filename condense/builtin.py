@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from condense.data.catalog import DATASETS
-from condense.hookspecs import hookimpl
-from condense.initializer_options import NoiseOptions
+from condense.engine.catalog import NoiseOptions
 from condense.models.catalog import MODELS
-from condense.protocols import DC, FKD, Protocol
-from condense.specs import DatasetSpec, EvaluatorSpec, FeatureTargetSpec, InitializerSpec, ModelSpec
+from condense.recipe.hooks import hookimpl
+from condense.recipe.method import Use
+from condense.recipe.protocol import Protocol
+from condense.recipe.specs import (
+    DatasetSpec,
+    EvaluatorSpec,
+    FeatureTargetSpec,
+    InitializerSpec,
+    ModelSpec,
+)
+from condense.recipe.training import Augment
 
 
 @hookimpl
@@ -20,7 +28,7 @@ def condense_feature_targets() -> Sequence[FeatureTargetSpec]:
             name="cross-entropy",
             summary="the teacher should recognise the class of each synthetic image",
             source="Yin et al., NeurIPS 2023, arXiv 2306.13092",
-            build="condense.targets:CrossEntropy",
+            build="condense.engine.standard:CrossEntropy",
         )
     ]
 
@@ -33,12 +41,12 @@ def condense_initializers() -> Sequence[InitializerSpec]:
             name="noise",
             summary="Gaussian noise",
             options=NoiseOptions,
-            build="condense.initializers:Noise",
+            build="condense.engine.standard:Noise",
         ),
         InitializerSpec(
             name="real",
             summary="distinct random real images of each class",
-            build="condense.initializers:RandomReal",
+            build="condense.engine.standard:RandomReal",
         ),
     ]
 
@@ -50,7 +58,7 @@ def condense_evaluators() -> Sequence[EvaluatorSpec]:
         EvaluatorSpec(
             name="students",
             summary="trains students from scratch by the protocol, tests them on the real test images",
-            build="condense.stages.evaluate:StudentEvaluator",
+            build="condense.engine.evaluate:StudentEvaluator",
         )
     ]
 
@@ -71,3 +79,36 @@ def condense_models() -> Sequence[ModelSpec]:
 def condense_protocols() -> Sequence[Protocol]:
     """Those of SRe2L and WMDD, and of DC, DSA and DM."""
     return [FKD, DC]
+
+
+FKD = Protocol(
+    name="fkd",
+    summary="the teacher labels every view; CutMix, temperature 20, AdamW, 300 epochs (SRe2L, WMDD)",
+    source="Shen & Xing, ECCV 2022; Yin et al., NeurIPS 2023, arXiv 2306.13092; Liu et al., ICCV 2025",
+    labels="online",
+    temperature=20.0,
+    epochs=300,
+    batch_size=50,
+    optimizer="adamw",
+    lr=1e-3,
+    weight_decay=0.01,
+    schedule="cosine",
+    augment=Augment(crop_scale=(0.08, 1.0), flip=True, cutmix=1.0),
+)
+
+
+DC = Protocol(
+    name="dc",
+    summary="hard labels, siamese augmentation, ConvNet, SGD 0.01, a tenth from the middle of 1000 epochs on (DC, DM)",
+    source="Zhao et al., ICLR 2021, arXiv 2006.05929; Zhao & Bilen, ICML 2021, arXiv 2102.08259",
+    labels="hard",
+    epochs=1000,
+    batch_size=256,
+    optimizer="sgd",
+    lr=0.01,
+    momentum=0.9,
+    weight_decay=5e-4,
+    schedule="halfway",
+    augment=Augment(siamese=("color", "crop", "cutout", "flip", "scale", "rotate")),
+    model=Use(name="convnet", options={"norm": "instance"}),
+)

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from condense.data.dataset import MemoryImages, RealDataset, Split
+from condense.models.catalog import ConvNetOptions, ModelRequest
 from condense.models.convnet import ConvNet
 from condense.models.network import Network
-from condense.models.options import ConvNetOptions, ModelRequest
-from condense.plugins import KINDS, Offer, Registry, load_registry
-from condense.specs import DatasetSpec
+from condense.recipe.registry import KINDS, Offer, Registry, load_registry
+from condense.recipe.specs import DatasetSpec
 
 # On tensors this small a second thread costs more than it gains, above all where the cores are busy.
 torch.set_num_threads(1)

@@ -13,7 +13,7 @@ from torchvision.datasets import ImageFolder
 
 import condense
 from condense.data.imagenette import CLASS_NAMES
-from condense.result import RunResult
+from condense.runs.result import RunResult
 
 TRAINING, TESTS = 2, 1
 SETTINGS: dict[str, Any] = {

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from condense.data.fashion import FILES, MINI_ARRAYS, mini_digest
-from condense.data.idx import read_idx
+from condense.data.fashion import FILES, MINI_ARRAYS, mini_digest, read_idx
 
 SEED = 0
 PER_CLASS = {"train": 500, "test": 100}

@@ -2,12 +2,218 @@
 
 from __future__ import annotations
 
-from typing import Any
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from condense_cli.comparing import WHAT, compare_by, comparison_options
-from condense_cli.options import RepeatableCommand, set_option
+from condense_cli.options import (
+    WORDS,
+    Interrupted,
+    RepeatableCommand,
+    compute_options,
+    disabled_of,
+    given_only,
+    json_option,
+    option,
+    parse_names,
+    parse_numbers,
+    registry_of,
+    set_option,
+)
+
+if TYPE_CHECKING:
+    from condense.comparison.design import Design
+    from condense.recipe.registry import Registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+WHAT = "What is compared"
+MEASURE = "How it is measured"
+WHERE = "Where things lie and how they are computed"
+RUN = "The comparison itself"
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    option(
+        "--dataset",
+        section=WHAT,
+        metavar="NAME",
+        help="`condense datasets` lists them; folder:PATH takes your own images.",
+        default_shown="fashion-mini",
+    ),
+    option(
+        "--ipc",
+        section=WHAT,
+        metavar="N,N,...",
+        callback=parse_numbers,
+        help="Images per class, one or several.",
+        default_shown="10",
+    ),
+    option(
+        "--seeds",
+        section=WHAT,
+        type=int,
+        metavar="N",
+        help="How many times each row is distilled, every time with a seed of its own.",
+        default_shown="3",
+    ),
+    option("--seed", section=WHAT, type=int, metavar="N", help="The first of the seeds.", default_shown="0"),
+    option(
+        "--floor/--no-floor",
+        section=WHAT,
+        default=None,
+        help="Whether random real images are a row too.",
+        default_shown="--floor",
+    ),
+    option(
+        "--protocol",
+        section=MEASURE,
+        metavar="NAME,...",
+        callback=parse_names,
+        help="How students are trained; each is a column. `condense protocols` lists them.",
+        default_shown="the first method's own",
+    ),
+    option(
+        "--epochs",
+        section=MEASURE,
+        metavar="N,N,...",
+        callback=parse_numbers,
+        help="Length of a student's training; each is a column of students of its own, with the whole schedule.",
+        default_shown="the protocol's own",
+    ),
+    option(
+        "--students",
+        section=MEASURE,
+        type=int,
+        metavar="N",
+        help="How many students to train for each seed.",
+        default_shown="1",
+    ),
+    option(
+        "--student",
+        section=MEASURE,
+        metavar="NAME",
+        help="The students' network; `condense models` lists them.",
+        default_shown="the protocol's own",
+    ),
+    option(
+        "--scores/--no-scores",
+        section=MEASURE,
+        default=None,
+        help="Whether to train the further students that DD-Ranking's scores need (with hard labels, without "
+        "augmentation).",
+        default_shown="--scores",
+    ),
+    option(
+        "--validation",
+        section=MEASURE,
+        type=float,
+        metavar="SHARE",
+        help="Hold out this share of the training images and test on it instead: for tuning.",
+        default_shown="0",
+    ),
+    option("--data-dir", section=WHERE, metavar="DIR", help="Folder in which datasets lie."),
+    option(
+        "--out",
+        section=WHERE,
+        metavar="DIR",
+        help="Folder for this and other comparisons; they share finished work.",
+        default="runs",
+        show_default=True,
+    ),
+    option(
+        "--name",
+        section=WHERE,
+        metavar="NAME",
+        help="Name of the folder of the tables.",
+        default_shown="made of what is compared",
+    ),
+    compute_options(WHERE),
+    option(
+        "--jobs",
+        section=WHERE,
+        type=int,
+        metavar="N",
+        default=1,
+        show_default=True,
+        help="Processes that work side by side and share the cores; each holds the dataset and the teacher.",
+    ),
+    option(
+        "--dry-run",
+        section=RUN,
+        is_flag=True,
+        help="Print rows, columns and the work ahead; compute and write nothing.",
+    ),
+    json_option,
+)
+
+
+def comparison_options(function: F) -> F:
+    """All options that do not say what the rows are."""
+    for add in reversed(_OPTIONS):
+        function = add(function)
+    return function
+
+
+def compare_by(
+    ctx: click.Context,
+    make: Callable[..., Design],
+    *arguments: Any,
+    out: str,
+    jobs: int,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Design a comparison by `make`, and make it or say what it would be. Exits with 1 where something failed."""
+    registry = registry_of(ctx)
+    design = make(registry, *arguments, **given_only(options))
+    if dry_run:
+        _show_plan(design, Path(out), registry, as_json)
+    elif not _carried_out(ctx, design, Path(out), jobs, registry, as_json):
+        ctx.exit(1)
+
+
+def _carried_out(
+    ctx: click.Context, design: Design, out: Path, jobs: int, registry: Registry, as_json: bool
+) -> bool:
+    """Whether everything worked."""
+    from condense.comparison.work import carry_out
+    from condense_cli.render.comparison import PieceReporter, outcome_parts
+    from condense_cli.render.console import make_console, write, write_json
+    from condense_cli.render.progress import make_reporter
+
+    try:
+        with make_reporter(make_console(stderr=as_json), plain=as_json) as reporter:
+            reporter.say(f"in {out / design.name}")
+            result = carry_out(design, out, registry, PieceReporter(reporter), jobs=jobs)
+    except KeyboardInterrupt as error:
+        raise Interrupted(_how_to_go_on(ctx)) from error
+    if as_json:
+        write_json(result.to_dict())
+    else:
+        console = make_console()
+        write(console, *outcome_parts(result, console.width))
+    return not result.failures
+
+
+def _how_to_go_on(ctx: click.Context) -> str:
+    without = [word for name in disabled_of(ctx) for word in ("--disable-plugin", name)]
+    again = shlex.join(["condense", *without, str(ctx.info_name), *ctx.meta[WORDS]])
+    return f"Interrupted. What is done is kept; go on with: {again}"
+
+
+def _show_plan(design: Design, out: Path, registry: Registry, as_json: bool) -> None:
+    from condense.comparison.work import look_ahead
+    from condense_cli.render.comparison import plan_data, plan_parts
+    from condense_cli.render.console import make_console, write, write_json
+
+    outlook = look_ahead(design, out, registry)
+    if as_json:
+        write_json(plan_data(design, outlook))
+    else:
+        write(make_console(), *plan_parts(design, outlook))
 
 
 @click.command("compare", cls=RepeatableCommand)
@@ -15,13 +221,13 @@ from condense_cli.options import RepeatableCommand, set_option
 @set_option(WHAT, "Change a setting of all rows, or with METHOD:KEY=VALUE of one method's; repeatable.")
 @comparison_options
 @click.pass_context
-def command(ctx: click.Context, /, methods: tuple[str, ...], **options: Any) -> None:
+def compare(ctx: click.Context, /, methods: tuple[str, ...], **options: Any) -> None:
     """Compare methods under one teacher, the same students, protocols and seeds.
 
     The first METHOD is the one that the others are compared to. What is finished below --out is used again,
     what is unfinished goes on; a method that fails says why, and the others go on.
     """
-    from condense.comparison.api import design_compare
+    from condense.api import design_compare
 
     for method in methods:
         if "," in method:
@@ -30,3 +236,38 @@ def command(ctx: click.Context, /, methods: tuple[str, ...], **options: Any) -> 
                 f"methods stand apart, with spaces between them: condense compare {separate}"
             )
     compare_by(ctx, design_compare, methods, **options)
+
+
+@click.command("sweep", cls=RepeatableCommand)
+@option("--method", section=WHAT, metavar="NAME", required=True, help="`condense methods` lists them.")
+@set_option(
+    WHAT,
+    "A setting and its values, KEY=VALUE,VALUE,...; repeatable. Where a value has commas of its own, put semicolons "
+    "between values: recover.augment.crop_scale=0.08,1;0.5,1",
+)
+@comparison_options
+@click.pass_context
+def sweep(ctx: click.Context, /, method: str, settings: tuple[tuple[str, str], ...], **options: Any) -> None:
+    """Compare one method with every combination of the values of some settings.
+
+    The first combination is the one that the others are compared to. To choose a setting by its outcome, use
+    --validation: what is chosen on the test images says nothing about them any more.
+    """
+    from condense.api import design_sweep
+
+    compare_by(ctx, design_sweep, method, settings=settings, **options)
+
+
+@click.command("ablate", cls=RepeatableCommand)
+@click.argument("method", metavar="METHOD")
+@set_option(WHAT, "Change a setting of all rows; repeatable.")
+@comparison_options
+@click.pass_context
+def ablate(ctx: click.Context, /, method: str, **options: Any) -> None:
+    """Compare a method with its variants, or without each of its components.
+
+    Without components where the method names no variants: first whole, then without each target and regularizer.
+    """
+    from condense.api import design_ablate
+
+    compare_by(ctx, design_ablate, method, **options)

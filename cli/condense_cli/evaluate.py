@@ -12,9 +12,9 @@ from condense_cli.options import (
     given_only,
     json_option,
     option,
+    registry_of,
     set_option,
 )
-from condense_cli.registry import registry_of
 
 HOW = "How students are trained"
 WHERE = "Where things lie and how they are computed"

@@ -16,9 +16,23 @@ from typing import Any
 
 import click
 
-from condense_cli.failures import Interrupted
+from condense_cli.options import Interrupted
 
-# name: its line in `condense --help`. The command is `condense_cli.<name>.command`.
+# Where each command lives, as "module:function"; the module is imported when the command is called.
+_HOME: Mapping[str, str] = {
+    "run": "run:command",
+    "evaluate": "evaluate:command",
+    "compare": "compare:compare",
+    "sweep": "compare:sweep",
+    "ablate": "compare:ablate",
+    "methods": "listings:methods",
+    "datasets": "listings:datasets",
+    "models": "listings:models",
+    "protocols": "listings:protocols",
+    "components": "listings:components",
+    "plugins": "plugins:command",
+}
+# The name of each command and its line in `condense --help`.
 COMMANDS: Mapping[str, str] = {
     "run": "Condense a dataset and measure how well students learn from the outcome.",
     "evaluate": "Train and test students on a distilled dataset made earlier.",
@@ -45,7 +59,8 @@ class LazyGroup(click.Group):
         """The command, its module imported; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"condense_cli.{cmd_name}").command
+        module, _, function = _HOME[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"condense_cli.{module}"), function)
         return command
 
     def resolve_command(
@@ -79,9 +94,9 @@ class LazyGroup(click.Group):
 
 def _version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
-        from importlib.metadata import version
+        from condense.version import host_version
 
-        click.echo(f"condense {version('condense')}")
+        click.echo(f"condense {host_version()}")
         ctx.exit()
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from condense.recipe.registry import Registry
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -131,3 +135,33 @@ def json_option(function: F) -> F:
 def given_only(values: dict[str, Any]) -> dict[str, Any]:
     """The options that were given on the command line."""
     return {name: value for name, value in values.items() if value is not None and value != ()}
+
+
+class Interrupted(click.ClickException):
+    """Ctrl-C; the exit status is the one shells give for it. The message says how to go on."""
+
+    exit_code = 130
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """On stderr, as what it is: no error."""
+        click.echo(f"\n{self.message}", file=file, err=True)
+
+
+DISABLED = "disabled"
+
+
+def registry_of(ctx: click.Context) -> Registry:
+    """What the plugins offer. Says on stderr which were set aside, unless the user asked for that."""
+    from condense.recipe.registry import load_registry
+
+    registry = load_registry(disabled_of(ctx))
+    broken = [status.name for status in registry.plugins if status.problem not in ("", DISABLED)]
+    if broken and ctx.info_name != "plugins":
+        click.echo(f"Set aside: {', '.join(broken)}; `condense plugins` says why", err=True)
+    return registry
+
+
+def disabled_of(ctx: click.Context) -> tuple[str, ...]:
+    """The names behind --disable-plugin."""
+    names: tuple[str, ...] = ctx.find_root().params.get("disabled", ())
+    return names

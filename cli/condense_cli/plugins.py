@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from condense_cli.options import json_option
-from condense_cli.registry import registry_of
+from condense_cli.options import json_option, registry_of
 
 
 @click.command("plugins")

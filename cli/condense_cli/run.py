@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from condense_cli.failures import Interrupted
 from condense_cli.options import (
+    Interrupted,
     SectionedCommand,
     compute_options,
+    disabled_of,
     given_only,
     json_option,
     option,
+    registry_of,
     set_option,
 )
-from condense_cli.registry import disabled_of, registry_of
 
 if TYPE_CHECKING:
-    from condense.config import RunConfig
-    from condense.plugins import Registry
-    from condense.result import RunResult
+    from condense.recipe.config import RunConfig
+    from condense.recipe.registry import Registry
+    from condense.runs.result import RunResult
     from condense.runtime import Reporter
 
 WHAT = "What is condensed"
@@ -203,8 +204,8 @@ def _expand_short_forms(given: dict[str, Any]) -> None:
 
 
 def _planned(registry: Registry, given: dict[str, Any], place: tuple[Path, str | None, bool]) -> _Job:
-    from condense.config import configure, run_path
     from condense.errors import StorageError
+    from condense.recipe.config import configure, run_path
 
     # Up to here no torch is loaded, so that a typing error is answered at once.
     out, name, resume = place
@@ -222,8 +223,8 @@ def _planned(registry: Registry, given: dict[str, Any], place: tuple[Path, str |
 
 
 def _repeated(registry: Registry, source: Path, place: tuple[Path, str | None, bool]) -> _Job:
-    from condense.config import config_from_dict, run_path
-    from condense.journal import saved_config
+    from condense.recipe.config import config_from_dict, run_path
+    from condense.runs.journal import saved_config
 
     out, name, resume = place
     config = config_from_dict(saved_config(source), registry)
@@ -263,8 +264,8 @@ def _how_to_go_on(path: Path, disabled: Sequence[str]) -> str:
 
 
 def _show_plan(job: _Job, registry: Registry, as_json: bool) -> None:
-    from condense.plan import make_plan
-    from condense.settings import flatten
+    from condense.engine.plan import make_plan
+    from condense.recipe.settings import flatten
     from condense_cli.render.console import make_console, write, write_json
     from condense_cli.render.tables import plan_table
 

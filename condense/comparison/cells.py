@@ -13,26 +13,28 @@ import msgspec
 
 from condense.comparison.columns import Course
 from condense.comparison.design import Design, Place
-from condense.comparison.locks import HeldError, held
 from condense.comparison.outcome import Cell, Distilled
-from condense.comparison.places import Shelf, between
 from condense.comparison.progress import Progress
-from condense.components import Measurement
-from condense.config import RunConfig
+from condense.comparison.workspace import Shelf, between
 from condense.data.dataset import RealDataset
-from condense.distilled import DistilledDataset
+from condense.engine.components import Measurement
+from condense.engine.evaluate import Bench
+from condense.engine.plan import make_plan
+from condense.engine.relabel import relabel
+from condense.engine.squeeze import fresh_teacher
 from condense.errors import CondenseError
-from condense.evaluation import Bench
 from condense.models.build import load_checkpoint
 from condense.models.network import Network
-from condense.pipeline import run
-from condense.plan import make_plan
-from condense.plugins import Registry
+from condense.recipe.config import RunConfig
+from condense.recipe.registry import Registry
+from condense.runs.pipeline import run
+from condense.runs.teachers import Taught
 from condense.runtime import Runtime
-from condense.stages.relabel import relabel
-from condense.stages.squeeze import fresh_teacher
-from condense.store import RunFolder, read_json, same_file, write_json, write_text
-from condense.teachers import Taught
+from condense.storage import artifact
+from condense.storage.distilled import DistilledDataset
+from condense.storage.files import read_json, same_file, write_json, write_text
+from condense.storage.locks import HeldError, held
+from condense.storage.run_folder import RunFolder
 
 T = TypeVar("T")
 _DISTILLING = ("measure", "recover")
@@ -102,7 +104,7 @@ class _Place:
 
     @cached_property
     def images(self) -> DistilledDataset:
-        return DistilledDataset.load(self.folder.path)
+        return artifact.load(self.folder.path)
 
     @cached_property
     def relabelled(self) -> DistilledDataset:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from condense.comparison.outcome import Column, Role
-from condense.config import RunConfig
-from condense.data.augment import Augment
 from condense.errors import OptionError
-from condense.method import Recover, Student, Teacher, Use
-from condense.plugins import Registry
-from condense.protocols import Protocol
-from condense.settings import Pair, assign, complete, options_of
+from condense.recipe.config import RunConfig
+from condense.recipe.method import Recover, Student, Teacher, Use
+from condense.recipe.protocol import Protocol
+from condense.recipe.registry import Registry
+from condense.recipe.settings import Pair, assign, complete, options_of
+from condense.recipe.training import Augment
 
 
 @dataclass(frozen=True, kw_only=True)

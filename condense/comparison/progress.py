@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from condense.comparison.design import Place
 from condense.comparison.outcome import Cell, Distilled
 from condense.runtime import Reporter
-from condense.wording import counted
+from condense.text import counted
 
 
 @runtime_checkable

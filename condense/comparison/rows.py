@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from condense.comparison.given import SHARED, Given, check_of_rows, refuse_options, sort_settings
-from condense.config import RunConfig, resolve
-from condense.errors import CondenseError, OptionError
-from condense.plugins import Registry
-from condense.settings import Pair, Settings, assign, pairs_of
+from condense.errors import CondenseError, OptionError, nearest
+from condense.recipe.config import RunConfig, resolve
+from condense.recipe.registry import Registry
+from condense.recipe.settings import Pair, Settings, assign, pairs_of
+from condense.text import setting_text
 
 # The method whose images every other has to beat.
 FLOOR = "random"
@@ -97,7 +96,7 @@ def sweep_rows(method: str, dataset: str, settings: Settings, *, floor: bool, re
     recipes = []
     for combination in product(*axes.values()):
         chosen = list(zip(axes, combination, strict=True))
-        label = " ".join([method, *(f"{short[key]}={_text(value)}" for key, value in chosen)])
+        label = " ".join([method, *(f"{short[key]}={setting_text(value)}" for key, value in chosen)])
         own = tuple((key, dict(chosen).get(key, value)) for key, value in changes)
         recipes.append(Recipe(label=label, method=method, settings=own))
     return _checked([*recipes, *_floor_row(named[1:], given)], given, notes)
@@ -218,10 +217,80 @@ def _short(keys: Sequence[str]) -> Mapping[str, str]:
     return found
 
 
-def _text(value: Any) -> str:
-    """A value as --set takes it."""
-    if isinstance(value, (list, tuple)):
-        return ",".join(map(_text, value))
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{value:g}"
-    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+# Sections that every row has in common, and why.
+SHARED: Mapping[str, str] = {
+    "teacher": "one teacher for every row",
+    "student": "the same students for every row",
+    "protocol": "the same protocol for every row; protocols are columns, see --protocol and --epochs",
+    "evaluator": "every row is measured the same way",
+    "dataset": "the same images for every row",
+}
+# Fields of a run that are no settings here, and what to use instead.
+_INSTEAD: Mapping[str, str] = {
+    "method": "name the methods themselves",
+    "dataset": "use --dataset",
+    "ipc": "use --ipc",
+    "seed": "use --seed and --seeds",
+    "students": "use --students",
+    "data_dir": "use --data-dir",
+    "device": "use --device",
+    "precision": "use --precision",
+    "validation": "use --validation",
+    "reference": "random real images are a row of their own, see --no-floor",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """shared: of the sections in `SHARED`. rows: for every row but the floor. by_method: for the rows of a method."""
+
+    shared: tuple[Pair, ...]
+    rows: tuple[Pair, ...]
+    by_method: Mapping[str, tuple[Pair, ...]]
+
+    def of(self, method: str, *, floor: bool = False) -> tuple[Pair, ...]:
+        """For the rows of a method, later ones winning. A floor is left alone by what is for every row."""
+        return (*(() if floor else self.rows), *self.by_method.get(method, ()))
+
+
+def sort_settings(settings: Settings, methods: Collection[str]) -> Given:
+    """Sort pairs of KEY or METHOD:KEY and value. methods: those that have rows.
+
+    Raises OptionError for a METHOD without a row, for a shared section behind a METHOD, and for what is an option
+    of its own.
+    """
+    shared: list[Pair] = []
+    rows: list[Pair] = []
+    by_method: dict[str, tuple[Pair, ...]] = {}
+    for written, value in pairs_of(settings):
+        method, colon, key = written.rpartition(":")
+        section = key.partition(".")[0]
+        refuse_options(key)
+        if colon and method not in methods:
+            close = nearest(method, methods)
+            guess = f" Did you mean {close!r}?" if close else ""
+            raise OptionError(
+                f"{written!r} names no row: no row is of a method {method!r}.{guess} There are: {', '.join(methods)}"
+            )
+        if colon:
+            check_of_rows((key,), f"--set {written}")
+            by_method[method] = (*by_method.get(method, ()), (key, value))
+        elif section in SHARED:
+            shared.append((key, value))
+        else:
+            rows.append((key, value))
+    return Given(shared=tuple(shared), rows=tuple(rows), by_method=by_method)
+
+
+def refuse_options(key: str) -> None:
+    """Raise OptionError for what is an option of its own."""
+    if key in _INSTEAD:
+        raise OptionError(f"{key!r} is no setting of a comparison; {_INSTEAD[key]}")
+
+
+def check_of_rows(keys: Iterable[str], who: str) -> None:
+    """Raise OptionError where a key belongs to what all rows share. who: gave it, for the text."""
+    for key in keys:
+        why = SHARED.get(key.partition(".")[0])
+        if why:
+            raise OptionError(f"{who}: {key} cannot differ between rows ({why}); --set {key}=... is for all")

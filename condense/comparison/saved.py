@@ -7,13 +7,10 @@ from typing import Any
 
 import msgspec
 
-from condense.comparison.chart import draw_png
-from condense.comparison.markdown import render_markdown
 from condense.comparison.outcome import Outcome
-from condense.comparison.page import render_page
 from condense.comparison.summary import summarise
 from condense.errors import StorageError
-from condense.store import json_bytes, read_json, write_bytes, write_json, write_text
+from condense.storage.files import json_bytes, read_json
 
 FORMAT = 1
 JSON, MARKDOWN, PICTURE, PAGE = "compare.json", "compare.md", "compare.png", "compare.html"
@@ -54,14 +51,3 @@ def read_outcome(path: Path) -> Outcome:
         return from_dict(read_json(file))
     except StorageError as error:
         raise StorageError(f"cannot read the comparison {file}: {error}") from error
-
-
-def write_all(outcome: Outcome, folder: Path) -> None:
-    """Write compare.json, compare.md, compare.png and compare.html into `folder`, each whole or not at all.
-
-    The data comes first, so that a picture that cannot be drawn loses nothing. Raises StorageError.
-    """
-    write_json(folder / JSON, to_dict(outcome))
-    write_text(folder / MARKDOWN, render_markdown(outcome))
-    write_bytes(folder / PICTURE, draw_png(outcome))
-    write_text(folder / PAGE, render_page(outcome, folder))

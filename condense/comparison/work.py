@@ -8,26 +8,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from condense import provenance
 from condense.comparison.cells import Workshop, finished
 from condense.comparison.design import Design, Place
-from condense.comparison.helpers import check_jobs, helpers
-from condense.comparison.locks import held
 from condense.comparison.outcome import Cell, Distilled, Outcome, TeacherFacts
-from condense.comparison.places import Shelf
+from condense.comparison.processes import check_jobs, helpers
 from condense.comparison.progress import Forecast, Progress
-from condense.comparison.saved import JSON, PAGE, to_dict, write_all
+from condense.comparison.report.write import write_all
+from condense.comparison.saved import JSON, PAGE, to_dict
 from condense.comparison.summary import Summary, summarise
-from condense.config import dataset_label
+from condense.comparison.workspace import Shelf
 from condense.data.dataset import RealDataset
 from condense.data.load import load_dataset
+from condense.engine.squeeze import fresh_teacher
 from condense.errors import StorageError
-from condense.pipeline import check_ipc
-from condense.plugins import Registry
+from condense.recipe.config import dataset_label
+from condense.recipe.registry import Registry
+from condense.runs import provenance
+from condense.runs.pipeline import check_ipc
+from condense.runs.teachers import Taught
 from condense.runtime import Reporter, Runtime, SilentReporter, make_runtime, numeric_settings
-from condense.stages.squeeze import fresh_teacher
-from condense.store import write_json
-from condense.teachers import Taught
+from condense.storage.files import write_json
+from condense.storage.locks import held
 
 
 @dataclass(frozen=True, kw_only=True)

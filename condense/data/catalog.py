@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from condense.data.options import FashionMnistOptions, FolderOptions, ImagenetteOptions
-from condense.specs import DatasetSpec
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from condense.recipe.specs import DatasetSpec
 
 _FASHION_SOURCE = (
     "Xiao, Rasul, Vollgraf: Fashion-MNIST, 2017, arXiv 1708.07747; "
@@ -29,6 +31,78 @@ _IMAGENETTE_TEACHER = {
     "teacher.augment.crop_scale": (0.08, 1.0),
     "teacher.augment.flip": True,
 }
+
+
+ImagenetteVariant = Literal["full", "320px", "160px"]
+
+
+def _check_size(size: int) -> None:
+    if size != 0 and size < 8:
+        raise ValueError(f"size must be at least 8 pixels, or 0 for automatic, not {size}")
+
+
+def _check_memory(limit_gib: float) -> None:
+    if not limit_gib >= 0:
+        raise ValueError(f"memory_limit_gib must not be negative, not {limit_gib}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FashionMnistOptions:
+    """download: fetch the files into the data folder where they are missing."""
+
+    download: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagenetteOptions:
+    """variant: the published archive to fetch, named by the shorter side of its images ("full" keeps the
+    original photographs; "320px" is enough for crops of 224). size: the side in pixels that networks see.
+    download: fetch the archive into the data folder where it is missing. memory_limit_gib: decoded images
+    that need no more than this stay in memory; others are decoded whenever they are asked for.
+    """
+
+    variant: ImagenetteVariant = "320px"
+    size: int = 224
+    download: bool = True
+    memory_limit_gib: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.variant not in get_args(ImagenetteVariant):
+            raise ValueError(
+                f"variant must be one of {', '.join(get_args(ImagenetteVariant))}, not {self.variant!r}"
+            )
+        if self.size == 0:
+            raise ValueError("size must be at least 8 pixels, not 0")
+        _check_size(self.size)
+        _check_memory(self.memory_limit_gib)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions:
+    """size: the side in pixels that networks see; 0 takes the shorter side of the images where all have one
+    size of at most 256, and 224 otherwise.
+    resize_share: images are stored at size * resize_share pixels, from which training and testing crop; 0 is
+    automatic: 256/224 for sizes from 128 on, else 1, and 1 where `size` was taken from the images.
+    test_share: the part of each class that becomes the test split where the tree has none.
+    memory_limit_gib: decoded images that need no more than this stay in memory; others are decoded whenever
+    they are asked for.
+    """
+
+    size: int = 0
+    resize_share: float = 0.0
+    test_share: float = 0.2
+    memory_limit_gib: float = 4.0
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+        if self.resize_share != 0 and not 1 <= self.resize_share <= 4:
+            raise ValueError(
+                f"resize_share must be between 1 and 4, or 0 for automatic, not {self.resize_share}"
+            )
+        if not 0 < self.test_share < 1:
+            raise ValueError(f"test_share must be above 0 and below 1, not {self.test_share}")
+        _check_memory(self.memory_limit_gib)
+
 
 DATASETS: tuple[DatasetSpec, ...] = (
     DatasetSpec(

@@ -6,8 +6,11 @@ Xiao, Rasul, Vollgraf: "Fashion-MNIST: a Novel Image Dataset for Benchmarking Ma
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -19,12 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from condense.data.catalog import FashionMnistOptions
 from condense.data.dataset import DatasetRequest, MemoryImages, RealDataset, Split
 from condense.data.download import fetching
-from condense.data.idx import read_idx
-from condense.data.options import FashionMnistOptions
 from condense.errors import DataError, StorageError
-from condense.specs import NoOptions
+from condense.recipe.specs import NoOptions
 
 CLASSES = (
     "T-shirt/top",
@@ -169,3 +171,60 @@ def _download(data_dir: Path, instead: str) -> list[Path]:
         FashionMNIST(str(folder), download=True)
         target.mkdir(parents=True, exist_ok=True)
         return [(folder / _TORCHVISION_FOLDER / name).replace(target / name) for name in FILES]
+
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_UINT8 = 0x08
+
+
+def read_idx(path: Path, *, dimensions: int) -> Tensor:
+    """The uint8 values of an idx file: labels (n,) where `dimensions` is 1, images (n, H, W) where it is 3.
+
+    Whether the file is gzipped is read from its first bytes, whatever its name. Raises DataError for a file
+    that is missing, no idx file, of another type or number of dimensions, or of the wrong length, and
+    StorageError for one that may not be read.
+    """
+    data = _bytes_of(path)
+    if len(data) < 4 or data[:2] != b"\0\0":
+        raise DataError(
+            f"{path} is no idx file: it should begin with two zero bytes, not {data[:2].hex(' ')!r}"
+        )
+    kind, count = data[2], data[3]
+    if kind != _UINT8:
+        raise DataError(f"{path} holds values of idx type 0x{kind:02x}; images and labels have 0x08 (uint8)")
+    if count != dimensions:
+        found = f"{count} dimension" + ("" if count == 1 else "s")
+        wanted = f"{dimensions} {'was' if dimensions == 1 else 'were'} expected{_hint(dimensions)}"
+        raise DataError(f"{path} has {found} where {wanted}")
+    start = 4 + 4 * count
+    if len(data) < start:
+        raise DataError(f"{path} is cut off within its header of {start} bytes: fetch it again")
+    shape = struct.unpack(f">{count}I", data[4:start])
+    announced, there = math.prod(shape), len(data) - start
+    if there != announced:
+        size = "x".join(str(side) for side in shape)
+        fault = "is cut off" if there < announced else "is too long"
+        raise DataError(f"{path} {fault}: {size} values are announced, {there} are there: fetch it again")
+    if announced == 0:
+        raise DataError(f"{path} holds no values")
+    return torch.frombuffer(bytearray(data[start:]), dtype=torch.uint8).reshape(shape)
+
+
+def _hint(dimensions: int) -> str:
+    kinds = {1: "labels, idx1", 3: "images, idx3"}
+    return f" ({kinds[dimensions]})" if dimensions in kinds else ""
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+    if not data.startswith(_GZIP_MAGIC):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is a damaged gzip file ({error}): fetch it again") from error

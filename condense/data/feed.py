@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from condense.data.augment import Augment
+from condense.data.cutmix import CutMix, apply_cutmix, draw_cutmix
 from condense.data.dataset import ImageSource, MemoryImages
-from condense.data.mixing import CutMix, apply_cutmix, draw_cutmix
 from condense.data.pixels import centre_crop, normalise
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
+from condense.recipe.training import Augment
 from condense.runtime import Runtime
 
 # Images of a split that are moved to the accelerator as a whole, rather than batch by batch.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from condense.data.catalog import FolderOptions
 from condense.data.dataset import DatasetRequest, ImageSource, RealDataset, Split
 from condense.data.images import Header, image_bytes, load_images, read_headers
-from condense.data.options import FolderOptions
-from condense.data.tree import Listing, Tree, read_tree
-from condense.errors import DataError
+from condense.errors import DataError, StorageError
 from condense.rng import generator
 
 _DEFAULT_SIZE = 224
@@ -24,7 +25,7 @@ _LEAST_STD = 1 / 255
 
 
 def load_folder(options: FolderOptions, request: DatasetRequest) -> RealDataset:
-    """The images below PATH of `folder:PATH`, in the layouts that `condense.data.tree` reads."""
+    """The images below PATH of `folder:PATH`, in the layouts that `condense.data.folder` reads."""
     if not request.argument:
         raise DataError("which folder? Give its path after a colon: folder:PATH")
     root = Path(request.argument).expanduser()
@@ -98,3 +99,129 @@ def statistics(images: ImageSource) -> tuple[tuple[float, ...], tuple[float, ...
     mean = total / count
     std = (squares / count - mean.square()).clamp(min=0).sqrt()
     return tuple((mean / 255).tolist()), tuple((std / 255).clamp(min=_LEAST_STD).tolist())
+
+
+TEST_NAMES = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Image files and their labels (n,) int64."""
+
+    paths: tuple[Path, ...]
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Two splits over the same classes (folder names, in order), and what the user should be told."""
+
+    root: Path
+    classes: tuple[str, ...]
+    train: Listing
+    test: Listing
+    notes: tuple[str, ...] = ()
+
+
+def read_tree(root: Path, *, seed: int, test_share: float) -> Tree:
+    """The images below `root`; without a test split, `test_share` of each class is drawn by `seed` for one.
+
+    At least one image of each class goes to each split. The draw for a class depends on the seed, the name of
+    the class and the number of its images alone. Raises DataError for what is no usable tree, StorageError
+    for folders that may not be read.
+    """
+    if not root.exists():
+        raise DataError(f"{root} does not exist{_layout(root)}")
+    if not root.is_dir():
+        raise DataError(f"{root} is a file, not a folder{_layout(root)}")
+    tests = [name for name in TEST_NAMES if (root / name).is_dir()]
+    if not (root / "train").is_dir():
+        if tests:
+            raise DataError(f"{root} has {tests[0]}/ but no train/{_layout(root)}")
+        return _split(root, _read_classes(root, root), seed, test_share)
+    train = _read_classes(root / "train", root)
+    if not tests:
+        return _split(root, train, seed, test_share)
+    test = _read_classes(root / tests[0], root)
+    unknown = sorted(test.keys() - train.keys())
+    if unknown:
+        raise DataError(
+            f"{_names(unknown)} in {root / tests[0]} but not in {root / 'train'}: "
+            "what is tested must be in the training split as well"
+        )
+    notes = [f"{name}/ is not used: {tests[0]}/ is the test split" for name in tests[1:]]
+    untested = sorted(train.keys() - test.keys())
+    if untested:
+        notes.append(f"{_names(untested)} in train/ but not in {tests[0]}/: never tested")
+    return Tree(root, tuple(train), _listing(train, train), _listing(train, test), tuple(notes))
+
+
+def _layout(root: Path) -> str:
+    return (
+        f"; expected {root}/train/CLASS/*.jpg and {root}/val/CLASS/*.jpg, or {root}/CLASS/*.jpg to be split"
+    )
+
+
+def _names(classes: Sequence[str]) -> str:
+    listed = ", ".join(repr(name) for name in classes[:5]) + (", ..." if len(classes) > 5 else "")
+    return f"class {listed} is" if len(classes) == 1 else f"{len(classes)} classes ({listed}) are"
+
+
+def _read_classes(folder: Path, root: Path) -> dict[str, list[Path]]:
+    """The image files of each class folder in `folder`, classes and files in the order of their names."""
+    folders = [entry for entry in _entries(folder) if entry.is_dir()]
+    if not folders:
+        raise DataError(f"{folder} has no class folders{_layout(root)}")
+    if len(folders) == 1:
+        raise DataError(
+            f"{folder} has one class folder, {folders[0].name!r}; condensing needs at least two "
+            "(is the path that was given one level too high?)"
+        )
+    classes = {entry.name: _files(entry) for entry in folders}
+    for name, paths in classes.items():
+        if not paths:
+            raise DataError(f"the class folder {folder / name} is empty: add images or remove it")
+    return classes
+
+
+def _files(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for entry in _entries(folder):
+        found.extend(_files(entry) if entry.is_dir() else [entry])
+    return found
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be read: {error.strerror}") from error
+
+
+def _split(root: Path, classes: dict[str, list[Path]], seed: int, test_share: float) -> Tree:
+    train: dict[str, list[Path]] = {}
+    test: dict[str, list[Path]] = {}
+    for name, paths in classes.items():
+        if len(paths) < 2:
+            raise DataError(
+                f"class {name!r} in {root} has one image; a split into training and test needs at least two"
+            )
+        count = min(max(round(test_share * len(paths)), 1), len(paths) - 1)
+        chosen = set(torch.randperm(len(paths), generator=generator(seed, "split", name))[:count].tolist())
+        train[name] = [path for index, path in enumerate(paths) if index not in chosen]
+        test[name] = [path for index, path in enumerate(paths) if index in chosen]
+    result = Tree(root, tuple(classes), _listing(classes, train), _listing(classes, test))
+    note = (
+        f"{root} has no test split (no val/ or test/): {test_share:.0%} of each class, drawn by seed {seed}, "
+        f"is held out ({len(result.train.paths)} training, {len(result.test.paths)} test images)"
+    )
+    return Tree(root, result.classes, result.train, result.test, (note,))
+
+
+def _listing(order: dict[str, list[Path]], classes: dict[str, list[Path]]) -> Listing:
+    """The images of `classes`, labelled by the place of their class in `order`."""
+    pairs = [(path, label) for label, name in enumerate(order) for path in classes.get(name, [])]
+    return Listing(
+        tuple(path for path, _ in pairs),
+        torch.tensor([label for _, label in pairs], dtype=torch.int64),
+    )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+from condense.data.catalog import ImagenetteOptions, ImagenetteVariant
 from condense.data.dataset import DatasetRequest, RealDataset
 from condense.data.download import fetching
-from condense.data.folder import choose_sizes, load_splits
+from condense.data.folder import Tree, choose_sizes, load_splits, read_tree
 from condense.data.images import read_headers
-from condense.data.options import ImagenetteOptions, ImagenetteVariant
-from condense.data.tree import Tree, read_tree
 from condense.errors import DataError
 
 CLASS_NAMES = {

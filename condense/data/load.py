@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from condense.config import RunConfig
 from condense.data.dataset import (
     DatasetRequest,
     ImageSource,
@@ -19,9 +18,10 @@ from condense.data.dataset import (
     default_data_dir,
 )
 from condense.errors import DataError
-from condense.plugins import Registry
+from condense.recipe.config import RunConfig
+from condense.recipe.registry import Registry
+from condense.recipe.settings import options_of
 from condense.rng import generator
-from condense.settings import options_of
 
 
 def load_dataset(config: RunConfig, registry: Registry) -> RealDataset:

@@ -26,8 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from condense.data.augment import Augment
 from condense.data.views import take_pixels
+from condense.recipe.training import Augment
 
 BRIGHTNESS = 0.5
 """Greatest offset, either way, in normalised units."""

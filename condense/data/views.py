@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from condense.data.augment import Augment
 from condense.data.patches import PatchShuffle, draw_patch_shuffle
 from condense.data.pixels import centre_crop
 from condense.errors import DataError
+from condense.recipe.training import Augment
 
 _TRIES = 10
 """How often a crop that does not fit is drawn again, as torchvision does."""

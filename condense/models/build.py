@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from condense.data.dataset import RealDataset
 from condense.errors import ModelError
-from condense.method import Use
+from condense.models.catalog import ModelRequest
 from condense.models.network import Network
-from condense.models.options import ModelRequest
 from condense.models.zoo import load_weights
-from condense.plugins import Registry
+from condense.recipe.method import Use
+from condense.recipe.registry import Registry
+from condense.recipe.settings import options_of
 from condense.rng import isolated_global_rng
 from condense.runtime import Runtime
-from condense.settings import options_of
 
 
 def build_network(

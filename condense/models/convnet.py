@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from condense.errors import ModelError
-from condense.models.options import ConvNetOptions, ModelRequest
+from condense.models.catalog import ConvNetOptions, ModelRequest
 
 
 class InstanceNorm(nn.GroupNorm):

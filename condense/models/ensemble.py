@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from condense.errors import ModelError
-from condense.method import Use
-from condense.models.options import EnsembleOptions, ModelRequest
+from condense.models.catalog import EnsembleOptions, ModelRequest
+from condense.recipe.method import Use
 
 
 class Ensemble(nn.Module):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from condense.errors import ModelError
 from condense.models.ensemble import Ensemble
+from condense.models.observation import Observation, Roster
 from condense.models.taps import Tap, channels_of_input, norm_input, patches_of_input
-from condense.observation import Observation, Roster
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 

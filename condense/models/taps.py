@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from condense.moments import per_image_moments
-from condense.observation import Moments
+from condense.models.moments import per_image_moments
+from condense.models.observation import Moments
 
 # The two moments of each image, (B, C) each, and what is taken for the layer's mean and variance, (C,) each.
 Summary = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from condense.errors import CondenseError, ModelError, unknown_name
-from condense.models.options import ModelRequest, ResNetOptions, ZooOptions
+from condense.models.catalog import ModelRequest, ResNetOptions, ZooOptions
 
 
 def build_resnet18(options: ResNetOptions, request: ModelRequest) -> nn.Module:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from condense_cli import ablate, compare, sweep
+from condense_cli import compare
 from condense_cli.options import SectionedOption
 
-from condense.comparison import api, cells
+from condense import api
+from condense.comparison import cells
 from condense.comparison.terms import terms_of
 
 Invoke = Callable[..., Result]
@@ -196,9 +197,9 @@ def test_mistakes_load_no_torch() -> None:
 @pytest.mark.parametrize(
     ("command", "function"),
     [
-        (compare.command, api.design_compare),
-        (sweep.command, api.design_sweep),
-        (ablate.command, api.design_ablate),
+        (compare.compare, api.design_compare),
+        (compare.sweep, api.design_sweep),
+        (compare.ablate, api.design_ablate),
     ],
 )
 def test_the_defaults_in_the_help_are_the_librarys(command: object, function: Callable[..., object]) -> None:

@@ -13,13 +13,14 @@ from click.testing import Result
 from condense_cli import evaluate as evaluate_module
 from condense_cli import run as run_module
 from condense_cli.options import SectionedOption
-from condense_cli.render.tables import COMPONENTS, setting_text
+from condense_cli.render.tables import COMPONENTS
 
 from condense import api
-from condense.config import config_from_dict
-from condense.evaluation import Bench
-from condense.plugins import load_registry
-from condense.settings import assign, flatten
+from condense.engine.evaluate import Bench
+from condense.recipe.config import config_from_dict
+from condense.recipe.registry import load_registry
+from condense.recipe.settings import assign, flatten
+from condense.text import setting_text
 
 Invoke = Callable[..., Result]
 

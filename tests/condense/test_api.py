@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import condense
-from condense.config import RunConfig, configure, run_path
 from condense.data.dataset import RealDataset
 from condense.errors import CondenseError, DataError, ModelError, OptionError, StorageError
-from condense.plugins import Registry
-from condense.result import EvaluationResult, RunResult
-from condense.specs import ModelSpec
+from condense.recipe.config import RunConfig, configure, run_path
+from condense.recipe.registry import Registry
+from condense.recipe.specs import ModelSpec
+from condense.runs.result import EvaluationResult, RunResult
 
 SETTINGS: dict[str, Any] = {"iterations": 2, "protocol.epochs": 2, "protocol.batch_size": 4}
 

@@ -22,16 +22,17 @@ from click.testing import CliRunner
 from condense_cli.main import cli
 
 import condense
-from condense import components, observation
-from condense.config import resolve
 from condense.data.dataset import DatasetRequest
+from condense.engine import components
 from condense.errors import OptionError
-from condense.hookspecs import API_VERSION
-from condense.method import Method, Recover, Variant
-from condense.models.options import ModelRequest
-from condense.observation import Observation, Roster
-from condense.plugins import DISABLE_VARIABLE, KINDS, Registry, load_registry
-from condense.protocols import Protocol
+from condense.models import observation
+from condense.models.catalog import ModelRequest
+from condense.models.observation import Observation, Roster
+from condense.recipe.config import resolve
+from condense.recipe.hooks import API_VERSION
+from condense.recipe.method import Method, Recover, Variant
+from condense.recipe.protocol import Protocol
+from condense.recipe.registry import DISABLE_VARIABLE, KINDS, Registry, load_registry
 
 if TYPE_CHECKING:
     from condense_mean_feature.target import MeanFeature

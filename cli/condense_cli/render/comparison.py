@@ -14,9 +14,7 @@ from rich.text import Text
 
 from condense.comparison.design import Design
 from condense.comparison.outcome import Column
-from condense.comparison.saved import MARKDOWN, PAGE
-from condense.comparison.summary import Line, Summary
-from condense.comparison.wording import (
+from condense.comparison.report.wording import (
     accuracy_text,
     column_title,
     costs,
@@ -28,9 +26,11 @@ from condense.comparison.wording import (
     spread_over,
     tested_on,
 )
+from condense.comparison.saved import MARKDOWN, PAGE
+from condense.comparison.summary import Line, Summary
 from condense.comparison.work import ComparisonResult, Outlook
-from condense_cli.render.amounts import counted, duration, percent
-from condense_cli.render.tables import ACCURACY, HEADING, QUIET, setting_text
+from condense.text import counted, duration, percent, setting_text
+from condense_cli.render.tables import ACCURACY, HEADING, QUIET
 
 FAILED = "red"
 # No column of labels is made wider than this; longer ones go on below themselves.
@@ -203,7 +203,9 @@ def plan_parts(design: Design, outlook: Outlook) -> list[RenderableType]:
     shared, teacher = design.shared, design.shared.teacher
     columns = [course.column for course in design.courses]
     scored = [column for column in columns if column.role == "score"]
-    where = f"{percent(shared.validation)} of the training images" if shared.validation else "the test images"
+    where = (
+        f"{percent(shared.validation)} % of the training images" if shared.validation else "the test images"
+    )
     facts = [
         ("dataset", shared.dataset.name),
         ("ipc", ", ".join(map(str, design.ipcs))),

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from condense.wording import counted
-from condense_cli.render.tables import HEADING, QUIET, setting_text
+from condense.text import counted, setting_text
+from condense_cli.render.tables import HEADING, QUIET
 
 NAME = "bold cyan"
 BAD = "yellow"

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from condense_cli.render.amounts import counted, duration, rate
+from condense.text import counted, duration, rate
 from condense_cli.render.console import is_live
 
 Clock = Callable[[], float]

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from condense_cli.render.amounts import counted, duration, percent, size, spread
+from condense.text import byte_size, counted, duration, percent, setting_text, spread
 
 ACCURACY = "bold green"
 HEADING = "bold"
@@ -39,7 +39,9 @@ def outcome_table(data: Mapping[str, Any]) -> list[RenderableType]:
     ]
     share = data["settings"].get("validation", 0)
     if share:
-        facts.insert(1, ("tested on", f"{percent(share)} of the training images, held out: for tuning only"))
+        facts.insert(
+            1, ("tested on", f"{percent(share)} % of the training images, held out: for tuning only")
+        )
     return [
         "",
         Text(headline(data), style=HEADING),
@@ -86,15 +88,6 @@ def plan_table(
     parts += ["", Text("Settings of the run, each an option of its own", style=HEADING), _pairs(own)]
     parts += ["", Text("Settings of the recipe, to be changed with --set KEY=VALUE", style=HEADING)]
     return [*parts, *(_pairs([*group, ("", "")]) for group in groups)]
-
-
-def setting_text(value: Any) -> str:
-    """A value as --set takes it: true, none, 0.08,1.0."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
-        return ",".join(map(setting_text, value)) or '""'
-    return str(value) if str(value) else '""'
 
 
 def _sections(flat: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[list[tuple[str, str]]]]:
@@ -149,7 +142,7 @@ def _times(seconds: Mapping[str, float]) -> str:
 
 def _sizes(bytes_of: Mapping[str, int]) -> str:
     return ", ".join(
-        f"{what} {size(count)}" for what, count in bytes_of.items() if count or what != "teacher"
+        f"{what} {byte_size(count)}" for what, count in bytes_of.items() if count or what != "teacher"
     )
 
 

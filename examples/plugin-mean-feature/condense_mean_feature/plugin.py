@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from condense.hookspecs import hookimpl
-from condense.method import Method, Recover, Use
-from condense.specs import FeatureTargetSpec
+from condense import FeatureTargetSpec, Method, Recover, Use, hookimpl
 
 condense_api = 1
 _IDEA = (

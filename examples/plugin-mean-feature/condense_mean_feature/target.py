@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from condense.components import FeatureTarget
-from condense.observation import Observation
+from condense import FeatureTarget, Observation
 from condense_mean_feature.plugin import MeanFeatureOptions
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from condense.hookspecs import hookimpl
-from condense.method import Method
-from condense.protocols import Protocol
-from condense.specs import FeatureTargetSpec, InitializerSpec, RegularizerSpec
-from condense_baselines.batchnorm_options import BatchNormOptions
-from condense_baselines.cda import CDA
-from condense_baselines.coresets import HERDING, K_CENTER, MEDOIDS
-from condense_baselines.dc import DC
-from condense_baselines.dm import DM
-from condense_baselines.dsa import DSA
-from condense_baselines.gvbsm import GVBSM
-from condense_baselines.gvbsm_options import ConvolutionsOptions, DensificationOptions
-from condense_baselines.matching_options import RealBatchOptions
-from condense_baselines.random import RANDOM
-from condense_baselines.rded import RDED, RDED_PROTOCOL
-from condense_baselines.rded_options import RdedOptions
-from condense_baselines.sre2l import SRE2L
+from condense import FeatureTargetSpec, InitializerSpec, Method, Protocol, RegularizerSpec, hookimpl
+from condense_baselines.options import (
+    BatchNormOptions,
+    ConvolutionsOptions,
+    DensificationOptions,
+    RdedOptions,
+    RealBatchOptions,
+)
+from condense_baselines.recipes.coresets import HERDING, K_CENTER, MEDOIDS, RANDOM
+from condense_baselines.recipes.dc import DC, DSA
+from condense_baselines.recipes.dm import DM
+from condense_baselines.recipes.gvbsm import GVBSM
+from condense_baselines.recipes.rded import RDED, RDED_PROTOCOL
+from condense_baselines.recipes.sre2l import CDA, SRE2L
 
 condense_api = 1
 _GVBSM = "Shao et al., CVPR 2024, arXiv 2311.17950"
@@ -33,14 +30,14 @@ def condense_feature_targets() -> list[FeatureTargetSpec]:
             summary="the mean feature of each class to that of its real images, in a random network",
             source="Zhao & Bilen, WACV 2023, arXiv 2110.04181",
             options=RealBatchOptions,
-            build="condense_baselines.mean_embedding:MeanEmbedding",
+            build="condense_baselines.losses.mean_embedding:MeanEmbedding",
         ),
         FeatureTargetSpec(
             name="gradient-match",
             summary="the weight gradients of each class to those of its real images, in a random network",
             source="Zhao, Mopuri & Bilen, ICLR 2021, arXiv 2006.05929",
             options=RealBatchOptions,
-            build="condense_baselines.gradient_match:GradientMatch",
+            build="condense_baselines.losses.gradient_match:GradientMatch",
         ),
     ]
 
@@ -54,21 +51,21 @@ def condense_regularizers() -> list[RegularizerSpec]:
             summary="BatchNorm statistics of the batch to the running ones of the teacher",
             source="Yin, Xing & Shen, NeurIPS 2023, arXiv 2306.13092",
             options=BatchNormOptions,
-            build="condense_baselines.batchnorm:BatchNorm",
+            build="condense_baselines.losses.batchnorm:BatchNorm",
         ),
         RegularizerSpec(
             name="convolutions",
             summary="statistics of what goes into convolutions to those of the real images, by channel and by patch",
             source=_GVBSM,
             options=ConvolutionsOptions,
-            build="condense_baselines.convolutions:Convolutions",
+            build="condense_baselines.losses.convolutions:Convolutions",
         ),
         RegularizerSpec(
             name="densification",
             summary="the images of a class should differ from each other",
             source=_GVBSM,
             options=DensificationOptions,
-            build="condense_baselines.densification:Densification",
+            build="condense_baselines.losses.densification:Densification",
         ),
     ]
 
@@ -81,25 +78,25 @@ def condense_initializers() -> list[InitializerSpec]:
             name="herding",
             summary=HERDING.summary,
             source=HERDING.source,
-            build="condense_baselines.herding:Herding",
+            build="condense_baselines.initializers.herding:Herding",
         ),
         InitializerSpec(
             name="k-center",
             summary=K_CENTER.summary,
             source=K_CENTER.source,
-            build="condense_baselines.k_center:KCenter",
+            build="condense_baselines.initializers.k_center:KCenter",
         ),
         InitializerSpec(
             name="medoids",
             summary="for each slot the real image nearest to the feature that a target wants there",
-            build="condense_baselines.medoids:Medoids",
+            build="condense_baselines.initializers.medoids:Medoids",
         ),
         InitializerSpec(
             name="rded",
             summary="the crops of real images that the teacher finds easiest, tiled",
             source=RDED.source,
             options=RdedOptions,
-            build="condense_baselines.rded_images:RdedImages",
+            build="condense_baselines.initializers.rded_images:RdedImages",
         ),
     ]
 

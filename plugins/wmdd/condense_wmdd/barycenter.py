@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from condense.errors import NumericalError, OptionError, unknown_name
+from condense import NumericalError, OptionError, unknown_name
 from condense_wmdd.quantization import quantize
 
 Solver = Literal["quantize", "balanced", "alternating"]

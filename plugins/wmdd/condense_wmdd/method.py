@@ -15,8 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from condense.data.augment import Augment
-from condense.method import Method, Recover, Teacher, Use, Variant
+from condense import Augment, Method, Recover, Teacher, Use, Variant
 
 # Random resized crop, flip and jitter of up to 32 of 224 pixels at every step.
 _VIEWS = Augment(crop_scale=(0.08, 1.0), flip=True, jitter=1 / 7)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from condense.hookspecs import hookimpl
-from condense.method import Method
-from condense.specs import FeatureTargetSpec, RegularizerSpec
+from condense import FeatureTargetSpec, Method, RegularizerSpec, hookimpl
 from condense_wmdd.method import WMDD
 from condense_wmdd.options import BarycenterOptions, ClassBatchNormOptions
 
@@ -21,7 +19,7 @@ def condense_feature_targets() -> list[FeatureTargetSpec]:
             summary="each image's feature to one atom of its class's Wasserstein barycenter",
             source=_PAPER,
             options=BarycenterOptions,
-            build="condense_wmdd.target:BarycenterTarget",
+            build="condense_wmdd.barycenter_target:BarycenterTarget",
         )
     ]
 
@@ -35,7 +33,7 @@ def condense_regularizers() -> list[RegularizerSpec]:
             summary="BatchNorm statistics of each class's synthetic images to those of its real images",
             source=_PAPER,
             options=ClassBatchNormOptions,
-            build="condense_wmdd.regularizer:ClassBatchNorm",
+            build="condense_wmdd.class_batchnorm:ClassBatchNorm",
         )
     ]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from condense.errors import NumericalError
+from condense import NumericalError
 
 # The share of a uniform weight below which `alternating` lets no weight fall.
 _WEIGHT_FLOOR = 1e-3

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from condense_cli.render.console import write
 from condense_cli.render.listing import listing
-from condense_cli.render.tables import evaluation_table, outcome_table, setting_text
+from condense_cli.render.tables import evaluation_table, outcome_table
 from rich.console import Console
+
+from condense.text import setting_text
 
 OUTCOME: dict[str, Any] = {
     "method": "wmdd",
@@ -119,7 +121,7 @@ def test_a_listing_folds_long_texts(width: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(True, "true"), (None, "none"), ((0.08, 1.0), "0.08,1.0"), ((), '""'), ("", '""'), (1e-05, "1e-05")],
+    [(True, "true"), (None, "none"), ((0.08, 1.0), "0.08,1"), ((), '""'), ("", '""'), (1e-05, "1e-05")],
 )
 def test_setting_text(value: Any, text: str) -> None:
     assert setting_text(value) == text

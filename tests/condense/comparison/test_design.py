@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from condense.comparison.api import design_compare, design_sweep
+from condense.api import design_compare, design_sweep
 from condense.comparison.columns import Course, make_courses
 from condense.comparison.design import Design, Place
-from condense.data.augment import Augment
 from condense.data.dataset import RealDataset
 from condense.errors import CondenseError, OptionError
-from condense.method import Method, Recover, Use
-from condense.plugins import Registry
-from condense.protocols import Protocol
+from condense.recipe.method import Method, Recover, Use
+from condense.recipe.protocol import Protocol
+from condense.recipe.registry import Registry
+from condense.recipe.training import Augment
 
 BARE = Protocol(name="bare", labels="hard", epochs=7, augment=Augment(flip=True))
 WISHFUL = Method(

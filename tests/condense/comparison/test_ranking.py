@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condense.comparison.ranking import augmentation_robust_score, label_robust_score
+from condense.comparison.statistics import augmentation_robust_score, label_robust_score
 
 fraction = st.floats(0, 1)
 NONE = (1 - math.exp(-1)) / (math.e - math.exp(-1))  # of an exponent of 0

@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from condense.comparison.given import sort_settings
-from condense.comparison.rows import Rows, ablate_rows, compare_rows, sweep_rows
+from condense.comparison.rows import Rows, ablate_rows, compare_rows, sort_settings, sweep_rows
 from condense.data.dataset import RealDataset
 from condense.errors import CondenseError, OptionError, PluginError, UnknownNameError
-from condense.method import Method, Recover, Use, Variant
-from condense.plugins import Registry
+from condense.recipe.method import Method, Recover, Use, Variant
+from condense.recipe.registry import Registry
 
 NARROW = Method(
     name="narrow",
@@ -64,7 +63,7 @@ def test_without_its_plugin_there_is_no_floor_and_a_note() -> None:
 
 
 def _offer(method: Method) -> object:
-    from condense.plugins import Offer
+    from condense.recipe.registry import Offer
 
     return Offer("test", method)
 

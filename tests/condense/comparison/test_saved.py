@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from condense.comparison.outcome import Outcome
-from condense.comparison.page import render_page
-from condense.comparison.saved import read_outcome, to_dict, write_all
+from condense.comparison.report.page import render_page
+from condense.comparison.report.write import write_all
+from condense.comparison.saved import read_outcome, to_dict
 from condense.comparison.summary import summarise
 from condense.errors import StorageError
 

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from condense.comparison.outcome import Cell, Column, Distilled, Outcome, Row, TeacherFacts
-from condense.comparison.ranking import augmentation_robust_score, label_robust_score
+from condense.comparison.statistics import augmentation_robust_score, label_robust_score
 from condense.comparison.summary import Failure, Lead, summarise
 
 MakeOutcome = Callable[..., Outcome]

@@ -14,22 +14,22 @@ import torch
 from PIL import Image
 
 import condense
+from condense.api import design_compare
 from condense.comparison import work
-from condense.comparison.api import design_compare
 from condense.comparison.saved import read_outcome, to_dict
 from condense.comparison.work import ComparisonResult, look_ahead
-from condense.components import EvaluationRequest, FeatureTarget, Measurement
 from condense.data.dataset import MemoryImages, RealDataset, Split
+from condense.engine.components import EvaluationRequest, FeatureTarget, Measurement
+from condense.engine.evaluate import StudentEvaluator
 from condense.errors import DataError, NumericalError, StorageError
-from condense.method import Method, Recover, Use
+from condense.models.catalog import ConvNetOptions
 from condense.models.convnet import ConvNet
-from condense.models.options import ConvNetOptions
-from condense.observation import Observation
-from condense.plugins import KINDS, PluginStatus, Registry
+from condense.models.observation import Observation
+from condense.recipe.method import Method, Recover, Use
+from condense.recipe.registry import KINDS, PluginStatus, Registry
+from condense.recipe.specs import EvaluatorSpec, FeatureTargetSpec, ModelSpec, NoOptions
 from condense.runtime import SilentReporter
-from condense.specs import EvaluatorSpec, FeatureTargetSpec, ModelSpec, NoOptions
-from condense.stages.evaluate import StudentEvaluator
-from condense.store import write_json
+from condense.storage.files import write_json
 
 
 class Failing(FeatureTarget):
@@ -113,7 +113,7 @@ class Spy:
 
     def _patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import condense.comparison.cells as cells
-        import condense.teachers as teachers
+        from condense.runs import teachers
 
         evaluate, run = StudentEvaluator.evaluate, cells.run
         squeeze, load = teachers.squeeze, work.load_dataset

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from condense.data.catalog import DATASETS
-from condense.data.options import FolderOptions, ImagenetteOptions
+from condense.data.catalog import DATASETS, FolderOptions, ImagenetteOptions
 
 
 def test_names() -> None:

@@ -18,12 +18,11 @@ import torch
 import torchvision
 
 from condense.data import fashion
+from condense.data.catalog import FashionMnistOptions
 from condense.data.dataset import DatasetRequest
-from condense.data.fashion import FILES, load_fashion_mini, load_fashion_mnist, read_mini
-from condense.data.idx import read_idx
-from condense.data.options import FashionMnistOptions
+from condense.data.fashion import FILES, load_fashion_mini, load_fashion_mnist, read_idx, read_mini
 from condense.errors import DataError, StorageError
-from condense.specs import NoOptions
+from condense.recipe.specs import NoOptions
 
 # Where Debian's dataset-fashion-mnist installs the idx files.
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")

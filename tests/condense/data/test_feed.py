@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from condense.data.augment import Augment
+from condense.data.cutmix import apply_cutmix
 from condense.data.dataset import ImageSource, MemoryImages
 from condense.data.feed import Batch, Feed
-from condense.data.mixing import apply_cutmix
+from condense.recipe.training import Augment
 from condense.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")

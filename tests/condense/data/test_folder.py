@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from condense.data.catalog import FolderOptions
 from condense.data.dataset import DatasetRequest, MemoryImages, RealDataset
 from condense.data.folder import choose_sizes, load_folder, statistics
 from condense.data.images import FolderImages, Header
-from condense.data.options import FolderOptions
 from condense.errors import DataError
 
 

@@ -11,10 +11,10 @@ import torch
 import torchvision
 from PIL import Image
 
+from condense.data.catalog import ImagenetteOptions
 from condense.data.dataset import DatasetRequest, RealDataset
 from condense.data.imagenette import CLASS_NAMES, load_imagenette
 from condense.data.images import FolderImages
-from condense.data.options import ImagenetteOptions
 from condense.errors import DataError
 
 WNIDS = ("n01440764", "n02102040", "n03888257")

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from condense.config import configure
 from condense.data.dataset import MemoryImages, RealDataset, Split
 from condense.data.load import hold_out, load_dataset
 from condense.errors import DataError
-from condense.plugins import Registry
+from condense.recipe.config import configure
+from condense.recipe.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from condense.data.augment import Augment
 from condense.data.dataset import MemoryImages
 from condense.data.feed import Feed
 from condense.data.patches import draw_patch_shuffle, strip_sides
 from condense.data.views import View, apply_view, draw_view
 from condense.errors import DataError
+from condense.recipe.training import Augment
 from condense.runtime import make_runtime
 
 

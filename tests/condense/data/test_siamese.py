@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from condense.data.augment import SIAMESE_OPERATIONS, Augment
 from condense.data.siamese import (
     OPERATIONS,
     SiameseDraw,
@@ -21,6 +20,7 @@ from condense.data.siamese import (
     rotate,
     scale,
 )
+from condense.recipe.training import SIAMESE_OPERATIONS, Augment
 
 ALL = Augment(siamese=SIAMESE_OPERATIONS, siamese_single=False)
 

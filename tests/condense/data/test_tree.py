@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condense.data import tree as module
-from condense.data.tree import Tree, read_tree
+from condense.data import folder as module
+from condense.data.folder import Tree, read_tree
 from condense.errors import DataError, StorageError
 
 

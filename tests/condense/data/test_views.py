@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from condense.data.augment import Augment
 from condense.data.views import View, apply_view, draw_view, take_pixels
 from condense.errors import DataError
+from condense.recipe.training import Augment
 
 EVERYTHING = Augment(crop_scale=(0.08, 1.0), flip=True, jitter=1 / 7)
 

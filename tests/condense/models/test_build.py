@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from condense.data.dataset import MemoryImages, RealDataset, Split
 from condense.errors import ModelError, OptionError, UnknownNameError
-from condense.method import Use
 from condense.models.build import build_network, load_checkpoint
 from condense.models.catalog import MODELS
 from condense.models.network import Network
-from condense.plugins import Offer, Registry
+from condense.recipe.method import Use
+from condense.recipe.registry import Offer, Registry
 from condense.rng import generator
 from condense.runtime import make_runtime
 

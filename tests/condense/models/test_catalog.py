@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from condense.models.catalog import MODELS
-from condense.models.options import ModelRequest
-from condense.specs import ModelSpec
+from condense.models.catalog import MODELS, ModelRequest
+from condense.recipe.specs import ModelSpec
 
 ARGUMENTS = {"torchvision": "mobilenet_v3_small", "timm": "resnet10t"}
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from condense.errors import ModelError
+from condense.models.catalog import ConvNetOptions, ModelRequest
 from condense.models.convnet import ConvNet, InstanceNorm, build_convnet
-from condense.models.options import ConvNetOptions, ModelRequest
 
 
 def request(size: int, channels: int = 3) -> ModelRequest:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from condense.errors import ModelError
+from condense.models.moments import group_statistics
 from condense.models.network import Network, classifier_of
-from condense.moments import group_statistics
-from condense.observation import Roster
+from condense.models.observation import Roster
 
 BATCH, CLASSES = 3, 5
 
@@ -67,8 +67,8 @@ def timm_model(name: str) -> nn.Module:
 
 
 def convnet() -> nn.Module:
+    from condense.models.catalog import ConvNetOptions, ModelRequest
     from condense.models.convnet import ConvNet
-    from condense.models.options import ConvNetOptions, ModelRequest
 
     return ConvNet(ConvNetOptions(width=8), ModelRequest(argument="", classes=CLASSES, channels=3, size=32))
 

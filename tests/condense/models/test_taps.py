@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from condense.data.dataset import RealDataset
+from condense.models.moments import group_statistics
 from condense.models.network import Network
+from condense.models.observation import Moments, Roster
 from condense.models.taps import patch_moments
-from condense.moments import group_statistics
-from condense.observation import Moments, Roster
 
 MakeDataset = Callable[..., RealDataset]
 MakeNetwork = Callable[..., Network]

@@ -11,7 +11,7 @@ import torchvision.models
 from torch import nn
 
 from condense.errors import ModelError, UnknownNameError
-from condense.models.options import ModelRequest, ResNetOptions, ZooOptions
+from condense.models.catalog import ModelRequest, ResNetOptions, ZooOptions
 from condense.models.zoo import build_resnet18, build_timm, build_torchvision
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from condense_wmdd.method import PRESETS, WMDD
 
-from condense.config import RunConfig, resolve
 from condense.data.catalog import DATASETS
-from condense.plugins import load_registry
-from condense.settings import flatten
+from condense.recipe.config import RunConfig, resolve
+from condense.recipe.registry import load_registry
+from condense.recipe.settings import flatten
 
 REGISTRY = load_registry()
 

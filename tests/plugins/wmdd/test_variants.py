@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from condense_wmdd.method import PRESETS, WMDD
 
-from condense.config import RunConfig, resolve
-from condense.method import Variant
-from condense.plan import make_plan
-from condense.plugins import load_registry
+from condense.engine.plan import make_plan
+from condense.recipe.config import RunConfig, resolve
+from condense.recipe.method import Variant
+from condense.recipe.registry import load_registry
 
 REGISTRY = load_registry()
 VARIANTS = {variant.label: variant for variant in WMDD.variants}

@@ -1,0 +1,252 @@
+"""What the listing commands have in common: a group that lists by itself and shows one thing with `show NAME`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from condense.errors import CondenseError
+from condense.recipe.settings import complete, flatten
+from condense_cli.options import json_option, registry_of
+
+if TYPE_CHECKING:
+    from condense.recipe.method import Method
+    from condense.recipe.protocol import Protocol
+    from condense.recipe.registry import Offer, Registry
+
+
+Lines = Callable[[click.Context], Iterable[Mapping[str, str]]]
+# The things of one name in full: mostly one; several components may share a name across kinds.
+Details = Callable[[click.Context, str], list[dict[str, Any]]]
+
+
+def listing_group(
+    name: str, *, summary: str, columns: Sequence[str], lines: Lines, details: Details
+) -> click.Group:
+    """A group NAME that prints `lines`, with a command `show` that prints `details`."""
+
+    @click.group(name, help=summary, invoke_without_command=True)
+    @json_option
+    @click.pass_context
+    def group(ctx: click.Context, as_json: bool) -> None:
+        if ctx.invoked_subcommand is None:
+            _print_lines(list(lines(ctx)), columns, as_json)
+
+    @group.command("show", help=f"Print one of the {name} in full.")
+    @click.argument("wanted", metavar="NAME")
+    @json_option
+    @click.pass_context
+    def show(ctx: click.Context, wanted: str, as_json: bool) -> None:
+        parent_json = ctx.parent is not None and bool(ctx.parent.params.get("as_json"))
+        _print_details(details(ctx, wanted), as_json or parent_json)
+
+    return group
+
+
+def offer_group(kind: str, *, summary: str) -> click.Group:
+    """The group of one kind of thing that plugins offer: `condense models` for "model"."""
+
+    def lines(ctx: click.Context) -> list[dict[str, str]]:
+        return [line_of(offer, kind) for offer in registry_of(ctx).offers(kind)]
+
+    def details(ctx: click.Context, name: str) -> list[dict[str, Any]]:
+        return [data_of(registry_of(ctx), kind, name)]
+
+    return listing_group(
+        f"{kind}s", summary=summary, columns=("name", "plugin", "summary"), lines=lines, details=details
+    )
+
+
+def _print_lines(rows: list[Mapping[str, str]], columns: Sequence[str], as_json: bool) -> None:
+    from condense_cli.render.console import make_console, write, write_json
+    from condense_cli.render.listing import listing
+
+    if as_json:
+        write_json(rows)
+    else:
+        write(make_console(), listing(rows, columns), one_line_each=True)
+
+
+def _print_details(found: list[dict[str, Any]], as_json: bool) -> None:
+    from condense_cli.render.console import make_console, write, write_json
+    from condense_cli.render.listing import detail
+
+    if as_json:
+        write_json(found[0] if len(found) == 1 else found)
+        return
+    console = make_console()
+    for position, data in enumerate(found):
+        write(console, *([""] if position else []), *detail(data))
+
+
+COMPONENT_KINDS = ("feature target", "regularizer", "initializer", "evaluator")
+
+# How the options of each kind of thing are set: the start of their key.
+KEY_OF_KIND: Mapping[str, str] = {
+    "feature target": "targets.{name}",
+    "regularizer": "regularizers.{name}",
+    "initializer": "initializer",
+    "evaluator": "evaluator",
+    "dataset": "dataset",
+    "model": "teacher.model",
+}
+
+
+def line_of(offer: Offer, kind: str) -> dict[str, str]:
+    """A thing in one line: its name as users type it, where it comes from, what it is."""
+    takes = getattr(offer.spec, "takes", "")
+    return {
+        "name": f"{offer.spec.name}:{takes}" if takes else offer.spec.name,
+        "kind": kind,
+        "plugin": offer.plugin,
+        "summary": offer.spec.summary,
+    }
+
+
+def data_of(registry: Registry, kind: str, name: str) -> dict[str, Any]:
+    """The thing of that kind and name in full; for a dataset or a network the name may have an argument behind a colon.
+
+    Raises UnknownNameError listing the valid names, or PluginError where two plugins offer it.
+    """
+    stem = name.partition(":")[0] if kind in ("dataset", "model") else name
+    registry.find(kind, stem)
+    offer = next(offer for offer in registry.offers(kind) if offer.spec.name == stem)
+    if kind == "method":
+        return method_data(offer, registry)
+    if kind == "protocol":
+        return protocol_data(offer, registry)
+    return spec_data(offer, kind)
+
+
+def component_offers(registry: Registry, name: str) -> list[tuple[str, Offer]]:
+    """The components of that name, with their kinds. Raises UnknownNameError where there is none."""
+    from condense.errors import unknown_name
+
+    by_kind = [(kind, offer) for kind in COMPONENT_KINDS for offer in registry.offers(kind)]
+    for kind in COMPONENT_KINDS:
+        if (kind, name) in registry.contested:
+            registry.find(kind, name)
+    found = [(kind, offer) for kind, offer in by_kind if offer.spec.name == name]
+    if not found:
+        raise unknown_name("component", name, (offer.spec.name for _, offer in by_kind))
+    return found
+
+
+def spec_data(offer: Offer, kind: str) -> dict[str, Any]:
+    """A dataset, a network or a component with its options; for a dataset what it sets for every method."""
+    spec = offer.spec
+    data: dict[str, Any] = {**line_of(offer, kind), "source": spec.source}
+    data["options"] = _options(spec.options, KEY_OF_KIND[kind].format(name=spec.name))
+    about = inspect.getdoc(spec.options) or ""
+    data["about_options"] = reflowed(about) if data["options"] else ""
+    if getattr(spec, "settings", None):
+        data["settings"] = _plain(spec.settings)
+    return data
+
+
+def method_data(offer: Offer, registry: Registry) -> dict[str, Any]:
+    """A method: its recipe by the keys that --set takes, and its presets by dataset."""
+    method: Method = offer.spec
+    # Where a component's plugin is missing, the recipe still shows, without that component's defaults.
+    with contextlib.suppress(CondenseError):
+        method = complete(method, registry)
+    recipe = flatten(method)
+    for key in ("name", "summary", "source", "presets", "for_ipc", "variants"):
+        del recipe[key]
+    return {
+        **line_of(offer, "method"),
+        "source": method.source,
+        "settings": _plain(recipe),
+        "presets": {dataset: _plain(settings) for dataset, settings in method.presets.items()},
+        "presets_by_ipc": {str(least): _plain(settings) for least, settings in method.for_ipc.items()},
+        "variants": [_plain(variant) for variant in method.variants],
+    }
+
+
+def protocol_data(offer: Offer, registry: Registry) -> dict[str, Any]:
+    """A protocol: how students are trained, by the keys that --set takes."""
+    protocol: Protocol = complete(offer.spec, registry)
+    settings = flatten(protocol, "protocol")
+    for key in ("name", "summary", "source"):
+        del settings[f"protocol.{key}"]
+    return {
+        **line_of(offer, "protocol"),
+        "source": protocol.source,
+        "settings": _plain(settings),
+    }
+
+
+def type_text(hint: Any) -> str:
+    """A type for people: "int", "norms or squares", "number,number"."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return " or ".join(map(str, parts))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(type_text, parts))
+    if origin is tuple:
+        return ",".join("..." if part is Ellipsis else type_text(part) for part in parts)
+    names = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "none"}
+    return names.get(hint) or str(getattr(hint, "__name__", hint))
+
+
+def reflowed(text: str) -> str:
+    """A docstring without its line breaks, save at empty lines and where a sentence starts with "name: "."""
+    lines = [line.strip() for line in text.splitlines()]
+    result = ""
+    for line in lines:
+        named = result.endswith(".") and re.match(r"\w+(, \w+)*: ", line)
+        breaks = not line or result.endswith("\n") or named
+        result += ("\n" if breaks else " ") + line
+    return result.strip()
+
+
+def _options(options: type, prefix: str) -> list[dict[str, Any]]:
+    hints = typing.get_type_hints(options)
+    defaults = _plain(options())
+    return [
+        {
+            "key": f"{prefix}.{field.name}",
+            "type": type_text(hints[field.name]),
+            "default": defaults[field.name],
+        }
+        for field in dataclasses.fields(options)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value)
+
+
+def _lines(ctx: click.Context) -> list[dict[str, str]]:
+    registry = registry_of(ctx)
+    return [line_of(offer, kind) for kind in COMPONENT_KINDS for offer in registry.offers(kind)]
+
+
+def _details(ctx: click.Context, name: str) -> list[dict[str, Any]]:
+    return [spec_data(offer, kind) for kind, offer in component_offers(registry_of(ctx), name)]
+
+
+components = listing_group(
+    "components",
+    summary="List the parts methods are made of; `components show NAME` prints one.",
+    columns=("name", "kind", "plugin", "summary"),
+    lines=_lines,
+    details=_details,
+)
+
+
+datasets = offer_group("dataset", summary="List the datasets; `datasets show NAME` prints one.")
+methods = offer_group("method", summary="List the methods; `methods show NAME` prints one.")
+models = offer_group("model", summary="List the networks; `models show NAME` prints one.")
+protocols = offer_group(
+    "protocol", summary="List the evaluation protocols; `protocols show NAME` prints one."
+)

@@ -1,0 +1,117 @@
+"""compare.md: tables to paste into a paper, an issue or a chat."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from condense.comparison.outcome import Outcome
+from condense.comparison.report.wording import (
+    KINDS,
+    UNKNOWN,
+    accuracy_text,
+    column_title,
+    costs,
+    difference_text,
+    failure_text,
+    footnotes,
+    full_count,
+    lead_paragraph,
+    lead_text,
+)
+from condense.comparison.summary import Line, Summary, summarise
+from condense.text import byte_size, percent
+
+_MARKUP = re.compile(r"([\\`_<>\[\]|#~]|(?<!\s)\*|\*(?!\s))")  # a star between spaces is no emphasis
+_PARTS = ("images", "labels", "teacher")  # of what is stored
+_INSIDE_WORD = re.compile(r"(?<=\w)\\_(?=\w)")  # a_b is no emphasis
+
+
+def render_markdown(outcome: Outcome) -> str:
+    """The file as text: accuracies, who leads, scores and costs, failures, how to repeat it."""
+    summary = summarise(outcome)
+    parts = [f"# {KINDS[outcome.kind]}: {_escaped(outcome.name)}", _escaped(lead_paragraph(outcome))]
+    if not outcome.finished:
+        parts.append("**Not finished:** the numbers below are those found so far.")
+    if outcome.notes:
+        parts.append(_bullets(outcome.notes))
+    parts += ["## Accuracy, %", _accuracies(outcome, summary)]
+    parts.append(_bullets(footnotes(outcome, summary)))
+    if summary.leads:
+        parts += ["## Who leads", _bullets(_leads(summary))]
+    parts += ["## Scores and costs", _costs(summary)]
+    if summary.failures:
+        parts += ["## What failed", _bullets(failure_text(failure, outcome) for failure in summary.failures)]
+    parts.append("## How to repeat it")
+    if outcome.command:
+        parts.append(f"    {' '.join(outcome.command.split())}")
+    if outcome.versions:
+        parts.append(_escaped(", ".join(f"{name} {version}" for name, version in outcome.versions.items())))
+    return "\n\n".join(parts) + "\n"
+
+
+def _accuracies(outcome: Outcome, summary: Summary) -> str:
+    """A line for each images-per-class and row, protocols and training lengths side by side."""
+    full, several = full_count(outcome), len(summary.rows) > 1
+    header = ["ipc", "trained on"]
+    for column in summary.columns:
+        header.append(column_title(column, summary.columns))
+        header += [f"difference to {summary.first}"] if several else []
+    body = []
+    for ipc in summary.ipcs:
+        for row in summary.rows:
+            label = _escaped(row) + (" (floor)" if row == summary.floor else "")
+            cells = [str(ipc), label]
+            for column in summary.columns:
+                line = summary.line(row, ipc, column.key)
+                text = accuracy_text(line, full)
+                cells.append(f"**{text}**" if line.best else text)
+                cells += [difference_text(line, summary)] if several else []
+            body.append(cells)
+    if summary.ceiling is not None:
+        ceiling = [percent(summary.ceiling), ""] if several else [percent(summary.ceiling)]
+        body.append(["all", "teacher, on all real images (ceiling)", *ceiling * len(summary.columns)])
+    return _table([_escaped(title) for title in header], body, numbers=2)
+
+
+def _costs(summary: Summary) -> str:
+    """Everything else, a line for each images-per-class, protocol with its training length, and row."""
+    texts = costs(summary)
+    header = ["ipc", "protocol", "trained on", *texts, *_PARTS]
+    body = [
+        [
+            str(line.ipc),
+            _escaped(column_title(column, summary.columns)),
+            _escaped(line.row),
+            *(text(line) for text in texts.values()),
+            *(_size(line, part) for part in _PARTS),
+        ]
+        for ipc in summary.ipcs
+        for column in summary.columns
+        for line in summary.group(ipc, column.key)
+    ]
+    return _table(header, body, numbers=3)
+
+
+def _leads(summary: Summary) -> list[str]:
+    titles = {column.key: column_title(column, summary.columns) for column in summary.columns}
+    return [f"ipc {lead.ipc}, {titles[lead.column]}: {lead_text(lead)}" for lead in summary.leads]
+
+
+def _size(line: Line, part: str) -> str:
+    return byte_size(line.parts[part]) if part in line.parts else UNKNOWN
+
+
+def _table(header: Sequence[str], body: Iterable[Sequence[str]], *, numbers: int) -> str:
+    """numbers: the column from which on cells are aligned to the right."""
+    rule = ["---" if position < numbers else "---:" for position in range(len(header))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *body))
+
+
+def _bullets(texts: Iterable[str]) -> str:
+    return "\n".join(f"- {_escaped(text)}" for text in texts)
+
+
+def _escaped(text: str) -> str:
+    """One line that no renderer takes for markup."""
+    return _INSIDE_WORD.sub("_", _MARKUP.sub(r"\\\1", " ".join(text.split())))

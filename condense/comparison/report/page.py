@@ -1,0 +1,229 @@
+"""compare.html: a comparison on one page that needs nothing else, with its chart and its images inside."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from condense.comparison.outcome import Distilled, Outcome, Row
+from condense.comparison.report.chart import draw_keys, draw_svgs
+from condense.comparison.report.differences import differences, settings_of
+from condense.comparison.report.palette import COLOURS
+from condense.comparison.report.wording import (
+    KINDS,
+    accuracy_text,
+    column_title,
+    costs,
+    difference_text,
+    failure_text,
+    footnotes,
+    full_count,
+    images_per_class,
+    lead_paragraph,
+    lead_text,
+)
+from condense.comparison.summary import Line, Summary, summarise
+from condense.text import byte_size, duration, percent, setting_text
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_HYPHEN = re.compile(r"(?<![\w.])-(?=\d)")
+_JOINT = re.compile(r"(?<=\w[.=_/-])(?=\w)")
+_MANY_GRIDS = 12  # from here on only those of the first images-per-class are shown at once
+
+
+def render_page(outcome: Outcome, folder: Path) -> str:
+    """The page as text. Every text from outside is escaped; the page refers to nothing outside itself.
+
+    folder: of the comparison; the pictures of the distilled images are read from it. One that is not there is
+    named instead of shown.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("condense", "comparison/report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        minus=_minus, breakable=_breakable, size=byte_size, setting=setting_text, percent=percent
+    )
+    summary = summarise(outcome)
+    settings = settings_of(outcome)
+    grids = _grids(outcome, folder)
+    return environment.get_template("compare.html.j2").render(
+        run=outcome,
+        kind=KINDS[outcome.kind],
+        lead=lead_paragraph(outcome),
+        facts=_facts(outcome),
+        colours=COLOURS,
+        symbols=draw_keys(outcome),
+        keys={row: f"key-{number}" for number, row in enumerate(summary.rows)},
+        charts=_charts(outcome),
+        overview=_overview(outcome, summary),
+        groups=_groups(outcome, summary),
+        costs=list(costs(summary)),
+        summary=summary,
+        footnotes=footnotes(outcome, summary),
+        failures=[failure_text(failure, outcome) for failure in summary.failures],
+        grids=grids,
+        all_grids=sum(len(found) for _, found in grids) <= _MANY_GRIDS,
+        rows=[(row, _changes(row)) for row in outcome.rows],
+        settings=settings,
+        differences=differences(settings),
+    )
+
+
+def _facts(outcome: Outcome) -> list[tuple[str, str]]:
+    """The tiles at the top: what holds for all rows."""
+    facts = [("Dataset", outcome.dataset), ("Real images", f"{outcome.images:,}")]
+    facts.append(("Seeds × students", f"{len(outcome.seeds)} × {outcome.students}"))
+    if outcome.teacher:
+        facts.append((f"Teacher: {outcome.teacher.model}", f"{percent(outcome.teacher.accuracy)} %"))
+        if outcome.teacher.seconds:
+            facts.append(("Teacher's training", duration(outcome.teacher.seconds)))
+    return facts
+
+
+def _charts(outcome: Outcome) -> list[tuple[str, list[str]]]:
+    """The plots under their headings; where rows stand beside each other on an axis no legend is needed."""
+    plots: dict[str, list[str]] = {}
+    titles = {
+        "rows": "Accuracy",
+        "ipc": "Accuracy over images per class",
+        "steps": "Accuracy over training length",
+    }
+    for panel, svg in draw_svgs(outcome):
+        plots.setdefault(titles[panel.axis], []).append(svg)
+    return list(plots.items())
+
+
+def _overview(outcome: Outcome, summary: Summary) -> dict[str, Any] | None:
+    """Accuracies of everything in one table; None where the one table below shows the same.
+
+    Protocols with their training lengths stand side by side, images per class below each other; where there is one
+    protocol and length only, the images per class stand side by side.
+    """
+    if len(summary.ipcs) * len(summary.columns) < 2:
+        return None
+    full = full_count(outcome)
+
+    def block(title: str, places: list[tuple[int, str]]) -> dict[str, Any]:
+        lines = [[summary.line(row, *place) for place in places] for row in summary.rows]
+        cells = [
+            [(accuracy_text(line, full), line.best, bool(line.excludes_zero)) for line in of_row]
+            for of_row in lines
+        ]
+        return {"title": title, "rows": list(zip(summary.rows, cells, strict=True))}
+
+    if len(summary.columns) == 1:
+        titles = [images_per_class(ipc) for ipc in summary.ipcs]
+        blocks = [block("", [(ipc, summary.columns[0].key) for ipc in summary.ipcs])]
+    else:
+        titles = [column_title(column, summary.columns) for column in summary.columns]
+        keys = [column.key for column in summary.columns]
+        blocks = [block(images_per_class(ipc), [(ipc, key) for key in keys]) for ipc in summary.ipcs]
+    return {"titles": titles, "blocks": blocks}
+
+
+def _groups(outcome: Outcome, summary: Summary) -> list[dict[str, Any]]:
+    """For every images-per-class the tables, one for each protocol with its training length."""
+    leads = {(lead.ipc, lead.column): (lead_text(lead), lead.clear) for lead in summary.leads}
+    groups = []
+    for ipc in summary.ipcs:
+        tables = []
+        for column in summary.columns:
+            lines = summary.group(ipc, column.key)
+            steps = sorted({line.steps for line in lines if line.steps})
+            facts = [f"{column.labels.capitalize()} labels", f"student {column.student}"]
+            if steps:
+                facts.append(f"{' or '.join(f'{count:,}' for count in steps)} steps")
+            tables.append(
+                {
+                    "title": column_title(column, summary.columns),
+                    "about": ", ".join(facts),
+                    "lead": leads.get((ipc, column.key), ("", False)),
+                    "lines": [_view(outcome, summary, line) for line in lines],
+                }
+            )
+        groups.append({"title": images_per_class(ipc), "tables": tables})
+    return groups
+
+
+def _view(outcome: Outcome, summary: Summary, line: Line) -> dict[str, Any]:
+    """A line as text."""
+    known = line.mean is not None
+    return {
+        "row": line.row,
+        "floor": line.row == summary.floor,
+        "known": known,
+        "best": line.best,
+        "marked": bool(line.excludes_zero),
+        "accuracy": accuracy_text(line, full_count(outcome)),
+        "difference": difference_text(line, summary),
+        "failure": line.failure,
+        "costs": {title: text(line) for title, text in costs(summary).items()},
+        "parts": " + ".join(f"{byte_size(count)} {part}" for part, count in line.parts.items() if count),
+    }
+
+
+def _grids(outcome: Outcome, folder: Path) -> list[tuple[str, list[dict[str, str]]]]:
+    """For every images-per-class the rows' pictures, each of the first seed that has one."""
+    groups = []
+    for ipc in outcome.ipcs:
+        found = []
+        for row in outcome.rows:
+            runs = [run for run in outcome.distilled if (run.row, run.ipc) == (row.label, ipc)]
+            if runs:
+                found.append(_grid(row.label, ipc, runs, folder))
+        if found:
+            groups.append((images_per_class(ipc), found))
+    return groups
+
+
+def _grid(row: str, ipc: int, runs: list[Distilled], folder: Path) -> dict[str, str]:
+    for run in runs:
+        source = "" if run.failure else _embedded(folder, run.grid)
+        if source:
+            alt = f"Distilled images of {row}, {images_per_class(ipc)}, seed {run.seed}: a row for each class"
+            return {"row": row, "seed": str(run.seed), "source": source, "alt": alt, "reason": ""}
+    reason = next((run.failure for run in runs if run.failure), "the picture is missing")
+    return {"row": row, "seed": "", "source": "", "alt": "", "reason": reason}
+
+
+def _embedded(folder: Path, grid: str) -> str:
+    """A PNG file as a data: URI; "" where there is none inside the folder."""
+    place = (folder / grid).resolve()
+    # A compare.json may come from anybody: nothing but a picture beside it is read into the page.
+    if not grid or not place.is_relative_to(folder.resolve()):
+        return ""
+    try:
+        data = place.read_bytes()
+    except OSError:
+        return ""
+    return "data:image/png;base64," + base64.b64encode(data).decode("ascii") if data.startswith(_PNG) else ""
+
+
+def _changes(row: Row) -> str:
+    """What a row changes of its method, in one line."""
+    parts: list[str] = [f"{key} = {setting_text(value)}" for key, value in _items(row.settings)]
+    return ", ".join([*parts, *(f"without {name}" for name in row.without)])
+
+
+def _items(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return list(settings.items())
+
+
+def _breakable(text: str) -> markupsafe.Markup:
+    """A label that may be broken where its parts meet, as in "recover.iterations=100"."""
+    return markupsafe.Markup(_JOINT.sub("<wbr>", str(markupsafe.escape(text))))
+
+
+def _minus(text: str) -> str:
+    """A hyphen before a digit as a minus sign."""
+    return _HYPHEN.sub("−", text)

@@ -1,0 +1,205 @@
+"""A comparison's numbers and titles as text: the same words in Markdown, on the page and in the chart."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+from condense.comparison.outcome import Column, Outcome
+from condense.comparison.statistics import Interval, augmentation_robust_score
+from condense.comparison.summary import Failure, Lead, Line, Summary
+from condense.text import byte_size, counted, duration, percent
+
+KINDS: Mapping[str, str] = {"compare": "Comparison", "sweep": "Sweep", "ablate": "Ablation"}
+UNKNOWN = "–"
+_ROLES = {"score": "", "hard": ", with hard labels", "plain": ", without augmentation"}
+
+
+def column_title(column: Column, columns: Sequence[Column]) -> str:
+    """ "fkd, 300 epochs"; with the student where the columns have different ones."""
+    student = f", {column.student}" if len({other.student for other in columns}) > 1 else ""
+    return f"{column.protocol}, {counted(column.epochs, 'epoch')}{student}{_ROLES[column.role]}"
+
+
+def images_per_class(ipc: int) -> str:
+    """ "1 image per class"."""
+    return f"{counted(ipc, 'image')} per class"
+
+
+def half_width(interval: Interval | None) -> float | None:
+    """What stands behind ±."""
+    return None if interval is None else (interval[1] - interval[0]) / 2
+
+
+def accuracy_text(line: Line, full: int) -> str:
+    """ "85.2 ± 0.4" in percent; with "(n=4)" where there are fewer than the `full` number of students."""
+    if line.mean is None:
+        return "failed" if line.failure else UNKNOWN
+    half = half_width(line.interval)
+    spread = "" if half is None else f" ± {percent(half)}"
+    return percent(line.mean) + spread + (f" (n={line.count})" if line.count != full else "")
+
+
+def signed(fraction: float) -> str:
+    """0.024 as "+2.4"; what rounds to nothing as "0.0"."""
+    text = f"{100 * fraction:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def gap_text(difference: float | None, interval: Interval | None) -> str:
+    """ "+2.4 ± 0.3", in points."""
+    if difference is None:
+        return UNKNOWN
+    half = half_width(interval)
+    return signed(difference) + ("" if half is None else f" ± {percent(half)}")
+
+
+def difference_text(line: Line, summary: Summary) -> str:
+    """The difference to the first row, with " *" where its interval excludes 0; nothing for the first row."""
+    if line.row == summary.first:
+        return ""
+    return gap_text(line.difference, line.difference_interval) + (" *" if line.excludes_zero else "")
+
+
+def score_text(score: float | None) -> str:
+    """A score of DD-Ranking with three decimals."""
+    return UNKNOWN if score is None else f"{score:.3f}"
+
+
+def ratio_text(ratio: float | None) -> str:
+    """How many times smaller: "57×", "3.2×", "0.07×"."""
+    if ratio is None:
+        return UNKNOWN
+    return f"{ratio:,.0f}×" if ratio >= 9.95 else f"{ratio:.1f}×" if ratio >= 0.95 else f"{ratio:.2g}×"
+
+
+def duration_text(seconds: float | None) -> str:
+    """ "1 min 14 s"."""
+    return UNKNOWN if seconds is None else duration(seconds)
+
+
+def costs(summary: Summary) -> dict[str, Callable[[Line], str]]:
+    """What a line says beside its accuracy, by title. Scores only where there are some."""
+    scores: dict[str, Callable[[Line], str]] = {
+        "LRS": lambda line: score_text(line.lrs),
+        "ARS": lambda line: score_text(line.ars),
+    }
+    return {
+        **(scores if summary.scored else {}),
+        "distil": lambda line: duration_text(line.distil_seconds),
+        "train one": lambda line: duration_text(line.train_seconds),
+        "stored": lambda line: UNKNOWN if line.bytes is None else byte_size(line.bytes),
+        "compression": lambda line: ratio_text(line.compression),
+    }
+
+
+def lead_text(lead: Lead) -> str:
+    """ "wmdd leads, +2.4 ± 0.3 over random", or that the lead is not settled."""
+    gap = gap_text(lead.difference, lead.interval)
+    if lead.clear:
+        return f"{lead.row} leads, {gap} over {lead.next}"
+    why = "no seed in common" if lead.difference is None else "one seed in common says nothing of the spread"
+    return (
+        f"Not settled: {lead.row} has the highest mean, {gap} over {lead.next}, "
+        f"{why if lead.interval is None else 'which may be chance'}"
+    )
+
+
+def failure_text(failure: Failure, outcome: Outcome) -> str:
+    """Where something failed, and why."""
+    title = {column.key: column_title(column, outcome.columns) for column in outcome.columns}
+    ipcs, seeds = (", ".join(str(number) for number in found) for found in (failure.ipcs, failure.seeds))
+    places = [failure.row, f"ipc {ipcs}", f"seed{'s' if len(failure.seeds) > 1 else ''} {seeds}"]
+    if failure.column:
+        places.append(title.get(failure.column, failure.column))
+    return f"{', '.join(places)}: {failure.reason}"
+
+
+def full_count(outcome: Outcome) -> int:
+    """How many students a line has when everything worked."""
+    return len(outcome.seeds) * outcome.students
+
+
+def spread_over(outcome: Outcome) -> str:
+    """What the interval of an accuracy is over; students of one seed share their distilled images."""
+    if len(outcome.seeds) == 1:
+        return f"{counted(outcome.students, 'student')} of one seed"
+    return counted(len(outcome.seeds), "seed")
+
+
+def tested_on(outcome: Outcome) -> str:
+    """What accuracies are measured on."""
+    if outcome.validation:
+        return f"{100 * outcome.validation:g} % of the training images, held out for it,"
+    return "the real test images"
+
+
+def lead_paragraph(outcome: Outcome) -> str:
+    """What was compared, in one sentence."""
+    rows = counted(
+        len(outcome.rows), {"compare": "row", "sweep": "setting", "ablate": "variant"}[outcome.kind]
+    )
+    seeds = f"{counted(len(outcome.seeds), 'seed')}, {counted(outcome.students, 'student')} for each"
+    return (
+        f"{rows} on {outcome.dataset} ({outcome.classes} classes, {outcome.images:,} training images, "
+        f"{byte_size(outcome.bytes)}). {seeds}."
+    )
+
+
+def footnotes(outcome: Outcome, summary: Summary) -> list[str]:
+    """What the numbers are and what the marks mean, a sentence or two each; only of what is shown."""
+    full, several = full_count(outcome), len(outcome.seeds) > 1
+    count = f"n = {full}: {counted(len(outcome.seeds), 'seed')} × {counted(outcome.students, 'student')}"
+    spread = (
+        f"mean ± half the 95 % interval over {spread_over(outcome)} (Student t; {count})"
+        if full > 1
+        else "of a single student, so there is no interval"
+    )
+    notes = [f"Accuracy: percent on {tested_on(outcome)} after the last epoch; {spread}."]
+    if len(summary.rows) > 1:
+        notes.append(_difference_note(summary, several))
+        if several:
+            notes.append(
+                "Bold: the highest mean, where its lead over the next row, paired by seed, has a 95 % interval that "
+                "excludes 0. Where nothing is bold, no row is clearly ahead."
+            )
+    notes += _scale_notes(outcome, summary)
+    if summary.scored:
+        notes.append(
+            "LRS, ARS: DD-Ranking's label-robust and augmentation-robust score (arXiv 2505.13300), 0 to 1, more is "
+            "better: how good the images are, apart from soft labels and from augmentation. The ARS of random "
+            f"images is {score_text(_level())}."
+        )
+    if any(line.bytes for line in summary.lines):
+        notes.append(
+            "Stored: images, labels and, where it answers during training, the teacher, mean over seeds. "
+            f"Compression: the real training images as 8-bit pixels ({byte_size(outcome.bytes)}) over what is stored."
+        )
+    return notes
+
+
+def _difference_note(summary: Summary, several: bool) -> str:
+    what = f"Difference: points to {summary.first}, paired by seed (each seed's mean over students)"
+    if not several:
+        return f"{what}; a single seed, so there is no interval."
+    return (
+        f"{what}, ± half the 95 % interval over seeds. * The interval excludes 0. Intervals are not corrected for "
+        "the number of rows."
+    )
+
+
+def _scale_notes(outcome: Outcome, summary: Summary) -> list[str]:
+    parts = []
+    if summary.floor:
+        parts.append(f"Floor: {summary.floor}, real images drawn at random")
+    if summary.ceiling is not None and outcome.teacher:
+        parts.append(
+            f"Ceiling: the teacher ({outcome.teacher.model}), trained on all real images, "
+            f"{percent(summary.ceiling)}"
+        )
+    return [". ".join(parts) + "."] if parts else []
+
+
+@functools.cache
+def _level() -> float:
+    return augmentation_robust_score(synthetic=0.5, random=0.5, synthetic_plain=0.5, random_plain=0.5)

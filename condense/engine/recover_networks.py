@@ -1,0 +1,101 @@
+"""The networks that components look through while pixels are optimised: the teacher, or random ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from condense.data.feed import Batch, augmented
+from condense.engine.components import Component
+from condense.engine.training import hard_loss, train
+from condense.models.network import Network
+from condense.recipe.method import Recover
+from condense.recipe.training import Augment
+from condense.rng import isolated_global_rng
+from condense.runtime import Runtime, SilentReporter
+
+
+class Networks:
+    """The networks of one chunk, step by step.
+
+    teacher: frozen; None where no component looks through it. fresh: a network with weights drawn from a generator.
+    """
+
+    def __init__(self, teacher: Network | None, fresh: Callable[[torch.Generator], Network]) -> None:
+        self._teacher, self._fresh = teacher, fresh
+        self._current: Network | None = None
+
+    def of_step(
+        self, components: Sequence[Component], iteration: int, options: Recover, generator: torch.Generator
+    ) -> dict[str, Network]:
+        """One network for each kind, "teacher" and "random", that components want at this step.
+
+        Of a teacher that is several networks, one after the other, as in the published code of G-VBSM (Shao et al.,
+        CVPR 2024). A random one is fresh every `options.network_steps` steps and in training mode; its weights take
+        gradients where a component has `weight_gradients`.
+        """
+        chosen: dict[str, Network] = {}
+        looking = [component for component in components if component.network == "random"]
+        if len(looking) < len(components):
+            assert self._teacher is not None
+            chosen["teacher"] = self._teacher.members[iteration % len(self._teacher.members)]
+        if looking:
+            if self._current is None or iteration % options.network_steps == 0:
+                self._current = self._fresh(generator)
+            trainable = any(component.weight_gradients for component in looking)
+            self._current.model.train().requires_grad_(trainable)
+            chosen["random"] = self._current
+        return chosen
+
+    def learn(
+        self,
+        iteration: int,
+        pixels: Tensor,
+        labels: Tensor,
+        options: Recover,
+        *,
+        generator: torch.Generator,
+        runtime: Runtime,
+    ) -> None:
+        """Train the random network on the synthetic images as they are after this step, if the method wants that.
+
+        DC (Zhao et al., ICLR 2021, algorithm 1, the inner loop). Not before a step that takes a fresh network.
+        """
+        last = (iteration + 1) % options.network_steps == 0 or iteration + 1 == options.iterations
+        if self._current is None or not options.inner.epochs or last:
+            return
+        self._current.model.requires_grad_(True)
+        classes = int(labels.max()) + 1
+        with isolated_global_rng(generator):
+            train(
+                self._current,
+                PixelFeed(pixels, runtime),
+                hard_loss(labels, classes),
+                options.inner,
+                generator=generator,
+                runtime=replace(runtime, reporter=SilentReporter()),
+                what="the random network of recover (recover.inner)",
+            )
+
+
+class PixelFeed:
+    """Batches for training straight from synthetic pixels (n, C, S, S) float32, normalised, on the device."""
+
+    def __init__(self, pixels: Tensor, runtime: Runtime) -> None:
+        self._pixels, self._runtime = pixels.detach(), runtime
+
+    def training_steps(self, batch_size: int) -> int:
+        """Batches per epoch."""
+        return -(-len(self._pixels) // batch_size)
+
+    def training_batches(
+        self, augment: Augment, batch_size: int, generator: torch.Generator
+    ) -> Iterator[Batch]:
+        """Every image once, in an order and with views drawn from `generator`; without CutMix."""
+        for indices in torch.randperm(len(self._pixels), generator=generator).split(batch_size):
+            chosen = self._pixels[indices.to(self._pixels.device)]
+            images = augmented(chosen, augment, chosen.shape[-1], generator)
+            yield Batch(indices, self._runtime.images(images), None)

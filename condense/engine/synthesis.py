@@ -1,0 +1,199 @@
+"""From fitted components to the pixels of a distilled dataset: initial images, chunks, assembly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from condense.data.dataset import RealDataset
+from condense.data.pixels import to_bytes
+from condense.engine.components import Initializer, InitialRequest
+from condense.engine.plan import Plan
+from condense.engine.recover import Chunk, cut_chunks, recover_chunk
+from condense.engine.recover_networks import Networks
+from condense.engine.relabel import relabel
+from condense.engine.standard import RandomReal
+from condense.errors import PluginError
+from condense.models.build import build_network
+from condense.models.network import Network
+from condense.recipe.config import dataset_label
+from condense.recipe.registry import Registry
+from condense.recipe.specs import NoOptions
+from condense.rng import generator, isolated_global_rng
+from condense.runtime import Runtime, convolutions
+from condense.storage.distilled import DistilledDataset
+from condense.storage.files import append_line, file_hash, read_tensors, write_tensors
+from condense.storage.run_folder import RunFolder
+from condense.text import counted
+
+# Initial images of all classes that are kept in memory between chunks of slots, as float32.
+_KEPT_BYTES = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesis:
+    """What making images takes; finished chunks are kept in `folder` and not made again."""
+
+    plan: Plan
+    dataset: RealDataset
+    teacher: Network | None
+    folder: RunFolder
+    registry: Registry
+    runtime: Runtime
+    _kept: dict[int, Tensor] = field(default_factory=dict)
+
+    def distilled(self) -> DistilledDataset:
+        """Recover every chunk and put the dataset together."""
+        return self._assemble(self._recovered(), self._slot_weights(), self.plan.config.method)
+
+    def reference(self) -> DistilledDataset:
+        """Random real images of equal ipc."""
+        chooser = RandomReal(NoOptions())
+        classes = range(len(self.dataset.classes))
+        mean, std = self.dataset.mean, self.dataset.std
+        images = torch.cat([to_bytes(self._initial_images(chooser, label), mean, std) for label in classes])
+        return self._assemble(images, self._equal(), "random")
+
+    def _recovered(self) -> Tensor:
+        """(K * ipc, C, H, W) uint8, by class and slot."""
+        config = self.plan.config
+        chunks = cut_chunks(len(self.dataset.classes), config.ipc, config.recover)
+        steps = self.plan.iterations
+        self.runtime.reporter.start(
+            "recover",
+            counted(len(chunks), "chunk"),
+            max(1, steps) * len(chunks),
+            "step" if steps else "chunk",
+        )
+        finished = [self._chunk_pixels(index, images, steps) for index, images in enumerate(chunks)]
+        self.runtime.reporter.finish()
+        return torch.cat(finished)[torch.argsort(torch.cat(chunks))]
+
+    def _chunk_pixels(self, index: int, wanted: Tensor, steps: int) -> Tensor:
+        stored = self.folder.chunk(index)
+        if stored.exists():
+            self.runtime.reporter.advance(max(1, steps))
+            return read_tensors(stored)[0]["images"]
+        chunk = self._initial_chunk(index, wanted)
+        images = chunk.images
+        if steps:
+            draws = generator(self.plan.config.seed, "recover", "chunk", index)
+            exact = any(term.component.full_precision for term in self.plan.terms)
+            with isolated_global_rng(draws), convolutions(tf32=self.runtime.bf16 and not exact):
+                images = recover_chunk(
+                    chunk,
+                    self.plan.terms,
+                    Networks(self.teacher, self._fresh_network),
+                    self.plan.config.recover,
+                    self.dataset,
+                    generator=draws,
+                    runtime=self.runtime,
+                    log=lambda iteration, losses: self._log(index, iteration, losses),
+                )
+        else:
+            self.runtime.reporter.advance(1)
+        pixels = to_bytes(images, self.dataset.mean, self.dataset.std)
+        write_tensors(stored, {"images": pixels})
+        return pixels
+
+    def _initial_chunk(self, index: int, wanted: Tensor) -> Chunk:
+        """wanted: (n,) int64, class * ipc + slot of each image."""
+        ipc = self.plan.config.ipc
+        labels, slots = wanted // ipc, wanted % ipc
+        images = torch.cat(
+            [self._of_class(label)[slots[labels == label]] for label in torch.unique(labels).tolist()]
+        )
+        by_class = torch.argsort(labels, stable=True)
+        return Chunk(
+            index=index,
+            labels=labels,
+            slots=slots,
+            weights=self._slot_weights().flatten()[wanted],
+            images=images[torch.argsort(by_class)],
+        )
+
+    def _of_class(self, label: int) -> Tensor:
+        """The initial images of a class; chunks of slots ask again and again, so they are kept where they are few."""
+        if label in self._kept:
+            return self._kept[label]
+        images = self._initial_images(self.plan.initializer, label)
+        everything = images.numel() * images.element_size() * len(self.dataset.classes)
+        if self.plan.config.recover.chunk == "slots" and everything <= _KEPT_BYTES:
+            self._kept[label] = images
+        return images
+
+    def _initial_images(self, initializer: Initializer, label: int) -> Tensor:
+        dataset, ipc = self.dataset, self.plan.config.ipc
+        images = initializer.images(
+            InitialRequest(
+                label=label,
+                ipc=ipc,
+                dataset=dataset,
+                generator=generator(self.plan.config.seed, "initialize", label),
+                targets=self.plan.targets,
+                teacher=self.teacher,
+                runtime=self.runtime,
+            )
+        )
+        wanted = (ipc, dataset.channels, dataset.size, dataset.size)
+        if tuple(images.shape) != wanted or not images.is_floating_point():
+            raise PluginError(
+                f"initializer {type(initializer).__name__} gave {tuple(images.shape)} {images.dtype} for one class; "
+                f"wanted are {wanted} of a float type"
+            )
+        return images.detach().float().cpu()
+
+    def _equal(self) -> Tensor:
+        ipc = self.plan.config.ipc
+        return torch.full((len(self.dataset.classes), ipc), 1 / ipc)
+
+    def _slot_weights(self) -> Tensor:
+        """(K, ipc): those of the first target that has any, or equal ones."""
+        for target in self.plan.targets:
+            weights = target.slot_weights()
+            if weights is not None:
+                return weights.cpu()
+        return self._equal()
+
+    def _fresh_network(self, draws: torch.Generator) -> Network:
+        config = self.plan.config
+        use = config.network_of(config.recover.network)
+        return build_network(use, self.dataset, self.registry, self.runtime, draws)
+
+    def _log(self, chunk: int, iteration: int, losses: Mapping[str, float]) -> None:
+        append_line(
+            self.folder.metrics, {"stage": "recover", "chunk": chunk, "iteration": iteration, **losses}
+        )
+        self.runtime.reporter.advance(0, losses)
+
+    def _assemble(self, images: Tensor, weights: Tensor, method: str) -> DistilledDataset:
+        config, dataset = self.plan.config, self.dataset
+        classes, ipc = len(dataset.classes), config.ipc
+        online = config.protocol.labels == "online" and self.teacher is not None
+        has_file = self.teacher is not None and self.folder.teacher.exists()
+        public_name = dataset_label(dataset.name)
+        distilled = DistilledDataset(
+            images=images,
+            labels=torch.arange(classes).repeat_interleave(ipc),
+            slots=torch.arange(ipc).repeat(classes),
+            weights=weights.flatten(),
+            classes=dataset.classes,
+            mean=dataset.mean,
+            std=dataset.std,
+            ipc=ipc,
+            label_mode="online" if online else "hard",
+            name=f"{method}-{public_name}-{ipc}ipc",
+            method=method,
+            dataset=public_name,
+            teacher_hash=file_hash(self.folder.teacher) if has_file else "",
+            teacher_bytes=self.folder.teacher.stat().st_size if has_file else 0,
+            recipe=config.without_places().to_dict(),
+            licence=dataset.licence,
+            source=dataset.source,
+        )
+        if config.protocol.labels == "soft" and self.teacher is not None:
+            distilled = relabel(distilled, self.teacher, self.runtime)
+        return distilled

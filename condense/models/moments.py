@@ -1,0 +1,163 @@
+"""Statistics of BatchNorm inputs, from per-image moments: exact for any mixture of classes and any batch size.
+
+For image b, channel c and positions p of a layer's input x:
+
+    mean[b, c]   = mean_p x[b, c, p]
+    second[b, c] = mean_p (x[b, c, p] - m[c])^2        m: the layer's running mean
+
+Any weighted group of images (weights w summing to 1) then has
+
+    mu = sum_b w_b mean[b]        sigma^2 = sum_b w_b second[b] - (mu - m)^2
+
+which is the mean and the biased variance over all positions of the group. SRe2L (Yin et al., NeurIPS 2023)
+uses one group; WMDD (Liu et al., ICCV 2025) one group per class. The published WMDD code averages the
+variances of batches instead, which makes its statistics depend on the batch size; these do not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from condense.errors import NumericalError
+from condense.models.observation import Moments, Roster
+
+# What a core has in its cache at once: 2 MiB of float32. A layer's input whole, as float32, would be written to fresh
+# memory and read back for each moment, which takes about ten times as long as in such parts.
+_CACHED_VALUES = 2**19
+
+
+class _PerImageMoments(torch.autograd.Function):
+    """Both moments with one saved tensor (the input, which BatchNorm saves anyway) and a one-pass backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x, centre)
+        if x.dim() == 2:
+            exact = x.to(centre.dtype, copy=True)
+            return exact, (exact - centre).square()
+        if x.device.type == "cpu":
+            parts = [_centred_moments(part, centre) for part in x.split(_images_in_cache(x))]
+            shift, second = (torch.cat(moment) for moment in zip(*parts, strict=True))
+            mean = shift + centre
+            # The mean is rounded; the second moment is made to fit it, so that the variance keeps its digits.
+            return mean, second - shift.square() + (mean - centre).square()
+        variance, mean = torch.var_mean(x.to(centre.dtype), dim=tuple(range(2, x.dim())), correction=0)
+        return mean, variance + (mean - centre).square()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        grad_mean, grad_second = grads
+        x, centre = ctx.saved_tensors
+        slope = 2 * grad_second / x[0, 0].numel()
+        offset = grad_mean / x[0, 0].numel() - slope * centre
+        shape = (*grad_mean.shape, *([1] * (x.dim() - 2)))
+        return torch.addcmul(offset.view(shape).to(x.dtype), x, slope.view(shape).to(x.dtype)), None
+
+
+def _centred_moments(x: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
+    """First and second moment of each image about `centre`, both (B, C). x: (B, C, ...) with positions."""
+    if x.is_contiguous():
+        away, positions = x.flatten(2) - centre[:, None], 2
+    else:  # Channels-last: the same memory as (B, positions, C).
+        away, positions = x.movedim(1, -1).flatten(1, -2) - centre, 1
+    return away.mean(dim=positions), away.square_().mean(dim=positions)
+
+
+def _images_in_cache(x: Tensor) -> int:
+    """How many images of x (B, C, ...) to take at once: what the caches hold, and one for each core at least."""
+    return max(1, _CACHED_VALUES // max(1, x[0].numel())) * torch.get_num_threads()
+
+
+def per_image_moments(x: Tensor, running_mean: Tensor) -> tuple[Tensor, Tensor]:
+    """The moments of each image: two tensors (B, C), float32 (float64 for float64 input), differentiable once.
+
+    x: (B, C, ...) the input of a BatchNorm layer, of any float type. running_mean: (C,).
+    """
+    centre = running_mean.detach().to(torch.promote_types(x.dtype, torch.float32))
+    mean, second = _PerImageMoments.apply(x, centre)
+    return mean, second
+
+
+def group_statistics(moments: Moments, membership: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance, both (G, S), of G weighted groups of the batch.
+
+    membership: (G, B), the weight of each image in each group, rows summing to 1.
+    """
+    mean = membership @ moments.mean
+    variance = membership @ moments.second - (mean - moments.running_mean).square()
+    return mean, variance
+
+
+class ClassMoments:
+    """Sums of per-image moments by class, in float64. Adds up over batches and over workers.
+
+    `add` batches in any order, `merge` what another worker added, then ask for the statistics.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self._counts = torch.zeros(classes, dtype=torch.float64)
+        self._mean = torch.zeros(0)
+        self._second = torch.zeros(0)
+        self._centre = torch.zeros(0)
+
+    def add(self, moments: Moments, roster: Roster) -> None:
+        """Take in one batch of real images. Every image counts once."""
+        if not len(self._centre):
+            # Sums stay on an accelerator that has float64, so that adding a batch does not wait for it.
+            device = moments.mean.device if moments.mean.is_cuda else torch.device("cpu")
+            self._counts = self._counts.to(device)
+            self._centre = moments.running_mean.detach().to(device).double()
+            self._mean = torch.zeros(self.classes, len(self._centre), dtype=torch.float64, device=device)
+            self._second = torch.zeros_like(self._mean)
+        device = self._mean.device
+        present = roster.classes.to(device)
+        counted = (roster.labels.to(device)[None, :] == present[:, None]).double()
+        self._counts[present] += counted.sum(dim=1)
+        self._mean[present] += counted @ moments.mean.detach().to(device).double()
+        self._second[present] += counted @ moments.second.detach().to(device).double()
+
+    def merge(self, other: ClassMoments) -> None:
+        """Add what another worker has seen, with the same network."""
+        if not len(other._centre):
+            return
+        if not len(self._centre):
+            self._centre = other._centre
+            self._mean, self._second = torch.zeros_like(other._mean), torch.zeros_like(other._second)
+            self._counts = self._counts.to(other._counts.device)
+        self._counts += other._counts.to(self._counts.device)
+        self._mean += other._mean.to(self._mean.device)
+        self._second += other._second.to(self._second.device)
+
+    def class_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance of each class, both (K, S) float64.
+
+        Raises NumericalError for a class without images or activations that overflowed.
+        """
+        counts = self._counts[:, None]
+        return self._finish(self._mean / counts, self._second / counts)
+
+    def global_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance over all images, both (S,) float64. Raises NumericalError as above."""
+        total = self._counts.sum()
+        return self._finish(self._mean.sum(dim=0) / total, self._second.sum(dim=0) / total)
+
+    def _finish(self, mean: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        variance = second - (mean - self._centre).square()
+        if not (len(self._centre) and bool(torch.isfinite(mean).all() and torch.isfinite(variance).all())):
+            raise NumericalError(
+                "the BatchNorm statistics of the real images are not finite: a class without images, or a teacher "
+                "whose activations overflow. Try --precision fp32 or another teacher"
+            )
+        return mean, variance.clamp_min(0)
+
+
+_LEAST = 1e-12
+
+
+def safe_norm(sum_of_squares: Tensor) -> Tensor:
+    """The square root of sums of squares, each at least 1e-12 inside the root."""
+    return torch.sqrt(sum_of_squares.clamp_min(_LEAST))

@@ -1,0 +1,55 @@
+"""Evaluation protocols: how students are trained on a distilled dataset, as named data.
+
+Protocols come from plugins, through the hook `condense_protocols`; condense brings the two below.
+
+Every protocol reports the accuracy of the last epoch on the real test images, always on the images as saved
+(8 bits). None chooses an epoch or a learning rate by the test images.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from condense.recipe.method import AS_THE_PROTOCOL_SAYS, SAME_AS_TEACHER, Use
+from condense.recipe.specs import check_name
+from condense.recipe.training import Augment, Training
+
+LabelMode = Literal["hard", "soft", "online"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol(Training):
+    """How students are trained.
+
+    labels: hard (the class; cross-entropy), soft (one set of teacher logits per image, saved with it) or online
+        (the teacher answers for every augmented view during training; needs the teacher beside the images).
+    temperature: T of KL(softmax(teacher / T) || softmax(student / T)), for soft and online labels.
+    weighted: whether the loss of an image counts with its weight in its class (times ipc).
+    model: the student's network, where the run does not choose one with student.model; "teacher": one like the
+        teacher's.
+    """
+
+    name: str
+    summary: str = ""
+    source: str = ""
+    labels: LabelMode = "hard"
+    temperature: float = 1.0
+    weighted: bool = False
+    model: Use = field(default_factory=lambda: Use(name=SAME_AS_TEACHER))
+    epochs: int = 300
+    augment: Augment = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_name("protocol", self.name)
+        if self.model.name == AS_THE_PROTOCOL_SAYS:
+            raise ValueError("protocol.model is a network or 'teacher'")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature must be above 0, not {self.temperature}")
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether labels come from a teacher."""
+        return self.labels != "hard"

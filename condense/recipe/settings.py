@@ -1,0 +1,244 @@
+"""Changing one setting of a configuration by its dotted key, with the value's type checked. Imports no torch.
+
+recover.iterations=500 (or just iterations=500)      teacher.lr=0.1        protocol.augment.cutmix=0
+regularizers.class-batchnorm=10                      the weight of a component; adds it where it is absent
+regularizers.class-batchnorm.form=norms              an option of a component
+initializer=noise, teacher.model=convnet             another component or network, with its own defaults
+teacher.model.width=64                               an option of that network
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from condense.errors import OptionError, nearest
+from condense.recipe.method import AS_THE_PROTOCOL_SAYS, SAME_AS_TEACHER, Recover, Use
+from condense.recipe.registry import Registry
+
+T = TypeVar("T")
+Pair = tuple[str, Any]
+Settings = Mapping[str, Any] | Sequence[Pair]
+
+# The fields that hold a Use, or several, and the kind of thing it names.
+_KIND_OF_FIELD: Mapping[str, str] = {
+    "initializer": "initializer",
+    "targets": "feature target",
+    "regularizers": "regularizer",
+    "evaluator": "evaluator",
+    "model": "model",
+    "network": "model",
+    "dataset": "dataset",
+}
+# Not networks, but names for one that is chosen elsewhere.
+_STAND_INS = (SAME_AS_TEACHER, AS_THE_PROTOCOL_SAYS)
+
+
+def pairs_of(settings: Settings) -> list[Pair]:
+    """Settings as pairs of dotted key and value, whichever way they were given."""
+    return list(settings.items()) if isinstance(settings, Mapping) else list(settings)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    key: str
+    value: Any
+    registry: Registry
+    root: Any
+
+
+def assign(config: T, key: str, value: Any, registry: Registry) -> T:
+    """`config` with the setting `key` changed. A key without a section belongs to `recover`.
+
+    Raises OptionError for an unknown key (listing the nearest) or a value of the wrong type or range.
+    """
+    parts = key.split(".")
+    top = {field.name for field in dataclasses.fields(cast(Any, config))}
+    if parts[0] not in top and parts[0] in {field.name for field in dataclasses.fields(Recover)}:
+        parts.insert(0, "recover")
+    return cast(T, _assign(config, parts, _Setting(key, value, registry, config)))
+
+
+def complete(config: T, registry: Registry) -> T:
+    """`config` with the options of every component and network checked and written out with their defaults."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(cast(Any, config)):
+        value = getattr(config, field.name)
+        kind = _KIND_OF_FIELD.get(field.name, "")
+        if isinstance(value, Use):
+            changes[field.name] = _complete_use(value, kind, registry)
+        elif kind and isinstance(value, tuple):
+            changes[field.name] = tuple(_complete_use(use, kind, registry) for use in value)
+        elif dataclasses.is_dataclass(value):
+            changes[field.name] = complete(value, registry)
+    return cast(T, dataclasses.replace(cast(Any, config), **changes))
+
+
+def options_of(use: Use, kind: str, registry: Registry) -> Any:
+    """The options dataclass of a component or network, filled from the recipe. Raises OptionError."""
+    spec = find_spec(use.name, kind, registry)
+    values: dict[str, Any] = {}
+    for name, value in use.options.items():
+        values[name] = _convert(value, _hint(spec.options, name, f"{use.name}.{name}"), f"{use.name}.{name}")
+    try:
+        return spec.options(**values)
+    except ValueError as error:
+        raise OptionError(f"{kind} {use.name!r}: {error}") from error
+
+
+def find_spec(name: str, kind: str, registry: Registry) -> Any:
+    """The spec that a name in a recipe stands for."""
+    if kind == "dataset":
+        return registry.dataset(name)[0]
+    if kind == "model":
+        return registry.model(name)[0]
+    return registry.find(kind, name)
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """All settings under a configuration or a part of it, as dotted key to value, in order."""
+    if isinstance(value, Use):
+        options = {f"{prefix}.{name}": option for name, option in value.options.items()}
+        return {prefix: value.name, **options}
+    if isinstance(value, tuple) and value and all(isinstance(item, Use) for item in value):
+        merged: dict[str, Any] = {}
+        for use in value:
+            merged[f"{prefix}.{use.name}"] = use.weight
+            merged.update({f"{prefix}.{use.name}.{name}": option for name, option in use.options.items()})
+        return merged
+    if dataclasses.is_dataclass(value):
+        result: dict[str, Any] = {}
+        for field in dataclasses.fields(value):
+            key = f"{prefix}.{field.name}" if prefix else field.name
+            result.update(flatten(getattr(value, field.name), key))
+        return result
+    return {prefix: value}
+
+
+def _assign(owner: Any, parts: list[str], setting: _Setting) -> Any:
+    name, rest = parts[0], parts[1:]
+    fields = {field.name for field in dataclasses.fields(owner)}
+    if name not in fields:
+        raise _unknown_key(setting)
+    current = getattr(owner, name)
+    kind = _KIND_OF_FIELD.get(name, "")
+    if isinstance(current, Use):
+        changed: Any = _assign_use(current, kind, rest, setting)
+    elif kind and isinstance(current, tuple):
+        changed = _assign_component(current, kind, rest, setting)
+    elif dataclasses.is_dataclass(current):
+        if not rest:
+            below = _listed(flatten(current, setting.key))
+            raise OptionError(f"{setting.key!r} is a group of settings; say which: {below}")
+        changed = _assign(current, rest, setting)
+    elif rest:
+        raise _unknown_key(setting)
+    else:
+        changed = _convert(setting.value, _hint(type(owner), name, setting.key), setting.key)
+    return _replaced(owner, setting, **{name: changed})
+
+
+def _replaced(owner: Any, setting: _Setting, **changes: Any) -> Any:
+    try:
+        return dataclasses.replace(owner, **changes)
+    except ValueError as error:
+        raise OptionError(f"{setting.key}={_text(setting.value)}: {error}") from error
+
+
+def _assign_use(use: Use, kind: str, rest: list[str], setting: _Setting) -> Use:
+    if not rest:
+        if isinstance(setting.value, Use):
+            return setting.value
+        name = str(setting.value)
+        if not (kind == "model" and name in _STAND_INS):
+            find_spec(name, kind, setting.registry)
+        return Use(name=name)
+    if len(rest) > 1:
+        raise _unknown_key(setting)
+    return _with_option(use, kind, rest[0], setting)
+
+
+def _assign_component(
+    uses: tuple[Use, ...], kind: str, rest: list[str], setting: _Setting
+) -> tuple[Use, ...]:
+    if not rest or len(rest) > 2:
+        raise _unknown_key(setting)
+    name = rest[0]
+    find_spec(name, kind, setting.registry)
+    present = {use.name: use for use in uses}
+    use = present.get(name, Use(name=name))
+    if len(rest) == 2:
+        if name not in present:
+            raise OptionError(
+                f"{setting.key}: the method has no {kind} {name!r}; add it with its weight first"
+            )
+        present[name] = _with_option(use, kind, rest[1], setting)
+    else:
+        present[name] = _replaced(use, setting, weight=_convert(setting.value, float, setting.key))
+    return tuple(present.values())
+
+
+def _with_option(use: Use, kind: str, option: str, setting: _Setting) -> Use:
+    if kind == "model" and use.name in _STAND_INS:
+        raise OptionError(f"{setting.key}: the network is that of the {use.name}; first choose another")
+    spec = find_spec(use.name, kind, setting.registry)
+    value = _convert(setting.value, _hint(spec.options, option, setting.key), setting.key)
+    changed = dataclasses.replace(use, options={**use.options, option: value})
+    options_of(changed, kind, setting.registry)
+    return changed
+
+
+def _complete_use(use: Use, kind: str, registry: Registry) -> Use:
+    if kind == "model" and use.name in _STAND_INS:
+        return use
+    return dataclasses.replace(use, options=msgspec.to_builtins(options_of(use, kind, registry)))
+
+
+def _hint(owner: type, name: str, key: str) -> Any:
+    hints = typing.get_type_hints(owner)
+    if name not in hints:
+        close = nearest(name, hints)
+        guess = f" Did you mean {close!r}?" if close else ""
+        raise OptionError(f"unknown option {key!r}.{guess} There are: {_listed(hints)}")
+    return hints[name]
+
+
+def _convert(value: Any, hint: Any, key: str) -> Any:
+    if isinstance(value, str) and hint is not str:
+        if value.lower() == "none" and type(None) in typing.get_args(hint):
+            value = None
+        elif _takes_sequence(hint):
+            value = [item.strip() for item in value.split(",") if item.strip()]
+    try:
+        return msgspec.convert(value, hint, strict=False)
+    except msgspec.ValidationError as error:
+        raise OptionError(f"{key}={_text(value)}: {error}") from error
+
+
+def _takes_sequence(hint: Any) -> bool:
+    alternatives = typing.get_args(hint) if typing.get_origin(hint) is not tuple else (hint,)
+    return any(typing.get_origin(item) is tuple for item in alternatives)
+
+
+def _unknown_key(setting: _Setting) -> OptionError:
+    keys = flatten(setting.root)
+    close = nearest(setting.key, [*keys, *(key.removeprefix("recover.") for key in keys)])
+    guess = f" Did you mean {close!r}?" if close else ""
+    sections = dict.fromkeys(key.split(".")[0] for key in keys)
+    return OptionError(
+        f"unknown option {setting.key!r}.{guess} There are settings under: {_listed(sections)}; "
+        "`condense run --dry-run` lists them all"
+    )
+
+
+def _listed(names: typing.Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,119 @@
+"""How a network is trained: the options teachers and students share. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from condense.errors import unknown_name
+
+Optimizer = Literal["sgd", "adam", "adamw"]
+Schedule = Literal["cosine", "half-cosine", "constant", "halfway"]
+
+
+SIAMESE_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+"""The names in Zhao & Bilen, ICML 2021, in the order in which their code applies all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """How a batch is augmented; everything is off unless set.
+
+    shuffle_patches: cut each image, before anything else, into this many rows and as many columns of tiles and permute
+        the rows and the columns (RDED; see `condense.data.patches`, also for sides that it does not divide); 0 and 1
+        are off.
+    crop_scale: random resized crop, least and greatest share of the area, e.g. (0.08, 1.0); None: none.
+    crop_ratio: least and greatest width / height of that crop.
+    flip: left-right with probability 1/2.
+    jitter: largest shift as a share of the side, rolled around the border; 1/7 is 32 pixels at 224.
+    siamese: which of `SIAMESE_OPERATIONS` to use; () is none.
+    siamese_single: one operation drawn from `siamese` per step, else all of them in the order given.
+    cutmix: alpha of the Beta(alpha, alpha) that the kept share comes from; 0 is off.
+
+    Raises ValueError where a value cannot be used.
+    """
+
+    shuffle_patches: int = 0
+    crop_scale: tuple[float, float] | None = None
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: bool = False
+    jitter: float = 0.0
+    siamese: tuple[str, ...] = ()
+    siamese_single: bool = True
+    cutmix: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.shuffle_patches < 0:
+            raise ValueError(
+                f"shuffle_patches is a number of rows and columns, or 0 (off), got {self.shuffle_patches!r}"
+            )
+        if self.crop_scale is not None:
+            _check_range(
+                "crop_scale", self.crop_scale, highest=1.0, hint="shares of the area, such as (0.08, 1.0)"
+            )
+        _check_range(
+            "crop_ratio", self.crop_ratio, highest=math.inf, hint="width / height, such as (0.75, 1.3333)"
+        )
+        if not 0 <= self.jitter <= 0.5:
+            raise ValueError(
+                f"jitter is a share of the side from 0 (off) to 0.5, got {self.jitter!r}; "
+                "32 pixels of 224 are 1/7"
+            )
+        if not (self.cutmix >= 0 and math.isfinite(self.cutmix)):
+            raise ValueError(
+                f"cutmix is the alpha of a Beta distribution, 0 (off) or more, got {self.cutmix!r}"
+            )
+        _check_siamese(self.siamese)
+
+
+def _check_range(option: str, bounds: Sequence[float], *, highest: float, hint: str) -> None:
+    if len(bounds) != 2:
+        raise ValueError(f"{option} needs two numbers, {hint}; got {bounds!r}")
+    low, high = bounds
+    if not (0 < low <= high <= highest and math.isfinite(high)):
+        limit = f" <= {highest:g}" if math.isfinite(highest) else ""
+        raise ValueError(f"{option} needs 0 < least <= greatest{limit}, {hint}; got {bounds!r}")
+
+
+def _check_siamese(names: Sequence[str]) -> None:
+    if isinstance(names, str):
+        raise ValueError(f"siamese is a tuple of names, such as ({names!r},), not the string {names!r}")
+    for name in names:
+        if name not in SIAMESE_OPERATIONS:
+            raise ValueError(str(unknown_name("siamese operation", name, SIAMESE_OPERATIONS)))
+    if len(set(names)) != len(names):
+        raise ValueError(f"siamese names each operation at most once, got {names!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Options of one training.
+
+    epochs: passes over the data. batch_size: images per step. optimizer: sgd (with Nesterov off and `momentum`),
+    adam or adamw (both with betas 0.9, 0.999). lr: at the start. weight_decay: decoupled for adamw.
+    schedule: cosine to 0, half-cosine (the first half of a cosine, to half of `lr`), constant, or halfway (a tenth from
+    the middle on), stepped every step.
+    """
+
+    epochs: int = 50
+    batch_size: int = 128
+    optimizer: Optimizer = "sgd"
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: Schedule = "cosine"
+    augment: Augment = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise ValueError(f"epochs must be 0 or more, not {self.epochs}")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr must be above 0, not {self.lr}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1), not {self.momentum}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be 0 or more, not {self.weight_decay}")

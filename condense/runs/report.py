@@ -1,0 +1,66 @@
+"""report.html: what a run found, on one page that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from condense.storage.files import write_text
+from condense.text import byte_size, duration, flat, percent, setting_text
+
+
+def write_report(path: Path, outcome: Mapping[str, Any], grid_png: bytes) -> None:
+    """Write the page. Raises StorageError where that fails.
+
+    outcome: name, method, dataset, ipc, seed; protocol (settings, nested); rows, one for each small dataset
+    that was evaluated: label, accuracy_mean, accuracy_std (None for one student), students, accuracies as
+    fractions; teacher_accuracy or None; seconds per stage; bytes of images, labels, teacher; settings (nested);
+    versions; notes. What else it holds is left out.
+    grid_png: the picture of the distilled images.
+    """
+    write_text(path, render(outcome, grid_png))
+
+
+def render(outcome: Mapping[str, Any], grid_png: bytes) -> str:
+    """The page as text. Every text from outside is escaped; the page refers to nothing outside itself."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("condense", "runs"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, duration=duration, size=byte_size, setting=setting_text)
+    seconds = dict(outcome["seconds"])
+    return environment.get_template("report.html.j2").render(
+        run=outcome,
+        bars=_bars(outcome),
+        protocol=flat(outcome["protocol"]),
+        settings=flat(outcome["settings"]),
+        versions=dict(outcome.get("versions", {})),
+        notes=list(outcome.get("notes", ())),
+        total_seconds=sum(seconds.values()),
+        grid="data:image/png;base64," + base64.b64encode(grid_png).decode("ascii"),
+    )
+
+
+def _bars(outcome: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the table of accuracies, the teacher last."""
+    rows = [
+        {
+            "label": row["label"],
+            "mean": row["accuracy_mean"],
+            "std": row["accuracy_std"] if row["students"] > 1 else None,
+            "students": row["students"],
+            "kind": "own" if position == 0 else "other",
+        }
+        for position, row in enumerate(outcome["rows"])
+    ]
+    if outcome["teacher_accuracy"] is not None:
+        teacher = {"label": "teacher, on all real images", "mean": outcome["teacher_accuracy"], "std": None}
+        rows.append({**teacher, "students": None, "kind": "teacher"})
+    return rows

@@ -1,0 +1,95 @@
+"""What a run found, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from condense.engine.evaluate import Score
+from condense.recipe.config import RunConfig
+from condense.storage.distilled import DistilledDataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """The outcome of a run.
+
+    path: the run directory. scores: the method first, then random real images where they were evaluated.
+    teacher_accuracy: in [0, 1], None for a run without a teacher. seconds: per stage. notes: what the user was
+    told. distilled: the dataset itself.
+    """
+
+    path: Path
+    config: RunConfig
+    distilled: DistilledDataset
+    scores: Sequence[Score]
+    teacher_accuracy: float | None
+    seconds: Mapping[str, float]
+    notes: Sequence[str]
+    versions: Mapping[str, str]
+
+    @property
+    def accuracy(self) -> float | None:
+        """Mean accuracy of the method's students, in [0, 1]; None where no student was trained."""
+        return self.scores[0].mean if self.scores else None
+
+    @property
+    def grid(self) -> Path:
+        """The picture of the distilled images."""
+        return self.path / "grid.png"
+
+    @property
+    def report(self) -> Path:
+        """The page that shows the outcome."""
+        return self.path / "report.html"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON and the report; accuracies as fractions, sizes in bytes."""
+        config = self.config
+        return {
+            "name": self.path.name,
+            "path": str(self.path),
+            "method": config.method,
+            "dataset": config.dataset.name,
+            "ipc": config.ipc,
+            "seed": config.seed,
+            "protocol": msgspec.to_builtins(config.protocol),
+            "rows": [score.to_dict() for score in self.scores],
+            "teacher_accuracy": self.teacher_accuracy,
+            "seconds": dict(self.seconds),
+            "bytes": self.distilled.sizes(),
+            "grid": str(self.grid),
+            "report": str(self.report),
+            "notes": list(self.notes),
+            "settings": config.to_dict(),
+            "versions": dict(self.versions),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """The outcome of evaluating an earlier artifact, which lies at `path`."""
+
+    path: Path
+    config: RunConfig
+    distilled: DistilledDataset
+    score: Score
+    versions: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; accuracies as fractions, sizes in bytes."""
+        return {
+            "path": str(self.path),
+            "method": self.distilled.method,
+            "dataset": self.config.dataset.name,
+            "ipc": self.distilled.ipc,
+            "seed": self.config.seed,
+            "protocol": msgspec.to_builtins(self.config.protocol),
+            "rows": [self.score.to_dict()],
+            "bytes": self.distilled.sizes(),
+            "versions": dict(self.versions),
+        }

@@ -1,0 +1,123 @@
+"""Teachers, kept under the hash of what made them, so that runs that agree on the teacher share it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import torch
+
+from condense.data.dataset import MemoryImages, RealDataset, Split
+from condense.engine.squeeze import squeeze
+from condense.models.build import load_checkpoint
+from condense.models.network import Network
+from condense.recipe.config import RunConfig
+from condense.recipe.method import Teacher
+from condense.runtime import Runtime
+from condense.storage.files import file_hash, read_json, write_json, write_tensors
+from condense.version import DISTRIBUTION
+
+# Images on disk that the hash of a split reads, or up to twice as many.
+_LOOKED_AT = 64
+
+# What computes and what brings networks.
+_PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taught:
+    """A teacher that is ready.
+
+    file: its weights. accuracy: on the test images, in [0, 1]. seconds: to train or load, and test it.
+    """
+
+    file: Path
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """A folder of teachers: <hash>.safetensors as a run writes it, and <hash>.json with accuracy and seconds."""
+
+    path: Path
+
+    def file(self, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> Path:
+        """Where the teacher of this configuration lies, there or not."""
+        return self.path / f"{teacher_hash(config, dataset, runtime)}.safetensors"
+
+    def teach(self, network: Network, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> Taught:
+        """Fill `network` with the kept weights, or train or load it and keep them. Raises what `squeeze` raises."""
+        file = self.file(config, dataset, runtime)
+        about = file.with_suffix(".json")
+        if file.exists() and about.exists():
+            load_checkpoint(network, file)
+            runtime.reporter.note(f"teacher taken from {file}")
+        else:
+            began = time.perf_counter()
+            reached = squeeze(network, config, dataset, runtime)
+            # Not into the file of weights: its bytes must not depend on how long they took.
+            write_json(about, {"accuracy": reached, "seconds": time.perf_counter() - began})
+            write_tensors(file, network.model.state_dict(), {"model": network.name})
+        network.frozen()
+        return Taught(file=file, **read_json(about))
+
+
+def teacher_hash(config: RunConfig, dataset: RealDataset, runtime: Runtime) -> str:
+    """16 hexadecimal digits that depend on everything that decides a teacher's weights.
+
+    Its settings and seed, the content of its checkpoint, the images, the kind of device and precision, the versions
+    of `_PACKAGES`.
+    """
+    settings = replace(known_by_content(config.teacher), seed=config.teacher_seed, measure_batch=1)
+    made_of = {
+        "teacher": msgspec.to_builtins(settings),
+        "dataset": msgspec.to_builtins(config.dataset),
+        "validation": config.validation,
+        "images": [
+            split_hash(dataset.train),
+            split_hash(dataset.test),
+            dataset.size,
+            dataset.mean,
+            dataset.std,
+        ],
+        "device": [runtime.device.type, runtime.bf16],
+        "versions": [importlib.metadata.version(package) for package in _PACKAGES],
+    }
+    return hashlib.sha256(msgspec.json.encode(made_of, order="sorted")).hexdigest()[:16]
+
+
+def known_by_content(options: Teacher) -> Teacher:
+    """The options with 32 digits of the checkpoint's SHA-256 in its place, so that it may lie anywhere.
+
+    Without a checkpoint, and where there is no such file, they stay as they are: loading says what is wrong.
+    """
+    path = Path(options.checkpoint)
+    if not options.checkpoint or not path.is_file():
+        return options
+    return replace(options, checkpoint=_hash_of(path, path.stat().st_mtime_ns)[:32])
+
+
+@functools.cache
+def _hash_of(path: Path, _changed: int) -> str:
+    return file_hash(path)
+
+
+def split_hash(split: Split) -> str:
+    """Of labels and pixels; of images on disk only some are read, spread evenly over the split.
+
+    Some must be: which images are held out for testing can depend on the run's seed, with the labels all the same.
+    """
+    digest = hashlib.sha256(split.labels.numpy().tobytes())
+    digest.update(repr((len(split), split.images.shape)).encode())
+    if isinstance(split.images, MemoryImages):
+        pixels = split.images.pixels
+    else:
+        pixels = split.images.read(torch.arange(0, len(split), max(1, len(split) // _LOOKED_AT)))
+    digest.update(pixels.contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,283 @@
+"""The distilled dataset on disk, in files that others read without condense.
+
+    images/<class folder>/<slot>.png    lossless; grey as mode L, colour as RGB
+    metadata.csv                        a row per image, for Hugging Face's `imagefolder`
+    labels.safetensors                  "logits" (n, K), only where there are soft labels
+    distilled.json                      everything else; see `Manifest`
+    README.md                           dataset card, with code that trains on the images
+
+A class folder is `<index>-<slug of the class name>`, not the bare name: torchvision's ImageFolder numbers
+classes in alphabetical order of their folders, so with bare names its labels would differ from ours (and from
+the rows' order in labels.safetensors) for any dataset whose classes are not sorted; and names may hold
+slashes. The names themselves are in distilled.json and metadata.csv.
+
+The same dataset gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import msgspec
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from condense.errors import StorageError
+from condense.storage import files
+from condense.storage.distilled import DistilledDataset
+from condense.storage.encoding import encode_soft_labels
+
+FORMAT = 1
+# What Hugging Face knows as the name of a licence; any other text goes to `license_name`.
+_LICENCES = {
+    *("mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "unlicense", "cc0-1.0", "odbl", "pddl"),
+    *("cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"),
+}
+# Hugging Face takes a folder with one of these words in its name for a split, and the rest for nothing.
+_SPLIT_WORDS = re.compile(r"\b(train|training|test|testing|val|valid|validation|dev|eval|evaluation)\b")
+# The fields that DistilledDataset and Manifest share as they are.
+_COPIED = (
+    *("name", "method", "dataset", "ipc", "label_mode"),
+    *("teacher_hash", "teacher_bytes", "recipe", "licence", "source"),
+)
+
+
+class ClassEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One class: its name, its folder under images/, how many images are there and their weights, by slot."""
+
+    name: str
+    folder: str
+    images: int
+    weights: list[float]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """distilled.json. `format` is the version of all this; classes stand in label order.
+
+    mean, std: per channel, of pixels in [0, 1]. bytes: see `DistilledDataset.sizes`. teacher_hash: SHA-256.
+    recipe: the configuration of the run that made the images; its "protocol" says how to train on them.
+    """
+
+    format: int
+    name: str
+    method: str
+    dataset: str
+    ipc: int
+    channels: int
+    height: int
+    width: int
+    mean: list[float]
+    std: list[float]
+    label_mode: str
+    soft_labels: bool
+    teacher_hash: str
+    teacher_bytes: int
+    bytes: dict[str, int]
+    licence: str
+    source: str
+    recipe: dict[str, Any]
+    classes: list[ClassEntry]
+
+
+def class_folder(index: int, name: str, count: int) -> str:
+    """The folder of class `index` of `count`: ASCII without spaces; folders sort as indices do."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_name)[:40].strip("-")
+    slug = _SPLIT_WORDS.sub(r"\1s", slug)
+    number = f"{index:0{len(str(count - 1))}d}"
+    return f"{number}-{slug}" if slug else number
+
+
+def save(data: DistilledDataset, path: Path | str, *, overwrite: bool = False) -> None:
+    """Write the artifact folder `path`, whole or not at all.
+
+    Raises StorageError where it cannot be written, or where `path` exists and `overwrite` is False.
+    """
+    manifest = _manifest(data)
+    with files.replace_folder(Path(path), overwrite=overwrite) as folder:
+        rows = _write_images(folder, data, manifest)
+        (folder / "metadata.csv").write_text(_csv(rows), encoding="utf-8", newline="")
+        if data.soft_labels is not None:
+            (folder / "labels.safetensors").write_bytes(encode_soft_labels(data.soft_labels))
+        (folder / "distilled.json").write_bytes(files.json_bytes(manifest))
+        (folder / "README.md").write_text(_card(manifest, len(data)), encoding="utf-8", newline="\n")
+
+
+def _manifest(data: DistilledDataset) -> Manifest:
+    channels, height, width = map(int, data.images.shape[1:])
+    entries = []
+    for index, name in enumerate(data.classes):
+        weights = data.weights[data.labels == index].tolist()
+        folder = class_folder(index, name, len(data.classes))
+        entries.append(ClassEntry(name=name, folder=folder, images=len(weights), weights=weights))
+    return Manifest(
+        format=FORMAT,
+        channels=channels,
+        height=height,
+        width=width,
+        mean=list(data.mean),
+        std=list(data.std),
+        soft_labels=data.soft_labels is not None,
+        bytes=data.sizes(),
+        classes=entries,
+        **{name: getattr(data, name) for name in _COPIED},
+    )
+
+
+def _write_images(folder: Path, data: DistilledDataset, manifest: Manifest) -> list[tuple[object, ...]]:
+    """Write the PNG files; gives the rows of metadata.csv."""
+    for entry in manifest.classes:
+        (folder / "images" / entry.folder).mkdir(parents=True)
+    rows: list[tuple[object, ...]] = []
+    digits = max(3, len(str(data.ipc - 1)))
+    columns = (data.labels.tolist(), data.slots.tolist(), data.weights.tolist(), data.png_images)
+    for label, slot, weight, png in zip(*columns, strict=True):
+        entry = manifest.classes[label]
+        file_name = f"images/{entry.folder}/{slot:0{digits}d}.png"
+        (folder / file_name).write_bytes(png)
+        # Nine digits give every float32 back exactly.
+        rows.append((file_name, label, entry.name, slot, f"{weight:.9g}"))
+    return rows
+
+
+def _csv(rows: list[tuple[object, ...]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("file_name", "label", "class", "slot", "weight"))
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _card(manifest: Manifest, count: int) -> str:
+    known = re.sub(r"\s+", "-", manifest.licence.strip().lower())
+    limits = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
+    temperature = manifest.recipe.get("protocol", {}).get("temperature")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("condense", "storage"),
+        autoescape=False,  # Markdown, not HTML; texts in the front matter go through `quoted`
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
+    environment.filters["line"] = lambda text: " ".join(text.split())
+    return environment.get_template("card.md.j2").render(
+        data=manifest,
+        count=count,
+        licence=known if known in _LICENCES else "other" if known else "unknown",
+        size_category=next((text for limit, text in limits if count < limit), "n>1M"),
+        temperature=float(temperature) if isinstance(temperature, int | float) else 1.0,
+        epochs=min(20, max(1, 2000 // count)),
+    )
+
+
+def find(path: Path) -> Path:
+    """The artifact folder that `path` is or holds. Raises StorageError where there is none."""
+    for folder in (path, path / "distilled"):
+        if (folder / "distilled.json").is_file():
+            return folder
+    if not path.is_dir():
+        raise StorageError(f"there is no folder {path}")
+    if (path / "run.json").is_file():
+        raise StorageError(f"the run in {path} has no distilled dataset yet; continue it with --resume")
+    raise StorageError(
+        f"{path} is no distilled dataset: it has neither distilled.json nor distilled/distilled.json"
+    )
+
+
+def load(path: Path | str) -> DistilledDataset:
+    """The distilled dataset in an artifact folder, or in the one inside a run directory.
+
+    Raises StorageError where files are missing, do not fit each other or come from another version.
+    """
+    folder = find(Path(path))
+    manifest = _read_manifest(folder / "distilled.json")
+    labels, slots, weights, images = [], [], [], []
+    for label, entry in enumerate(manifest.classes):
+        files = _class_files(folder, entry)
+        labels += [label] * len(files)
+        slots += [int(file.stem) for file in files]
+        weights += entry.weights
+        images += [_read_png(file, manifest) for file in files]
+    copied: dict[str, Any] = {name: getattr(manifest, name) for name in _COPIED}
+    return DistilledDataset(
+        images=torch.stack(images),
+        labels=torch.tensor(labels),
+        slots=torch.tensor(slots),
+        weights=torch.tensor(weights, dtype=torch.float32),
+        classes=tuple(entry.name for entry in manifest.classes),
+        mean=tuple(manifest.mean),
+        std=tuple(manifest.std),
+        soft_labels=_read_soft_labels(folder) if manifest.soft_labels else None,
+        **copied,
+    )
+
+
+def _read_manifest(path: Path) -> Manifest:
+    content = files.read_json(path)
+    version = content.get("format") if isinstance(content, dict) else None
+    if version != FORMAT:
+        raise StorageError(
+            f"{path} has format version {version!r}, but this version of condense reads {FORMAT}; "
+            "use the version of condense that wrote it"
+        )
+    try:
+        manifest = msgspec.convert(content, Manifest)
+    except msgspec.ValidationError as error:
+        raise StorageError(f"{path} is no description of a distilled dataset: {error}") from error
+    if not manifest.classes:
+        raise StorageError(f"{path} names no classes")
+    for entry in manifest.classes:
+        if "/" in entry.folder or "\\" in entry.folder or entry.folder in ("", ".", ".."):
+            raise StorageError(f"{path} names {entry.folder!r} as a folder of images; it was changed by hand")
+        if len(entry.weights) != entry.images:
+            raise StorageError(
+                f"{path}: class {entry.name!r} has {len(entry.weights)} weights for {entry.images} images"
+            )
+    return manifest
+
+
+def _class_files(folder: Path, entry: ClassEntry) -> list[Path]:
+    """The images of one class, by slot."""
+    files = sorted((folder / "images" / entry.folder).glob("*.png"))
+    if len(files) != entry.images:
+        raise StorageError(
+            f"{folder / 'images' / entry.folder} holds {len(files)} images, but distilled.json says "
+            f"{entry.images}; the folder is incomplete or was changed: copy it again"
+        )
+    for file in files:
+        if not file.stem.isdecimal():
+            raise StorageError(f"{file} is not named by a slot number; it does not belong there")
+    return files
+
+
+def _read_png(path: Path, manifest: Manifest) -> Tensor:
+    """(C, H, W) uint8."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            found = (image.mode, *image.size)
+            pixels = np.array(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise StorageError(f"{path} is no readable PNG image ({error}); copy the folder again") from error
+    wanted = ("L" if manifest.channels == 1 else "RGB", manifest.width, manifest.height)
+    if found != wanted:
+        said = " but distilled.json says ".join("{} {}x{}".format(*what) for what in (found, wanted))
+        raise StorageError(f"image {path} is {said}")
+    return torch.from_numpy(pixels.reshape(manifest.height, manifest.width, -1)).permute(2, 0, 1).contiguous()
+
+
+def _read_soft_labels(folder: Path) -> Tensor:
+    tensors, _ = files.read_tensors(folder / "labels.safetensors")
+    if "logits" not in tensors:
+        raise StorageError(f"{folder / 'labels.safetensors'} holds no 'logits' but {sorted(tensors)}")
+    return tensors["logits"]

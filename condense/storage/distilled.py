@@ -1,0 +1,160 @@
+"""DistilledDataset: the small synthetic dataset that condensing makes, in memory and as a torch Dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from condense.data.pixels import normalise
+from condense.errors import DataError
+from condense.recipe.protocol import LabelMode
+from condense.storage.encoding import encode_png, encode_soft_labels
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """n synthetic images of K classes, ordered by class and then by slot.
+
+    images: (n, C, H, W) uint8, C 1 or 3. labels: (n,) int64 in [0, K). slots: (n,) int64 in [0, ipc): which
+    of its class's images this is. weights: (n,) float32, not negative, summing to 1 over each class.
+    classes: K names in label order. mean, std: per channel, of pixels in [0, 1].
+    soft_labels: (n, K) float32, the teacher's LOGITS (no softmax taken), or None.
+    label_mode: what to train on: "hard" the labels, "soft" the soft labels, "online" the teacher's answers to
+    the augmented images. method, dataset: names. teacher_hash: SHA-256 of the teacher's file, "" for none;
+    teacher_bytes: its size. recipe: the resolved configuration of the run that made this, as plain data; what it
+    has under "protocol" says how to train on this. licence, source: of the real images.
+
+    Indexing gives (image, label, weight): the image (C, H, W) float32 normalised; the label an int64 scalar,
+    or with "soft" the (K,) float32 logits; the weight a float32 scalar. All are tensors, so that batches keep
+    the types.
+
+    Raises DataError where these do not fit together.
+    """
+
+    images: Tensor
+    labels: Tensor
+    slots: Tensor
+    weights: Tensor
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    ipc: int
+    label_mode: LabelMode = "hard"
+    soft_labels: Tensor | None = None
+    name: str = ""
+    method: str = ""
+    dataset: str = ""
+    teacher_hash: str = ""
+    teacher_bytes: int = 0
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        _check_images(self)
+        _check_order(self)
+        _check_weights(self)
+        _check_soft_labels(self)
+
+    def __len__(self) -> int:
+        return int(self.images.shape[0])
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        image = normalise(self.images[index].unsqueeze(0), self.mean, self.std)[0]
+        soft = self.soft_labels if self.label_mode == "soft" else None
+        return image, (self.labels if soft is None else soft)[index], self.weights[index]
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """How to train on this, as plain data; empty where the recipe does not say."""
+        found: Mapping[str, Any] = self.recipe.get("protocol", {})
+        return found
+
+    @cached_property
+    def png_images(self) -> list[bytes]:
+        """Each image as a PNG file, the bytes that `save` writes."""
+        return [encode_png(image) for image in self.images]
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes that someone who trains on this has to store, as "images", "labels" and "teacher".
+
+        Images as PNG files; labels as the file of logits with "soft", else as one class number per image (1
+        byte up to 256 classes, 2 up to 65,536); the teacher only with "online", for else nobody asks it.
+        """
+        if self.label_mode == "soft" and self.soft_labels is not None:
+            labels = len(encode_soft_labels(self.soft_labels))
+        else:
+            labels = len(self) * max(1, ((len(self.classes) - 1).bit_length() + 7) // 8)
+        teacher = self.teacher_bytes if self.label_mode == "online" else 0
+        return {"images": sum(map(len, self.png_images)), "labels": labels, "teacher": teacher}
+
+
+def _check_shape(what: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    if tuple(tensor.shape) != shape or tensor.dtype != dtype:
+        raise DataError(
+            f"distilled dataset: {what} must be {shape} {dtype}, not {tuple(tensor.shape)} {tensor.dtype}"
+        )
+
+
+def _check_images(data: DistilledDataset) -> None:
+    images = data.images
+    if images.ndim != 4 or images.dtype != torch.uint8 or images.shape[1] not in (1, 3) or not images.numel():
+        raise DataError(
+            "distilled dataset: images must be (n, C, H, W) uint8 with 1 or 3 channels and n > 0, "
+            f"not {tuple(images.shape)} {images.dtype}"
+        )
+    if not len(data.mean) == len(data.std) == images.shape[1]:
+        raise DataError(
+            f"distilled dataset: mean and std need {images.shape[1]} values each, one per channel"
+        )
+    if min(data.std) <= 0:
+        raise DataError(f"distilled dataset: std must be above 0, not {data.std}")
+
+
+def _check_order(data: DistilledDataset) -> None:
+    """Images are ordered as their files are: the rows of soft labels then fit the order of ImageFolder."""
+    count, classes = len(data), len(data.classes)
+    _check_shape("labels", data.labels, (count,), torch.int64)
+    _check_shape("slots", data.slots, (count,), torch.int64)
+    if int(data.labels.min()) < 0 or int(data.labels.max()) >= classes:
+        raise DataError(
+            f"distilled dataset: labels must lie in [0, {classes}), as there are {classes} classes"
+        )
+    if int(data.slots.min()) < 0 or int(data.slots.max()) >= data.ipc:
+        raise DataError(f"distilled dataset: slots must lie in [0, {data.ipc}), as ipc is {data.ipc}")
+    if not bool((torch.diff(data.labels * data.ipc + data.slots) > 0).all()):
+        raise DataError("distilled dataset: images must be ordered by class, then by slot, each slot once")
+    empty = sorted(set(range(classes)) - set(data.labels.tolist()))
+    if empty:
+        raise DataError(f"distilled dataset: class {data.classes[empty[0]]!r} has no images")
+
+
+def _check_weights(data: DistilledDataset) -> None:
+    _check_shape("weights", data.weights, (len(data),), torch.float32)
+    weights = data.weights.double()
+    if not bool(torch.isfinite(weights).all()) or float(weights.min()) < 0:
+        raise DataError("distilled dataset: weights must be finite and not negative")
+    totals = torch.zeros(len(data.classes), dtype=torch.float64).index_add_(0, data.labels, weights)
+    worst = int((totals - 1).abs().argmax())
+    if abs(float(totals[worst]) - 1) > 1e-3:
+        raise DataError(
+            "distilled dataset: the weights of each class must sum to 1; "
+            f"those of class {data.classes[worst]!r} sum to {float(totals[worst]):.6g}"
+        )
+
+
+def _check_soft_labels(data: DistilledDataset) -> None:
+    if data.label_mode not in get_args(LabelMode):
+        raise DataError(
+            f"distilled dataset: label mode {data.label_mode!r} is none of {', '.join(get_args(LabelMode))}"
+        )
+    if data.soft_labels is not None:
+        _check_shape("soft labels", data.soft_labels, (len(data), len(data.classes)), torch.float32)
+    elif data.label_mode == "soft":
+        raise DataError("distilled dataset: label mode 'soft' needs soft labels, the logits of the teacher")

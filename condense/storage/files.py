@@ -1,0 +1,258 @@
+"""Files of a run: written whole or not at all, read with errors that say what to do.
+
+safetensors, JSON and PNG only: nothing that runs code when it is loaded.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from condense.errors import StorageError
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NUMBERS = re.compile(r"\[\n[-+\d.eE,\s]*\]")
+_NONE: Mapping[str, str] = {}
+
+
+def cannot_write(path: Path, error: OSError) -> StorageError:
+    if error.errno in _NO_SPACE:
+        return StorageError(f"no space left to write {path}; free some, or choose another folder with --out")
+    if error.errno in _NO_PERMISSION:
+        return StorageError(f"no permission to write {path}; choose another folder with --out")
+    return StorageError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _cannot_read(path: Path, error: OSError) -> StorageError:
+    if isinstance(error, FileNotFoundError):
+        return StorageError(f"there is no file {path}")
+    if error.errno in _NO_PERMISSION:
+        return StorageError(f"no permission to read {path}")
+    return StorageError(f"cannot read {path}: {error.strerror or error}")
+
+
+def _sync(path: Path) -> None:
+    """Make a file's bytes or a folder's names durable, where the system can do that."""
+    if os.name == "nt":  # opens no folders, and syncs no file opened for reading
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network file systems sync no folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _sibling(path: Path) -> Path:
+    """A hidden name beside `path` that nothing else uses. Made here, not by tempfile, to obey the umask."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, also across a crash or a power cut. Makes the folders above it.
+
+    Raises StorageError where it cannot; what was at `path` before is then still there.
+    """
+    temporary = _sibling(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)  # noqa: PTH105 - one name for the step that makes it visible
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _sync(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of the text in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def _plain(value: Any) -> Any:
+    """What msgspec does not encode by itself."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def json_bytes(value: object) -> bytes:
+    """Indented JSON, lists of numbers on one line. NaN and infinities become null: JSON has neither."""
+    text = msgspec.json.format(msgspec.json.encode(value, enc_hook=_plain), indent=2).decode()
+    # A raw newline never stands inside a JSON string, so this touches lists of numbers only.
+    text = _NUMBERS.sub(lambda match: "[" + " ".join(match[0][1:-1].split()) + "]", text)
+    return text.encode() + b"\n"
+
+
+def write_json(path: Path, value: object) -> None:
+    """`write_bytes` of `json_bytes`. Takes dicts, lists, numbers, text, None, paths and dataclasses."""
+    write_bytes(path, json_bytes(value))
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises StorageError where it is missing or no JSON."""
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path} is no valid JSON ({error}); it was cut off or changed by hand") from error
+
+
+def append_line(path: Path, value: object) -> None:
+    """Append one line of JSON. A line that a crash cut off stays alone: the next one starts below it."""
+    line = msgspec.json.encode(value, enc_hook=_plain) + b"\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            file.write(line)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] = _NONE) -> bytes:
+    """A safetensors file in memory; the same tensors and metadata give the same bytes.
+
+    Tensors may be of any stride, share memory or live on a device: contiguous copies are stored.
+    """
+    copies = {
+        name: torch.clone(tensor.detach().cpu(), memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    raw = safetensors.torch.save(copies, metadata=dict(metadata))
+    # safetensors writes the metadata in the order of a hash map, which differs between processes.
+    size = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + size])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + raw[8 + size :]
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] = _NONE) -> None:
+    """`write_bytes` of `tensors_to_bytes`."""
+    write_bytes(path, tensors_to_bytes(tensors, metadata))
+
+
+def same_file(source: Path, path: Path) -> None:
+    """Put the bytes of `source` at `path` too, without using the space twice where the file system can do that.
+
+    Files here are replaced and never changed in place, so two names for one file do no harm.
+    Raises StorageError where there is no `source`, or `path` cannot be written; what was there is then still there.
+    """
+    if not source.is_file():
+        raise StorageError(f"there is no file {source}")
+    temporary = _sibling(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            try:
+                temporary.hardlink_to(source)
+            except OSError:
+                shutil.copyfile(source, temporary)
+                _sync(temporary)
+            os.replace(temporary, path)  # noqa: PTH105 - one name for the step that makes it visible
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        _sync(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, on the CPU, and its metadata.
+
+    Raises StorageError where it is missing or broken.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            metadata: dict[str, str] = dict(file.metadata() or {})
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+    except SafetensorError as error:
+        raise StorageError(
+            f"{path} is no valid safetensors file ({error}); it was cut off: delete it and run again"
+        ) from error
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+
+
+@contextmanager
+def replace_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Fill a folder that appears at `path` whole, when the block ends, or not at all, when it raises.
+
+    Yields an empty folder beside `path`; write into it plainly, everything is synced at the end.
+    Raises StorageError where something is at `path` already, unless it is a folder and `overwrite` is True.
+    """
+    if os.path.lexists(path) and not (overwrite and path.is_dir()):
+        raise StorageError(f"{path} exists already; remove it, or choose another place")
+    temporary, old = _sibling(path), _sibling(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            for entry in [*temporary.rglob("*"), temporary]:
+                _sync(entry)
+            _swap(temporary, path, old)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        _sync(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _swap(new: Path, path: Path, old: Path) -> None:
+    """Rename `new` to `path`; what was there goes to `old`, and back where the second rename fails."""
+    existed = os.path.lexists(path)
+    if existed:
+        path.rename(old)
+    try:
+        new.rename(path)
+    except BaseException:
+        if existed:
+            old.rename(path)
+        raise

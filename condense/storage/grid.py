@@ -1,0 +1,119 @@
+"""A picture of a distilled dataset: a row for each class, its images in order of their slots."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from condense.storage.distilled import DistilledDataset
+from condense.storage.files import write_bytes
+
+_SMALLEST, _LARGEST = 56, 96  # sides in pixels between which images are drawn
+_GAP, _MARGIN, _GUTTER = 3, 20, 28  # between images, around everything, between blocks of classes
+_FONT_SIZE, _LABEL_WIDTH = 15, 170  # of class names, and the most room for them
+_WIDEST = 1300  # pixels that blocks side by side may take, so that the picture stays readable on a page
+_PAPER, _INK, _FAINT = (255, 255, 255), (32, 36, 44), (120, 126, 138)
+
+
+def image_grid(
+    distilled: DistilledDataset, *, columns: int | None = None, max_classes: int = 20, max_slots: int = 10
+) -> Image.Image:
+    """Draw the images, RGB, with the class names in front of the rows.
+
+    Images below 56 pixels are enlarged by a whole factor without smoothing, those above 96 reduced.
+    columns: how many classes stand side by side; None makes the picture about as wide as high. Of more than
+    `max_classes` classes every so-and-so-many-th is drawn, of more than `max_slots` images the first ones;
+    a line below then says so.
+    """
+    total = len(distilled.classes)
+    count = min(total, max_classes)
+    chosen = [position * total // count for position in range(count)]
+    rows = [distilled.images[distilled.labels == label][:max_slots] for label in chosen]
+    slots = max(len(row) for row in rows)
+    font = ImageFont.load_default(size=_FONT_SIZE)
+    names = [_shortened(distilled.classes[label], font) for label in chosen]
+    label_width = round(max(font.getlength(name) for name in names)) + 12
+    cell_width, cell_height = _cell(*distilled.images.shape[2:])
+    block_width = label_width + slots * (cell_width + _GAP) - _GAP
+    side_by_side = min(columns or _balanced(count, block_width, cell_height), count)
+    depth = -(-count // side_by_side)
+    side_by_side = -(-count // depth)  # no empty block at the right
+    note = _note(count, total, slots, distilled.ipc)
+    width = 2 * _MARGIN + side_by_side * (block_width + _GUTTER) - _GUTTER
+    height = 2 * _MARGIN + depth * (cell_height + _GAP) - _GAP + (2 * _FONT_SIZE if note else 0)
+    picture = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(picture)
+    for position, (name, images) in enumerate(zip(names, rows, strict=True)):
+        left = _MARGIN + (position // depth) * (block_width + _GUTTER)
+        top = _MARGIN + (position % depth) * (cell_height + _GAP)
+        draw.text((left + label_width - 12, top + cell_height / 2), name, fill=_INK, font=font, anchor="rm")
+        for slot, image in enumerate(images):
+            tile = _tile(image, (cell_width, cell_height))
+            picture.paste(tile, (left + label_width + slot * (cell_width + _GAP), top))
+    if note:
+        draw.text((_MARGIN, height - _MARGIN), note, fill=_FAINT, font=font, anchor="ls")
+    return picture
+
+
+def grid_png(distilled: DistilledDataset) -> bytes:
+    """The default picture as a PNG file."""
+    buffer = io.BytesIO()
+    image_grid(distilled).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def save_grid(distilled: DistilledDataset, path: Path) -> None:
+    """Write the default picture as a PNG file. Raises StorageError where that fails."""
+    write_bytes(path, grid_png(distilled))
+
+
+def _cell(height: int, width: int) -> tuple[int, int]:
+    """The (width, height) at which images are drawn."""
+    longer, shorter = max(height, width), min(height, width)
+    if longer > _LARGEST:
+        return max(1, width * _LARGEST // longer), max(1, height * _LARGEST // longer)
+    factor = max(1, min(-(-_SMALLEST // shorter), _LARGEST // longer))
+    return width * factor, height * factor
+
+
+def _tile(image: Tensor, size: tuple[int, int]) -> Image.Image:
+    """An image (C, H, W) uint8 at `size` (width, height), RGB."""
+    colour = image.expand(3, -1, -1) if image.shape[0] == 1 else image
+    tile = Image.fromarray(torch.movedim(colour, 0, 2).contiguous().cpu().numpy())
+    enlarge = size[0] >= tile.width
+    return tile.resize(size, Image.Resampling.NEAREST if enlarge else Image.Resampling.LANCZOS)
+
+
+def _balanced(count: int, block_width: int, cell_height: int) -> int:
+    """How many classes side by side make the picture nearest to a square, leaning to the wide side."""
+
+    def excess(side_by_side: int) -> float:
+        depth = -(-count // side_by_side)
+        ratio = side_by_side * (block_width + _GUTTER) / (depth * (cell_height + _GAP))
+        return max(ratio / 1.25, 1.25 / ratio)
+
+    most = max(1, _WIDEST // (block_width + _GUTTER))
+    return min(range(1, min(count, most) + 1), key=excess)
+
+
+def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The name on one line, cut to the room there is."""
+    text = " ".join(name.split())
+    if font.getlength(text) <= _LABEL_WIDTH:
+        return text
+    while text and font.getlength(text + "…") > _LABEL_WIDTH:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def _note(classes: int, all_classes: int, slots: int, ipc: int) -> str:
+    parts = []
+    if classes < all_classes:
+        parts.append(f"{classes} of {all_classes} classes")
+    if slots < ipc:
+        parts.append(f"{slots} of {ipc} images per class")
+    return ", ".join(parts)

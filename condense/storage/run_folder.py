@@ -1,0 +1,77 @@
+"""Where each file of a run lies."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from condense.errors import StorageError
+from condense.storage.files import cannot_write
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where each file of a run lives. `path` is the folder; every property is a place, there or not."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """Make the folder. Raises StorageError where it exists and is not empty."""
+        try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                advice = "choose another --name, or continue it with --resume"
+                raise StorageError(f"output directory {path} exists already; {advice}")
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An earlier run. Raises StorageError where `path` holds none."""
+        if not path.is_dir():
+            raise StorageError(f"there is no run directory {path}")
+        if not (path / "run.json").is_file():
+            raise StorageError(f"{path} is no run directory: it has no run.json")
+        return cls(path)
+
+    @property
+    def run_json(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def teacher(self) -> Path:
+        return self.path / "teacher.safetensors"
+
+    @property
+    def measurements(self) -> Path:
+        return self.path / "measurements.safetensors"
+
+    @property
+    def distilled(self) -> Path:
+        return self.path / "distilled"
+
+    @property
+    def grid(self) -> Path:
+        return self.path / "grid.png"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def chunk(self, index: int) -> Path:
+        return self.path / "chunks" / f"{index:05d}.safetensors"
+
+    def student(self, label: str, index: int) -> Path:
+        """`label` names the dataset the student was trained on, e.g. "wmdd"; letters, digits, '._-'."""
+        if not _LABEL.fullmatch(label):
+            raise StorageError(f"{label!r} cannot be in a file name; use letters, digits and '._-'")
+        return self.path / "students" / f"{label}-{index}.json"

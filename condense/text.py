@@ -1,0 +1,82 @@
+"""Words for numbers, durations, sizes and settings: one set for the terminal, Markdown and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 chunk", "3 chunks"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction in percent without the sign: 0.8523 gives "85.2"."""
+    return f"{100 * fraction:.1f}"
+
+
+def spread(mean: float, std: float | None) -> str:
+    """Return mean ± standard deviation in percent, both fractions; columns of such texts line up."""
+    return f"{100 * mean:5.1f} %" if std is None else f"{100 * mean:5.1f} ± {100 * std:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: "0.42 s", "12.3 s", "2 min 05 s", "3 h 07 min"."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def byte_size(count: int) -> str:
+    """Return bytes in powers of 1000: "512 B", "31.7 kB", "44.8 MB"."""
+    value = float(count)
+    for unit in _UNITS:
+        if round(value, 1) < 1000 or unit == _UNITS[-1]:
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def rate(per_second: float, noun: str) -> str:
+    """Return a speed: "35.2 steps/s", or "4.2 s/step" for less than one per second."""
+    if per_second >= 1:
+        return f"{per_second:.0f} {noun}s/s" if per_second >= 100 else f"{per_second:.1f} {noun}s/s"
+    return f"{1 / per_second:.1f} s/{noun}"
+
+
+def setting_text(value: Any) -> str:
+    """Return a value as `--set` takes it: true, none, 0.08,1.0, or "" for an empty text or list.
+
+    Items of a list are joined by commas, and by semicolons where the items are lists themselves.
+    """
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        nested = any(isinstance(item, (list, tuple)) for item in value)
+        return (";" if nested else ",").join(map(setting_text, value)) or '""'
+    short = f"{value:g}" if isinstance(value, float) else ""
+    return short if short and float(short) == value else str(value) or '""'
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return nested settings as pairs of dotted key and value; items of a list go by their names."""
+    pairs: list[tuple[str, Any]] = []
+    for key, value in settings.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            pairs += flat(value, f"{dotted}.")
+        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+            names = [str(item["name"]) for item in value if isinstance(item, Mapping) and "name" in item]
+            if len(set(names)) < len(value):
+                names = [str(position) for position in range(len(value))]
+            pairs += flat(dict(zip(names, value, strict=True)), f"{dotted}.")
+        else:
+            pairs.append((dotted, value))
+    return pairs

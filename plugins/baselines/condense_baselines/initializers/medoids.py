@@ -1,0 +1,57 @@
+"""Medoids: the real images nearest to the features that a target wants, such as the atoms of a barycenter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from condense import FeatureTarget, Initializer, InitialRequest, NoOptions, OptionError
+from condense_baselines.initializers.teacher_features import teacher_features
+
+
+class Medoids(Initializer):
+    """Slot j starts from the real image that stands for the feature which the first target with any wants of slot j.
+
+    With WMDD (`--method wmdd --set initializer=medoids`) that is the medoid of atom j of the class's barycenter, so
+    every image starts near the feature it is to have. Raises OptionError where no target has features for slots.
+    """
+
+    needs_teacher = True
+    uses_targets = True
+
+    def __init__(self, options: NoOptions) -> None:
+        self.options = options
+
+    def images(self, request: InitialRequest) -> Tensor:
+        atoms = wanted_features(request.targets)[request.label]
+        indices = request.real()
+        chosen = assign(teacher_features(request, indices), atoms.cpu().double())
+        return request.dataset.training_images(indices[chosen])
+
+
+def wanted_features(targets: Sequence[FeatureTarget]) -> Tensor:
+    """(K, ipc, D): the features that the first of the targets with any wants."""
+    for target in targets:
+        features = target.slot_features()
+        if features is not None:
+            return features
+    names = ", ".join(type(target).__name__ for target in targets) or "none"
+    raise OptionError(
+        "the initializer 'medoids' needs a target that says which feature each image should have, such as "
+        f"'barycenter', and there is {names}; add it with --set targets.barycenter=1, or choose another initializer"
+    )
+
+
+def assign(features: Tensor, atoms: Tensor) -> Tensor:
+    """(m,) int64: for each of `atoms` (m, D) another one of the points `features` (n, D); m at most n.
+
+    The assignment with the least sum of squared distances, so two atoms that share their nearest point part where it
+    costs least: exact, by scipy's linear_sum_assignment (a shortest augmenting path method).
+    """
+    distances = torch.cdist(atoms, features, compute_mode="donot_use_mm_for_euclid_dist")
+    # One row per atom, all of them assigned, in order.
+    _, columns = linear_sum_assignment(distances.square().numpy())
+    return torch.from_numpy(columns)

@@ -1,0 +1,37 @@
+"""SRe2L's regularizer: the BatchNorm statistics of the whole batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from condense import Observation, Regularizer, group_statistics, safe_norm
+from condense_baselines.options import BatchNormOptions
+
+
+class BatchNorm(Regularizer):
+    """The inputs of every BatchNorm layer should have the mean and variance that the layer normalises with (Yin,
+    Xing & Shen, NeurIPS 2023, arXiv 2306.13092, the regularization term of its recover stage; DeepInversion's):
+
+        sum over layers l of w_l (||mu_l(x~) - running_mean_l||_2 + ||sigma^2_l(x~) - running_var_l||_2)
+
+    mu_l, sigma^2_l: mean and biased variance over all images of the batch, of whatever classes, and all positions.
+    w_l: `first_weight` for the first layer and 1 for the others, as in the published code. The running statistics
+    came with the teacher, so nothing is measured; they are of all classes together, and a batch should be, too.
+    """
+
+    uses_moments = True
+    by_member = True
+    measures = False
+
+    def __init__(self, options: BatchNormOptions) -> None:
+        self.options = options
+
+    def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
+        moments = synthetic.moments
+        assert moments is not None, "the host taps BatchNorm for components with uses_moments"
+        images = len(moments.mean)
+        mean, variance = group_statistics(moments, moments.mean.new_full((1, images), 1 / images))
+        gaps = torch.cat([mean - moments.running_mean, variance - moments.running_var])
+        norms = safe_norm(moments.by_layer(gaps.square())).sum(dim=0)
+        return norms.sum() + (self.options.first_weight - 1) * norms[0]

@@ -1,0 +1,40 @@
+"""DM's target: equal mean features of real and synthetic images, class by class."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from condense import FeatureTarget, Observation
+from condense_baselines.options import RealBatchOptions
+
+
+class MeanEmbedding(FeatureTarget):
+    """In a fresh random network at every step (Zhao & Bilen, WACV 2023, arXiv 2110.04181, eq. 6 and algorithm 1):
+
+        sum over classes c of || mean_i f(A_c(x_ci)) - mean_j f(A_c(s_cj)) ||^2
+
+    x_ci: `real_batch` real images of class c. s_cj: its synthetic images. f: the input of the classifier, (D,).
+    A_c: one siamese view, drawn for each class and step. Squares are summed over features and classes, not averaged.
+
+    Deviation: every image counts the same, also where another target of a recipe gives the slots weights.
+    """
+
+    network: ClassVar[Literal["teacher", "random"]] = "random"
+    measures = False
+    # The sum is one of classes either way; so each class has a view of its own, and less is held in memory.
+    by_class = True
+
+    def __init__(self, options: RealBatchOptions) -> None:
+        self.options = options
+        self.real_batch = options.real_batch
+
+    def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
+        assert real is not None, "the host gives real images to components with real_batch"
+        return (class_means(synthetic) - class_means(real)).square().sum()
+
+
+def class_means(seen: Observation) -> Tensor:
+    """(G, D): the mean feature of each class of a batch, classes ascending."""
+    return seen.roster.equal_membership() @ seen.features

@@ -1,0 +1,85 @@
+"""What can be set of the targets that match real batches. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealBatchOptions:
+    """real_batch: real images of each class at every step; a class that has fewer gives all it has."""
+
+    real_batch: int = 256
+
+    def __post_init__(self) -> None:
+        if self.real_batch < 1:
+            raise ValueError(f"real_batch must be at least 1, not {self.real_batch}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchNormOptions:
+    """first_weight: how much the network's first BatchNorm layer counts, where every other layer counts 1. The
+    published code of SRe2L and CDA has 10, and the paper does not give it.
+    """
+
+    first_weight: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first_weight < math.inf:
+            raise ValueError(f"first_weight must be 0 or more, not {self.first_weight}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionsOptions:
+    """first_weight: how much the network's first convolution counts, where every other one counts 1. patches: whether
+    the statistics of patches are matched beside those of channels.
+    """
+
+    first_weight: float = 10.0
+    patches: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first_weight < math.inf:
+            raise ValueError(f"first_weight must be 0 or more, not {self.first_weight}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DensificationOptions:
+    """temperature: of the softened eigenvalues that the eigenvalues are drawn to. side: to which images are made
+    smaller before, in pixels.
+    """
+
+    temperature: float = 4.0
+    side: int = 32
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature must be above 0, not {self.temperature}")
+        if self.side < 1:
+            raise ValueError(f"side must be at least 1, not {self.side}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RdedOptions:
+    """factor: every image is made of factor x factor tiles; a protocol that shuffles patches should know as many
+    (protocol.augment.shuffle_patches). pool: real images that are looked at, a random choice of the class; all of a
+    smaller class, and never fewer than tiles are wanted. crops: random crops of each of them. crop_scale: their least
+    and greatest share of the area; they are square.
+
+    The defaults are those of the published code (LINs-lab/RDED): factor, pool (--mipc) and crops (--num-crop) as in
+    its scripts for ImageNet and its subsets; crop_scale is that of torchvision's RandomResizedCrop, which it leaves.
+    """
+
+    factor: int = 2
+    pool: int = 300
+    crops: int = 5
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+
+    def __post_init__(self) -> None:
+        for name in ("factor", "pool", "crops"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        low, high = self.crop_scale
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"crop_scale needs 0 < least <= greatest <= 1, not {self.crop_scale}")

@@ -1,0 +1,68 @@
+"""RDED as a recipe and as a protocol, with the settings of its published code (LINs-lab/RDED). Imports no torch.
+
+Where the protocol differs from that code: the learning rate changes every step instead of every epoch; weight decay
+also holds for biases and BatchNorm's weights; the accuracy is that of the last epoch, there the best of the last fifth.
+With one tile per image that code crops nothing (from 1 / factor of the area on), as does
+`--set protocol.augment.crop_scale=1,1`.
+
+Its batches of 50 are for 10 images per class of ten classes. The code has 10 for 1 image per class and 100 for 50,
+twice as many for 100 or 1000 classes, and 100 for Tiny-ImageNet: `--set protocol.batch_size`. The learning rate is that
+for ResNets and ConvNets; the code has 5e-4 for VGG-11, 2e-3 for EfficientNet-B0, 2.5e-3 for MobileNet-V2 and 1e-4 for
+AlexNet and transformers. Images that are not made of 2 x 2 tiles need `--set protocol.augment.shuffle_patches`, too.
+
+For the images see `condense_baselines.initializers.rded_images`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from condense import Augment, Method, Protocol, Recover, Teacher, Use
+
+_SOURCE = (
+    "Sun et al., On the Diversity and Realism of Distilled Dataset, CVPR 2024, arXiv 2312.03526; "
+    "https://github.com/LINs-lab/RDED"
+)
+
+# The published scripts for small images (CIFAR at 32, Tiny-ImageNet at 64) keep one crop per image, --factor 1, and
+# the same number says how students shuffle.
+_ONE_TILE: Mapping[str, Any] = {"initializer.factor": 1, "protocol.augment.shuffle_patches": 1}
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "tiny-imagenet": {**_ONE_TILE, "teacher.model": "resnet18", "teacher.model.stem": "tiny"},
+    "imagenet-1k": {
+        "teacher.model": "resnet18",
+        "teacher.model.pretrained": True,
+        "teacher.epochs": 0,
+    },
+    # Not published: as for the other small images.
+    "fashion-mnist": _ONE_TILE,
+    "fashion-mini": _ONE_TILE,
+}
+
+RDED = Method(
+    name="rded",
+    summary="the crops of real images that the teacher finds easiest, four to an image; nothing optimised",
+    source=_SOURCE,
+    initializer=Use(name="rded"),
+    recover=Recover(iterations=0),
+    teacher=Teacher(model=Use(name="resnet18")),
+    protocol="rded",
+    presets=PRESETS,
+)
+
+RDED_PROTOCOL = Protocol(
+    name="rded",
+    summary="the teacher labels every view; shuffled patches, CutMix, AdamW, 300 epochs to half the rate (RDED)",
+    source=_SOURCE,
+    labels="online",
+    temperature=20.0,
+    epochs=300,
+    batch_size=50,
+    optimizer="adamw",
+    lr=1e-3,
+    weight_decay=0.01,
+    schedule="half-cosine",
+    augment=Augment(shuffle_patches=2, crop_scale=(0.5, 1.0), flip=True, cutmix=1.0),
+)

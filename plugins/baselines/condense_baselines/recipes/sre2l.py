@@ -1,0 +1,85 @@
+"""SRe2L as a recipe, with the settings of its published code for each dataset. Imports no torch.
+
+Where this differs from that code (VILA-Lab/SRe2L): crops, flips and shifts are drawn for every image (there one draw
+serves the batch), and shifts go both ways also at 224; where a dataset has fewer classes than fit in a batch, the batch
+takes further slots of every class (there it never holds two images of one class); images are kept without JPEG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from condense import Augment, Method, Recover, Teacher, Use
+
+# The published code shifts by up to 32 of 224 pixels after crop and flip; the paper names the crops alone.
+VIEWS = Augment(crop_scale=(0.08, 1.0), flip=True, jitter=1 / 7)
+
+# Not published: views and steps are those of WMDD's preset, so that the two are compared under the same. The weight
+# was the best of 0.1, 1 and 10 on a tenth of the training images of fashion-mini held out (one seed, hard labels).
+FASHION_STEPS: Mapping[str, Any] = {
+    "recover.iterations": 500,
+    "recover.augment.crop_scale": (0.5, 1.0),
+    "recover.augment.jitter": 2 / 28,
+}
+_FASHION: Mapping[str, Any] = {**FASHION_STEPS, "recover.lr": 0.1, "regularizers.batchnorm": 1.0}
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # SRe2L has no results on it; as the code of WMDD runs SRe2L there.
+    "imagenette": {"recover.iterations": 2000},
+    "tiny-imagenet": {
+        "recover.lr": 0.1,
+        "recover.augment.jitter": 4 / 64,
+        "regularizers.batchnorm": 1.0,
+        "teacher.model": "resnet18",
+        "teacher.model.stem": "tiny",
+    },
+    "imagenet-1k": {
+        "teacher.model": "resnet18",
+        "teacher.model.pretrained": True,
+        "teacher.epochs": 0,
+    },
+    "fashion-mnist": _FASHION,
+    "fashion-mini": _FASHION,
+}
+
+SRE2L = Method(
+    name="sre2l",
+    summary="cross-entropy and the BatchNorm statistics of the teacher, for batches of many classes",
+    source="Yin, Xing & Shen, Squeeze, Recover and Relabel, NeurIPS 2023, arXiv 2306.13092",
+    initializer=Use(name="noise"),
+    targets=(Use(name="cross-entropy"),),
+    regularizers=(Use(name="batchnorm", weight=0.01),),
+    recover=Recover(
+        iterations=4000,
+        batch=100,
+        chunk="slots",
+        lr=0.25,
+        betas=(0.5, 0.9),
+        schedule="cosine",
+        augment=VIEWS,
+    ),
+    teacher=Teacher(model=Use(name="resnet18")),
+    protocol="fkd",
+    presets=PRESETS,
+)
+
+
+CDA = replace(
+    SRE2L,
+    name="cda",
+    summary="SRe2L with a curriculum: whole images first, smaller crops later",
+    source="Yin & Shen, Dataset Distillation via Curriculum Data Synthesis, TMLR 2024, arXiv 2311.18838",
+    # The published commands: --easy2hard-mode cosine --milestone 1, so the least crop shrinks over all steps.
+    recover=replace(SRE2L.recover, crop_schedule="cosine", crop_start=1.0, crop_share=1.0),
+    presets={
+        **SRE2L.presets,
+        # Here its published settings are not SRe2L's.
+        "tiny-imagenet": {
+            **SRE2L.presets["tiny-imagenet"],
+            "recover.lr": 0.4,
+            "regularizers.batchnorm": 0.05,
+        },
+    },
+)

@@ -1,0 +1,82 @@
+"""WMDD's target: the Wasserstein barycenter of each class's features in the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from condense import FeatureTarget, NumericalError, Observation, safe_norm
+from condense_wmdd.barycenter import wasserstein_barycenter
+from condense_wmdd.options import BarycenterOptions
+
+
+class BarycenterTarget(FeatureTarget):
+    """Slot j of class k should have the feature b_kj, atom j of the class's barycenter (Liu et al., eq. 7).
+
+    atoms: (K, ipc, D) float32. weights: (K, ipc) float32. costs: (K,) the W2^2 of each class.
+    """
+
+    whole_classes = True
+
+    def __init__(self, options: BarycenterOptions) -> None:
+        self.options = options
+        self._seen: list[tuple[Tensor, Tensor]] = []
+        self._classes = 0
+        self.atoms = torch.empty(0)
+        self.weights = torch.empty(0)
+        self.costs = torch.empty(0)
+
+    def begin(self, classes: int) -> None:
+        self._classes = classes
+        self._seen = []
+
+    def observe(self, real: Observation) -> None:
+        self._seen.append((real.features, real.roster.labels))
+
+    def fit(self, ipc: int, generator: torch.Generator) -> None:
+        features = torch.cat([batch for batch, _ in self._seen])
+        labels = torch.cat([batch for _, batch in self._seen])
+        self._seen = []
+        if not bool(torch.isfinite(features).all()):
+            raise NumericalError("the features of the real images are not finite; try --precision fp32")
+        found = [
+            wasserstein_barycenter(
+                features[labels == label],
+                ipc,
+                solver=self.options.solver,
+                restarts=self.options.restarts,
+                generator=generator,
+            )
+            for label in range(self._classes)
+        ]
+        self.atoms = torch.stack([barycenter.atoms for barycenter in found])
+        self.weights = torch.stack([barycenter.weights for barycenter in found])
+        self.costs = torch.tensor([barycenter.cost for barycenter in found])
+
+    def slot_weights(self) -> Tensor:
+        return self.weights
+
+    def slot_features(self) -> Tensor:
+        return self.atoms
+
+    def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
+        roster = synthetic.roster
+        away = synthetic.features - self._atoms_on(synthetic.features.device)[roster.labels, roster.slots]
+        squared = away.square().sum(dim=1)
+        if self.options.form == "squares":
+            return squared.sum()
+        same_class = (roster.membership > 0).to(squared.dtype)
+        return safe_norm(same_class @ squared).mean()
+
+    def state(self) -> dict[str, Tensor]:
+        return {"atoms": self.atoms, "weights": self.weights, "costs": self.costs}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self.atoms, self.weights, self.costs = state["atoms"], state["weights"], state["costs"]
+
+    def _atoms_on(self, device: torch.device) -> Tensor:
+        if self.atoms.device != device:
+            self.atoms = self.atoms.to(device)
+        return self.atoms

@@ -1,0 +1,73 @@
+"""WMDD's regularizer: BatchNorm statistics class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from condense import ClassMoments, Moments, Observation, Regularizer, group_statistics, safe_norm
+from condense_wmdd.options import ClassBatchNormOptions
+
+
+class ClassBatchNorm(Regularizer):
+    """The mean and variance of every BatchNorm input, over each class's synthetic images, should be those of its
+    real images (Liu et al., eq. 9):
+
+        sum over layers and classes of ||mu~_k - mu_k||^2 + ||sigma~^2_k - sigma^2_k||^2
+
+    The real statistics are exact over the training images, whatever the batches. With the classes pooled there is one
+    group instead of K: all real images, and all synthetic ones, of which every class counts the same.
+    mean, variance: (K, S), pooled (1, S), float32, all layers side by side.
+    """
+
+    uses_moments = True
+    whole_classes = True
+
+    def __init__(self, options: ClassBatchNormOptions) -> None:
+        self.options = options
+        self._sums = ClassMoments(0)
+        self.mean = torch.empty(0)
+        self.variance = torch.empty(0)
+
+    def begin(self, classes: int) -> None:
+        self._sums = ClassMoments(classes)
+
+    def observe(self, real: Observation) -> None:
+        self._sums.add(_moments(real), real.roster)
+
+    def fit(self, ipc: int, generator: torch.Generator) -> None:
+        per_class = self.options.per_class
+        mean, variance = self._sums.class_statistics() if per_class else self._sums.global_statistics()
+        self.mean, self.variance = torch.atleast_2d(mean.float()), torch.atleast_2d(variance.float())
+
+    def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
+        moments, roster = _moments(synthetic), synthetic.roster
+        membership = roster.membership if self.options.weighted else roster.equal_membership()
+        if not self.options.per_class:
+            membership = membership.mean(dim=0, keepdim=True)
+        mean, variance = group_statistics(moments, membership)
+        self._move_to(mean.device)
+        groups = roster.classes if self.options.per_class else torch.zeros_like(roster.classes[:1])
+        mean_gap = (mean - self.mean[groups]).square()
+        variance_gap = (variance - self.variance[groups]).square()
+        if self.options.form == "squares":
+            return mean_gap.sum() + variance_gap.sum()
+        norms = safe_norm(moments.by_layer(mean_gap)) + safe_norm(moments.by_layer(variance_gap))
+        return norms.sum(dim=1).mean()
+
+    def state(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "variance": self.variance}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self.mean, self.variance = state["mean"], state["variance"]
+
+    def _move_to(self, device: torch.device) -> None:
+        if self.mean.device != device:
+            self.mean, self.variance = self.mean.to(device), self.variance.to(device)
+
+
+def _moments(seen: Observation) -> Moments:
+    assert seen.moments is not None, "the host taps BatchNorm for components with uses_moments"
+    return seen.moments

@@ -1,0 +1,244 @@
+"""Measure: every image once to every component, and what stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from condense.data.dataset import RealDataset
+from condense.engine.components import Component, FeatureTarget, Regularizer
+from condense.engine.measure import check_taps, measure
+from condense.errors import ModelError, NumericalError
+from condense.models.ensemble import Ensemble
+from condense.models.network import Network
+from condense.models.observation import Observation
+from condense.runtime import make_runtime
+
+RUNTIME = make_runtime("cpu", "fp32")
+MakeDataset = Callable[..., RealDataset]
+MakeNetwork = Callable[..., Network]
+
+
+class Diary(FeatureTarget):
+    """Writes down what it is called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.batches: list[Observation] = []
+        self.draw = -1
+
+    def begin(self, classes: int) -> None:
+        self.calls.append(f"begin {classes}")
+
+    def observe(self, real: Observation) -> None:
+        self.calls.append("observe")
+        self.batches.append(real)
+
+    def fit(self, ipc: int, generator: torch.Generator) -> None:
+        self.calls.append(f"fit {ipc}")
+        self.draw = int(torch.randint(2**31, (), generator=generator))
+
+
+class Tapping(Diary):
+    uses_moments = True
+
+
+class Looker(Regularizer):
+    uses_moments = True
+    network: ClassVar[Literal["teacher", "random"]] = "random"
+    measures = False
+
+
+class Convolving(Diary):
+    uses_convolutions = True
+
+
+class ByMember(Diary):
+    by_member = True
+
+
+class Blind(Component):
+    measures = False
+
+    def begin(self, classes: int) -> None:
+        raise AssertionError("it does not want to see anything")
+
+    observe = fit = begin  # type: ignore[assignment]
+
+
+def run(dataset: RealDataset, teacher: Network, *components: Component, batch_size: int = 4) -> None:
+    measure(components, teacher, dataset, RUNTIME, batch_size=batch_size, seed=0, ipc=2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 20, 21, 100])
+def test_every_image_is_seen_once_by_every_component(
+    batch_size: int, make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    dataset = make_dataset()
+    first, second = Diary(), Diary()
+    run(dataset, make_network(dataset), first, Blind(), second, batch_size=batch_size)
+    batches = -(-21 // batch_size)
+    for diary in (first, second):
+        assert diary.calls == ["begin 3", *["observe"] * batches, "fit 2"]
+        seen = torch.cat([batch.images for batch in diary.batches])
+        labels = torch.cat([batch.roster.labels for batch in diary.batches])
+        order = seen.flatten(1).double().sum(1).argsort()
+        real = dataset.training_images(torch.arange(21))
+        real_order = real.flatten(1).double().sum(1).argsort()
+        assert torch.equal(seen[order], real[real_order])
+        assert torch.equal(labels[order], dataset.train.labels[real_order])
+    assert first.draw != second.draw
+
+
+def test_observations_are_the_teachers_whatever_the_batches(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    dataset = make_dataset()
+    teacher = make_network(dataset)
+    images = dataset.training_images(torch.arange(21))
+    for batch_size in (1, 5, 50):
+        diary = Diary()
+        run(dataset, teacher, diary, batch_size=batch_size)
+        logits = torch.cat([batch.logits for batch in diary.batches])
+        features = torch.cat([batch.features for batch in diary.batches])
+        torch.testing.assert_close(logits, teacher.model(images), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(features, teacher.model.features(images).flatten(1), rtol=1e-4, atol=1e-5)
+        assert not any(batch.features.requires_grad for batch in diary.batches)
+
+
+def test_moments_are_tapped_only_where_a_component_reads_them(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    dataset = make_dataset()
+    plain, tapping = Diary(), Tapping()
+    run(dataset, make_network(dataset), plain)
+    run(dataset, make_network(dataset), tapping)
+    assert plain.batches[0].moments is None
+    moments = tapping.batches[0].moments
+    assert moments is not None
+    assert moments.mean.shape == (4, 16)
+
+
+def test_a_teacher_without_batchnorm(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
+    teacher = make_network(make_dataset(), norm="instance")
+    with pytest.raises(ModelError) as caught:
+        check_taps(["fine", "bn"], [Diary(), Tapping()], teacher)
+    assert str(caught.value) == (
+        "'bn' needs the BatchNorm statistics of the teacher, and 'convnet' has no BatchNorm layer; choose another "
+        "with --set teacher.model=NAME, or leave it out with --without bn"
+    )
+    check_taps(["fine"], [Diary()], teacher)
+    check_taps(["bn"], [Tapping()], make_network(make_dataset()))
+
+
+def test_what_looks_through_random_networks_alone_needs_no_batchnorm_in_the_teacher(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    check_taps(["look"], [Looker()], make_network(make_dataset(), norm="instance"))
+
+
+def test_features_that_are_nan_stop_the_pass(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
+    dataset = make_dataset()
+    teacher = make_network(dataset)
+    teacher.model.features[0].weight.data.fill_(torch.nan)
+    diary = Diary()
+    with pytest.raises(NumericalError) as caught:
+        run(dataset, teacher, diary)
+    assert str(caught.value) == (
+        "the teacher's features of 4 of 4 real images are not finite, first that of training image 0; "
+        "try --precision fp32, or another teacher"
+    )
+    assert diary.calls == ["begin 3"]
+
+
+class Fragile(nn.Module):
+    """Features that are infinite for images whose first pixel is white."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(64, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        white = images[:, 0, 0, 0] >= (1 - 0.5) / 0.25
+        features = images.flatten(1) + torch.where(white, torch.inf, 0.0)[:, None]
+        logits: Tensor = self.classifier(features)
+        return logits
+
+
+def test_the_image_whose_features_are_not_finite_is_named(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset()
+    pixels = dataset.train.images.pixels  # type: ignore[attr-defined]
+    pixels[:, 0, 0, 0] = 0
+    pixels[[9, 11, 13], 0, 0, 0] = 255
+    with pytest.raises(NumericalError, match=r"of 2 of 4 real images .* first that of training image 9;"):
+        run(dataset, Network(Fragile(), "fragile"), Diary())
+
+
+def ensemble_of(*members: Network) -> Network:
+    return Network(
+        Ensemble([member.name for member in members], [member.model for member in members]), "pair"
+    )
+
+
+def test_through_several_networks_each_batch_is_seen_once_through_each(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    dataset = make_dataset()
+    networks = make_network(dataset), make_network(dataset, width=4, seed=1)
+    diary = ByMember()
+    run(dataset, ensemble_of(*networks), diary, batch_size=10)
+    assert [batch.member for batch in diary.batches] == [0, 1] * 3
+    for first, second in zip(diary.batches[::2], diary.batches[1::2], strict=True):
+        assert first.images is second.images
+        assert first.roster is second.roster
+    for index, network in enumerate(networks):
+        alone = ByMember()
+        run(dataset, network, alone, batch_size=10)
+        for seen, expected in zip(diary.batches[index::2], alone.batches, strict=True):
+            assert torch.equal(seen.features, expected.features)
+            assert torch.equal(seen.logits, expected.logits)
+
+
+def test_convolutions_are_tapped_only_where_a_component_reads_them(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    dataset = make_dataset()
+    plain, convolving = Tapping(), Convolving()
+    run(dataset, make_network(dataset), plain)
+    run(dataset, make_network(dataset), convolving)
+    assert plain.batches[0].convolutions is plain.batches[0].patches is None
+    assert convolving.batches[0].moments is None
+    assert convolving.batches[0].convolutions is not None
+    assert convolving.batches[0].convolutions.mean.shape == (4, 9)
+
+
+def test_what_looks_through_one_network_refuses_several(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    pair = ensemble_of(make_network(make_dataset()), make_network(make_dataset()))
+    with pytest.raises(ModelError) as caught:
+        check_taps(["one by one", "one"], [ByMember(), Diary()], pair)
+    assert str(caught.value) == (
+        "'one' looks through one network, and 'pair' is 2; choose another teacher with --set teacher.model=NAME, or "
+        "leave it out with --without one"
+    )
+    check_taps(["random"], [Looker()], pair)
+    check_taps(["alone"], [Diary()], ensemble_of(make_network(make_dataset())))
+
+
+def test_every_member_must_have_what_is_tapped(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
+    class Both(ByMember):
+        uses_moments = True
+        uses_convolutions = True
+
+    dataset = make_dataset()
+    bare = Network(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 3)), "bare")
+    with pytest.raises(ModelError, match="convolution statistics of the teacher, and 'bare' has no Conv2d"):
+        check_taps(["both"], [Both()], ensemble_of(make_network(dataset), bare))
+    with pytest.raises(ModelError, match="'convnet' has no BatchNorm layer"):
+        check_taps(["both"], [Both()], ensemble_of(make_network(dataset, norm="instance"), bare))
+    check_taps(["both"], [Both()], ensemble_of(make_network(dataset), make_network(dataset)))

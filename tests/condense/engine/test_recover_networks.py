@@ -1,0 +1,251 @@
+"""The networks of recover: when a fresh one comes, what takes gradients, and how it learns from the pixels."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from condense.data.dataset import RealDataset
+from condense.engine.components import Component, FeatureTarget
+from condense.engine.recover_networks import Networks, PixelFeed
+from condense.models.network import Network
+from condense.recipe.method import Recover
+from condense.recipe.training import Augment, Training
+from condense.rng import derive_seed
+from condense.runtime import make_runtime
+
+RUNTIME = make_runtime("cpu", "fp32")
+MakeDataset = Callable[..., RealDataset]
+MakeNetwork = Callable[..., Network]
+
+# Plain gradient descent: what it does in one step can be written down.
+PLAIN = Training(epochs=1, batch_size=100, lr=0.1, momentum=0.0, weight_decay=0.0, schedule="constant")
+
+
+class Looker(FeatureTarget):
+    """Looks through the teacher."""
+
+
+class RandomLooker(Component):
+    network: ClassVar[Literal["teacher", "random"]] = "random"
+    measures = False
+
+
+class Differentiator(RandomLooker):
+    weight_gradients = True
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Bench:
+    """Networks whose fresh ones are counted, and some pixels to learn from."""
+
+    def __init__(self, dataset: RealDataset, make_network: MakeNetwork, **options: Any) -> None:
+        self.dataset, self.made = dataset, 0
+        self.options = Recover(**{"iterations": 100, **options})
+        self.teacher = make_network(dataset)
+        self.draws = seeded()
+        self.labels = torch.tensor([0, 1, 2, 1])
+        self.pixels = torch.randn(4, 1, 8, 8, generator=seeded(3), requires_grad=True)
+
+        def fresh(draws: torch.Generator) -> Network:
+            self.made += 1
+            return make_network(dataset, norm="instance", seed=int(torch.randint(2**31, (), generator=draws)))
+
+        self.networks = Networks(self.teacher, fresh)
+
+    def step(self, iteration: int, components: Sequence[Component] = (RandomLooker(),)) -> dict[str, Network]:
+        return self.networks.of_step(components, iteration, self.options, self.draws)
+
+    def learn(self, iteration: int) -> None:
+        self.networks.learn(
+            iteration, self.pixels, self.labels, self.options, generator=self.draws, runtime=RUNTIME
+        )
+
+
+@pytest.fixture
+def bench(make_dataset: MakeDataset, make_network: MakeNetwork) -> Callable[..., Bench]:
+    return lambda **options: Bench(make_dataset(), make_network, **options)
+
+
+def weights(network: Network) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.model.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+# Which network.
+
+
+def test_one_network_for_each_kind_that_is_wanted(bench: Callable[..., Bench]) -> None:
+    site = bench()
+    assert site.step(0, [Looker()]) == {"teacher": site.teacher}
+    assert site.made == 0
+    both = site.step(0, [Looker(), RandomLooker(), RandomLooker()])
+    assert list(both) == ["teacher", "random"]
+    assert both["teacher"] is site.teacher
+    assert site.made == 1
+    assert list(site.step(1)) == ["random"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(1, [1, 2, 3, 4, 5, 6, 7]), (2, [1, 1, 2, 2, 3, 3, 4]), (3, [1, 1, 1, 2, 2, 2, 3]), (50, [1] * 7)],
+)
+def test_a_fresh_network_every_few_steps(
+    steps: int, expected: list[int], bench: Callable[..., Bench]
+) -> None:
+    site = bench(network_steps=steps)
+    seen: list[Network] = []
+    for iteration, made in enumerate(expected):
+        network = site.step(iteration)["random"]
+        assert site.made == made
+        if network not in seen:
+            seen.append(network)
+        assert network is seen[made - 1]
+    different = [weights(network)["classifier.weight"] for network in seen]
+    assert all(not torch.equal(one, other) for one, other in itertools.pairwise(different))
+
+
+def test_the_generator_decides_the_networks(bench: Callable[..., Bench]) -> None:
+    one, other = bench(), bench()
+    for iteration in range(3):
+        assert same(weights(one.step(iteration)["random"]), weights(other.step(iteration)["random"]))
+
+
+def test_a_random_network_is_in_training_mode_and_the_teacher_is_not(bench: Callable[..., Bench]) -> None:
+    site = bench()
+    found = site.step(0, [Looker(), RandomLooker()])
+    assert found["random"].model.training
+    assert not found["teacher"].model.training
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_weights_take_gradients_only_where_a_component_asks(
+    trainable: bool, bench: Callable[..., Bench]
+) -> None:
+    """Also after the network learned, for which it needs gradients of its own."""
+    site = bench(network_steps=9, inner=PLAIN)
+    components = [Looker(), RandomLooker(), *([Differentiator()] if trainable else [])]
+    for iteration in range(3):
+        found = site.step(iteration, components)
+        assert {weight.requires_grad for weight in found["random"].model.parameters()} == {trainable}
+        assert not any(weight.requires_grad for weight in found["teacher"].model.parameters())
+        site.learn(iteration)
+
+
+# Learning from the pixels.
+
+
+def test_it_learns_between_steps_on_one_network_and_never_before_a_fresh_one(
+    bench: Callable[..., Bench],
+) -> None:
+    site = bench(iterations=8, network_steps=3, inner=PLAIN)
+    learned = []
+    for iteration in range(8):
+        network = site.step(iteration)["random"]
+        before = weights(network)
+        site.learn(iteration)
+        learned.append(not same(before, weights(network)))
+    # Networks live for the steps 0-2, 3-5 and 6-7; step 7 is the last of all.
+    assert learned == [True, True, False, True, True, False, True, False]
+
+
+def test_it_does_not_learn_unless_asked_to(bench: Callable[..., Bench]) -> None:
+    site = bench(network_steps=3)
+    before = weights(site.step(0)["random"])
+    state = site.draws.get_state()
+    site.learn(0)
+    assert same(before, weights(site.step(1)["random"]))
+    assert torch.equal(state, site.draws.get_state())
+
+
+def test_the_teacher_never_learns(bench: Callable[..., Bench]) -> None:
+    site = bench(network_steps=3, inner=PLAIN)
+    before = weights(site.teacher)
+    site.step(0, [Looker()])
+    site.learn(0)
+    site.step(1, [Looker(), RandomLooker()])
+    site.learn(1)
+    assert same(before, weights(site.teacher))
+
+
+def test_one_step_of_learning_is_one_step_down_the_gradient(bench: Callable[..., Bench]) -> None:
+    """One batch of all images, without momentum: weight - lr * gradient of the mean cross-entropy."""
+    site = bench(network_steps=3, inner=PLAIN)
+    network = site.step(0)["random"]
+    network.model.requires_grad_(True)
+    parameters = dict(network.model.named_parameters())
+    loss = F.cross_entropy(network.logits(site.pixels.detach()), site.labels)
+    slopes = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
+    expected = {name: (weight - 0.1 * slopes[name]).detach() for name, weight in parameters.items()}
+    site.learn(0)
+    assert site.step(1)["random"] is network
+    for name, weight in parameters.items():
+        torch.testing.assert_close(weight.detach(), expected[name])
+
+
+def test_the_pixels_are_only_looked_at(bench: Callable[..., Bench]) -> None:
+    site = bench(network_steps=9, inner=Training(epochs=4, batch_size=2, lr=0.1))
+    before = site.pixels.detach().clone()
+    site.step(0)
+    site.learn(0)
+    assert torch.equal(site.pixels, before)
+    assert site.pixels.grad is None
+    assert site.pixels.requires_grad
+
+
+def test_learning_is_repeated_by_the_generator_alone(bench: Callable[..., Bench]) -> None:
+    inner = Training(epochs=3, batch_size=2, lr=0.1, augment=Augment(flip=True, siamese=("crop", "cutout")))
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        site = bench(network_steps=9, inner=inner)
+        network = site.step(0)["random"]
+        site.learn(0)
+        found.append(weights(network))
+    assert same(*found)
+    other = bench(network_steps=9, inner=inner)
+    network = other.step(0)["random"]
+    other.draws.manual_seed(derive_seed(0, "elsewhere"))
+    other.learn(0)
+    assert not same(found[0], weights(network))
+
+
+def test_learning_lowers_the_loss_on_the_synthetic_images(bench: Callable[..., Bench]) -> None:
+    site = bench(network_steps=9, inner=Training(epochs=30, batch_size=4, lr=0.05))
+    network = site.step(0)["random"]
+
+    def loss() -> float:
+        return F.cross_entropy(network.logits(site.pixels), site.labels).item()
+
+    before = loss()
+    site.learn(0)
+    assert loss() < 0.5 * before
+
+
+# Batches of pixels.
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (5, [5]), (9, [5])])
+def test_every_image_comes_once_as_it_is(batch_size: int, sizes: list[int]) -> None:
+    pixels = torch.randn(5, 3, 4, 4, generator=seeded(), requires_grad=True)
+    feed = PixelFeed(pixels, RUNTIME)
+    batches = list(feed.training_batches(Augment(), batch_size, seeded(1)))
+    assert [len(batch.indices) for batch in batches] == sizes
+    assert feed.training_steps(batch_size) == len(sizes)
+    assert sorted(torch.cat([batch.indices for batch in batches]).tolist()) == [0, 1, 2, 3, 4]
+    for batch in batches:
+        assert torch.equal(batch.images, pixels.detach()[batch.indices])
+        assert not batch.images.requires_grad
+        assert batch.mix is None

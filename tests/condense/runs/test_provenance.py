@@ -1,0 +1,35 @@
+"""Versions are named, computers are not."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+from dataclasses import replace
+
+import torch
+
+from condense.recipe.registry import PluginStatus, Registry, load_registry
+from condense.runs import provenance
+from condense.runtime import make_runtime
+
+
+def test_versions_of_what_computes_and_of_every_plugin_in_use() -> None:
+    base = load_registry()
+    broken = PluginStatus("broken", "1.0", "broken_module", "ImportError: no")
+    plugins = (*(replace(status, version="2.5") for status in base.plugins), broken)
+    found = provenance.versions(Registry({}, plugins, {}))
+    assert found["python"] == platform.python_version()
+    assert torch.__version__.startswith(found["torch"])
+    assert found["plugin wmdd"] == found["plugin baselines"] == "2.5"
+    assert not any("broken" in name for name in found)
+    assert "plugin condense" not in found
+    assert found["condense"]
+
+
+def test_a_host_is_described_without_a_name() -> None:
+    found = provenance.host(make_runtime("cpu", "fp32"))
+    assert found["computes"] == "cpu, float32"
+    assert int(found["cores"]) >= 1
+    text = " ".join(found.values()).split()
+    assert platform.node() not in text
+    assert getpass.getuser() not in text

@@ -1,0 +1,132 @@
+"""DC and DSA as recipes: their published settings, what sets them apart, and whole runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import condense
+from condense.data.dataset import RealDataset
+from condense.engine.plan import make_plan
+from condense.recipe.config import RunConfig, resolve
+from condense.recipe.registry import Registry, load_registry
+from condense.recipe.training import SIAMESE_OPERATIONS, Augment
+
+REGISTRY = load_registry()
+BOTH = ("dc", "dsa")
+MakeDataset = Callable[..., RealDataset]
+MakeRegistry = Callable[..., Registry]
+
+
+def resolved(method: str, ipc: int = 10, dataset: str = "fashion-mnist") -> RunConfig:
+    return resolve(REGISTRY, method=method, dataset=dataset, ipc=ipc)
+
+
+@pytest.mark.parametrize("method", BOTH)
+@pytest.mark.parametrize(
+    ("ipc", "outer", "inner"),
+    [
+        (1, 1, 1),
+        (10, 10, 50),
+        (20, 20, 25),
+        (30, 30, 20),
+        (40, 40, 15),
+        (50, 50, 10),
+        (9, 1, 1),
+        (100, 50, 10),
+    ],
+)
+def test_loops_are_those_of_the_published_code(method: str, ipc: int, outer: int, inner: int) -> None:
+    """1000 networks, whatever the number of images; in between, the loops of the next lower number."""
+    recover = resolved(method, ipc).recover
+    assert (recover.iterations, recover.network_steps, recover.inner.epochs) == (1000 * outer, outer, inner)
+
+
+@pytest.mark.parametrize(
+    ("method", "initial", "views"), [("dc", "noise", ()), ("dsa", "real", SIAMESE_OPERATIONS)]
+)
+def test_settings_are_those_of_the_published_code(method: str, initial: str, views: tuple[str, ...]) -> None:
+    config = resolved(method)
+    recover, inner = config.recover, config.recover.inner
+    assert (recover.optimizer, recover.lr, recover.momentum, recover.schedule) == (
+        "sgd",
+        0.1,
+        0.5,
+        "constant",
+    )
+    assert (inner.optimizer, inner.lr, inner.momentum, inner.weight_decay) == ("sgd", 0.01, 0.0, 0.0)
+    assert (inner.batch_size, inner.schedule) == (256, "constant")
+    assert recover.batch == 0
+    assert recover.augment == inner.augment == Augment(siamese=views)
+    assert recover.network.name == "convnet"
+    assert recover.network.options == {"width": 128, "depth": 3, "norm": "instance"}
+    assert config.initializer.name == initial
+    [target] = config.targets
+    assert (target.name, target.weight, target.options) == ("gradient-match", 1.0, {"real_batch": 256})
+    assert config.protocol.name == "dc"
+    assert config.student_model == recover.network
+
+
+@pytest.mark.parametrize("ipc", [1, 10, 50])
+@pytest.mark.parametrize("dataset", ["fashion-mini", "fashion-mnist", "imagenette"])
+def test_dsa_is_dc_but_for_augmentation_and_the_initial_images(dataset: str, ipc: int) -> None:
+    ours, theirs = resolved("dsa", ipc, dataset), resolved("dc", ipc, dataset)
+    recover = replace(
+        ours.recover,
+        augment=theirs.recover.augment,
+        inner=replace(ours.recover.inner, augment=theirs.recover.inner.augment),
+    )
+    assert replace(ours, method="dc", recover=recover, initializer=theirs.initializer) == theirs
+
+
+@pytest.mark.parametrize("method", BOTH)
+def test_it_needs_neither_teacher_nor_measurement(method: str) -> None:
+    plan = make_plan(resolved(method), REGISTRY)
+    assert not plan.needs_teacher
+    assert not plan.measures
+
+
+@pytest.mark.parametrize("method", BOTH)
+def test_a_run_on_few_images(
+    method: str, tmp_path: Path, make_dataset: MakeDataset, make_registry: MakeRegistry
+) -> None:
+    """Fewer real images than the 256 asked for; two networks, trained in between."""
+    result = condense.run(
+        method=method,
+        dataset="tiny",
+        ipc=2,
+        students=0,
+        out=tmp_path,
+        device="cpu",
+        settings={
+            "iterations": 4,
+            "recover.network_steps": 2,
+            "recover.inner.epochs": 2,
+            "recover.network.width": 4,
+            "recover.network.depth": 2,
+        },
+        registry=make_registry(make_dataset()),
+    )
+    assert result.distilled.images.shape == (6, 1, 8, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", BOTH)
+def test_a_short_run_on_fashion_mini(method: str, tmp_path: Path) -> None:
+    settings = {
+        "iterations": 2,
+        "recover.network_steps": 2,
+        "recover.inner.epochs": 1,
+        "targets.gradient-match.real_batch": 8,
+        "recover.network.width": 8,
+        "protocol.epochs": 1,
+    }
+    result = condense.run(
+        method=method, ipc=2, students=1, reference=False, out=tmp_path, device="cpu", settings=settings
+    )
+    [score] = result.scores
+    assert 0 <= score.mean <= 1
+    assert result.distilled.images.shape == (20, 1, 28, 28)
