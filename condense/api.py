@@ -1,4 +1,4 @@
-"""The Python interface: what the command line is a thin layer on."""
+"""The Python interface: what the command line is a thin layer on. Functions import what they compute with."""
 
 from __future__ import annotations
 
@@ -6,24 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from condense.comparison.design import Design, make_design
-from condense.comparison.rows import ablate_rows, compare_rows, sweep_rows
-from condense.comparison.terms import TermOptions, terms_of
-from condense.recipe.config import config_from_dict, configure, run_path
+from condense.comparison.design import Design, design_comparison
+from condense.comparison.outcome import Kind
+from condense.comparison.terms import ComparisonOptions
+from condense.recipe.config import Machine, RunConfig, config_from_dict, configure, run_path
 from condense.recipe.registry import Registry, default_registry
-from condense.recipe.settings import Settings, pairs_of
-from condense.runs.journal import saved_config
-from condense.runs.pipeline import run as run_config
-from condense.runs.reevaluate import reevaluate
-from condense.runs.result import EvaluationResult, RunResult
-from condense.runs.teachers import Teachers
-from condense.runtime import Reporter
-from condense.storage import artifact
-from condense.storage.distilled import DistilledDataset
+from condense.recipe.settings import Settings
 
 if TYPE_CHECKING:
     from condense.comparison.work import ComparisonResult
+    from condense.runs.result import EvaluationResult, RunResult
     from condense.runtime import Reporter
+    from condense.storage.distilled import DistilledDataset
 
 
 def run(
@@ -50,14 +44,24 @@ def run(
 ) -> RunResult:
     """Condense a dataset with a method and measure the outcome.
 
-    method, dataset: names; `condense methods` and `condense datasets` list them. ipc: images per class.
-    out/name: the run directory; without a name one is made from method, dataset, ipc and seed, with a number
-    behind it where that is taken. settings: dotted keys to values, see `condense.recipe.settings`. without: targets or
-    regularizers to leave out. protocol: how students are trained; the method's own by default. students: how
-    many; 0 measures nothing. reference: evaluate random real images of equal ipc beside. data_dir: where
-    datasets lie. device, precision: see `condense.runtime`. validation: the share of the training images that
-    stands in for the test images, for tuning. resume: go on with the run in out/name. teachers: a folder where trained
-    teachers are kept, and taken from by later runs whose teacher would be the same.
+    method, dataset: names; `condense methods` and `condense datasets` list them.
+    ipc: images per class.
+    seed: of everything random.
+    out, name: the run directory is out/name. Without a name one is made from method, dataset, ipc and seed, with a
+        number if that is taken.
+    settings: dotted keys to values, such as {"recover.lr": 0.1}; `condense run --dry-run` lists them all.
+    without: targets or regularizers to leave out.
+    protocol: how students are trained; by default the method's own.
+    students: how many; 0 measures nothing.
+    reference: whether students also learn from as many random real images.
+    data_dir: the folder of datasets.
+    device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1" or "mps".
+    precision: "auto" (bfloat16 where it is fast), "bf16" or "fp32".
+    validation: the fraction of the training images that replaces the test images, for tuning.
+    resume: go on with the run in out/name.
+    teachers: a folder of trained teachers. A later run whose teacher would be the same takes it from there.
+    reporter: told about the progress.
+    registry: what plugins offer; by default the installed ones.
 
     Raises CondenseError, whose text says what was wanted, what came and what to do next.
     """
@@ -67,7 +71,7 @@ def run(
         method=method,
         dataset=dataset,
         protocol=protocol,
-        settings=pairs_of(settings),
+        settings=settings,
         without=without,
         ipc=ipc,
         seed=seed,
@@ -78,8 +82,24 @@ def run(
         precision=precision,
         validation=validation,
     )
-    path = run_path(config, Path(out), name, resume=resume)
-    return run_config(
+    path = run_path(config.recipe, Path(out), name, resume=resume)
+    return start(config, path, registry, reporter, resume=resume, teachers=teachers)
+
+
+def start(
+    config: RunConfig,
+    path: Path,
+    registry: Registry,
+    reporter: Reporter | None = None,
+    *,
+    resume: bool = False,
+    teachers: str | Path | None = None,
+) -> RunResult:
+    """Carry out a resolved configuration in the run directory `path`; the other arguments are those of `run`."""
+    from condense.runs.pipeline import run
+    from condense.runs.teachers import Teachers
+
+    return run(
         config,
         path,
         registry=registry,
@@ -98,99 +118,46 @@ def repeat(
     reporter: Reporter | None = None,
     registry: Registry | None = None,
 ) -> RunResult:
-    """Run again what a run.json (or the run directory it lies in) describes.
+    """Run again what a run.json, or the run directory that holds it, describes.
 
-    out/name: the new run directory, as for `run`. resume: go on with that very run, where it lies, instead.
+    out, name: the new run directory, as for `run`. resume: go on with that very run instead, where it lies.
+    Raises CondenseError as `run` does.
     """
     registry = registry or default_registry()
-    earlier = Path(earlier)
+    config, path = repeated(Path(earlier), registry, out=Path(out), name=name, resume=resume)
+    return start(config, path, registry, reporter, resume=resume)
+
+
+def repeated(
+    earlier: Path, registry: Registry, *, out: Path, name: str | None, resume: bool
+) -> tuple[RunConfig, Path]:
+    """Return the configuration of an earlier run, and the directory in which `repeat` would put the run."""
+    from condense.runs.journal import saved_config
+
     config = config_from_dict(saved_config(earlier), registry)
     if resume:
-        path = earlier if earlier.is_dir() else earlier.parent
-    else:
-        path = run_path(config, Path(out), name, resume=False)
-    return run_config(config, path, registry=registry, reporter=reporter, resume=resume)
+        return config, earlier if earlier.is_dir() else earlier.parent
+    return config, run_path(config.recipe, out, name, resume=False)
 
 
 def save(distilled: DistilledDataset, path: str | Path, *, overwrite: bool = False) -> None:
     """Write a distilled dataset as an artifact folder `path`, whole or not at all.
 
-    Raises StorageError where it cannot be written, or where `path` exists and `overwrite` is False.
+    Raises StorageError if it cannot be written, or if `path` exists and `overwrite` is False.
     """
+    from condense.storage import artifact
+
     artifact.save(distilled, path, overwrite=overwrite)
 
 
 def load(path: str | Path) -> DistilledDataset:
-    """The distilled dataset in an artifact folder or a run directory: a torch Dataset of (image, label, weight).
+    """Return the distilled dataset in an artifact folder or a run directory: a torch Dataset of (image, label, weight).
 
-    Raises StorageError where there is none.
+    Raises StorageError if there is none.
     """
+    from condense.storage import artifact
+
     return artifact.load(path)
-
-
-def compare(
-    methods: str | Sequence[str],
-    *,
-    settings: Settings = (),
-    floor: bool = True,
-    out: str | Path = "runs",
-    jobs: int = 1,
-    reporter: Reporter | None = None,
-    registry: Registry | None = None,
-    **terms: Unpack[TermOptions],
-) -> ComparisonResult:
-    """Compare methods under the same teacher, students, protocols, seeds and test images.
-
-    methods: names, the first being the one that others are compared to. settings: dotted keys to values, for all
-    rows or, as "METHOD:KEY", for one. floor: whether random real images are a row too, where they are not named.
-    out: the folder that comparisons share: out/cells, out/teachers, and out/name for the tables. What is finished
-    there is used again, what is unfinished goes on. jobs: processes that work on it side by side; they share the
-    cores. As they import the calling script, that keeps its own work below `if __name__ == "__main__":`. terms: see
-    `TermOptions`.
-
-    A row that fails says why (`ComparisonResult.failures`), and the others go on.
-    Raises CondenseError for what is wrong with names or settings, before any work, and for what all rows need.
-    """
-    registry = registry or default_registry()
-    design = design_compare(registry, methods, settings=settings, floor=floor, **terms)
-    return _carry_out(design, out, jobs, registry, reporter)
-
-
-def sweep(
-    method: str,
-    *,
-    settings: Settings = (),
-    floor: bool = True,
-    out: str | Path = "runs",
-    jobs: int = 1,
-    reporter: Reporter | None = None,
-    registry: Registry | None = None,
-    **terms: Unpack[TermOptions],
-) -> ComparisonResult:
-    """One method with every combination of the settings that list several values: "0.1,1", or a list.
-
-    The first combination is the one that others are compared to. Everything else is as in `compare`.
-    """
-    registry = registry or default_registry()
-    design = design_sweep(registry, method, settings=settings, floor=floor, **terms)
-    return _carry_out(design, out, jobs, registry, reporter)
-
-
-def ablate(
-    method: str,
-    *,
-    settings: Settings = (),
-    floor: bool = True,
-    out: str | Path = "runs",
-    jobs: int = 1,
-    reporter: Reporter | None = None,
-    registry: Registry | None = None,
-    **terms: Unpack[TermOptions],
-) -> ComparisonResult:
-    """One method and its variants, or without each of its components in turn. Everything else is as in `compare`."""
-    registry = registry or default_registry()
-    design = design_ablate(registry, method, settings=settings, floor=floor, **terms)
-    return _carry_out(design, out, jobs, registry, reporter)
 
 
 def evaluate(
@@ -210,75 +177,75 @@ def evaluate(
 ) -> EvaluationResult:
     """Train students on an earlier artifact, alone or inside its run directory, and test them on real images.
 
-    protocol, dataset: names; the artifact's own by default. settings: dotted keys of protocol, student, teacher,
-    evaluator or dataset. data_dir: where datasets lie; by default where the run found them. teacher: its weights,
-    where the labels need it and they do not lie beside the artifact.
+    protocol, dataset: names; by default the artifact's own.
+    students: how many, at least 1. seed: of everything random; by default the run's.
+    settings: pairs of dotted key and value, of protocol, student, teacher, evaluator or dataset.
+    teacher: a file with its weights, if the labels need it and it does not lie beside the artifact.
+    data_dir: the folder of datasets; by default where the run found them.
+    device, precision, reporter, registry: as for `run`.
+
     Raises CondenseError as `run` does.
     """
+    from condense.recipe.settings import assign
+    from condense.runs.reevaluate import reevaluate
+
+    registry = registry or default_registry()
+    machine = Machine(data_dir=str(data_dir or ""))
+    for key, value in (("device", device), ("precision", precision)):
+        machine = assign(machine, key, value, registry)
     return reevaluate(
-        path,
+        Path(path),
+        registry,
         protocol=protocol,
         dataset=dataset,
         students=students,
         seed=seed,
         settings=settings,
-        teacher=teacher,
-        data_dir=data_dir,
-        device=device,
-        precision=precision,
+        teacher=Path(teacher) if teacher else None,
+        machine=machine,
         reporter=reporter,
-        registry=registry,
     )
 
 
-def design_compare(
-    registry: Registry,
-    methods: str | Sequence[str],
-    *,
-    settings: Settings = (),
-    floor: bool = True,
-    **terms: Unpack[TermOptions],
-) -> Design:
-    """What `compare` would do."""
-    named = [methods] if isinstance(methods, str) else list(methods)
-    rows = compare_rows(named, settings, floor=floor, registry=registry)
-    words = ["compare", *named]
-    return make_design("compare", rows, terms_of(**terms), registry, words=words, settings=settings)
+def compare(methods: str | Sequence[str], **options: Unpack[ComparisonOptions]) -> ComparisonResult:
+    """Compare methods under the same teacher, students, protocols, seeds and test images.
+
+    methods: names; others are compared to the first. options: see `condense.comparison.terms.ComparisonOptions`.
+
+    A row that fails says why (`ComparisonResult.failures`), and the others go on. Raises CondenseError for names and
+    settings that do not fit, before any work, and for what all rows need.
+    """
+    return _compare("compare", methods, options)
 
 
-def design_sweep(
-    registry: Registry,
-    method: str,
-    *,
-    settings: Settings = (),
-    floor: bool = True,
-    **terms: Unpack[TermOptions],
-) -> Design:
-    """What `sweep` would do."""
-    checked = terms_of(**terms)
-    rows = sweep_rows(method, checked.dataset, settings, floor=floor, registry=registry)
-    words = ["sweep", "--method", method]
-    return make_design("sweep", rows, checked, registry, words=words, settings=settings)
+def sweep(method: str, **options: Unpack[ComparisonOptions]) -> ComparisonResult:
+    """Compare one method with every combination of the settings that list several values: "0.1,1", or a list.
+
+    Others are compared to the first combination. Everything else is as in `compare`.
+    """
+    return _compare("sweep", method, options)
 
 
-def design_ablate(
-    registry: Registry,
-    method: str,
-    *,
-    settings: Settings = (),
-    floor: bool = True,
-    **terms: Unpack[TermOptions],
-) -> Design:
-    """What `ablate` would do."""
-    checked = terms_of(**terms)
-    rows = ablate_rows(method, checked.dataset, settings, floor=floor, registry=registry)
-    return make_design("ablate", rows, checked, registry, words=["ablate", method], settings=settings)
+def ablate(method: str, **options: Unpack[ComparisonOptions]) -> ComparisonResult:
+    """Compare one method with its variants, or without each of its components. Everything else is as in `compare`."""
+    return _compare("ablate", method, options)
 
 
-def _carry_out(
-    design: Design, out: str | Path, jobs: int, registry: Registry, reporter: Reporter | None
-) -> ComparisonResult:
-    # Up to here no torch is loaded, so that a typing error is answered at once.
-    from condense.comparison.work import carry_out
-
+def _compare(kind: Kind, methods: str | Sequence[str], options: ComparisonOptions) -> ComparisonResult:
+    given: dict[str, Any] = dict(options)
+    registry = given.pop("registry", None) or default_registry()
+    out, jobs, reporter = given.pop("out", "runs"), given.pop("jobs", 1), given.pop("reporter", None)
+    design = design_comparison(kind, methods, registry, **given)
     return carry_out(design, Path(out), registry, reporter, jobs=jobs)
+
+
+def carry_out(
+    design: Design, out: Path, registry: Registry, reporter: Reporter | None = None, *, jobs: int = 1
+) -> ComparisonResult:
+    """Make a comparison that was designed, and write its files. jobs: processes that work on it."""
+    from condense.comparison import work
+    from condense.comparison.report.write import write_all
+
+    result = work.carry_out(design, out, registry, reporter, jobs=jobs)
+    write_all(result.outcome, result.summary, result.path)
+    return result

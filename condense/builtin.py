@@ -1,11 +1,11 @@
-"""What condense itself offers, through the same hooks as any plugin. Imports no torch."""
+"""What condense itself offers, through the same hooks as any plugin."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from condense.data.catalog import DATASETS
-from condense.engine.catalog import NoiseOptions
+from condense.engine.catalog import EVALUATORS, FEATURE_TARGETS, INITIALIZERS
 from condense.models.catalog import MODELS
 from condense.recipe.hooks import hookimpl
 from condense.recipe.method import Use
@@ -18,68 +18,6 @@ from condense.recipe.specs import (
     ModelSpec,
 )
 from condense.recipe.training import Augment
-
-
-@hookimpl
-def condense_feature_targets() -> Sequence[FeatureTargetSpec]:
-    """Cross-entropy."""
-    return [
-        FeatureTargetSpec(
-            name="cross-entropy",
-            summary="the teacher should recognise the class of each synthetic image",
-            source="Yin et al., NeurIPS 2023, arXiv 2306.13092",
-            build="condense.engine.standard:CrossEntropy",
-        )
-    ]
-
-
-@hookimpl
-def condense_initializers() -> Sequence[InitializerSpec]:
-    """Noise and real images."""
-    return [
-        InitializerSpec(
-            name="noise",
-            summary="Gaussian noise",
-            options=NoiseOptions,
-            build="condense.engine.standard:Noise",
-        ),
-        InitializerSpec(
-            name="real",
-            summary="distinct random real images of each class",
-            build="condense.engine.standard:RandomReal",
-        ),
-    ]
-
-
-@hookimpl
-def condense_evaluators() -> Sequence[EvaluatorSpec]:
-    """Students."""
-    return [
-        EvaluatorSpec(
-            name="students",
-            summary="trains students from scratch by the protocol, tests them on the real test images",
-            build="condense.engine.evaluate:StudentEvaluator",
-        )
-    ]
-
-
-@hookimpl
-def condense_datasets() -> Sequence[DatasetSpec]:
-    """The datasets of `condense.data`."""
-    return DATASETS
-
-
-@hookimpl
-def condense_models() -> Sequence[ModelSpec]:
-    """The networks of `condense.models`."""
-    return MODELS
-
-
-@hookimpl
-def condense_protocols() -> Sequence[Protocol]:
-    """Those of SRe2L and WMDD, and of DC, DSA and DM."""
-    return [FKD, DC]
-
 
 FKD = Protocol(
     name="fkd",
@@ -112,3 +50,39 @@ DC = Protocol(
     augment=Augment(siamese=("color", "crop", "cutout", "flip", "scale", "rotate")),
     model=Use(name="convnet", options={"norm": "instance"}),
 )
+
+
+@hookimpl
+def condense_feature_targets() -> Sequence[FeatureTargetSpec]:
+    """Offer cross-entropy."""
+    return FEATURE_TARGETS
+
+
+@hookimpl
+def condense_initializers() -> Sequence[InitializerSpec]:
+    """Offer noise and real images."""
+    return INITIALIZERS
+
+
+@hookimpl
+def condense_evaluators() -> Sequence[EvaluatorSpec]:
+    """Offer students."""
+    return EVALUATORS
+
+
+@hookimpl
+def condense_datasets() -> Sequence[DatasetSpec]:
+    """Offer the datasets of `condense.data`."""
+    return DATASETS
+
+
+@hookimpl
+def condense_models() -> Sequence[ModelSpec]:
+    """Offer the networks of `condense.models`."""
+    return MODELS
+
+
+@hookimpl
+def condense_protocols() -> Sequence[Protocol]:
+    """Offer the protocol of SRe2L and WMDD, and that of DC, DSA and DM."""
+    return [FKD, DC]

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+from pathlib import Path
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class CondenseError(Exception):
@@ -54,3 +59,21 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UnknownNameError
     guess = f" Did you mean {close!r}?" if close else ""
     listing = ", ".join(names) if names else "(none)"
     return UnknownNameError(f"unknown {kind} {name!r}.{guess} There are: {listing}")
+
+
+def cannot_write(path: Path, error: OSError) -> StorageError:
+    """Return the error for a file or folder that could not be written."""
+    if error.errno in _NO_SPACE:
+        return StorageError(f"no space left to write {path}; free some, or choose another folder with --out")
+    if error.errno in _NO_PERMISSION:
+        return StorageError(f"no permission to write {path}; choose another folder with --out")
+    return StorageError(f"cannot write {path}: {error.strerror or error}")
+
+
+def cannot_read(path: Path, error: OSError) -> StorageError:
+    """Return the error for a file or folder that could not be read."""
+    if isinstance(error, FileNotFoundError):
+        return StorageError(f"there is no file {path}")
+    if error.errno in _NO_PERMISSION:
+        return StorageError(f"no permission to read {path}")
+    return StorageError(f"cannot read {path}: {error.strerror or error}")

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def derive_seed(seed: int, *piece: str | int) -> int:
@@ -22,6 +24,8 @@ def derive_seed(seed: int, *piece: str | int) -> int:
 
 def generator(seed: int, *piece: str | int) -> torch.Generator:
     """A CPU generator for one piece of work. Draw on the CPU and move: the draws then agree across devices."""
+    import torch
+
     result = torch.Generator(device="cpu")
     result.manual_seed(derive_seed(seed, *piece))
     return result
@@ -33,6 +37,8 @@ def isolated_global_rng(source: torch.Generator) -> Iterator[None]:
 
     For code that takes no generator: the initialisation of torchvision's and timm's networks, dropout.
     """
+    import torch
+
     seed = int(torch.randint(2**62, (), generator=source))
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from condense.errors import OptionError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 
 class Reporter(Protocol):
@@ -47,7 +48,11 @@ class SilentReporter:
 
 @dataclass(frozen=True)
 class Runtime:
-    """device, whether convolutions run in bfloat16 (autocast) and channels-last, and the reporter."""
+    """Where and how tensors are computed.
+
+    device: the device. bf16: whether networks run in bfloat16 (autocast), with channels last in memory.
+    reporter: told about the progress.
+    """
 
     device: torch.device
     bf16: bool
@@ -55,31 +60,42 @@ class Runtime:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Channels-last beside bfloat16, where it is the faster layout; contiguous otherwise."""
+        """Channels-last with bfloat16, where it is the faster layout; else contiguous."""
+        import torch
+
         return torch.channels_last if self.bf16 else torch.contiguous_format
 
+    @property
+    def precision(self) -> Literal["bf16", "fp32"]:
+        """The precision that was chosen."""
+        return "bf16" if self.bf16 else "fp32"
+
     def autocast(self) -> torch.autocast:
-        """The context in which networks run forward."""
+        """Return the context in which networks run forward."""
+        import torch
+
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
     def place(self, model: nn.Module) -> nn.Module:
-        """The network on the device, in the memory format."""
+        """Return the network on the device, in the memory format."""
         return model.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
 
     def images(self, images: Tensor) -> Tensor:
-        """Images on the device, in the memory format."""
+        """Return images (B, C, H, W) on the device, in the memory format."""
         return images.to(device=self.device, memory_format=self.memory_format, non_blocking=True)
 
     def describe(self) -> str:
-        """For people: "cpu, bfloat16"."""
-        return f"{self.device}, {'bfloat16' if self.bf16 else 'float32'}"
+        """Return the type of device and the precision for people: "cpu, bfloat16"."""
+        return f"{self.device.type}, {'bfloat16' if self.bf16 else 'float32'}"
 
 
 def make_runtime(device: str, precision: str, reporter: Reporter | None = None) -> Runtime:
-    """device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", "mps". precision: "auto", "bf16", "fp32".
+    """Return the runtime for a device and a precision, named as in `condense.recipe.config.Machine`.
 
-    Raises OptionError for a device that is not there.
+    "auto" takes CUDA if there is one, and bfloat16 where it is fast. Raises OptionError for a device that is not there.
     """
+    import torch
+
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -95,6 +111,8 @@ def make_runtime(device: str, precision: str, reporter: Reporter | None = None) 
 
 
 def _fast_bf16(device: torch.device) -> bool:
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
@@ -108,11 +126,13 @@ def _fast_bf16(device: torch.device) -> bool:
 
 @contextmanager
 def numeric_settings(runtime: Runtime) -> Iterator[None]:
-    """Process-wide settings for the length of a run, put back after it.
+    """Set what holds for the whole process while a run lasts, and put it back afterwards.
 
-    With bf16, flushes denormals and allows TF32; cuDNN is made deterministic, so that one seed gives the same bytes.
+    With bf16, flush denormals and allow TF32. cuDNN is made deterministic, so that one seed gives the same bytes.
     """
-    flushes = _flushes_denormals()
+    import torch
+
+    flushes = float(torch.tensor(2.0**-130) * 0.5) == 0.0
     if runtime.bf16:
         torch.set_flush_denormal(True)
     try:
@@ -125,10 +145,8 @@ def numeric_settings(runtime: Runtime) -> Iterator[None]:
 
 @contextmanager
 def convolutions(*, tf32: bool) -> Iterator[None]:
-    """How cuDNN convolves, forward and backward, inside the block: deterministic, and with 11 bits or with all 24."""
+    """Make cuDNN convolve deterministically inside the block, with 11 bits (TF32) or with all 24."""
+    import torch
+
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32):
         yield
-
-
-def _flushes_denormals() -> bool:
-    return float(torch.tensor(2.0**-130) * 0.5) == 0.0

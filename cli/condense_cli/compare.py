@@ -26,6 +26,7 @@ from condense_cli.options import (
 
 if TYPE_CHECKING:
     from condense.comparison.design import Design
+    from condense.comparison.outcome import Kind
     from condense.recipe.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -60,11 +61,11 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     option("--seed", section=WHAT, type=int, metavar="N", help="The first of the seeds.", default_shown="0"),
     option(
-        "--floor/--no-floor",
+        "--reference/--no-reference",
         section=WHAT,
         default=None,
         help="Whether random real images are a row too.",
-        default_shown="--floor",
+        default_shown="--reference",
     ),
     option(
         "--protocol",
@@ -109,8 +110,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--validation",
         section=MEASURE,
         type=float,
-        metavar="SHARE",
-        help="Hold out this share of the training images and test on it instead: for tuning.",
+        metavar="FRACTION",
+        help="Hold out this fraction of the training images and test on it instead: for tuning.",
         default_shown="0",
     ),
     option("--data-dir", section=WHERE, metavar="DIR", help="Folder in which datasets lie."),
@@ -158,17 +159,20 @@ def comparison_options(function: F) -> F:
 
 def compare_by(
     ctx: click.Context,
-    make: Callable[..., Design],
-    *arguments: Any,
+    kind: Kind,
+    methods: str | tuple[str, ...],
+    *,
     out: str,
     jobs: int,
     dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Design a comparison by `make`, and make it or say what it would be. Exits with 1 where something failed."""
+    """Design a comparison, and carry it out or say what it would be. Exits with status 1 if something failed."""
+    from condense.comparison.design import design_comparison
+
     registry = registry_of(ctx)
-    design = make(registry, *arguments, **given_only(options))
+    design = design_comparison(kind, methods, registry, **given_only(options))
     if dry_run:
         _show_plan(design, Path(out), registry, as_json)
     elif not _carried_out(ctx, design, Path(out), jobs, registry, as_json):
@@ -178,8 +182,8 @@ def compare_by(
 def _carried_out(
     ctx: click.Context, design: Design, out: Path, jobs: int, registry: Registry, as_json: bool
 ) -> bool:
-    """Whether everything worked."""
-    from condense.comparison.work import carry_out
+    """Return whether everything worked."""
+    from condense.api import carry_out
     from condense_cli.render.comparison import PieceReporter, outcome_parts
     from condense_cli.render.console import make_console, write, write_json
     from condense_cli.render.progress import make_reporter
@@ -205,7 +209,7 @@ def _how_to_go_on(ctx: click.Context) -> str:
 
 
 def _show_plan(design: Design, out: Path, registry: Registry, as_json: bool) -> None:
-    from condense.comparison.work import look_ahead
+    from condense.comparison.workspace import look_ahead
     from condense_cli.render.comparison import plan_data, plan_parts
     from condense_cli.render.console import make_console, write, write_json
 
@@ -227,15 +231,13 @@ def compare(ctx: click.Context, /, methods: tuple[str, ...], **options: Any) -> 
     The first METHOD is the one that the others are compared to. What is finished below --out is used again,
     what is unfinished goes on; a method that fails says why, and the others go on.
     """
-    from condense.api import design_compare
-
     for method in methods:
         if "," in method:
             separate = " ".join(part for part in method.split(",") if part)
             raise click.UsageError(
                 f"methods stand apart, with spaces between them: condense compare {separate}"
             )
-    compare_by(ctx, design_compare, methods, **options)
+    compare_by(ctx, "compare", methods, **options)
 
 
 @click.command("sweep", cls=RepeatableCommand)
@@ -253,9 +255,7 @@ def sweep(ctx: click.Context, /, method: str, settings: tuple[tuple[str, str], .
     The first combination is the one that the others are compared to. To choose a setting by its outcome, use
     --validation: what is chosen on the test images says nothing about them any more.
     """
-    from condense.api import design_sweep
-
-    compare_by(ctx, design_sweep, method, settings=settings, **options)
+    compare_by(ctx, "sweep", method, settings=settings, **options)
 
 
 @click.command("ablate", cls=RepeatableCommand)
@@ -268,6 +268,4 @@ def ablate(ctx: click.Context, /, method: str, **options: Any) -> None:
 
     Without components where the method names no variants: first whole, then without each target and regularizer.
     """
-    from condense.api import design_ablate
-
-    compare_by(ctx, design_ablate, method, **options)
+    compare_by(ctx, "ablate", method, **options)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +89,8 @@ SHORT_FORMS = {"iterations": "recover.iterations", "teacher": "teacher.checkpoin
     "--validation",
     section=MEASURE,
     type=float,
-    metavar="SHARE",
-    help="Hold out this share of the training images and test on it instead: for tuning.",
+    metavar="FRACTION",
+    help="Hold out this fraction of the training images and test on it instead: for tuning.",
     default_shown="0",
 )
 @option(
@@ -161,21 +161,21 @@ def command(
     else:
         _expand_short_forms(given)
     registry = registry_of(ctx)
-    place = (Path(out), name, resume)
-    job = _repeated(registry, Path(source), place) if source else _planned(registry, given, place)
-    if dry_run:
-        _show_plan(job, registry, as_json)
+    teachers = given.pop("teachers", None)
+    if source:
+        from condense.api import repeated
+
+        config, path = repeated(Path(source), registry, out=Path(out), name=name, resume=resume)
     else:
-        _show_outcome(_execute(job, as_json, disabled_of(ctx)), as_json)
+        config, path = _resolved(registry, given, Path(out), name, resume)
+    if dry_run:
+        _show_plan(config, path, registry, as_json)
+        return
+    with _progress(config, path, as_json, disabled_of(ctx)) as reporter:
+        from condense.api import start
 
-
-@dataclass(frozen=True)
-class _Job:
-    """A run about to start: what it computes, where it will lie, and how to set it going."""
-
-    config: RunConfig
-    path: Path
-    start: Callable[[Reporter], RunResult]
+        result = start(config, path, registry, reporter, resume=resume, teachers=teachers)
+    _show_outcome(result, as_json)
 
 
 def _refuse_beside_from(ctx: click.Context, given: dict[str, Any], resume: bool) -> None:
@@ -203,54 +203,34 @@ def _expand_short_forms(given: dict[str, Any]) -> None:
     given["settings"] = settings
 
 
-def _planned(registry: Registry, given: dict[str, Any], place: tuple[Path, str | None, bool]) -> _Job:
+def _resolved(
+    registry: Registry, given: dict[str, Any], out: Path, name: str | None, resume: bool
+) -> tuple[RunConfig, Path]:
+    """Return the configuration that the options name, and the run directory."""
     from condense.errors import StorageError
     from condense.recipe.config import configure, run_path
 
-    # Up to here no torch is loaded, so that a typing error is answered at once.
-    out, name, resume = place
-    config = configure(registry, **{key: value for key, value in given.items() if key != "teachers"})
-    path = run_path(config, out, name, resume=resume)
+    config = configure(registry, **given)
+    path = run_path(config.recipe, out, name, resume=resume)
     if resume and not path.exists():
         raise StorageError(f"there is no run {path} to go on with; leave out --resume to start it")
-
-    def start(reporter: Reporter) -> RunResult:
-        from condense.api import run
-
-        return run(**given, out=out, name=path.name, resume=resume, reporter=reporter, registry=registry)
-
-    return _Job(config, path, start)
+    return config, path
 
 
-def _repeated(registry: Registry, source: Path, place: tuple[Path, str | None, bool]) -> _Job:
-    from condense.recipe.config import config_from_dict, run_path
-    from condense.runs.journal import saved_config
-
-    out, name, resume = place
-    config = config_from_dict(saved_config(source), registry)
-    lies_in = source if source.is_dir() else source.parent
-    path = lies_in if resume else run_path(config, out, name, resume=False)
-
-    def start(reporter: Reporter) -> RunResult:
-        from condense.api import repeat
-
-        return repeat(source, out=out, name=path.name, resume=resume, reporter=reporter, registry=registry)
-
-    return _Job(config, path, start)
-
-
-def _execute(job: _Job, as_json: bool, disabled: Sequence[str]) -> RunResult:
+@contextmanager
+def _progress(config: RunConfig, path: Path, as_json: bool, disabled: Sequence[str]) -> Iterator[Reporter]:
+    """Show the progress of a run, and say how to go on after Ctrl-C."""
     from condense_cli.render.console import make_console
     from condense_cli.render.progress import make_reporter
     from condense_cli.render.tables import headline
 
     try:
         with make_reporter(make_console(stderr=as_json), plain=as_json) as reporter:
-            reporter.say(headline(job.config.to_dict()))
-            reporter.say(f"in {job.path}")
-            return job.start(reporter)
+            reporter.say(headline(config.to_dict()["recipe"]))
+            reporter.say(f"in {path}")
+            yield reporter
     except KeyboardInterrupt as error:
-        raise Interrupted(_how_to_go_on(job.path, disabled)) from error
+        raise Interrupted(_how_to_go_on(path, disabled)) from error
 
 
 def _how_to_go_on(path: Path, disabled: Sequence[str]) -> str:
@@ -263,18 +243,17 @@ def _how_to_go_on(path: Path, disabled: Sequence[str]) -> str:
     return f"Interrupted. What is done is kept; go on with: {again}"
 
 
-def _show_plan(job: _Job, registry: Registry, as_json: bool) -> None:
+def _show_plan(config: RunConfig, path: Path, registry: Registry, as_json: bool) -> None:
     from condense.engine.plan import make_plan
-    from condense.recipe.settings import flatten
     from condense_cli.render.console import make_console, write, write_json
     from condense_cli.render.tables import plan_table
 
-    stages = make_plan(job.config, registry).stages()
+    plan = make_plan(config, registry)
+    stages = dict(plan.stages())
     if as_json:
-        data = {"path": str(job.path), "stages": dict(stages), "settings": job.config.to_dict()}
-        write_json(data)
+        write_json({"path": str(path), "stages": stages, "notes": plan.notes, "settings": config.to_dict()})
     else:
-        write(make_console(), *plan_table(job.config.to_dict(), flatten(job.config), stages, job.path))
+        write(make_console(), *plan_table(config, stages, plan.notes, path))
 
 
 def _show_outcome(result: RunResult, as_json: bool) -> None:

@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from condense.comparison.columns import Course
+from condense.comparison.columns import ColumnSetup
 from condense.comparison.design import Design, Place
 from condense.comparison.outcome import Cell, Distilled
 from condense.comparison.progress import Progress
-from condense.comparison.workspace import Shelf, between
+from condense.comparison.workspace import Workspace, between, finished
 from condense.data.dataset import RealDataset
-from condense.engine.components import Measurement
-from condense.engine.evaluate import Bench
-from condense.engine.plan import make_plan
-from condense.engine.relabel import relabel
+from condense.engine.components import StudentResult
+from condense.engine.evaluate import StudentTrainer
+from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.squeeze import fresh_teacher
 from condense.errors import CondenseError
 from condense.models.build import load_checkpoint
-from condense.models.network import Network
-from condense.recipe.config import RunConfig
+from condense.recipe.config import Recipe, RunConfig, public_settings
 from condense.recipe.registry import Registry
 from condense.runs.pipeline import run
-from condense.runs.teachers import Taught
+from condense.runs.teachers import Taught, Teachers
 from condense.runtime import Runtime
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
-from condense.storage.files import read_json, same_file, write_json, write_text
+from condense.storage.files import file_hash, read_json, same_file, write_json, write_text
 from condense.storage.locks import HeldError, held
 from condense.storage.run_folder import RunFolder
 
 T = TypeVar("T")
 _DISTILLING = ("measure", "recover")
-_NOT_THE_ROWS = ("protocol", "student", "evaluator", "students", "reference", "data_dir")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +43,7 @@ class Workshop:
     """What all cells of a comparison share. folder: the comparison's own."""
 
     design: Design
-    shelf: Shelf
+    space: Workspace
     registry: Registry
     runtime: Runtime
     progress: Progress
@@ -55,39 +52,40 @@ class Workshop:
     folder: Path
 
     @cached_property
-    def teacher(self) -> Network:
+    def labelled_by(self) -> LabelledBy:
         """The teacher that labels come from."""
         network = fresh_teacher(
-            self.design.shared, self.dataset, self.registry, self.runtime, to_be_filled=True
+            self.design.recipe, self.dataset, self.registry, self.runtime, to_be_filled=True
         )
         load_checkpoint(network, self.taught.file)
-        return network.frozen()
+        file = self.taught.file
+        return LabelledBy(network=network.frozen(), hash=file_hash(file), bytes=file.stat().st_size)
 
     def is_done(self, place: Place) -> bool:
-        """Whether nothing is left to compute there."""
-        bench = _Place(self, place)
-        files = [file for course in self.design.courses for file in bench.files(course)]
-        return finished(bench.folder) and all(file.exists() for file in files)
+        """Return whether nothing is left to compute there."""
+        cell = _Cell(self, place)
+        files = [file for setup in self.design.columns for file in cell.files(setup)]
+        return finished(cell.folder) and all(file.exists() for file in files)
 
     def is_free(self, place: Place) -> bool:
-        """Whether no other process works there just now."""
+        """Return whether no other process works there now."""
         try:
-            with held(_Place(self, place).folder.path):
+            with held(_Cell(self, place).folder.path):
                 return True
         except HeldError:
             return False
 
     def work(self, place: Place) -> tuple[Distilled, list[Cell], bool]:
-        """Do what is left of a place; what failed says why. Last: whether there was anything to do."""
-        bench = _Place(self, place)
-        with held(bench.folder.path, waiting=bench.say_that_it_waits):
-            distilled = bench.distil()
-            cells = [] if distilled.failure else [bench.train(course) for course in self.design.courses]
-        return distilled, cells, bench.worked
+        """Do what is left of a place; results that failed say why. Last: whether there was anything to do."""
+        cell = _Cell(self, place)
+        with held(cell.folder.path, waiting=cell.say_that_it_waits):
+            distilled = cell.distil()
+            cells = [] if distilled.failure else [cell.train(setup) for setup in self.design.columns]
+        return distilled, cells, cell.worked
 
 
 @dataclass
-class _Place:
+class _Cell:
     """One place under way. worked: whether anything had to be computed."""
 
     shop: Workshop
@@ -96,23 +94,23 @@ class _Place:
 
     @cached_property
     def config(self) -> RunConfig:
-        return self.shop.shelf.run_config(self.shop.design.runs[self.place])
+        return self.shop.design.runs[self.place]
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.config.recipe
 
     @cached_property
     def folder(self) -> RunFolder:
-        return self.shop.shelf.cell(self.config)
+        return self.shop.space.cell(self.recipe)
 
     @cached_property
     def images(self) -> DistilledDataset:
         return artifact.load(self.folder.path)
 
-    @cached_property
-    def relabelled(self) -> DistilledDataset:
-        return relabel(self.images, self.shop.teacher, self.shop.runtime)
-
-    def files(self, course: Course) -> list[Path]:
-        """Where the results of a column's students lie."""
-        return self.shop.shelf.students(self.config, course, self.shop.design.students)
+    def files(self, setup: ColumnSetup) -> list[Path]:
+        """Return the files with the results of a column's students."""
+        return self.shop.space.students(self.recipe, setup)
 
     def say_that_it_waits(self) -> None:
         self.shop.progress.note(f"another process works on {self.folder.path.name}; waiting for it")
@@ -122,103 +120,98 @@ class _Place:
         common: dict[str, Any] = {"row": self.place.row, "ipc": self.place.ipc, "seed": self.place.seed}
 
         def made() -> Distilled:
-            if not finished(self.folder):
-                self.worked = True
-                run(
-                    self.config,
-                    self.folder.path,
-                    registry=self.shop.registry,
-                    reporter=self.shop.progress,
-                    resume=self.folder.run_json.exists(),
-                    teachers=self.shop.shelf.teachers,
-                    dataset=self.shop.dataset,
-                )
-            journal = read_json(self.folder.run_json)
-            settings = {
-                key: value
-                for key, value in self.config.without_places().to_dict().items()
-                if key not in _NOT_THE_ROWS
-            }
+            seconds, sizes = self._costs()
             grid = self.shop.folder / "grids" / f"{self.folder.path.name}.png"
             if not grid.exists():
                 same_file(self.folder.grid, grid)
-            sizes = journal["outcome"]["bytes"]
             return Distilled(
                 **common,
                 path=between(self.shop.folder, self.folder.path),
                 grid=between(self.shop.folder, grid),
-                seconds={
-                    stage: journal["stages"].get(stage, {}).get("seconds", 0.0) for stage in _DISTILLING
-                },
+                seconds={stage: seconds.get(stage, 0.0) for stage in _DISTILLING},
                 bytes={part: sizes[part] for part in ("images", "labels")},
-                settings=settings,
+                settings=public_settings(self.recipe, self.config.evaluation)["recipe"],
             )
 
         return self._or_failure(made, lambda reason: Distilled(**common, failure=reason), "distil")
 
-    def train(self, course: Course) -> Cell:
+    def _costs(self) -> tuple[Mapping[str, float], Mapping[str, int]]:
+        """Return the seconds of each stage and the bytes of each part, of a finished run or of one made now."""
+        if finished(self.folder):
+            outcome = read_json(self.folder.run_json)["outcome"]
+            return outcome["seconds"], outcome["bytes"]
+        self.worked = True
+        result = run(
+            self.config,
+            self.folder.path,
+            registry=self.shop.registry,
+            reporter=self.shop.progress,
+            resume=self.folder.run_json.exists(),
+            teachers=Teachers(self.shop.space.teachers),
+            dataset=self.shop.dataset,
+        )
+        return result.seconds, result.distilled.sizes()
+
+    def train(self, setup: ColumnSetup) -> Cell:
         """Train and test the students of a column, those that are not there yet."""
+        column = setup.column.key
         common: dict[str, Any] = {
             "row": self.place.row,
             "ipc": self.place.ipc,
             "seed": self.place.seed,
-            "column": course.column.key,
+            "column": column,
         }
-        files = self.files(course)
 
         def made() -> Cell:
-            if not all(file.exists() for file in files):
+            files = self.files(setup)
+            if all(file.exists() for file in files):
+                stored = [read_json(file) for file in files]
+                students = tuple(msgspec.convert(one, StudentResult) for one in stored)
+                sizes = stored[0]["bytes"]
+            else:
                 self.worked = True
-                self._train(course, files)
-            found = [read_json(file) for file in files]
-            students = [msgspec.convert(one, Measurement) for one in found]
+                students, sizes = self._train(setup, files)
             return Cell(
                 **common,
                 accuracies=tuple(student.accuracy for student in students),
                 steps=students[0].steps,
                 seconds=sum(student.seconds for student in students) / len(students),
-                bytes=found[0]["bytes"],
+                bytes=sizes,
             )
 
-        return self._or_failure(
-            made, lambda reason: Cell(**common, failure=reason), course.column.key.replace("/", "-")
-        )
+        return self._or_failure(made, lambda reason: Cell(**common, failure=reason), column.replace("/", "-"))
 
-    def _train(self, course: Course, files: list[Path]) -> None:
-        config = replace(
-            course.config, seed=self.place.seed, ipc=self.place.ipc, students=self.shop.design.students
-        )
-        distilled = self._as_learned(config.protocol.labels)
+    def _train(
+        self, setup: ColumnSetup, files: list[Path]
+    ) -> tuple[tuple[StudentResult, ...], dict[str, int]]:
+        """Return the results of a column's students, and the bytes that someone stores to train them."""
+        shop, protocol = self.shop, setup.evaluation.protocol
+        labels = LABELS[protocol.labels]
+        teacher = shop.labelled_by if labels.need_teacher(setup.evaluation.students) else None
+        distilled = labels.attach(self.images, teacher, shop.runtime)
         sizes = distilled.sizes()
-        bench = Bench(
-            config=config,
-            dataset=self.shop.dataset,
-            evaluator=make_plan(config, self.shop.registry).evaluator,
-            teacher=self.shop.teacher if config.protocol.labels == "online" else None,
-            registry=self.shop.registry,
-            runtime=self.shop.runtime,
+        trainer = StudentTrainer(
+            recipe=self.recipe,
+            evaluation=setup.evaluation,
+            dataset=shop.dataset,
+            teacher=teacher.network if teacher and labels.answers else None,
+            registry=shop.registry,
+            runtime=shop.runtime,
         )
-        bench.score(
+        score = trainer.score(
             distilled,
-            f"{self.place.row}, {course.column.key}",
+            f"{self.place.row}, {setup.column.key}",
             recall=lambda number: read_json(files[number]) if files[number].exists() else None,
             keep=lambda number, found: write_json(files[number], {**found, "bytes": sizes}),
         )
-
-    def _as_learned(self, labels: str) -> DistilledDataset:
-        """The images with the labels that a protocol wants."""
-        if labels == "soft":
-            return self.relabelled
-        size = self.shop.taught.file.stat().st_size
-        mode: Any = labels
-        return replace(self.images, label_mode=mode, teacher_bytes=size)
+        return score.students, sizes
 
     def _or_failure(self, made: Callable[[], T], failed: Callable[[str], T], what: str) -> T:
-        """What `made` gives; where it raises, `failed` of the reason, and other rows go on."""
+        """Return what `made` returns; if it raises, what `failed` makes of the reason, so that other rows go on."""
         try:
             return made()
         except BrokenPipeError:
-            raise  # whoever reads along has gone: that is no row's fault
+            raise  # The reader of our output has gone, which is not this row's fault.
         except CondenseError as error:
             reason = str(error)
         except (Exception, SystemExit) as error:  # A plugin's code may raise anything.
@@ -228,10 +221,3 @@ class _Place:
         self.worked = True
         self.shop.progress.note(f"{self.place.row} failed: {reason}")
         return failed(reason)
-
-
-def finished(folder: RunFolder) -> bool:
-    """Whether everything that a run leaves behind is there."""
-    if not (folder.run_json.exists() and folder.distilled.is_dir() and folder.grid.exists()):
-        return False
-    return bool(read_json(folder.run_json).get("status") == "done")

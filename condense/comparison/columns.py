@@ -1,4 +1,4 @@
-"""The columns of a comparison: protocols with training lengths, and what the scores need beside. Imports no torch."""
+"""The columns of a comparison, and the settings that all of its rows share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from condense.comparison.outcome import Column, Role
 from condense.errors import OptionError
-from condense.recipe.config import RunConfig
-from condense.recipe.method import Recover, Student, Teacher, Use
+from condense.recipe.config import Evaluation, kind_of_dataset
+from condense.recipe.method import Student, Teacher, Use
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
 from condense.recipe.settings import Pair, assign, complete, options_of
@@ -16,96 +16,122 @@ from condense.recipe.training import Augment
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
-    """A column, and the configuration by which its students are trained: protocol, student, evaluator, teacher."""
+class SharedSettings:
+    """What all rows of a comparison have in common.
+
+    dataset, teacher: of every recipe; the teacher has a seed of its own. protocol, student, evaluator: of a column.
+    """
+
+    dataset: Use
+    teacher: Teacher
+    protocol: Protocol
+    student: Student
+    evaluator: Use
+
+    def evaluation(self, protocol: Protocol, students: int) -> Evaluation:
+        """Return how students are trained and tested by a protocol."""
+        return Evaluation(
+            protocol=protocol,
+            student=self.student,
+            evaluator=self.evaluator,
+            students=students,
+            reference=False,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnSetup:
+    """A column, and how its students are trained and tested."""
 
     column: Column
-    config: RunConfig
+    evaluation: Evaluation
 
 
-def shared_config(
+def shared_settings(
     registry: Registry, dataset: str, protocol: str, settings: Sequence[Pair], seed: int
-) -> RunConfig:
-    """What all rows have in common, from one place: what the dataset says for every method, then `settings`.
+) -> SharedSettings:
+    """Return what all rows share: what the dataset says for every method, then `settings`.
 
     seed: of the teacher and of a split that has to be made, for every row and seed, unless teacher.seed is set.
-    What it has of a recipe means nothing.
     """
     spec, _ = registry.dataset(dataset)
-    config = RunConfig(
-        method="",
+    shared = SharedSettings(
         dataset=Use(name=dataset),
-        initializer=Use(name="noise"),
-        targets=(),
-        regularizers=(),
-        recover=Recover(iterations=0),
         teacher=Teacher(),
-        student=Student(),
         protocol=registry.protocol(protocol),
+        student=Student(),
         evaluator=Use(name="students"),
-        seed=seed,
     )
-    for key, value in (*spec.settings.items(), *settings):
-        config = assign(config, key, value, registry)
-    if config.teacher.seed is None:
-        config = assign(config, "teacher.seed", seed, registry)
-    return complete(config, registry)
+    for key, value in settings:
+        if key.startswith("dataset."):
+            shared = assign(shared, key, value, registry)
+    use, kind = kind_of_dataset(shared.dataset, registry)
+    shared = replace(shared, dataset=use)
+    of_dataset = [
+        (key, value)
+        for key, value in spec.settings_for(kind).items()
+        if key.partition(".")[0] in ("teacher", "student", "protocol", "evaluator")
+    ]
+    for key, value in (*of_dataset, *(pair for pair in settings if not pair[0].startswith("dataset."))):
+        shared = assign(shared, key, value, registry)
+    if shared.teacher.seed is None:
+        shared = assign(shared, "teacher.seed", seed, registry)
+    return complete(shared, registry)
 
 
-def make_courses(
+def make_columns(
     registry: Registry,
+    shared: Sequence[SharedSettings],
     *,
-    dataset: str,
-    protocols: Sequence[str],
     epochs: Sequence[int],
-    settings: Sequence[Pair],
-    seed: int,
+    students: int,
     scores: bool,
-) -> tuple[Course, ...]:
-    """Every protocol with every number of epochs, each followed by what DD-Ranking's scores need.
+) -> tuple[ColumnSetup, ...]:
+    """Return every protocol with every number of epochs, each followed by what DD-Ranking's scores need.
 
-    epochs: none for the protocol's own. settings: those that all rows share.
-    Raises UnknownNameError for a protocol that is not there, OptionError for what stands twice or is too small.
+    shared: the settings of each protocol. epochs: none for the protocol's own. students: trained for each seed.
+    Raises OptionError for a protocol or number of epochs that is given twice, or fewer than 1 epoch.
     """
-    if epochs and any(key == "protocol.epochs" for key, _ in settings):
-        raise OptionError("--epochs and --set protocol.epochs say the same thing; give one of them")
-    _refuse_repeated("protocol", protocols)
+    _refuse_repeated("protocol", [settings.protocol.name for settings in shared])
     _refuse_repeated("number of epochs", epochs)
     for count in epochs:
         if count < 1:
             raise OptionError(f"epochs must be at least 1, not {count}")
-    courses: list[Course] = []
-    for name in protocols:
-        config = shared_config(registry, dataset, name, settings, seed)
-        for count in epochs or (config.protocol.epochs,):
-            courses += _of_length(replace(config.protocol, epochs=count), config, scores, registry)
-    return tuple(courses)
+    return tuple(
+        column
+        for settings in shared
+        for count in epochs or (settings.protocol.epochs,)
+        for column in _of_length(settings, count, students, scores, registry)
+    )
 
 
-def _of_length(protocol: Protocol, config: RunConfig, scores: bool, registry: Registry) -> list[Course]:
+def _of_length(
+    shared: SharedSettings, epochs: int, students: int, scores: bool, registry: Registry
+) -> list[ColumnSetup]:
+    protocol = replace(shared.protocol, epochs=epochs)
     wanted: list[tuple[Role, Protocol]] = [("score", protocol)]
     if scores and protocol.labels != "hard":
         wanted.append(("hard", replace(protocol, labels="hard")))
     if scores:
         wanted.append(("plain", replace(protocol, augment=Augment())))
-    courses = []
+    columns = []
     for role, changed in wanted:
-        trained = replace(config, protocol=changed)
+        evaluation = shared.evaluation(changed, students)
         key = f"{protocol.name}@{protocol.epochs}"
         column = Column(
             key=key if role == "score" else f"{key}/{role}",
             protocol=protocol.name,
             epochs=protocol.epochs,
             labels=changed.labels,
-            student=network_text(trained.student_model, registry),
+            student=network_text(evaluation.student_network(shared.teacher), registry),
             role=role,
         )
-        courses.append(Course(column=column, config=trained))
-    return courses
+        columns.append(ColumnSetup(column=column, evaluation=evaluation))
+    return columns
 
 
 def network_text(use: Use, registry: Registry) -> str:
-    """A network's name, with the options that are not as usual: "convnet norm=instance"."""
+    """Return a network's name with the options that differ from the defaults: "convnet norm=instance"."""
     own, usual = options_of(use, "model", registry), options_of(Use(name=use.name), "model", registry)
     changed = [
         f"{name}={getattr(own, name)}" for name in use.options if getattr(own, name) != getattr(usual, name)

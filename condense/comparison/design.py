@@ -1,36 +1,33 @@
-"""The design of a comparison: every row, column, seed and setting, resolved before any work. Imports no torch."""
+"""The design of a comparison: every row, column, seed and setting, resolved before any work."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-import msgspec
-
-from condense.comparison.columns import Course, make_courses, shared_config
+from condense.comparison.columns import ColumnSetup, SharedSettings, make_columns, shared_settings
 from condense.comparison.outcome import Kind, Row
-from condense.comparison.rows import Recipe, Rows
-from condense.comparison.terms import Terms
+from condense.comparison.rows import AskedRow, rows_of
+from condense.comparison.terms import TermOptions, Terms, terms_of
 from condense.errors import OptionError
-from condense.recipe.config import RunConfig, dataset_label, resolve
+from condense.recipe.config import Machine, Recipe, RunConfig, configure, dataset_label, digest
 from condense.recipe.registry import Registry
-from condense.recipe.settings import Settings, flatten, pairs_of
+from condense.recipe.settings import Pair, Settings, flatten, pairs_of
 from condense.text import setting_text
 
-# What rows may say of themselves, and is taken from one place for all of them.
-_ONE_PLACE = ("teacher", "student", "evaluator")
 # Settings of a teacher that do not change its weights, or are fixed here.
 _NO_MATTER = ("teacher.seed", "teacher.measure_batch")
+# The one setting that says where a file lies.
+_FILE = "teacher.checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One piece of work: a row, distilled at one images-per-class with one seed, and the students on it."""
+    """One piece of work: a row, distilled for one number of images per class and seed, and the students on it."""
 
     row: str
     ipc: int
@@ -39,102 +36,142 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """A comparison about to be made. name: of its folder. rows, floor: as in `Outcome`. courses: its columns.
+    """A comparison about to be made.
 
-    runs: how each place is distilled. shared: the configuration that the dataset and the teacher are taken from.
-    command: how to repeat it.
+    kind: compare, sweep or ablate.
+    name: of its folder.
+    rows, reference: as in `Outcome`.
+    columns: the columns, with how their students are trained.
+    ipcs, seeds: images per class, and seeds. students: for each seed and column.
+    runs: how each place is distilled.
+    shared: what all rows have in common; the protocol is that of the first column.
+    validation: as in `condense.recipe.config.Recipe`. machine: where it is computed.
+    notes: what the user should know. command: how to repeat it.
     """
 
     kind: Kind
     name: str
     rows: tuple[Row, ...]
-    floor: str
-    courses: tuple[Course, ...]
+    reference: str
+    columns: tuple[ColumnSetup, ...]
     ipcs: tuple[int, ...]
     seeds: tuple[int, ...]
     students: int
     runs: Mapping[Place, RunConfig]
-    shared: RunConfig
+    shared: SharedSettings
+    validation: float
+    machine: Machine
     notes: tuple[str, ...]
     command: str
 
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the first place; its dataset, teacher and validation are those of every place."""
+        return next(iter(self.runs.values())).recipe
+
     def places(self) -> Iterator[Place]:
-        """In the order of work: seed by seed, so that a whole table is there early."""
+        """Yield the places in the order of work: seed by seed, so that a whole table is there early."""
         for seed in self.seeds:
             for ipc in self.ipcs:
                 for row in self.rows:
                     yield Place(row=row.label, ipc=ipc, seed=seed)
 
 
-def make_design(
-    kind: Kind, found: Rows, terms: Terms, registry: Registry, *, words: Sequence[str], settings: Settings
+def design_comparison(
+    kind: Kind,
+    methods: str | Sequence[str],
+    registry: Registry,
+    *,
+    settings: Settings = (),
+    reference: bool = True,
+    **terms: Unpack[TermOptions],
 ) -> Design:
-    """Resolve everything. words: behind `condense`, in the command that repeats this, before its options.
+    """Resolve everything about a comparison. The arguments are those of `condense.compare`, `sweep` and `ablate`.
 
     Raises CondenseError for whatever is wrong with names or settings.
     """
-    shared_settings = list(found.shared)
-    if terms.student is not None:
-        if any(key == "student.model" for key, _ in shared_settings):
-            raise OptionError("--student and --set student.model say the same thing; give one of them")
-        shared_settings.insert(0, ("student.model", terms.student))
-    first = registry.method(found.recipes[0].method)
-    courses = make_courses(
+    named = [methods] if isinstance(methods, str) else list(methods)
+    checked = terms_of(**terms)
+    found = rows_of(kind, named, settings, dataset=checked.dataset, reference=reference, registry=registry)
+    first = registry.method(found.asked[0].method)
+    names = checked.protocols or (first.protocol,)
+    given = _shared_pairs(found.shared, checked)
+    shared = [shared_settings(registry, checked.dataset, name, given, checked.seed) for name in names]
+    columns = make_columns(
         registry,
-        dataset=terms.dataset,
-        protocols=terms.protocols or (first.protocol,),
-        epochs=terms.epochs,
-        settings=shared_settings,
-        seed=terms.seed,
-        scores=terms.scores and bool(found.floor),
+        shared,
+        epochs=checked.epochs,
+        students=checked.students,
+        scores=checked.scores and bool(found.reference),
     )
-    shared = _with_terms(courses[0].config, terms)
-    courses = tuple(replace(course, config=_with_terms(course.config, terms)) for course in courses)
-    usual = shared_config(registry, terms.dataset, courses[0].column.protocol, (), terms.seed)
-    seeds = tuple(range(terms.seed, terms.seed + terms.seeds))
     notes = list(found.notes)
-    if not terms.protocols:
+    if not checked.protocols:
         notes.append(
             f"protocol {first.protocol}, the one that {first.name} is reported under; --protocol chooses others"
         )
-    if terms.scores and not found.floor:
-        notes.append("DD-Ranking's scores are left out: they need random real images as a row, see --floor")
+    if checked.scores and not found.reference:
+        notes.append(
+            "DD-Ranking's scores are left out: they need random real images as a row, see --reference"
+        )
+    usual = shared_settings(registry, checked.dataset, names[0], (), checked.seed)
+    seeds = tuple(range(checked.seed, checked.seed + checked.seeds))
     runs: dict[Place, RunConfig] = {}
-    for recipe in found.recipes:
-        for ipc in terms.ipcs:
-            asked = _resolved(recipe, terms, ipc, registry)
+    for row in found.asked:
+        for ipc in checked.ipcs:
+            asked = _resolved(row, given, checked, ipc, registry)
             notes += [
-                note for note in _other_wishes(recipe.method, asked, usual, shared) if note not in notes
+                note for note in _other_wishes(row.method, asked, usual, shared[0]) if note not in notes
             ]
-            config = _with_terms(replace(asked, teacher=shared.teacher, dataset=shared.dataset), terms)
+            recipe = replace(asked.recipe, teacher=shared[0].teacher, dataset=shared[0].dataset)
             for seed in seeds:
-                runs[Place(row=recipe.label, ipc=ipc, seed=seed)] = replace(config, seed=seed)
-    rows = tuple(
-        _row(recipe, runs[Place(row=recipe.label, ipc=terms.ipcs[0], seed=seeds[0])], registry)
-        for recipe in found.recipes
-    )
+                runs[Place(row=row.label, ipc=ipc, seed=seed)] = replace(
+                    asked, recipe=replace(recipe, seed=seed)
+                )
     design = Design(
         kind=kind,
-        name=terms.name or "",
-        rows=rows,
-        floor=found.floor,
-        courses=courses,
-        ipcs=terms.ipcs,
+        name=checked.name or "",
+        rows=tuple(
+            _row(row, runs[Place(row=row.label, ipc=checked.ipcs[0], seed=seeds[0])].recipe, registry)
+            for row in found.asked
+        ),
+        reference=found.reference,
+        columns=columns,
+        ipcs=checked.ipcs,
         seeds=seeds,
-        students=terms.students,
+        students=checked.students,
         runs=runs,
-        shared=shared,
+        shared=shared[0],
+        validation=checked.validation,
+        machine=next(iter(runs.values())).machine,
         notes=tuple(notes),
-        command=command_line(words, terms, settings, floor=bool(found.floor)),
+        command=_command(kind, named, checked, settings, reference=bool(found.reference)),
     )
-    return design if terms.name else replace(design, name=made_up_name(design))
+    return design if checked.name else replace(design, name=made_up_name(design))
 
 
-def _with_terms(config: RunConfig, terms: Terms) -> RunConfig:
-    """students and reference: a run of a comparison distils and no more."""
+def _shared_pairs(settings: Sequence[Pair], terms: Terms) -> list[Pair]:
+    """Return the settings of what all rows share. Raises OptionError for one that is given in two ways."""
+    keys = [key for key, _ in settings]
+    if terms.epochs and "protocol.epochs" in keys:
+        raise OptionError("--epochs and --set protocol.epochs say the same thing; give one of them")
+    if terms.student is None:
+        return list(settings)
+    if "student.model" in keys:
+        raise OptionError("--student and --set student.model say the same thing; give one of them")
+    return [("student.model", terms.student), *settings]
+
+
+def _resolved(row: AskedRow, shared: Sequence[Pair], terms: Terms, ipc: int, registry: Registry) -> RunConfig:
+    """Return the configuration of a row's runs, which distil and train no students."""
+    of_dataset = [(key, value) for key, value in shared if key.startswith("dataset.")]
     try:
-        return replace(
-            config,
+        return configure(
+            registry,
+            method=row.method,
+            dataset=terms.dataset,
+            ipc=ipc,
+            settings=(*of_dataset, *row.settings),
+            without=row.without,
             students=0,
             reference=False,
             validation=terms.validation,
@@ -142,40 +179,34 @@ def _with_terms(config: RunConfig, terms: Terms) -> RunConfig:
             device=terms.device,
             precision=terms.precision,
         )
-    except ValueError as error:
-        raise OptionError(str(error)) from error
-
-
-def _resolved(recipe: Recipe, terms: Terms, ipc: int, registry: Registry) -> RunConfig:
-    try:
-        return resolve(
-            registry,
-            method=recipe.method,
-            dataset=terms.dataset,
-            ipc=ipc,
-            settings=recipe.settings,
-            without=recipe.without,
-        )
     except OptionError as error:
-        raise OptionError(f"row {recipe.label!r}: {error}") from error
+        raise OptionError(f"row {row.label!r}: {error}") from error
 
 
-def _other_wishes(method: str, asked: RunConfig, usual: RunConfig, shared: RunConfig) -> list[str]:
-    """What a method asks for beside the recipe and does not get, as every row has the same; for people.
+def _other_wishes(method: str, asked: RunConfig, usual: SharedSettings, shared: SharedSettings) -> list[str]:
+    """Say what a method asks for and does not get, because every row has the same.
 
-    asked: with its presets. usual: what the dataset says for every method. shared: what all rows get.
+    asked: the method with its presets. usual: what the dataset says for every method. shared: what all rows get.
     """
-    sections = [*_ONE_PLACE, *(["protocol"] if asked.protocol.name == usual.protocol.name else [])]
+    evaluation = asked.evaluation
+    wanted = {
+        "teacher": asked.recipe.teacher,
+        "student": evaluation.student,
+        "evaluator": evaluation.evaluator,
+    }
+    if evaluation.protocol.name == usual.protocol.name:
+        wanted["protocol"] = evaluation.protocol
     notes = []
-    for section in sections:
-        before, plain, now = (flatten(getattr(config, section), section) for config in (asked, usual, shared))
-        wanted = {
+    for section, value in wanted.items():
+        before = flatten(value, section)
+        plain, now = (flatten(getattr(settings, section), section) for settings in (usual, shared))
+        differing = {
             key: value
             for key, value in before.items()
             if value not in (plain.get(key), now.get(key)) and key not in _NO_MATTER
         }
-        if wanted:
-            notes.append(_note(method, wanted, now, section))
+        if differing:
+            notes.append(_note(method, differing, now, section))
     return notes
 
 
@@ -188,67 +219,55 @@ def _note(method: str, wanted: Mapping[str, Any], now: Mapping[str, Any], sectio
     return f"{method} asks for {', '.join(listed[:3])}{more}; every row has the same {section}"
 
 
-def _row(recipe: Recipe, config: RunConfig, registry: Registry) -> Row:
-    """As plain data, the settings as they came to be."""
-    method = registry.method(recipe.method)
-    flat = flatten(config)
+def _row(row: AskedRow, recipe: Recipe, registry: Registry) -> Row:
+    """Return a row as plain data, with its settings as they were resolved."""
+    method = registry.method(row.method)
+    flat = flatten(recipe)
     settings: dict[str, Any] = {}
-    for key, value in recipe.settings:
+    for key, value in row.settings:
         full = key if key in flat else f"recover.{key}"
         settings[full if full in flat else key] = flat.get(full, value)
     return Row(
-        label=recipe.label,
-        method=recipe.method,
+        label=row.label,
+        method=row.method,
         settings=settings,
-        without=recipe.without,
+        without=row.without,
         summary=method.summary,
         source=method.source,
     )
 
 
-_FILE = "teacher.checkpoint"  # the one setting that says where a file lies
-
-
-def command_line(words: Sequence[str], terms: Terms, settings: Settings, *, floor: bool) -> str:
-    """The words that repeat it; where data lies and who computes is left out, for that differs from place to place."""
-    parts = ["condense", *words, "--dataset", dataset_label(terms.dataset), "--ipc", _listed(terms.ipcs)]
-    parts += ["--seeds", str(terms.seeds)]
+def _command(kind: Kind, methods: Sequence[str], terms: Terms, settings: Settings, *, reference: bool) -> str:
+    """Return the command that repeats a comparison, without where data lies and what computes it."""
+    words = [kind, "--method", *methods] if kind == "sweep" else [kind, *methods]
+    parts = ["condense", *words, "--dataset", dataset_label(terms.dataset)]
+    parts += ["--ipc", setting_text(terms.ipcs), "--seeds", str(terms.seeds)]
     for flag, value, usual in (
         ("--seed", terms.seed, 0),
         ("--students", terms.students, 1),
-        ("--protocol", _listed(terms.protocols), ""),
-        ("--epochs", _listed(terms.epochs), ""),
+        ("--protocol", terms.protocols, ()),
+        ("--epochs", terms.epochs, ()),
         ("--student", terms.student, None),
         ("--validation", terms.validation, 0.0),
     ):
         if value != usual:
-            parts += [flag, str(value)]
+            parts += [flag, setting_text(value)]
     for key, value in pairs_of(settings):
         shown = Path(str(value)).name if key == _FILE else setting_text(value)
         parts += ["--set", f"{key}={shown}"]
-    parts += ([] if floor else ["--no-floor"]) + ([] if terms.scores else ["--no-scores"])
+    parts += ([] if reference else ["--no-reference"]) + ([] if terms.scores else ["--no-scores"])
     return shlex.join(parts)
 
 
-def _listed(values: Sequence[object]) -> str:
-    return ",".join(map(str, values))
-
-
 def made_up_name(design: Design) -> str:
-    """The same for the same comparison, and another for any other."""
+    """Return a folder name that is the same for equal comparisons and differs for any other."""
     made_of = [
         design.kind,
         [[row.label, row.method] for row in design.rows],
-        [[course.column, _told(course.config)] for course in design.courses],
-        [_told(config) for config in design.runs.values()],
+        [[setup.column, setup.evaluation] for setup in design.columns],
+        [config.recipe for config in design.runs.values()],
         design.students,
     ]
-    digest = hashlib.sha256(msgspec.json.encode(made_of, order="sorted")).hexdigest()[:6]
     methods = dict.fromkeys(row.method for row in design.rows)
     stem = "-".join([design.kind, *methods, design.shared.dataset.name.partition(":")[0]])
-    return f"{re.sub(r'[^A-Za-z0-9-]+', '-', stem)[:60].strip('-')}-{digest}"
-
-
-def _told(config: RunConfig) -> dict[str, Any]:
-    """A configuration as plain data, without where things lie."""
-    return replace(config, data_dir="").to_dict()
+    return f"{re.sub(r'[^A-Za-z0-9-]+', '-', stem)[:60].strip('-')}-{digest(made_of)[:6]}"

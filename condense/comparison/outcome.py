@@ -1,7 +1,7 @@
-"""What a comparison found, as plain data: everything that its table, chart and page are made from.
+"""The raw results of a comparison as plain data, from which its table, chart and page are made.
 
-A comparison has rows (a method, or a method with other settings), and columns (a protocol with a training length).
-For every images-per-class and seed a row is distilled once, and students are trained on it for every column.
+A comparison has rows (a method, or a method with other settings) and columns (a protocol with a training length).
+For every images-per-class and seed, a row is distilled once; students are then trained on it for every column.
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["compare", "sweep", "ablate"]
-# "score": as the protocol has it. "hard": its hard labels. "plain": without augmentation. The last two are there
-# for DD-Ranking's scores alone, and are not shown as columns of their own.
+# "score": the protocol as it is. "hard": the protocol with hard labels. "plain": the protocol without augmentation.
+# "hard" and "plain" serve DD-Ranking's scores alone; readers do not see them as columns.
 Role = Literal["score", "hard", "plain"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """label: unique, for people, e.g. "wmdd" or "wmdd class-batchnorm=0.1". method: its name; settings: dotted key
-    to value, what this row changes of the method; without: components it leaves out. summary, source: the method's.
+    """A method with the settings that this row changes.
+
+    label: unique, for people, e.g. "wmdd" or "wmdd class-batchnorm=0.1".
+    method: the method's name.
+    settings: what the row changes of the method, by dotted key.
+    without: the components that the row leaves out.
+    summary, source: the method's own.
     """
 
     label: str
@@ -32,8 +37,14 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """key: unique, e.g. "fkd@300" or "fkd@300/hard". protocol: its name. epochs: of a student's training, with a
-    whole schedule of its own. labels: hard, soft or online. student: the student's network. role: see `Role`.
+    """A protocol with a training length.
+
+    key: unique, e.g. "fkd@300" or "fkd@300/hard".
+    protocol: the protocol's name.
+    epochs: length of a student's training, with a whole schedule of its own.
+    labels: "hard", "soft" or "online".
+    student: the student's network.
+    role: see `Role`.
     """
 
     key: str
@@ -46,11 +57,17 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Distilled:
-    """One row distilled at one images-per-class with one seed.
+    """The images of one row, images-per-class and seed.
 
-    path: the run directory, relative to the comparison's. grid: the picture in it, relative too. seconds: by stage,
-    without the teacher's. bytes: "images" and "labels", as the run's artifact has them. settings: the resolved
-    configuration, nested. failure: why there is none of this, or "".
+    row: the row's label.
+    ipc: images per class.
+    seed: of the run.
+    path: the run directory, relative to the comparison's folder.
+    grid: the picture of the images in the run directory, relative to the comparison's folder.
+    seconds: by stage, without the training of the teacher.
+    bytes: of "images" and "labels" in the run's artifact.
+    settings: the resolved configuration, nested.
+    failure: why there are no images, or "".
     """
 
     row: str
@@ -65,7 +82,7 @@ class Distilled:
 
     @property
     def distil_seconds(self) -> float:
-        """To measure and recover, without the teacher."""
+        """The seconds of the measure and recover stages together."""
         return sum(self.seconds.get(stage, 0.0) for stage in ("measure", "recover"))
 
 
@@ -73,10 +90,16 @@ class Distilled:
 class Cell:
     """The students of one row, images-per-class, seed and column.
 
-    accuracies: in [0, 1], one for each student, in the order of their numbers: student s of seed r starts from the
-    same weights in every row. steps: of one student's training. seconds: to train and test one, mean.
-    bytes: "images", "labels" and "teacher", what someone must store to train this way. failure: why there are none,
-    or "".
+    row: the row's label.
+    ipc: images per class.
+    seed: of the run that made the images.
+    column: the column's key.
+    accuracies: (students,) in [0, 1], by the student's number; the student of one seed and number starts from the
+        same weights in every row.
+    steps: of one student's training.
+    seconds: to train and test one student, mean.
+    bytes: of "images", "labels" and "teacher", which this training needs stored.
+    failure: why there are no students, or "".
     """
 
     row: str
@@ -92,8 +115,13 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherFacts:
-    """The one teacher of a comparison. accuracy: on the test images, in [0, 1]: the ceiling, for it has learned from
-    all real images. seconds: to train it, 0 where it was there already. hash: of what made it. bytes: of its file.
+    """The one teacher of a comparison.
+
+    model: the teacher's network.
+    accuracy: on the test images, in [0, 1]; the ceiling, because the teacher learned from all real images.
+    seconds: to train the teacher, 0 if it was there already.
+    hash: of everything that determines the teacher.
+    bytes: of the teacher's file.
     """
 
     model: str
@@ -105,12 +133,26 @@ class TeacherFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A whole comparison; `condense.comparison` turns it into compare.json, .md, .png and .html.
+    """A whole comparison; `condense.comparison.report` turns it into compare.json, .md, .png and .html.
 
-    name: of its folder. dataset: as users name it. images: of the real training split; bytes: of those images as
-    8-bit pixels, for the compression ratio. classes: how many. rows: in the order given; the first is the one that
-    others are compared to. floor: the label of the row of random real images, "" for none. validation: the share of
-    training images tested on instead of the test images, 0 for the test images. command: how to repeat it.
+    name: of the comparison's folder.
+    kind: the command that made it.
+    dataset: its name as users write it.
+    classes: how many classes the dataset has.
+    images: how many images the real training split has.
+    bytes: of these images as 8-bit pixels, for the compression ratio.
+    ipcs: the numbers of images per class.
+    seeds: each row is distilled once with every seed.
+    students: how many students are trained for each seed and column.
+    rows: in the order given; the others are compared to the first.
+    columns: those of all roles.
+    distilled, cells: what is done so far, failures included.
+    teacher: None before the teacher is known.
+    reference: the label of the row of random real images, or "".
+    validation: the fraction of the training images that replaces the test images; 0 means the test images.
+    command: repeats the comparison.
+    notes: what the user should know.
+    versions: of the software, by name.
     finished: False while work is left.
     """
 
@@ -128,7 +170,7 @@ class Outcome:
     distilled: tuple[Distilled, ...] = ()
     cells: tuple[Cell, ...] = ()
     teacher: TeacherFacts | None = None
-    floor: str = ""
+    reference: str = ""
     validation: float = 0.0
     command: str = ""
     notes: tuple[str, ...] = ()
@@ -137,6 +179,6 @@ class Outcome:
 
     @property
     def failures(self) -> tuple[Distilled | Cell, ...]:
-        """What did not work, in order."""
+        """What failed: first of the distilled images, then of the cells."""
         parts: tuple[Distilled | Cell, ...] = (*self.distilled, *self.cells)
         return tuple(part for part in parts if part.failure)

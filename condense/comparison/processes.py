@@ -1,7 +1,7 @@
-"""Processes that take pieces of a comparison off the one that makes it.
+"""Further processes that work on the pieces of a comparison.
 
-They need no word from it: a piece that somebody works on is locked, and what is finished lies below --out. Small
-networks keep few cores busy, so that two processes of one thread do more than one process of two (docs/results.md).
+They need no messages: a piece under way is locked, and finished work lies below --out. Small networks keep few cores
+busy, so that two processes of one thread do more than one process of two threads (docs/results.md).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
@@ -20,18 +20,17 @@ import torch
 from condense.comparison.cells import Workshop
 from condense.comparison.design import Design
 from condense.comparison.progress import Progress
-from condense.comparison.workspace import Shelf
+from condense.comparison.workspace import Workspace
 from condense.data.load import load_dataset
 from condense.errors import OptionError
 from condense.recipe.registry import Registry, load_registry
 from condense.runs.teachers import Taught
 from condense.runtime import Reporter, SilentReporter, make_runtime, numeric_settings
-from condense.storage import locks
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What a helper is told. without: the plugins that are disabled. threads: of its own, for torch."""
+    """What a helping process needs. without: the disabled plugins. threads: its share of torch's threads."""
 
     design: Design
     out: Path
@@ -46,10 +45,6 @@ def check_jobs(jobs: int, registry: Registry) -> None:
         raise OptionError(f"jobs must be at least 1, not {jobs}")
     if jobs == 1:
         return
-    if not locks.POSSIBLE:
-        raise OptionError(
-            "jobs must be 1 here: this system has no locks that keep processes off each other's work"
-        )
     if registry.disabled is None:
         raise OptionError(
             "jobs must be 1 with a registry of your own: other processes have the installed plugins alone"
@@ -94,7 +89,7 @@ def helpers(
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Processes started in the block never hear of Ctrl-C: whoever they help ends them. Only a main thread can."""
+    """Start children with SIGINT ignored; the parent terminates them. Only the main thread can change that."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -106,25 +101,26 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _help(order: Order) -> None:
-    """Do what nobody works on, until nothing is left or nobody is there to be helped."""
-    helped = multiprocessing.parent_process()
+    """Do pieces that no other process works on, until nothing is left or the parent has gone."""
+    parent = multiprocessing.parent_process()
     torch.set_num_threads(order.threads)
-    shared = order.design.shared
+    recipe, machine = order.design.recipe, order.design.machine
     registry = load_registry(order.without)
-    runtime = make_runtime(shared.device, shared.precision)
+    runtime = make_runtime(machine.device, machine.precision)
+    chosen = replace(machine, device=str(runtime.device), precision=runtime.precision)
     with numeric_settings(runtime):
         shop = Workshop(
             design=order.design,
-            shelf=Shelf(order.out, registry, runtime),
+            space=Workspace(order.out, registry, chosen),
             registry=registry,
             runtime=runtime,
             progress=Progress(SilentReporter()),
-            dataset=load_dataset(shared, registry),
+            dataset=load_dataset(recipe, machine, registry),
             taught=order.taught,
             folder=order.out / order.design.name,
         )
         for place in order.design.places():
-            if helped is not None and not helped.is_alive():
+            if parent is not None and not parent.is_alive():
                 return
             if shop.is_free(place) and not shop.is_done(place):
                 shop.work(place)

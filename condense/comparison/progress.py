@@ -55,10 +55,13 @@ class Progress:
 
 
 class Forecast:
-    """Seconds that the rest may take, from the pieces that are done. columns: their keys. floor: its row's label."""
+    """Seconds that the rest may take, from the pieces that are done.
 
-    def __init__(self, columns: Sequence[str], floor: str) -> None:
-        self._columns, self._floor = columns, floor
+    columns: their keys. reference: the label of the row of random real images, which takes no time to distil.
+    """
+
+    def __init__(self, columns: Sequence[str], reference: str) -> None:
+        self._columns, self._reference = columns, reference
         self._distil: dict[tuple[str, int], list[float]] = {}
         self._train: dict[tuple[str, int], list[float]] = {}
 
@@ -87,14 +90,14 @@ class Forecast:
     def _distilling(self, place: Place) -> float | None:
         if (place.row, place.ipc) in self._distil:
             return statistics.fmean(self._distil[place.row, place.ipc])
-        if place.row == self._floor:
+        if place.row == self._reference:
             return 0.0
         # The same row with other images per class; or another row, which says roughly what a method takes.
         for same_row in (True, False):
             rates = [
                 statistics.fmean(seconds) / ipc
                 for (row, ipc), seconds in self._distil.items()
-                if row != self._floor and (row == place.row or not same_row)
+                if row != self._reference and (row == place.row or not same_row)
             ]
             if rates:
                 return statistics.fmean(rates) * place.ipc

@@ -1,4 +1,4 @@
-"""The rows of a comparison, a sweep or an ablation, before anything is computed. Imports no torch."""
+"""The rows of a comparison, a sweep or an ablation, before anything is computed."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from condense.comparison.outcome import Kind
 from condense.errors import CondenseError, OptionError, nearest
-from condense.recipe.config import RunConfig, resolve
+from condense.recipe.config import RunConfig, configure
 from condense.recipe.registry import Registry
 from condense.recipe.settings import Pair, Settings, assign, pairs_of
 from condense.text import setting_text
 
-# The method whose images every other has to beat.
-FLOOR = "random"
+# The method of random real images, which every other method has to beat.
+REFERENCE = "random"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """One row. label: unique, for people. settings: of the method's, in this order, later ones winning.
+class AskedRow:
+    """One row as it was asked for.
 
-    without: components it leaves out.
+    label: unique, for people. method: its name. settings: changes of the method, later ones winning.
+    without: components that it leaves out.
     """
 
     label: str
@@ -32,40 +34,63 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """recipes: in order, the first being the one that others are compared to. floor: the label of the row of random
-    real images, "" for none. shared: settings that all rows have in common. notes: what the user should know.
+    """The rows of a comparison.
+
+    asked: in order; others are compared to the first. reference: the label of the row of random real images, "" for
+    none. shared: settings that all rows have in common. notes: what the user should know.
     """
 
-    recipes: tuple[Recipe, ...]
-    floor: str
+    asked: tuple[AskedRow, ...]
+    reference: str
     shared: tuple[Pair, ...]
     notes: tuple[str, ...] = ()
 
 
-def compare_rows(methods: Sequence[str], settings: Settings, *, floor: bool, registry: Registry) -> Rows:
-    """A row for every method. Raises UnknownNameError or OptionError where that cannot be."""
+def rows_of(
+    kind: Kind,
+    methods: Sequence[str],
+    settings: Settings,
+    *,
+    dataset: str,
+    reference: bool,
+    registry: Registry,
+) -> Rows:
+    """Return the rows of a comparison of one kind; sweeps and ablations take a single method.
+
+    Raises UnknownNameError or OptionError for names or settings that do not fit.
+    """
+    if kind == "compare":
+        return compare_rows(methods, settings, reference=reference, registry=registry)
+    if len(methods) != 1:
+        raise OptionError(f"{kind} takes one method, not {len(methods)}")
+    make = sweep_rows if kind == "sweep" else ablate_rows
+    return make(methods[0], dataset, settings, reference=reference, registry=registry)
+
+
+def compare_rows(methods: Sequence[str], settings: Settings, *, reference: bool, registry: Registry) -> Rows:
+    """Return a row for every method. Raises UnknownNameError or OptionError for names or settings that do not fit."""
     if not methods:
         raise OptionError("no methods to compare; name them: condense compare wmdd random")
     for method in methods:
         registry.method(method)
-    named, notes = _with_floor(methods, floor, registry)
+    named, notes = _with_reference(methods, reference, registry)
     given = sort_settings(settings, named)
-    recipes = [
-        Recipe(label=method, method=method, settings=given.of(method, floor=method == FLOOR))
+    asked = [
+        AskedRow(label=method, method=method, settings=given.of(method, reference=method == REFERENCE))
         for method in named
     ]
-    return _checked(recipes, given, notes)
+    return _checked(asked, given, notes)
 
 
-def sweep_rows(method: str, dataset: str, settings: Settings, *, floor: bool, registry: Registry) -> Rows:
-    """A row for every combination of the settings that list several values; the first varies slowest.
+def sweep_rows(method: str, dataset: str, settings: Settings, *, reference: bool, registry: Registry) -> Rows:
+    """Return a row for every combination of the settings that list several values; the first varies slowest.
 
-    Values are listed with commas, or with semicolons where the setting's own values have commas.
-    Raises OptionError where no setting lists several.
+    Values are listed with commas, or with semicolons if the setting's own values have commas.
+    Raises OptionError if no setting lists several.
     """
     registry.method(method)
-    named, notes = _with_floor([method], floor, registry)
-    config = resolve(registry, method=method, dataset=dataset)
+    named, notes = _with_reference([method], reference, registry)
+    config = configure(registry, method=method, dataset=dataset)
     axes: dict[str, list[str]] = {}
     single: list[Pair] = []
     # Of the method's rows, in the order given, for choosing a component forgets the options set before it.
@@ -93,85 +118,90 @@ def sweep_rows(method: str, dataset: str, settings: Settings, *, floor: bool, re
         )
     short = _short(list(axes))
     changes = [(key, value) for key, value in changes if key.partition(".")[0] not in SHARED]
-    recipes = []
+    asked = []
     for combination in product(*axes.values()):
         chosen = list(zip(axes, combination, strict=True))
         label = " ".join([method, *(f"{short[key]}={setting_text(value)}" for key, value in chosen)])
         own = tuple((key, dict(chosen).get(key, value)) for key, value in changes)
-        recipes.append(Recipe(label=label, method=method, settings=own))
-    return _checked([*recipes, *_floor_row(named[1:], given)], given, notes)
+        asked.append(AskedRow(label=label, method=method, settings=own))
+    return _checked([*asked, *_reference_row(named[1:], given)], given, notes)
 
 
-def ablate_rows(method: str, dataset: str, settings: Settings, *, floor: bool, registry: Registry) -> Rows:
-    """The method's variants; of a method without any, the whole, then without each target and regularizer in turn.
+def ablate_rows(
+    method: str, dataset: str, settings: Settings, *, reference: bool, registry: Registry
+) -> Rows:
+    """Return a row for each variant of the method.
 
-    Raises OptionError for a method of which nothing can be left out.
+    For a method without variants, return the whole method and then a row without each target and regularizer.
+    Raises OptionError for a method that has neither variants nor anything to leave out.
     """
     found = registry.method(method)
-    named, notes = _with_floor([method], floor, registry)
+    named, notes = _with_reference([method], reference, registry)
     given = sort_settings(settings, named)
     common = given.of(method)
-    recipes = []
+    asked = []
     for variant in found.variants:
         check_of_rows(variant.settings, f"variant {variant.label!r} of {method!r}")
         changes = (*common, *variant.settings.items())
-        recipes.append(
-            Recipe(label=variant.label, method=method, settings=changes, without=tuple(variant.without))
+        asked.append(
+            AskedRow(label=variant.label, method=method, settings=changes, without=tuple(variant.without))
         )
-    if not recipes:
-        config = resolve(registry, method=method, dataset=dataset, settings=common)
-        recipes.append(Recipe(label=method, method=method, settings=common))
-        for use in config.components:
-            if [target.name for target in config.targets] == [use.name]:
+    if not asked:
+        config = configure(registry, method=method, dataset=dataset, settings=common)
+        asked.append(AskedRow(label=method, method=method, settings=common))
+        for name in config.recipe.losses:
+            if list(config.recipe.targets) == [name]:
                 notes = (
                     *notes,
-                    f"no row without {use.name}: it is the only target, and nothing would be matched",
+                    f"no row without {name}: it is the only target, and nothing would be matched",
                 )
                 continue
-            label = f"{method} without {use.name}"
-            recipes.append(Recipe(label=label, method=method, settings=common, without=(use.name,)))
-        if len(recipes) == 1:
+            label = f"{method} without {name}"
+            asked.append(AskedRow(label=label, method=method, settings=common, without=(name,)))
+        if len(asked) == 1:
             raise OptionError(f"method {method!r} has no variants, and nothing that can be left out of it")
-    return _checked([*recipes, *_floor_row(named[1:], given)], given, notes)
+    return _checked([*asked, *_reference_row(named[1:], given)], given, notes)
 
 
-def _with_floor(
-    methods: Sequence[str], floor: bool, registry: Registry
+def _with_reference(
+    methods: Sequence[str], reference: bool, registry: Registry
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The methods, with the floor behind them if it is wanted and not there; and what the user should know."""
-    if not floor or FLOOR in methods:
+    """Return the methods, with the reference behind them if it is wanted and missing, and notes for the user."""
+    if not reference or REFERENCE in methods:
         return tuple(methods), ()
     try:
-        registry.method(FLOOR)
+        registry.method(REFERENCE)
     except CondenseError:
-        return tuple(methods), (f"no floor: no plugin offers the method {FLOOR!r}",)
-    return (*methods, FLOOR), ()
+        return tuple(methods), (f"no reference: no plugin offers the method {REFERENCE!r}",)
+    return (*methods, REFERENCE), ()
 
 
-def _floor_row(methods: Sequence[str], given: Given) -> list[Recipe]:
-    return [Recipe(label=method, method=method, settings=given.of(method, floor=True)) for method in methods]
+def _reference_row(methods: Sequence[str], given: Given) -> list[AskedRow]:
+    return [
+        AskedRow(label=method, method=method, settings=given.of(method, reference=True)) for method in methods
+    ]
 
 
-def _checked(recipes: Sequence[Recipe], given: Given, notes: Sequence[str]) -> Rows:
-    labels = [recipe.label for recipe in recipes]
+def _checked(asked: Sequence[AskedRow], given: Given, notes: Sequence[str]) -> Rows:
+    labels = [row.label for row in asked]
     for label in labels:
         if labels.count(label) > 1:
             raise OptionError(f"the row {label!r} stands twice; name each once")
-    if given.rows and all(recipe.label == FLOOR for recipe in recipes):
+    if given.rows and all(row.label == REFERENCE for row in asked):
         raise OptionError(
-            f"{given.rows[0][0]!r} changes nothing: settings for all rows leave the floor alone; "
-            f"write --set {FLOOR}:{given.rows[0][0]}=..."
+            f"{given.rows[0][0]!r} changes nothing: settings for all rows leave the reference alone; "
+            f"write --set {REFERENCE}:{given.rows[0][0]}=..."
         )
     return Rows(
-        recipes=tuple(recipes),
-        floor=FLOOR if FLOOR in labels else "",
+        asked=tuple(asked),
+        reference=REFERENCE if REFERENCE in labels else "",
         shared=given.shared,
         notes=tuple(notes),
     )
 
 
 def _alternatives(config: RunConfig, key: str, value: Any, registry: Registry) -> list[Any]:
-    """The values that a setting of a sweep lists."""
+    """Return the values that a setting of a sweep lists."""
     if isinstance(value, (list, tuple)) and not _fits(config, key, value, registry):
         found = list(value)
     elif not isinstance(value, str):
@@ -191,11 +221,11 @@ def _alternatives(config: RunConfig, key: str, value: Any, registry: Registry) -
 
 
 def _fits(config: RunConfig, key: str, value: Any, registry: Registry) -> bool:
-    """Whether a setting takes all of `value` as one."""
+    """Return whether a setting takes the whole of `value` as one value."""
     try:
         assign(config, key, value, registry)
     except OptionError as error:
-        # A key that does not exist is no question of its value.
+        # A key that does not exist is wrong whatever its value.
         if str(error).startswith("unknown option"):
             raise
         return False
@@ -205,7 +235,7 @@ def _fits(config: RunConfig, key: str, value: Any, registry: Registry) -> bool:
 
 
 def _short(keys: Sequence[str]) -> Mapping[str, str]:
-    """Each key without its first parts, as far as it stays another than the rest."""
+    """Return each key without its first parts, as short as it can be and still differ from the others."""
     found = {}
     for key in keys:
         parts = key.split(".")
@@ -225,7 +255,7 @@ SHARED: Mapping[str, str] = {
     "evaluator": "every row is measured the same way",
     "dataset": "the same images for every row",
 }
-# Fields of a run that are no settings here, and what to use instead.
+# Fields of a run that cannot be set here, and what to use instead.
 _INSTEAD: Mapping[str, str] = {
     "method": "name the methods themselves",
     "dataset": "use --dataset",
@@ -236,28 +266,31 @@ _INSTEAD: Mapping[str, str] = {
     "device": "use --device",
     "precision": "use --precision",
     "validation": "use --validation",
-    "reference": "random real images are a row of their own, see --no-floor",
+    "reference": "random real images are a row of their own, see --no-reference",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """shared: of the sections in `SHARED`. rows: for every row but the floor. by_method: for the rows of a method."""
+    """Settings by what they are for.
+
+    shared: of the sections in `SHARED`. rows: for every row but the reference. by_method: for the rows of a method.
+    """
 
     shared: tuple[Pair, ...]
     rows: tuple[Pair, ...]
     by_method: Mapping[str, tuple[Pair, ...]]
 
-    def of(self, method: str, *, floor: bool = False) -> tuple[Pair, ...]:
-        """For the rows of a method, later ones winning. A floor is left alone by what is for every row."""
-        return (*(() if floor else self.rows), *self.by_method.get(method, ()))
+    def of(self, method: str, *, reference: bool = False) -> tuple[Pair, ...]:
+        """Return the settings of a method's rows, later ones winning. Those for every row leave the reference alone."""
+        return (*(() if reference else self.rows), *self.by_method.get(method, ()))
 
 
 def sort_settings(settings: Settings, methods: Collection[str]) -> Given:
-    """Sort pairs of KEY or METHOD:KEY and value. methods: those that have rows.
+    """Sort pairs of KEY or METHOD:KEY and value. methods: the methods that have rows.
 
-    Raises OptionError for a METHOD without a row, for a shared section behind a METHOD, and for what is an option
-    of its own.
+    Raises OptionError for a METHOD without a row, a shared section after a METHOD, or a key that is an option of its
+    own.
     """
     shared: list[Pair] = []
     rows: list[Pair] = []
@@ -283,13 +316,13 @@ def sort_settings(settings: Settings, methods: Collection[str]) -> Given:
 
 
 def refuse_options(key: str) -> None:
-    """Raise OptionError for what is an option of its own."""
+    """Raise OptionError for a key that is an option of its own."""
     if key in _INSTEAD:
         raise OptionError(f"{key!r} is no setting of a comparison; {_INSTEAD[key]}")
 
 
 def check_of_rows(keys: Iterable[str], who: str) -> None:
-    """Raise OptionError where a key belongs to what all rows share. who: gave it, for the text."""
+    """Raise OptionError for a key of a section that all rows share. who: the source of the keys, for the message."""
     for key in keys:
         why = SHARED.get(key.partition(".")[0])
         if why:

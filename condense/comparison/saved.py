@@ -1,4 +1,4 @@
-"""A comparison as files: compare.json, which says everything and can be read back, and what is made from it."""
+"""compare.json: the raw results and the table of a comparison as a file that can be read back."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from typing import Any
 import msgspec
 
 from condense.comparison.outcome import Outcome
-from condense.comparison.summary import summarise
+from condense.comparison.summary import Summary
 from condense.errors import StorageError
 from condense.storage.files import json_bytes, read_json
 
-FORMAT = 1
+FORMAT = 2
 JSON, MARKDOWN, PICTURE, PAGE = "compare.json", "compare.md", "compare.png", "compare.html"
 
 
-def to_dict(outcome: Outcome) -> dict[str, Any]:
-    """All fields of the outcome, and beside them "format", and what was derived: "table" and "leads".
+def to_dict(outcome: Outcome, summary: Summary) -> dict[str, Any]:
+    """Return all fields of the outcome, the "format", and the summary's lines and leads as "table" and "leads".
 
-    Plain dictionaries, lists, texts and numbers; accuracies as fractions.
+    The values are plain dictionaries, lists, texts and numbers; accuracies are fractions.
     """
-    summary = summarise(outcome)
     derived = {"format": FORMAT, "table": summary.lines, "leads": summary.leads}
     plain: dict[str, Any] = {
         **msgspec.json.decode(json_bytes(derived)),
@@ -31,10 +30,15 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
 
 
 def from_dict(data: Any) -> Outcome:
-    """The inverse of `to_dict`; what was derived is left out. Raises StorageError saying what does not fit."""
+    """Return the outcome that `to_dict` made this of. Raises StorageError with what does not fit."""
     known = data.get("format") if isinstance(data, dict) else None
+    if known is None:
+        raise StorageError("this is not a comparison: its format is None")
     if known != FORMAT:
-        raise StorageError(f"this is not a comparison of format {FORMAT}: its format is {known!r}")
+        raise StorageError(
+            f"another version of condense wrote it: its format is {known!r}, this version reads {FORMAT}; run the "
+            "comparison again with this version, which uses finished cells again if they fit"
+        )
     try:
         return msgspec.convert(data, Outcome)
     except msgspec.ValidationError as error:
@@ -42,9 +46,9 @@ def from_dict(data: Any) -> Outcome:
 
 
 def read_outcome(path: Path) -> Outcome:
-    """A comparison from compare.json or from the folder it lies in.
+    """Return the comparison in a compare.json. path: the file or its folder.
 
-    Raises StorageError where there is none, or it was cut off or changed by hand.
+    Raises StorageError if the file is missing, cut off or changed by hand, or has another format.
     """
     file = path / JSON if path.is_dir() else path
     try:

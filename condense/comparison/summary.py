@@ -1,4 +1,4 @@
-"""The derived table of a comparison: what the terminal, the files and the page all show."""
+"""The table of a comparison, which the terminal, the files and the page all show."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from condense.comparison.outcome import Cell, Column, Distilled, Outcome, Role
 from condense.comparison.statistics import (
+    BySeed,
     Interval,
     augmentation_robust_score,
     interval_over_seeds,
@@ -20,15 +21,23 @@ from condense.comparison.statistics import (
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One row, images-per-class and column. Accuracies and differences are fractions; None is "not known".
+    """The numbers of one row, images-per-class and column. Accuracies and differences are fractions.
 
-    mean: over all `count` students of `seeds` seeds. interval: 95%, over the seeds' means, or over the students of a
-    comparison of one seed; None for a single one.
-    difference, difference_interval, excludes_zero: to the first row, paired by seed, over `paired` seeds; None for
-    the first row itself. best: this has the highest mean, and its lead over the next row has an interval that
-    excludes 0. lrs, ars: DD-Ranking's scores in [0, 1]. distil_seconds: to measure and recover, mean over seeds.
-    train_seconds, steps: of one student, means. bytes: images + labels + teacher, mean over seeds; parts: each of
-    them. compression: bytes of the real images / `bytes`. failure: what failed, by seed where not all did, or "".
+    row, ipc, column: the row's label, the images per class and the column's key.
+    count, seeds: how many students there are, from how many seeds.
+    mean: over all students; None without any.
+    interval: 95 %, over the seeds' means; over the students if the comparison has one seed; None for a single value.
+    difference, difference_interval: to the first row, paired by seed; None for the first row and without a shared seed.
+    excludes_zero: whether `difference_interval` excludes 0; None without an interval.
+    paired: how many seeds the difference is over.
+    best: whether this mean is the highest and its lead over the next row has an interval that excludes 0.
+    lrs, ars: DD-Ranking's scores in [0, 1]; None if something they need is missing.
+    distil_seconds: to measure and recover, mean over seeds.
+    train_seconds, steps: of one student's training, means.
+    bytes: of images, labels and teacher together, mean over seeds.
+    parts: the same by "images", "labels" and "teacher".
+    compression: bytes of the real images over `bytes`.
+    failure: what failed, with the seeds if other seeds did not fail, or "".
     """
 
     row: str
@@ -56,10 +65,13 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Lead:
-    """Who has the highest mean at one images-per-class and column, and by how much over the next row.
+    """The row with the highest mean at one images-per-class and column, and its distance to the next row.
 
-    difference, interval: paired by seed, None where they share no seed or a single one. clear: whether the interval
-    excludes 0.
+    ipc, column: the images per class and the column's key.
+    row, next: the labels of the two rows.
+    difference: of `row` to `next`, a fraction, paired by seed; None without a shared seed.
+    interval: of the difference, 95 %; None with fewer than two shared seeds.
+    clear: whether the difference is positive and its interval excludes 0.
     """
 
     ipc: int
@@ -73,7 +85,13 @@ class Lead:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """What failed for one reason. column: its key, "" where there were no images to train on."""
+    """The places where one row failed for one reason.
+
+    row: the row's label.
+    ipcs, seeds: every one of `ipcs` failed with every one of `seeds`.
+    column: the column's key, or "" if there were no images to train on.
+    reason: why it failed.
+    """
 
     row: str
     ipcs: tuple[int, ...]
@@ -84,9 +102,17 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """columns: those with role "score". lines: for every images-per-class, column and row, in this order.
+    """The table of a comparison.
 
-    first: the label of the row that others are compared to. ceiling: the teacher's accuracy, None without one.
+    rows: their labels.
+    ipcs: the numbers of images per class.
+    columns: those with the role "score".
+    lines: one for each images-per-class, column and row, in this order.
+    leads: one for each images-per-class and column with two rows or more that have an accuracy.
+    failures: equal reasons together.
+    first: the label of the row that the others are compared to.
+    reference: the label of the row of random real images, or "".
+    ceiling: the teacher's accuracy in [0, 1], or None.
     """
 
     rows: tuple[str, ...]
@@ -96,20 +122,20 @@ class Summary:
     leads: tuple[Lead, ...]
     failures: tuple[Failure, ...]
     first: str
-    floor: str
+    reference: str
     ceiling: float | None
 
     @property
     def scored(self) -> bool:
-        """Whether any line has a score of DD-Ranking."""
+        """Whether any line has one of DD-Ranking's scores."""
         return any(line.lrs is not None or line.ars is not None for line in self.lines)
 
     def group(self, ipc: int, column: str) -> tuple[Line, ...]:
-        """The lines of one table, a line for each row."""
+        """Return the lines of all rows at one images-per-class and column."""
         return tuple(line for line in self.lines if (line.ipc, line.column) == (ipc, column))
 
     def line(self, row: str, ipc: int, column: str) -> Line:
-        """One line. Raises KeyError where the comparison has no such place."""
+        """Return one line. Raises KeyError if the comparison does not have it."""
         for line in self.lines:
             if (line.row, line.ipc, line.column) == (row, ipc, column):
                 return line
@@ -117,47 +143,46 @@ class Summary:
 
 
 def summarise(outcome: Outcome) -> Summary:
-    """Everything that follows from the raw data, the same for every reader of it."""
-    evidence = Evidence(outcome)
+    """Return the table of a comparison, computed from its raw results."""
+    evidence = _Evidence(outcome)
+    columns = tuple(column for column in outcome.columns if column.role == "score")
     lines: list[Line] = []
     leads: list[Lead] = []
     for ipc in outcome.ipcs:
-        for column in evidence.scored:
-            lead = _lead(outcome, evidence, ipc, column)
+        for column in columns:
+            lead = _lead(evidence, ipc, column)
             leads += [lead] if lead else []
             best = lead.row if lead and lead.clear else None
-            lines += [_line(outcome, evidence, row.label, ipc, column, best) for row in outcome.rows]
+            lines += [_line(evidence, row.label, ipc, column, best) for row in outcome.rows]
     return Summary(
         rows=tuple(row.label for row in outcome.rows),
         ipcs=outcome.ipcs,
-        columns=evidence.scored,
+        columns=columns,
         lines=tuple(lines),
         leads=tuple(leads),
         failures=_failures(outcome.failures),
         first=outcome.rows[0].label if outcome.rows else "",
-        floor=outcome.floor,
+        reference=outcome.reference,
         ceiling=outcome.teacher.accuracy if outcome.teacher else None,
     )
 
 
-def _line(outcome: Outcome, evidence: Evidence, row: str, ipc: int, column: Column, best: str | None) -> Line:
-    by_seed = evidence.accuracies(row, ipc, column.key)
-    values = [accuracy for students in by_seed.values() for accuracy in students]
-    cells = evidence.cells(row, ipc, column.key)
-    distilled = evidence.distilled(row, ipc)
+def _line(evidence: _Evidence, row: str, ipc: int, column: Column, best: str | None) -> Line:
+    outcome = evidence.outcome
+    by_seed = evidence.accuracies(row, ipc, column)
+    cells = evidence.trained(row, ipc, column)
+    distilled = evidence.distilled[row, ipc]
     first = outcome.rows[0].label
-    gap = None
-    if row != first:
-        gap = paired_difference(by_seed, evidence.accuracies(first, ipc, column.key))
+    gap = None if row == first else paired_difference(by_seed, evidence.accuracies(first, ipc, column))
     parts = _mean_parts(cells)
     stored = sum(parts.values())
     return Line(
         row=row,
         ipc=ipc,
         column=column.key,
-        count=len(values),
+        count=sum(map(len, by_seed.values())),
         seeds=len(by_seed),
-        mean=statistics.fmean(values) if values else None,
+        mean=_mean_of_students(by_seed),
         interval=interval_over_seeds(by_seed) if len(by_seed) > 1 or len(outcome.seeds) == 1 else None,
         difference=gap.mean if gap else None,
         difference_interval=gap.interval if gap else None,
@@ -172,27 +197,18 @@ def _line(outcome: Outcome, evidence: Evidence, row: str, ipc: int, column: Colu
         bytes=stored or None,
         parts=parts,
         compression=outcome.bytes / stored if stored else None,
-        failure=_reasons((*distilled, *evidence.cells(row, ipc, column.key, failed=True)), outcome.seeds),
+        failure=_reasons((*distilled, *evidence.cells[row, ipc, column.key]), outcome.seeds),
     )
 
 
-def _lead(outcome: Outcome, evidence: Evidence, ipc: int, column: Column) -> Lead | None:
-    """None where fewer than two rows have an accuracy."""
-    means = {}
-    for row in outcome.rows:
-        values = [
-            value for found in evidence.accuracies(row.label, ipc, column.key).values() for value in found
-        ]
-        if values:
-            means[row.label] = statistics.fmean(values)
+def _lead(evidence: _Evidence, ipc: int, column: Column) -> Lead | None:
+    """Return who leads, or None if fewer than two rows have an accuracy."""
+    found = {row.label: evidence.accuracies(row.label, ipc, column) for row in evidence.outcome.rows}
+    means = {row: mean for row, by_seed in found.items() if (mean := _mean_of_students(by_seed)) is not None}
     if len(means) < 2:
         return None
-    first, second = sorted(means, key=lambda label: -means[label])[
-        :2
-    ]  # stable: of equals, the one given first
-    gap = paired_difference(
-        evidence.accuracies(first, ipc, column.key), evidence.accuracies(second, ipc, column.key)
-    )
+    first, second, *_ = sorted(means, key=lambda row: -means[row])  # the sort keeps the order of equal rows
+    gap = paired_difference(found[first], found[second])
     return Lead(
         ipc=ipc,
         column=column.key,
@@ -200,7 +216,7 @@ def _lead(outcome: Outcome, evidence: Evidence, ipc: int, column: Column) -> Lea
         next=second,
         difference=gap.mean if gap else None,
         interval=gap.interval if gap else None,
-        # Where seeds are missing, the mean over the shared ones may favour the other row: that is no lead.
+        # If a row lacks seeds, the mean over the shared seeds may favour the other row: then nobody leads.
         clear=bool(gap and gap.mean > 0 and gap.excludes_zero),
     )
 
@@ -210,29 +226,32 @@ def _mean(values: Iterable[float]) -> float | None:
     return statistics.fmean(found) if found else None
 
 
+def _mean_of_students(by_seed: BySeed) -> float | None:
+    return _mean(accuracy for students in by_seed.values() for accuracy in students)
+
+
 def _mean_parts(cells: Iterable[Cell]) -> dict[str, int]:
-    """Bytes of each part, mean over seeds."""
+    """Return the bytes of each part, mean over seeds."""
     found = [cell.bytes for cell in cells if cell.bytes]
-    names = list(dict.fromkeys(name for parts in found for name in parts))
+    names = dict.fromkeys(name for parts in found for name in parts)
     return {name: round(statistics.fmean(parts.get(name, 0) for parts in found)) for name in names}
 
 
 def _reasons(parts: Iterable[Distilled | Cell], seeds: tuple[int, ...]) -> str:
-    """What failed, each reason once; with its seeds where others did not fail for it."""
+    """Return each reason once; with its seeds if other seeds did not fail for it."""
     by_reason: dict[str, list[int]] = {}
     for part in parts:
         if part.failure and part.seed not in by_reason.setdefault(part.failure, []):
             by_reason[part.failure].append(part.seed)
     texts = []
     for reason, found in by_reason.items():
-        which = ", ".join(str(seed) for seed in found)
-        place = "" if set(found) >= set(seeds) else f"seed{'s' if len(found) > 1 else ''} {which}: "
-        texts.append(place + reason)
+        which = f"seed{'s' if len(found) > 1 else ''} {', '.join(map(str, found))}: "
+        texts.append(reason if set(found) >= set(seeds) else which + reason)
     return "; ".join(texts)
 
 
 def _failures(parts: Iterable[Distilled | Cell]) -> tuple[Failure, ...]:
-    """Equal reasons together: over seeds, then over images-per-class with the same seeds."""
+    """Return the failures: the seeds of equal reasons together, then the images-per-class with the same seeds."""
     seeds: dict[tuple[str, int, str, str], list[int]] = {}
     no_images: set[tuple[str, int, int]] = set()
     for part in parts:
@@ -240,7 +259,7 @@ def _failures(parts: Iterable[Distilled | Cell]) -> tuple[Failure, ...]:
         place = (part.row, part.ipc, part.seed)
         if not column:
             no_images.add(place)
-        elif place in no_images:  # no column can have students then: said already
+        elif place in no_images:  # students need images, so the failure of the images says it all
             continue
         seeds.setdefault((part.row, part.ipc, column, part.failure), []).append(part.seed)
     ipcs: dict[tuple[str, str, str, tuple[int, ...]], list[int]] = {}
@@ -252,82 +271,58 @@ def _failures(parts: Iterable[Distilled | Cell]) -> tuple[Failure, ...]:
     )
 
 
-BySeed = dict[int, tuple[float, ...]]
+class _Evidence:
+    """The raw results of a comparison by place, failures included, and the scores that follow from them.
 
-
-class Evidence:
-    """An outcome's cells and distilled datasets, found by row, images-per-class and column.
-
-    scored: the columns with role "score", in order.
+    cells: by row, images-per-class and column key.
+    distilled: by row and images-per-class.
     """
 
     def __init__(self, outcome: Outcome) -> None:
-        self.scored = tuple(column for column in outcome.columns if column.role == "score")
-        self._columns = outcome.columns
-        self._floor = outcome.floor
-        self._teacher = outcome.teacher.accuracy if outcome.teacher else None
-        self._cells: dict[tuple[str, int, str], list[Cell]] = defaultdict(list)
-        self._distilled: dict[tuple[str, int], list[Distilled]] = defaultdict(list)
+        self.outcome = outcome
+        self._columns = {(one.role, one.protocol, one.epochs, one.student): one for one in outcome.columns}
+        self.cells: dict[tuple[str, int, str], list[Cell]] = defaultdict(list)
+        self.distilled: dict[tuple[str, int], list[Distilled]] = defaultdict(list)
         for cell in outcome.cells:
-            self._cells[cell.row, cell.ipc, cell.column].append(cell)
+            self.cells[cell.row, cell.ipc, cell.column].append(cell)
         for found in outcome.distilled:
-            self._distilled[found.row, found.ipc].append(found)
+            self.distilled[found.row, found.ipc].append(found)
 
-    def cells(self, row: str, ipc: int, column: str, *, failed: bool = False) -> list[Cell]:
-        """Of every seed: those with accuracies, or those that failed."""
-        return [
-            cell
-            for cell in self._cells.get((row, ipc, column), ())
-            if (bool(cell.failure) if failed else bool(cell.accuracies and not cell.failure))
-        ]
+    def trained(self, row: str, ipc: int, column: Column) -> list[Cell]:
+        """Return the cells with accuracies."""
+        return [cell for cell in self.cells[row, ipc, column.key] if cell.accuracies and not cell.failure]
 
-    def distilled(self, row: str, ipc: int) -> list[Distilled]:
-        """Of every seed, those that failed too."""
-        return self._distilled.get((row, ipc), [])
-
-    def accuracies(self, row: str, ipc: int, column: str) -> BySeed:
-        """By seed, (students,) fractions; seeds without any are left out."""
-        return {cell.seed: cell.accuracies for cell in self.cells(row, ipc, column)}
+    def accuracies(self, row: str, ipc: int, column: Column) -> BySeed:
+        """Return the accuracies of each seed that has any."""
+        return {cell.seed: cell.accuracies for cell in self.trained(row, ipc, column)}
 
     def label_robust(self, row: str, ipc: int, column: Column) -> float | None:
-        """LRS, over the seeds that have all it needs; None where there are none."""
+        """Return LRS over the seeds that have all it needs, or None without such a seed."""
         hard = column if column.labels == "hard" else self._partner(column, "hard")
-        if hard is None or self._teacher is None:
-            return None
-        means = self._means(ipc, (row, column), (row, hard), (self._floor, column))
-        if means is None:
-            return None
-        synthetic, synthetic_hard, random = means
-        return label_robust_score(
-            full_hard=self._teacher, synthetic_hard=synthetic_hard, synthetic=synthetic, random=random
-        )
+        random, teacher = self.outcome.reference, self.outcome.teacher
+        means = self._means(ipc, synthetic=(row, column), synthetic_hard=(row, hard), random=(random, column))
+        return label_robust_score(full_hard=teacher.accuracy, **means) if means and teacher else None
 
     def augmentation_robust(self, row: str, ipc: int, column: Column) -> float | None:
-        """ARS, over the seeds that have all it needs; None where there are none."""
-        plain = self._partner(column, "plain")
-        if plain is None:
-            return None
-        places = (row, column), (self._floor, column), (row, plain), (self._floor, plain)
-        means = self._means(ipc, *places)
-        if means is None:
-            return None
-        synthetic, random, synthetic_plain, random_plain = means
-        return augmentation_robust_score(
-            synthetic=synthetic, random=random, synthetic_plain=synthetic_plain, random_plain=random_plain
+        """Return ARS over the seeds that have all it needs, or None without such a seed."""
+        plain, random = self._partner(column, "plain"), self.outcome.reference
+        means = self._means(
+            ipc,
+            synthetic=(row, column),
+            random=(random, column),
+            synthetic_plain=(row, plain),
+            random_plain=(random, plain),
         )
+        return augmentation_robust_score(**means) if means else None
 
     def _partner(self, column: Column, role: Role) -> Column | None:
-        """The column that differs from this one in nothing but its role."""
-        for other in self._columns:
-            same = (other.protocol, other.epochs, other.student)
-            if other.role == role and same == (column.protocol, column.epochs, column.student):
-                return other
-        return None
+        """Return the column of this role with the same protocol, epochs and student."""
+        return self._columns.get((role, column.protocol, column.epochs, column.student))
 
-    def _means(self, ipc: int, *places: tuple[str, Column]) -> list[float] | None:
-        """Mean accuracies at the places (row, column), all over the same seeds; None where they share none."""
-        found = [self.accuracies(row, ipc, column.key) for row, column in places]
-        shared = set.intersection(*(set(by_seed) for by_seed in found))
-        means = [mean_over_seeds({seed: by_seed[seed] for seed in shared}) for by_seed in found]
-        known = [mean for mean in means if mean is not None]
+    def _means(self, ipc: int, **places: tuple[str, Column | None]) -> dict[str, float] | None:
+        """Return the mean accuracy at each place (row, column) over the shared seeds, None if anything is missing."""
+        found = {name: self.accuracies(row, ipc, column) for name, (row, column) in places.items() if column}
+        shared = set.intersection(*map(set, found.values())) if len(found) == len(places) else set()
+        means = {name: mean_over_seeds({seed: of[seed] for seed in shared}) for name, of in found.items()}
+        known = {name: mean for name, mean in means.items() if mean is not None}
         return known if len(known) == len(places) else None

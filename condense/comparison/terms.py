@@ -1,4 +1,4 @@
-"""How a comparison is made, whatever its rows are. Imports no torch."""
+"""How a comparison is made, whatever its rows are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TypedDict
 
 from condense.errors import OptionError
+from condense.recipe.registry import Registry
+from condense.recipe.settings import Settings
+from condense.runtime import Reporter
 
 # Folders that all comparisons below one --out share.
 CELLS, TEACHERS, DATASETS = "cells", "teachers", "datasets"
@@ -15,14 +18,19 @@ _TAKEN = (CELLS, TEACHERS, DATASETS)
 
 
 class TermOptions(TypedDict, total=False):
-    """The options of `condense.compare`, `sweep` and `ablate` that `terms_of` reads; it has their defaults.
+    """How a comparison is made, whatever its rows are; `terms_of` has the defaults.
 
-    dataset: its name. ipc: images per class, one or several. seeds: how many, from `seed` on; every row is distilled
-    once for each. students: trained for each seed. protocol: one or several columns; by default the first method's
-    own. epochs: of a student's training; several are columns of their own, each with its whole schedule; by default
-    the protocol's. student: the students' network; by default the protocol's. scores: whether to train the further
-    students that DD-Ranking's scores need. validation: the share of the training images that stands in for the test
-    images, for tuning. name: of the folder of the tables; made up from the rest by default.
+    dataset: its name.
+    ipc: images per class, one or several.
+    seeds: how many seeds, from `seed` on; every row is distilled once for each.
+    students: trained for each seed.
+    protocol: names, each a column; by default the first method's own.
+    epochs: of a student's training. Several are columns of their own, each with its whole schedule; by default the
+        protocol's.
+    student: the students' network; by default the protocol's.
+    scores: whether to train the further students that DD-Ranking's scores need.
+    validation: the fraction of the training images that replaces the test images, for tuning.
+    name: of the folder of the tables; by default made from the rest.
     data_dir, device, precision: as in `condense.run`.
     """
 
@@ -42,9 +50,34 @@ class TermOptions(TypedDict, total=False):
     precision: str
 
 
+class ComparisonOptions(TermOptions, total=False):
+    """The options of `condense.compare`, `sweep` and `ablate`: those of `TermOptions` and these.
+
+    settings: dotted keys to values, for all rows but the reference or, as "METHOD:KEY", for the rows of one method.
+        In a sweep a value may list several: "0.1,1", or a list.
+    reference: whether random real images are a row too, if they are not named.
+    out: the folder that comparisons share: out/cells, out/teachers, and out/NAME for the tables. Work that is
+        finished there is used again, work that is unfinished goes on.
+    jobs: processes that work side by side and share the cores. As they import the calling script, that keeps its own
+        work below `if __name__ == "__main__":`.
+    reporter: told about the progress.
+    registry: what plugins offer; by default the installed ones.
+    """
+
+    settings: Settings
+    reference: bool
+    out: str | Path
+    jobs: int
+    reporter: Reporter | None
+    registry: Registry | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """How a comparison is made, whatever its rows are; the options of `condense.compare`, checked."""
+    """How a comparison is made, whatever its rows are; the fields of `TermOptions`, checked.
+
+    Raises OptionError for a number below its minimum, an ipc that is given twice or a name that cannot be a folder.
+    """
 
     dataset: str
     ipcs: tuple[int, ...]
@@ -97,7 +130,7 @@ def terms_of(
     device: str = "auto",
     precision: str = "auto",
 ) -> Terms:
-    """The terms of a comparison; see `TermOptions`. Raises OptionError for what cannot be."""
+    """Return the checked terms of a comparison. Raises OptionError as `Terms` does."""
     return Terms(
         dataset=dataset,
         ipcs=(ipc,) if isinstance(ipc, int) else tuple(ipc),

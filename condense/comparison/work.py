@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from condense.comparison.cells import Workshop, finished
+from condense.comparison.cells import Workshop
 from condense.comparison.design import Design, Place
 from condense.comparison.outcome import Cell, Distilled, Outcome, TeacherFacts
 from condense.comparison.processes import check_jobs, helpers
 from condense.comparison.progress import Forecast, Progress
-from condense.comparison.report.write import write_all
 from condense.comparison.saved import JSON, PAGE, to_dict
 from condense.comparison.summary import Summary, summarise
-from condense.comparison.workspace import Shelf
+from condense.comparison.terms import DATASETS
+from condense.comparison.workspace import Workspace
 from condense.data.dataset import RealDataset
 from condense.data.load import load_dataset
 from condense.engine.squeeze import fresh_teacher
 from condense.errors import StorageError
-from condense.recipe.config import dataset_label
+from condense.recipe.config import Recipe, dataset_label, digest
 from condense.recipe.registry import Registry
 from condense.runs import provenance
 from condense.runs.pipeline import check_ipc
-from condense.runs.teachers import Taught
+from condense.runs.teachers import Taught, Teachers, split_hash
 from condense.runtime import Reporter, Runtime, SilentReporter, make_runtime, numeric_settings
-from condense.storage.files import write_json
+from condense.storage.files import read_json, write_json
 from condense.storage.locks import held
 
 
@@ -55,44 +55,37 @@ class ComparisonResult:
 
     def to_dict(self) -> dict[str, Any]:
         """What compare.json holds."""
-        return to_dict(self.outcome)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outlook:
-    """How much of a comparison there is, and how much of it is done. students: over all columns."""
-
-    path: Path
-    cells: int
-    cells_done: int
-    students: int
-    students_done: int
+        return to_dict(self.outcome, self.summary)
 
 
 def carry_out(
     design: Design, out: Path, registry: Registry, reporter: Reporter | None = None, *, jobs: int = 1
 ) -> ComparisonResult:
-    """Make the comparison in out/name, go on with it, or take it from there. jobs: processes that work on it.
+    """Make the comparison in out/name, go on with it, or take it from there; reports are written by the caller.
+
+    jobs: processes that work on it.
 
     A row that fails says why in the outcome and the others go on. Raises CondenseError for what all rows need.
     """
     check_jobs(jobs, registry)
     progress = Progress(reporter or SilentReporter())
-    runtime = make_runtime(design.shared.device, design.shared.precision, progress)
+    recipe, machine = design.recipe, design.machine
+    runtime = make_runtime(machine.device, machine.precision, progress)
     folder = out / design.name
     _check_folder(folder)
     with held(folder), numeric_settings(runtime):
-        dataset = load_dataset(design.shared, registry)
+        dataset = load_dataset(recipe, machine, registry)
         for ipc in design.ipcs:
             check_ipc(ipc, dataset)
         for note in (*dataset.notes, *design.notes):
             progress.note(note)
-        shelf = Shelf(out, registry, runtime)
-        shelf.check_images(design.shared, dataset)
-        taught, facts = _teach(design, shelf, dataset, registry, runtime, progress)
+        chosen = replace(machine, device=str(runtime.device), precision=runtime.precision)
+        space = Workspace(out, registry, chosen)
+        _check_images(space, recipe, dataset)
+        taught, facts = _teach(space, recipe, dataset, registry, runtime, progress)
         shop = Workshop(
             design=design,
-            shelf=shelf,
+            space=space,
             registry=registry,
             runtime=runtime,
             progress=progress,
@@ -104,32 +97,7 @@ def carry_out(
         further = min(jobs, len([place for place in design.places() if not shop.is_done(place)])) - 1
         with helpers(max(0, further), design, out, taught, registry, progress):
             outcome = _all_cells(shop, book, jobs)
-        write_all(outcome, folder)
     return ComparisonResult(path=folder, outcome=outcome)
-
-
-def look_ahead(design: Design, out: Path, registry: Registry) -> Outlook:
-    """What there is to do, without doing or writing anything."""
-    runtime = make_runtime(design.shared.device, design.shared.precision)
-    shelf = Shelf(out, registry, runtime)
-    cells = students = 0
-    for place in design.places():
-        config = shelf.run_config(design.runs[place])
-        if finished(shelf.cell(config)):
-            cells += 1
-            students += sum(
-                file.exists()
-                for course in design.courses
-                for file in shelf.students(config, course, design.students)
-            )
-    places = len(list(design.places()))
-    return Outlook(
-        path=out / design.name,
-        cells=places,
-        cells_done=cells,
-        students=places * len(design.courses) * design.students,
-        students_done=students,
-    )
 
 
 class _Book:
@@ -156,7 +124,7 @@ class _Book:
         return Outcome(
             name=design.name,
             kind=design.kind,
-            dataset=dataset_label(design.shared.dataset.name),
+            dataset=dataset_label(design.recipe.dataset.name),
             classes=len(dataset.classes),
             images=images,
             bytes=images * dataset.channels * dataset.size**2,
@@ -164,12 +132,12 @@ class _Book:
             seeds=design.seeds,
             students=design.students,
             rows=design.rows,
-            columns=tuple(course.column for course in design.courses),
+            columns=tuple(setup.column for setup in design.columns),
             distilled=tuple(self.distilled[place] for place in order),
             cells=tuple(cell for place in order for cell in self.cells[place]),
             teacher=self._teacher,
-            floor=design.floor,
-            validation=design.shared.validation,
+            reference=design.reference,
+            validation=design.validation,
             command=design.command,
             notes=(*dataset.notes, *design.notes),
             versions=self._versions,
@@ -182,7 +150,7 @@ def _all_cells(shop: Workshop, book: _Book, jobs: int) -> Outcome:
     # What is done comes first: it says how long the rest may take, and is in compare.json from the start.
     left = sorted(shop.design.places(), key=lambda place: not shop.is_done(place))
     total = len(left)
-    forecast = Forecast([course.column.key for course in shop.design.courses], shop.design.floor)
+    forecast = Forecast([setup.column.key for setup in shop.design.columns], shop.design.reference)
     while left:
         place = next(filter(shop.is_free, left), left[0])
         if not shop.is_done(place):
@@ -195,28 +163,45 @@ def _all_cells(shop: Workshop, book: _Book, jobs: int) -> Outcome:
         book.distilled[place], book.cells[place] = distilled, cells
         forecast.learn(distilled, cells)
         if worked:
-            write_json(shop.folder / JSON, to_dict(book.outcome(complete=False)))
+            so_far = book.outcome(complete=False)
+            write_json(shop.folder / JSON, to_dict(so_far, summarise(so_far)))
     return book.outcome(complete=True)
 
 
+def _check_images(space: Workspace, recipe: Recipe, dataset: RealDataset) -> None:
+    """Raise StorageError if work on other images lies in the workspace under the same name."""
+    asked = digest([recipe.dataset, recipe.validation, recipe.teacher_seed])[:10]
+    file = space.out / DATASETS / f"{asked}.json"
+    found = {
+        "dataset": recipe.dataset.name,
+        "images": [split_hash(dataset.train), split_hash(dataset.test)],
+    }
+    if not file.exists():
+        write_json(file, found)
+    elif read_json(file) != found:
+        raise StorageError(
+            f"{space.out} holds work on other images that were called {recipe.dataset.name!r} as well; choose "
+            "another folder with --out"
+        )
+
+
 def _teach(
-    design: Design,
-    shelf: Shelf,
+    space: Workspace,
+    recipe: Recipe,
     dataset: RealDataset,
     registry: Registry,
     runtime: Runtime,
     progress: Progress,
 ) -> tuple[Taught, TeacherFacts]:
-    """The one teacher, trained where it is not there yet."""
-    config = shelf.run_config(design.shared)
-    teachers = shelf.teachers
-    file = teachers.file(config, dataset, runtime)
+    """Return the one teacher, trained unless it is there already."""
+    teachers = Teachers(space.teachers)
+    file = teachers.file(recipe, dataset, runtime)
     with held(
         teachers.path, waiting=lambda: progress.note("another process trains a teacher; waiting for it")
     ):
         known = file.exists() and file.with_suffix(".json").exists()
-        network = fresh_teacher(config, dataset, registry, runtime, to_be_filled=known)
-        taught = teachers.teach(network, config, dataset, runtime)
+        network = fresh_teacher(recipe, dataset, registry, runtime, to_be_filled=known)
+        taught = teachers.teach(network, recipe, dataset, runtime)
     facts = TeacherFacts(
         model=network.name,
         accuracy=taught.accuracy,

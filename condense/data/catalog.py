@@ -86,12 +86,14 @@ class FolderOptions:
     test_share: the part of each class that becomes the test split where the tree has none.
     memory_limit_gib: decoded images that need no more than this stay in memory; others are decoded whenever
     they are asked for.
+    like: the kind of images, which chooses a method's presets; auto finds it from the images.
     """
 
     size: int = 0
     resize_share: float = 0.0
     test_share: float = 0.2
     memory_limit_gib: float = 4.0
+    like: Literal["auto", "small-grey", "small-colour", "photographs"] = "auto"
 
     def __post_init__(self) -> None:
         _check_size(self.size)
@@ -110,6 +112,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         summary="part of Fashion-MNIST shipped with condense: 10 classes, 500 + 100 images each, grey, 28x28",
         source=_FASHION_SOURCE,
         build="condense.data.fashion:load_fashion_mini",
+        like="small-grey",
         settings={**_FASHION_TEACHER, "teacher.model.width": 64, "teacher.batch_size": 64},
     ),
     DatasetSpec(
@@ -118,6 +121,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         source=_FASHION_SOURCE,
         options=FashionMnistOptions,
         build="condense.data.fashion:load_fashion_mnist",
+        like="small-grey",
         settings=_FASHION_TEACHER,
     ),
     DatasetSpec(
@@ -126,6 +130,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         source="Howard: Imagenette, 2019; https://github.com/fastai/imagenette",
         options=ImagenetteOptions,
         build="condense.data.imagenette:load_imagenette",
+        like="photographs",
         settings=_IMAGENETTE_TEACHER,
     ),
     DatasetSpec(
@@ -133,7 +138,13 @@ DATASETS: tuple[DatasetSpec, ...] = (
         summary="your own images in class folders, below train/ and val/ (or test/), or not yet split",
         options=FolderOptions,
         build="condense.data.folder:load_folder",
+        like="condense.data.kinds:kind_of_folder",
         takes="PATH",
-        settings=_IMAGENETTE_TEACHER,
+        settings_by_kind={
+            "small-grey": _FASHION_TEACHER,
+            # As for photographs until settings for small colour images are chosen.
+            "small-colour": _IMAGENETTE_TEACHER,
+            "photographs": _IMAGENETTE_TEACHER,
+        },
     ),
 )

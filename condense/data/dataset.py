@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -60,6 +60,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def feeds(self) -> dict[Any, Any]:
+        """The feeds of this split that `condense.data.feed.feed_of` has made."""
+        return {}
 
     @cached_property
     def _by_class(self) -> dict[int, Tensor]:
@@ -155,6 +160,10 @@ class DatasetRequest:
 
 
 def default_data_dir(environment: Mapping[str, str]) -> Path:
-    """$CONDENSE_DATA_DIR, or ~/.cache/condense/data."""
+    """Return $CONDENSE_DATA_DIR, or "data" in the user's cache folder: ~/.cache/condense/data on Linux."""
     chosen = environment.get("CONDENSE_DATA_DIR")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "condense" / "data"
+    if chosen:
+        return Path(chosen)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("condense") / "data"

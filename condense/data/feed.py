@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from condense.data.cutmix import CutMix, apply_cutmix, draw_cutmix
-from condense.data.dataset import ImageSource, MemoryImages
+from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
 from condense.data.pixels import centre_crop, normalise
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
@@ -23,19 +23,30 @@ _RESIDENT_BYTES = 4 * 2**30
 
 @dataclass(frozen=True)
 class Batch:
-    """indices: (B,) into the split, on the CPU. images: (B, C, S, S) float32. mix: how CutMix mixed them."""
+    """A batch of images as a network takes them.
+
+    indices: (B,) int64 into the source of the images, on the CPU.
+    labels: (B,) int64, the class of each image before CutMix, on the device.
+    images: (B, C, S, S) float32, normalised, on the device.
+    mix: how CutMix mixed the images, or None.
+    """
 
     indices: Tensor
+    labels: Tensor
     images: Tensor
     mix: CutMix | None
 
 
 class Feed:
-    """Reads images of one source for networks that see `size` x `size` pixels."""
+    """Reads labelled images of one source for networks that see `size` x `size` pixels.
+
+    images: n images of at least that side length. labels: (n,) int64. mean, std: per channel, of pixels in [0, 1].
+    """
 
     def __init__(
         self,
         images: ImageSource,
+        labels: Tensor,
         *,
         size: int,
         mean: tuple[float, ...],
@@ -43,7 +54,7 @@ class Feed:
         runtime: Runtime,
     ) -> None:
         self.size, self.mean, self.std, self.runtime = size, mean, std, runtime
-        self._images = images
+        self._images, self._labels = images, labels.to(runtime.device)
         self._resident: Tensor | None = None
         if isinstance(images, MemoryImages) and images.pixels.numel() <= _RESIDENT_BYTES:
             self._resident = images.pixels.to(runtime.device)
@@ -59,7 +70,7 @@ class Feed:
         """Every image once, in order, not augmented."""
         for indices, pixels in self._read_ahead(torch.arange(len(self)).split(batch_size)):
             centred = centre_crop(self._normalised(pixels), self.size)
-            yield Batch(indices, self.runtime.images(centred), None)
+            yield self._batch(indices, centred, None)
 
     def training_batches(
         self, augment: Augment, batch_size: int, generator: torch.Generator
@@ -76,10 +87,14 @@ class Feed:
             if augment.cutmix:
                 mix = draw_cutmix(augment.cutmix, len(indices), self.size, generator)
                 images = apply_cutmix(images, mix)
-            yield Batch(indices, self.runtime.images(images), mix)
+            yield self._batch(indices, images, mix)
+
+    def _batch(self, indices: Tensor, images: Tensor, mix: CutMix | None) -> Batch:
+        labels = self._labels[indices.to(self._labels.device)]
+        return Batch(indices, labels, self.runtime.images(images), mix)
 
     def training_steps(self, batch_size: int) -> int:
-        """How many batches `training_batches` gives."""
+        """Return how many batches `training_batches` gives."""
         return len(self._batch_sizes(batch_size))
 
     def _batch_sizes(self, batch_size: int) -> list[int]:
@@ -112,6 +127,22 @@ class Feed:
                 if index + 1 < len(parts):
                     pending = reader.submit(self._images.read, parts[index + 1])
                 yield part, pixels.to(self.runtime.device, non_blocking=True)
+
+
+def feed_of(split: Split, dataset: RealDataset, runtime: Runtime) -> Feed:
+    """Return the feed of a split of `dataset`. It is made once per split, normalisation and device, and then reused."""
+    key = (dataset.size, dataset.mean, dataset.std, runtime.device, runtime.bf16)
+    if key not in split.feeds:
+        split.feeds[key] = Feed(
+            split.images,
+            split.labels,
+            size=dataset.size,
+            mean=dataset.mean,
+            std=dataset.std,
+            runtime=runtime,
+        )
+    found: Feed = split.feeds[key]
+    return found
 
 
 def augmented(images: Tensor, augment: Augment, size: int, generator: torch.Generator) -> Tensor:

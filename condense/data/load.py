@@ -18,31 +18,30 @@ from condense.data.dataset import (
     default_data_dir,
 )
 from condense.errors import DataError
-from condense.recipe.config import RunConfig
+from condense.recipe.config import Machine, Recipe
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
 from condense.rng import generator
 
 
-def load_dataset(config: RunConfig, registry: Registry) -> RealDataset:
-    """The real dataset of a configuration. Raises DataError where it cannot be had.
+def load_dataset(recipe: Recipe, machine: Machine, registry: Registry) -> RealDataset:
+    """Return the real dataset of a recipe. Raises DataError if it is not there or not usable.
 
     A split that has to be made is drawn by the teacher's seed: runs that share a teacher have to share its images.
     """
-    spec, argument = registry.dataset(config.dataset.name)
-    data_dir = Path(config.data_dir) if config.data_dir else default_data_dir(os.environ)
-    request = DatasetRequest(
-        name=config.dataset.name, argument=argument, data_dir=data_dir, seed=config.teacher_seed
-    )
-    loaded: RealDataset = spec.builder()(options_of(config.dataset, "dataset", registry), request)
-    return hold_out(loaded, config.validation, config.teacher_seed) if config.validation else loaded
+    name, seed = recipe.dataset.name, recipe.teacher_seed
+    spec, argument = registry.dataset(name)
+    data_dir = Path(machine.data_dir) if machine.data_dir else default_data_dir(os.environ)
+    request = DatasetRequest(name=name, argument=argument, data_dir=data_dir, seed=seed)
+    loaded: RealDataset = spec.builder()(options_of(recipe.dataset, "dataset", registry), request)
+    return hold_out(loaded, recipe.validation, seed) if recipe.validation else loaded
 
 
-def hold_out(dataset: RealDataset, share: float, seed: int) -> RealDataset:
-    """The dataset with a part of its training images in place of its test images, for tuning.
+def hold_out(dataset: RealDataset, fraction: float, seed: int) -> RealDataset:
+    """Return the dataset with a part of its training images in place of its test images, for tuning.
 
-    share: in (0, 1), of each class; at least one image of each class is held out and one stays.
-    Raises DataError where a class has a single training image.
+    fraction: in (0, 1), of each class; at least one image of each class is held out and one stays.
+    Raises DataError if a class has a single training image.
     """
     held: list[Tensor] = []
     kept: list[Tensor] = []
@@ -51,10 +50,12 @@ def hold_out(dataset: RealDataset, share: float, seed: int) -> RealDataset:
         if len(indices) < 2:
             raise DataError(f"class {name!r} has {len(indices)} training image, too few to hold any out")
         order = indices[torch.randperm(len(indices), generator=generator(seed, "validation", label))]
-        count = min(max(1, round(share * len(indices))), len(indices) - 1)
+        count = min(max(1, round(fraction * len(indices))), len(indices) - 1)
         held.append(order[:count])
         kept.append(order[count:])
-    note = f"tuning: {share:.0%} of the training images stand in for the test images, which are not looked at"
+    note = (
+        f"tuning: {fraction:.0%} of the training images stand in for the test images, which are not looked at"
+    )
     return replace(
         dataset,
         train=_part(dataset.train, torch.cat(kept).sort().values),

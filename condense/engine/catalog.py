@@ -1,16 +1,52 @@
-"""What can be set of the initializers. Imports no torch."""
+"""The feature target, initializers and evaluator that come with condense."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from condense.recipe.needs import Needs, ThroughTeacher
+from condense.recipe.specs import EvaluatorSpec, FeatureTargetSpec, InitializerSpec
+
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseOptions:
-    """std: standard deviation of the noise, in units of the dataset's."""
+    """std: standard deviation of the noise, in units of the dataset's, above 0."""
 
     std: float = 1.0
 
     def __post_init__(self) -> None:
         if self.std <= 0:
             raise ValueError(f"std must be above 0, not {self.std}")
+
+
+FEATURE_TARGETS: tuple[FeatureTargetSpec, ...] = (
+    FeatureTargetSpec(
+        name="cross-entropy",
+        summary="the teacher should recognise the class of each synthetic image",
+        source="Yin et al., NeurIPS 2023, arXiv 2306.13092",
+        needs=Needs(through=ThroughTeacher(each_member=True)),
+        build="condense.engine.standard:CrossEntropy",
+    ),
+)
+
+INITIALIZERS: tuple[InitializerSpec, ...] = (
+    InitializerSpec(
+        name="noise",
+        summary="Gaussian noise",
+        options=NoiseOptions,
+        build="condense.engine.standard:Noise",
+    ),
+    InitializerSpec(
+        name="real",
+        summary="distinct random real images of each class",
+        build="condense.engine.standard:RandomReal",
+    ),
+)
+
+EVALUATORS: tuple[EvaluatorSpec, ...] = (
+    EvaluatorSpec(
+        name="students",
+        summary="trains students from scratch by the protocol, tests them on the real test images",
+        build="condense.engine.evaluate:StudentEvaluator",
+    ),
+)

@@ -1,4 +1,4 @@
-"""Evaluate: train a student from scratch on a distilled dataset and test it on real images."""
+"""Evaluate: train students from scratch on a distilled dataset and test them on real images."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from typing import Any
 
 import msgspec
 import torch
-from torch import Tensor
 
-from condense.data.cutmix import mix_labels
-from condense.data.dataset import MemoryImages, RealDataset
-from condense.data.feed import Batch, Feed
-from condense.engine.components import EvaluationRequest, Evaluator, Measurement
-from condense.engine.training import Loss, accuracy, distillation_loss, hard_loss, train
-from condense.errors import ModelError
+from condense.data.dataset import RealDataset
+from condense.engine.build import build_component
+from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
+from condense.engine.labels import LABELS
+from condense.engine.training import accuracy, train
 from condense.models.build import build_network
 from condense.models.network import Network
-from condense.recipe.config import RunConfig
+from condense.recipe.config import Evaluation, Recipe
 from condense.recipe.registry import Registry
 from condense.recipe.specs import NoOptions
 from condense.rng import generator, isolated_global_rng
@@ -28,108 +26,98 @@ from condense.runtime import Runtime
 from condense.storage.distilled import DistilledDataset
 from condense.text import counted
 
+# Return what is stored of a student, by its number, or None; and store what was found of it.
+Recall = Callable[[int], "dict[str, Any] | None"]
+Keep = Callable[[int, "dict[str, Any]"], None]
+
 
 class StudentEvaluator(Evaluator):
-    """Trains one student by the protocol and reports its accuracy after the last epoch."""
+    """Trains one student by the protocol and measures its accuracy after the last epoch."""
 
     def __init__(self, options: NoOptions) -> None:
         self.options = options
 
-    def evaluate(self, request: EvaluationRequest) -> Measurement:
-        """Accuracy of one student on the real test images.
+    def evaluate(self, request: EvaluationRequest) -> StudentResult:
+        """Return the accuracy of one student on the real test images.
 
-        Students of one number start from the same weights whatever dataset they learn from, so that methods
-        can be compared pair by pair. Raises ModelError where the protocol needs a teacher and none is there.
+        Students of one number start from the same weights on every distilled dataset, so that methods can be compared
+        in pairs. Raises ModelError if the protocol needs a teacher and there is none.
         """
         began = time.perf_counter()
         runtime, distilled, protocol = request.runtime, request.distilled, request.protocol
         student = request.build_student(generator(request.seed, "evaluate", request.student, "weights"))
         draws = generator(request.seed, "evaluate", request.student, "training")
-        feed = Feed(
-            MemoryImages(distilled.images),
-            size=request.dataset.size,
-            mean=distilled.mean,
-            std=distilled.std,
-            runtime=runtime,
-        )
         with isolated_global_rng(draws):
             steps = train(
                 student,
-                feed,
-                _loss(request),
+                distilled.feed(runtime),
+                LABELS[protocol.labels].loss(request),
                 protocol,
                 generator=draws,
                 runtime=runtime,
                 what=f"student {request.student}",
             )
-        # Normalised as what the student learned from: the same images from another place may have another mean.
+        # Normalised like the images that the student learned from: another copy of the dataset may have another mean.
         tested = replace(request.dataset, mean=distilled.mean, std=distilled.std)
         reached = accuracy(student, tested.test, tested, runtime)
-        return Measurement(
+        return StudentResult(
             student=request.student, accuracy=reached, seconds=time.perf_counter() - began, steps=steps
         )
 
 
-def _loss(request: EvaluationRequest) -> Loss:
-    protocol, distilled, device = request.protocol, request.distilled, request.runtime.device
-    weights = (distilled.weights * distilled.ipc).to(device) if protocol.weighted else None
-    if protocol.labels == "hard":
-        return hard_loss(distilled.labels.to(device), len(distilled.classes), weights)
-    teach = _saved_labels(request) if protocol.labels == "soft" else _online_teacher(request)
-    return distillation_loss(teach, protocol.temperature, weights)
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """The accuracies of students that learned from one small dataset.
 
+    label: a method, or "random real images". students: what was found for each of them.
+    """
 
-def _saved_labels(request: EvaluationRequest) -> Callable[[Batch], Tensor]:
-    logits = request.distilled.soft_labels
-    if logits is None:
-        raise ModelError(
-            "the protocol wants soft labels and this distilled dataset has none; use --set protocol.labels=hard, "
-            "or make them with --teacher"
-        )
-    probabilities = torch.softmax(logits / request.protocol.temperature, dim=1).to(request.runtime.device)
+    label: str
+    students: tuple[StudentResult, ...]
 
-    def teach(batch: Batch) -> Tensor:
-        chosen = probabilities[batch.indices.to(probabilities.device)]
-        return chosen if batch.mix is None else mix_labels(chosen, batch.mix)
+    @property
+    def mean(self) -> float:
+        """The mean accuracy over students, in [0, 1]."""
+        return statistics.fmean(found.accuracy for found in self.students)
 
-    return teach
+    @property
+    def std(self) -> float | None:
+        """The sample standard deviation of the accuracy over students (n - 1); None for a single student."""
+        if len(self.students) < 2:
+            return None
+        return statistics.stdev(found.accuracy for found in self.students)
 
-
-def _online_teacher(request: EvaluationRequest) -> Callable[[Batch], Tensor]:
-    teacher = request.teacher
-    if teacher is None:
-        raise ModelError(
-            "the protocol's labels are online: the teacher answers during training, and there is none; name its "
-            "weights with --teacher FILE, or use --set protocol.labels=hard"
-        )
-
-    def teach(batch: Batch) -> Tensor:
-        with torch.no_grad(), request.runtime.autocast():
-            logits = teacher.logits(batch.images)
-        return torch.softmax(logits / request.protocol.temperature, dim=1)
-
-    return teach
-
-
-# Finds what is stored of student number n, or None; and stores what was found.
-Recall = Callable[[int], "dict[str, Any] | None"]
-Keep = Callable[[int, "dict[str, Any]"], None]
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; accuracies as fractions."""
+        return {
+            "label": self.label,
+            "accuracy_mean": self.mean,
+            "accuracy_std": self.std,
+            "accuracies": [found.accuracy for found in self.students],
+            "students": len(self.students),
+            "steps": self.students[0].steps,
+            "seconds": sum(found.seconds for found in self.students),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
-    """Everything a student needs beside the dataset it learns from."""
+class StudentTrainer:
+    """Trains and tests the students of distilled datasets: the same for a run, a comparison and an earlier artifact.
 
-    config: RunConfig
+    recipe, evaluation: the settings that students depend on. teacher: for labels that it gives during training.
+    """
+
+    recipe: Recipe
+    evaluation: Evaluation
     dataset: RealDataset
-    evaluator: Evaluator
     teacher: Network | None
     registry: Registry
     runtime: Runtime
 
-    def build_student(self, generator: torch.Generator) -> Network:
-        """A fresh student network."""
-        return build_network(self.config.student_model, self.dataset, self.registry, self.runtime, generator)
+    def build_student(self, draws: torch.Generator) -> Network:
+        """Return a new student network with weights drawn from `draws`."""
+        use = self.evaluation.student_network(self.recipe.teacher)
+        return build_network(use, self.dataset, self.registry, self.runtime, draws)
 
     def score(
         self,
@@ -139,26 +127,27 @@ class Bench:
         recall: Recall | None = None,
         keep: Keep | None = None,
     ) -> Score:
-        """Train and test every student on `distilled`. Students that `recall` knows are not trained again."""
-        protocol, count = self.config.protocol, self.config.students
+        """Train and test every student on `distilled`; students that `recall` knows are not trained again."""
+        protocol, count = self.evaluation.protocol, self.evaluation.students
+        evaluator = build_component(self.evaluation.evaluator, "evaluator", Evaluator, self.registry)
         reporter = self.runtime.reporter
-        measurements: list[Measurement] = []
+        results: list[StudentResult] = []
         reporter.start(
             "evaluate", f"{counted(count, 'student')} on {label}", count * protocol.epochs, "epoch"
         )
         for student in range(count):
             known = recall(student) if recall else None
             if known is not None:
-                measurements.append(msgspec.convert(known, Measurement))
+                results.append(msgspec.convert(known, StudentResult))
                 reporter.advance(protocol.epochs)
                 continue
-            found = self.evaluator.evaluate(
+            found = evaluator.evaluate(
                 EvaluationRequest(
                     distilled=distilled,
                     dataset=self.dataset,
                     protocol=protocol,
                     student=student,
-                    seed=self.config.seed,
+                    seed=self.recipe.seed,
                     build_student=self.build_student,
                     teacher=self.teacher,
                     runtime=self.runtime,
@@ -166,40 +155,8 @@ class Bench:
             )
             if keep:
                 keep(student, msgspec.to_builtins(found))
-            measurements.append(found)
-        score = Score(label=label, measurements=tuple(measurements))
+            results.append(found)
+        score = Score(label=label, students=tuple(results))
         spread = f" ± {score.std:.1%}" if score.std is not None else ""
         reporter.finish(f"accuracy {score.mean:.1%}{spread}")
         return score
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """How well students did that learned from one small dataset. label: a method, or "random real images"."""
-
-    label: str
-    measurements: tuple[Measurement, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean accuracy over students, in [0, 1]."""
-        return statistics.fmean(found.accuracy for found in self.measurements)
-
-    @property
-    def std(self) -> float | None:
-        """Sample standard deviation of the accuracy over students (n - 1); None for a single student."""
-        if len(self.measurements) < 2:
-            return None
-        return statistics.stdev(found.accuracy for found in self.measurements)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON; accuracies as fractions."""
-        return {
-            "label": self.label,
-            "accuracy_mean": self.mean,
-            "accuracy_std": self.std,
-            "accuracies": [found.accuracy for found in self.measurements],
-            "students": len(self.measurements),
-            "steps": self.measurements[0].steps,
-            "seconds": sum(found.seconds for found in self.measurements),
-        }

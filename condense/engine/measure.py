@@ -1,4 +1,4 @@
-"""Measure: one pass over the real training images; every component that wants to sees every batch."""
+"""Measure: one pass over the real training images, shown to every loss that observes them."""
 
 from __future__ import annotations
 
@@ -8,44 +8,49 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
-from condense.data.feed import Feed
-from condense.engine.components import Component
+from condense.data.feed import feed_of
+from condense.engine.components import WeightedLoss
 from condense.errors import ModelError, NumericalError
 from condense.models.network import Network
-from condense.models.observation import Observation, Roster
+from condense.models.observation import BatchLabels, Observation
+from condense.recipe.needs import Needs, Statistic
 from condense.rng import generator
 from condense.runtime import Runtime
 
+# What a statistic is called, and the layers that a network needs for it.
+_LAYERS: dict[Statistic, tuple[str, str]] = {
+    "batchnorm": ("BatchNorm statistics", "BatchNorm layer"),
+    "convolutions": ("convolution statistics", "Conv2d layer"),
+}
 
-def check_taps(names: Sequence[str], components: Sequence[Component], network: Network) -> None:
-    """Raise ModelError where a component that looks through the teacher cannot see there what it needs.
 
-    That is BatchNorm layers or convolutions in each of its members, or one network instead of several.
+def check_teacher(needs: dict[str, Needs], teacher: Network) -> None:
+    """Raise ModelError if a loss that looks through the teacher cannot see in it what it needs.
+
+    needs: by the name of the loss. It needs BatchNorm layers or convolutions in each member of the teacher, or one
+    network instead of several.
     """
-    for name, component in zip(names, components, strict=True):
-        if component.network != "teacher":
+    for name, wanted in needs.items():
+        if wanted.network != "teacher":
             continue
-        if len(network.members) > 1 and not component.by_member:
+        if len(teacher.members) > 1 and not wanted.each_member:
             raise ModelError(
-                f"{name!r} looks through one network, and {network.name!r} is {len(network.members)}; choose another "
+                f"{name!r} looks through one network, and {teacher.name!r} is {len(teacher.members)}; choose another "
                 f"teacher with --set teacher.model=NAME, or leave it out with --without {name}"
             )
-        for member in network.members:
-            if component.uses_moments and not member.batch_norm_layers:
-                raise ModelError(
-                    f"{name!r} needs the BatchNorm statistics of the teacher, and {member.name!r} has no BatchNorm "
-                    f"layer; choose another with --set teacher.model=NAME, or leave it out with --without {name}"
-                )
-            if component.uses_convolutions and not member.convolution_layers:
-                raise ModelError(
-                    f"{name!r} needs the convolution statistics of the teacher, and {member.name!r} has no Conv2d "
-                    f"layer; choose another with --set teacher.model=NAME, or leave it out with --without {name}"
-                )
+        for member in teacher.members:
+            for statistic in wanted.statistics:
+                what, layer = _LAYERS[statistic]
+                if not member.layers_of(statistic):
+                    raise ModelError(
+                        f"{name!r} needs the {what} of the teacher, and {member.name!r} has no {layer}; choose another "
+                        f"with --set teacher.model=NAME, or leave it out with --without {name}"
+                    )
 
 
 @torch.no_grad()
 def measure(
-    components: Sequence[Component],
+    losses: Sequence[WeightedLoss],
     teacher: Network,
     dataset: RealDataset,
     runtime: Runtime,
@@ -54,30 +59,28 @@ def measure(
     seed: int,
     ipc: int,
 ) -> None:
-    """Show every training image once, not augmented, to each component that measures; then fit them in place.
+    """Show every training image once, not augmented, to each loss that observes; then fit the losses in place.
 
-    Where the teacher is several networks, once through each. Raises NumericalError when its features of a batch are
-    not finite.
+    If the teacher is several networks, show each image once through each of them. Raises NumericalError for features
+    that are not finite.
     """
-    wanting = [component for component in components if component.measures]
-    moments = any(component.uses_moments for component in wanting)
-    convolutions = any(component.uses_convolutions for component in wanting)
-    feed = Feed(dataset.train.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime)
-    labels = dataset.train.labels
+    observing = [loss for loss in losses if loss.needs.observes]
+    statistics = {statistic for loss in observing for statistic in loss.needs.statistics}
+    feed = feed_of(dataset.train, dataset, runtime)
     runtime.reporter.start("measure", f"{len(feed)} training images", len(feed), "image")
-    for component in wanting:
-        component.begin(len(dataset.classes))
+    for weighted in observing:
+        weighted.loss.begin(len(dataset.classes))
     for batch in feed.test_batches(batch_size):
-        roster = Roster.of_real(labels[batch.indices].to(runtime.device))
+        labels = BatchLabels.of_real(batch.labels)
         for member in teacher.members:
             with runtime.autocast():
-                seen = member.observe(batch.images, roster, moments=moments, convolutions=convolutions)
+                seen = member.observe(batch.images, labels, statistics)
             _check_finite(seen, batch.indices)
-            for component in wanting:
-                component.observe(seen)
+            for weighted in observing:
+                weighted.loss.observe(seen)
         runtime.reporter.advance(len(batch.indices))
-    for index, component in enumerate(wanting):
-        component.fit(ipc, generator(seed, "measure", "fit", index))
+    for index, weighted in enumerate(observing):
+        weighted.loss.fit(ipc, generator(seed, "measure", "fit", index))
     runtime.reporter.finish()
 
 

@@ -1,158 +1,173 @@
-"""What a configuration will do: which components it builds and which stages it can skip."""
+"""What a configuration will do: the losses with their needs, and the stages that can be skipped."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
-from condense.engine.components import Component, Evaluator, FeatureTarget, Initializer, Term
-from condense.errors import OptionError, PluginError
-from condense.recipe.config import RunConfig
+from condense.engine.labels import LABELS
+from condense.errors import OptionError
+from condense.recipe.config import Evaluation, Recipe, RunConfig, kind_of_dataset
 from condense.recipe.method import Recover, Use
+from condense.recipe.needs import Needs
 from condense.recipe.registry import Registry
-from condense.recipe.settings import find_spec, options_of
-
-T = TypeVar("T")
+from condense.recipe.settings import options_of
+from condense.recipe.specs import InitializerSpec, LossSpec
 
 REFERENCE_LABEL = "random real images"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The built, not yet fitted components of a run, and what they make necessary.
+class PlannedLoss:
+    """A feature target or regularizer that a run will build.
 
-    terms: targets, then regularizers. Where nothing is recovered there are no regularizers, and targets only for an
+    name: its name, for logs and errors. kind: "feature target" or "regularizer". weight: its factor in the sum of
+    losses. spec, options: what it is built from. needs: what the host has to show it.
+    """
+
+    name: str
+    kind: str
+    weight: float
+    spec: LossSpec
+    options: Any
+    needs: Needs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The parts of a run and what they make necessary. Nothing is built yet.
+
+    losses: targets, then regularizers. A recipe of 0 iterations has no regularizers, and has targets only for an
     initializer that uses them.
     """
 
-    initializer: Initializer
-    terms: tuple[Term, ...]
-    evaluator: Evaluator
-    config: RunConfig
-
-    @property
-    def targets(self) -> tuple[FeatureTarget, ...]:
-        """The feature targets among the terms."""
-        return tuple(term.component for term in self.terms if isinstance(term.component, FeatureTarget))
-
-    @property
-    def iterations(self) -> int:
-        """Steps of recover for each chunk; 0 keeps the initial images."""
-        return self.config.recover.iterations
+    recipe: Recipe
+    evaluation: Evaluation
+    losses: tuple[PlannedLoss, ...]
+    initializer: InitializerSpec
+    notes: tuple[str, ...]
 
     @property
     def measures(self) -> bool:
-        """Whether a component wants to see the real images."""
-        return any(term.component.measures for term in self.terms)
+        """Whether a loss observes the real images."""
+        return any(loss.needs.observes for loss in self.losses)
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a component looks through the teacher, or labels come from it."""
-        looks = any(term.component.network == "teacher" for term in self.terms)
-        mode = self.config.protocol.labels
-        labels = mode == "soft" or (mode == "online" and self.config.students > 0)
+        """Whether a loss or the initializer looks through the teacher, or labels come from it."""
+        looks = any(loss.needs.network == "teacher" for loss in self.losses)
+        labels = LABELS[self.evaluation.protocol.labels].need_teacher(self.evaluation.students)
         return looks or labels or self.initializer.needs_teacher
 
     @property
     def reference(self) -> bool:
-        """Whether random real images are evaluated beside: not where the method is just that."""
-        config = self.config
-        is_random = config.initializer.name == "real" and not self.iterations
-        return config.reference and config.students > 0 and not is_random
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the components do to each other, for people."""
-        alone = [term.name for term in self.terms if term.component.by_class]
-        others = [term.name for term in self.terms if not term.component.by_class]
-        if not alone or not others:
-            return ()
-        return (
-            f"{alone[0]} has every step done one class at a time, so that {', '.join(others)} "
-            f"see{'s' * (len(others) == 1)} one class at a time as well",
-        )
+        """Whether random real images are judged too. They are not if the method is just that."""
+        is_random = self.recipe.initializer.name == "real" and not self.recipe.recover.iterations
+        return self.evaluation.reference and self.evaluation.students > 0 and not is_random
 
     def stages(self) -> list[tuple[str, str]]:
-        """Each stage with what it will do, or why it is skipped; for people."""
-        config, recover = self.config, self.config.recover
-        teacher = config.teacher
-        if not self.needs_teacher:
-            squeeze = "skipped: no component and no label needs a teacher"
-        elif teacher.checkpoint:
-            squeeze = f"load {teacher.model.name} from {teacher.checkpoint}"
-        elif teacher.epochs == 0:
-            squeeze = f"take {teacher.model.name} as it is built, without training"
-        else:
-            squeeze = f"train {teacher.model.name} for {teacher.epochs} epochs"
-        measuring = [term.name for term in self.terms if term.component.measures]
-        students = config.students
+        """Return each stage with what it will do, or why it is skipped, for people."""
         return [
-            ("squeeze", squeeze),
-            (
-                "measure",
-                f"one pass for {', '.join(measuring)}" if measuring else "skipped: nothing to measure",
-            ),
-            (
-                "recover",
-                f"{recover.iterations} iterations a chunk, {config.ipc} images per class"
-                if self.iterations
-                else f"keep the initial images ({config.initializer.name})",
-            ),
-            (
-                "relabel",
-                "the teacher's logits of every image"
-                if config.protocol.labels == "soft"
-                else f"nothing to do: labels are {config.protocol.labels}",
-            ),
-            (
-                "evaluate",
-                f"{students} student{'s' * (students > 1)} x {config.protocol.epochs} epochs by {config.protocol.name}"
-                + (f", and as many on {REFERENCE_LABEL}" if self.reference else "")
-                if students
-                else "skipped: no students",
-            ),
+            ("squeeze", self._squeeze()),
+            ("measure", self._measure()),
+            ("recover", self._recover()),
+            ("relabel", LABELS[self.evaluation.protocol.labels].text),
+            ("evaluate", self._evaluate()),
         ]
+
+    def _squeeze(self) -> str:
+        teacher = self.recipe.teacher
+        if not self.needs_teacher:
+            return "skipped: no component and no label needs a teacher"
+        if teacher.checkpoint:
+            return f"load {teacher.model.name} from {teacher.checkpoint}"
+        if teacher.epochs == 0:
+            return f"take {teacher.model.name} as it is built, without training"
+        return f"train {teacher.model.name} for {teacher.epochs} epochs"
+
+    def _measure(self) -> str:
+        measuring = [loss.name for loss in self.losses if loss.needs.observes]
+        return f"one pass for {', '.join(measuring)}" if measuring else "skipped: nothing to measure"
+
+    def _recover(self) -> str:
+        iterations = self.recipe.recover.iterations
+        if not iterations:
+            return f"keep the initial images ({self.recipe.initializer.name})"
+        return f"{iterations} iterations a chunk, {self.recipe.ipc} images per class"
+
+    def _evaluate(self) -> str:
+        students, protocol = self.evaluation.students, self.evaluation.protocol
+        if not students:
+            return "skipped: no students"
+        many = f"{students} student{'s' * (students > 1)} x {protocol.epochs} epochs by {protocol.name}"
+        return many + (f", and as many on {REFERENCE_LABEL}" if self.reference else "")
 
 
 def make_plan(config: RunConfig, registry: Registry) -> Plan:
-    """Build the components of a configuration. Raises PluginError where a plugin gives something else."""
-    initializer = _build(config.initializer, "initializer", Initializer, registry)
-    recovers = config.recover.iterations > 0
-    terms: list[Term] = []
-    if recovers or initializer.uses_targets:
-        terms += [_term(use, "feature target", registry) for use in config.targets]
-    if recovers:
-        terms += [_term(use, "regularizer", registry) for use in config.regularizers]
-        _check_chunks(terms, config)
-        _check_crops(config)
-        _check_random(terms, config)
+    """Return the plan of a configuration. Raises OptionError for settings that contradict each other."""
+    recipe = config.recipe
+    initializer: InitializerSpec = registry.find("initializer", recipe.initializer.name)
+    losses: list[PlannedLoss] = []
+    if recipe.recover.iterations or initializer.uses_targets:
+        losses += _planned(recipe, "feature target", registry)
+    if recipe.recover.iterations:
+        losses += _planned(recipe, "regularizer", registry)
+        _check_chunks(losses, recipe)
+        _check_crops(recipe.recover)
+        _check_random(losses, recipe.recover)
     return Plan(
+        recipe=recipe,
+        evaluation=config.evaluation,
+        losses=tuple(losses),
         initializer=initializer,
-        terms=tuple(terms),
-        evaluator=_build(config.evaluator, "evaluator", Evaluator, registry),
-        config=config,
+        notes=(*_kind_note(recipe, registry), *_one_class_note(losses)),
     )
 
 
-def _term(use: Use, kind: str, registry: Registry) -> Term:
-    component = _build(use, kind, Component, registry)
-    if component.measures and component.network == "random":
-        raise PluginError(
-            f"{kind} {use.name!r} wants to observe the real images through a random network; there is "
-            "a fresh one at every step, so set measures = False and ask for real_batch instead"
+def _planned(recipe: Recipe, kind: str, registry: Registry) -> list[PlannedLoss]:
+    found = []
+    for name, weighted in (recipe.targets if kind == "feature target" else recipe.regularizers).items():
+        spec: LossSpec = registry.find(kind, name)
+        options = options_of(Use(name=name, options=weighted.options), kind, registry)
+        found.append(
+            PlannedLoss(
+                name=name,
+                kind=kind,
+                weight=weighted.weight,
+                spec=spec,
+                options=options,
+                needs=spec.needs_of(options),
+            )
         )
-    taps = [name for name in ("uses_moments", "uses_convolutions") if getattr(component, name)]
-    if component.weight_gradients and (component.network == "teacher" or taps):
-        raise PluginError(
-            f"{kind} {use.name!r} takes gradients to the weights, which is for random networks and without moments: "
-            f"set network = 'random' and {' = '.join(taps or ['uses_moments'])} = False"
-        )
-    return Term(name=use.name, component=component, weight=use.weight)
+    return found
 
 
-def _check_crops(config: RunConfig) -> None:
-    recover, usual = config.recover, Recover()
+def _kind_note(recipe: Recipe, registry: Registry) -> tuple[str, ...]:
+    """Say which kind of images a dataset was taken for, if it was found from the images."""
+    spec, _ = registry.dataset(recipe.dataset.name)
+    _, kind = kind_of_dataset(recipe.dataset, registry)
+    if spec.like == kind:
+        return ()
+    return (
+        f"the images are taken for {kind.replace('-', ' ')}, which chooses the settings; "
+        "--set dataset.like=KIND chooses another kind",
+    )
+
+
+def _one_class_note(losses: Sequence[PlannedLoss]) -> tuple[str, ...]:
+    alone = [loss.name for loss in losses if loss.needs.at_once == "one class"]
+    others = [loss.name for loss in losses if loss.needs.at_once != "one class"]
+    if not alone or not others:
+        return ()
+    return (
+        f"{alone[0]} has every step done one class at a time, so that {', '.join(others)} "
+        f"see{'s' * (len(others) == 1)} one class at a time as well",
+    )
+
+
+def _check_crops(recover: Recover) -> None:
+    usual = Recover()
     for name in ("crop_start", "crop_share"):
         if recover.crop_schedule == "none" and getattr(recover, name) != getattr(usual, name):
             raise OptionError(f"recover.{name} has no effect without a recover.crop_schedule")
@@ -163,29 +178,22 @@ def _check_crops(config: RunConfig) -> None:
         )
 
 
-def _check_random(terms: Sequence[Term], config: RunConfig) -> None:
-    """Settings of random networks do nothing where no component looks through one."""
-    recover, usual = config.recover, Recover()
+def _check_random(losses: Sequence[PlannedLoss], recover: Recover) -> None:
+    """Raise OptionError for settings of random networks that no loss looks through."""
+    usual = Recover()
     idle = [name for name in ("network", "network_steps") if getattr(recover, name) != getattr(usual, name)]
     idle += ["inner.epochs"] if recover.inner.epochs else []
-    if idle and not any(term.component.network == "random" for term in terms):
+    if idle and not any(loss.needs.network == "random" for loss in losses):
         raise OptionError(
-            f"recover.{idle[0]} has no effect: none of {', '.join(term.name for term in terms)} looks through a random "
-            "network"
+            f"recover.{idle[0]} has no effect: none of {', '.join(loss.name for loss in losses)} looks through a "
+            "random network"
         )
 
 
-def _check_chunks(terms: Sequence[Term], config: RunConfig) -> None:
-    whole = [term.name for term in terms if term.component.whole_classes or term.component.by_class]
-    if config.recover.chunk == "slots" and whole:
+def _check_chunks(losses: Sequence[PlannedLoss], recipe: Recipe) -> None:
+    whole = [loss.name for loss in losses if loss.needs.at_once != "batch"]
+    if recipe.recover.chunk == "slots" and whole:
         raise OptionError(
             f"recover.chunk=slots: {whole[0]!r} needs all images of a class at once; use recover.chunk=classes, or "
             f"leave it out with --without {whole[0]}"
         )
-
-
-def _build(use: Use, kind: str, expected: type[T], registry: Registry) -> T:
-    made = find_spec(use.name, kind, registry).builder()(options_of(use, kind, registry))
-    if not isinstance(made, expected):
-        raise PluginError(f"{kind} {use.name!r} was built as {made!r}, which is no {expected.__name__}")
-    return made

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
-from condense.data.feed import Feed
+from condense.data.feed import feed_of
 from condense.data.pixels import valid_range
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
-from condense.engine.components import Term
+from condense.engine.components import WeightedLoss
 from condense.engine.recover_networks import Networks
-from condense.engine.training import learning_rate_share
+from condense.engine.training import learning_rate_fraction, make_optimizer
 from condense.errors import ModelError, NumericalError, PluginError
 from condense.models.network import Network
-from condense.models.observation import Observation, Roster
+from condense.models.observation import BatchLabels, Observation
 from condense.recipe.method import Recover
 from condense.recipe.training import Augment
 from condense.runtime import Runtime
@@ -71,7 +71,7 @@ def crop_scale(options: Recover, iteration: int) -> tuple[float, float] | None:
 
 def recover_chunk(
     chunk: Chunk,
-    terms: Sequence[Term],
+    losses: Sequence[WeightedLoss],
     networks: Networks,
     options: Recover,
     dataset: RealDataset,
@@ -80,145 +80,159 @@ def recover_chunk(
     runtime: Runtime,
     log: LogLosses,
 ) -> Tensor:
-    """The recovered images of a chunk, (n, C, H, W) float32 on the CPU, clipped to valid pixels at every step.
+    """Return the recovered images of a chunk, (n, C, H, W) float32 on the CPU, clipped to valid pixels at every step.
 
     Minimises sum_i weight_i loss_i over the pixels. Depends on its arguments and on nothing else.
-    Raises NumericalError, naming component, chunk and iteration, when a loss is not finite.
+    Raises NumericalError, naming loss, chunk and iteration, for a loss that is not finite.
     """
     pixels = runtime.images(chunk.images.clone()).requires_grad_(True)
     low, high = valid_range(dataset.mean, dataset.std, pixels)
-    optimizer = _make_optimizer(options, pixels)
+    optimizer = make_optimizer(
+        options.optimizer, [pixels], lr=options.lr, momentum=options.momentum, betas=options.betas
+    )
     labels = chunk.labels.to(runtime.device)
-    components = [term.component for term in terms]
-    parts = _parts(chunk, terms, dataset, runtime)
+    parts = _parts(chunk, losses, dataset, runtime)
     for iteration in range(options.iterations):
-        share = learning_rate_share(options.schedule, iteration, options.iterations)
-        optimizer.param_groups[0]["lr"] = options.lr * share
-        current = networks.of_step(components, iteration, options, generator)
+        fraction = learning_rate_fraction(options.schedule, iteration, options.iterations)
+        optimizer.param_groups[0]["lr"] = options.lr * fraction
+        current = networks.of_step([loss.needs for loss in losses], iteration, options, generator)
         augment = replace(options.augment, crop_scale=crop_scale(options, iteration))
         optimizer.zero_grad(set_to_none=True)
         found: list[dict[str, Tensor]] = []
         for part in parts:
-            losses = _losses(part, pixels, augment, current, terms, generator, runtime)
-            _backward(losses, terms, pixels)
-            found.append({name: loss.detach() for name, loss in losses.items()})
+            values = _values(part, pixels, augment, current, losses, generator, runtime)
+            _backward(values, losses, pixels)
+            found.append({name: value.detach() for name, value in values.items()})
         optimizer.step()
         with torch.no_grad():
             torch.clamp(pixels, low, high, out=pixels)
         networks.learn(iteration, pixels, labels, options, generator=generator, runtime=runtime)
         if iteration % options.log_every == 0 or iteration == options.iterations - 1:
-            _log(found, terms, chunk.index, iteration, log)
+            _log(found, losses, chunk.index, iteration, log)
         runtime.reporter.advance(1)
     return pixels.detach().float().cpu().contiguous()
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """What components see at once: all of a chunk, or one class of it. of: (n,) where in the chunk; None for all."""
+    """The images that losses see at once: a whole chunk, or one class of it.
 
-    of: Tensor | None
-    roster: Roster
+    chosen: (n,) int64, their positions in the chunk; None for the whole chunk.
+    """
+
+    chosen: Tensor | None
+    batch: BatchLabels
     real: _RealBatches
 
 
-def _parts(chunk: Chunk, terms: Sequence[Term], dataset: RealDataset, runtime: Runtime) -> list[_Part]:
+def _parts(
+    chunk: Chunk, losses: Sequence[WeightedLoss], dataset: RealDataset, runtime: Runtime
+) -> list[_Part]:
     wanted: list[Tensor | None] = [None]
-    if any(term.component.by_class for term in terms):
+    if any(loss.needs.at_once == "one class" for loss in losses):
         wanted = [torch.nonzero(chunk.labels == label)[:, 0] for label in torch.unique(chunk.labels)]
     parts = []
-    for of in wanted:
+    for chosen in wanted:
         listed = (chunk.labels, chunk.slots, chunk.weights)
-        labels, slots, weights = listed if of is None else (values[of] for values in listed)
+        labels, slots, weights = listed if chosen is None else (values[chosen] for values in listed)
         parts.append(
             _Part(
-                of=None if of is None else of.to(runtime.device),
-                roster=Roster.of(
+                chosen=None if chosen is None else chosen.to(runtime.device),
+                batch=BatchLabels.of(
                     labels.to(runtime.device), slots.to(runtime.device), weights.to(runtime.device)
                 ),
-                real=_RealBatches(terms, labels, dataset, runtime),
+                real=_RealBatches(losses, labels, dataset, runtime),
             )
         )
     return parts
 
 
-def _losses(
+def _values(
     part: _Part,
     pixels: Tensor,
     augment: Augment,
     networks: Mapping[str, Network],
-    terms: Sequence[Term],
+    losses: Sequence[WeightedLoss],
     generator: torch.Generator,
     runtime: Runtime,
 ) -> dict[str, Tensor]:
-    """The loss of every term on one view of a part, by name."""
-    chosen = pixels if part.of is None else pixels[part.of]
+    """Return the value of every loss on one view of a part, by name."""
+    chosen = pixels if part.chosen is None else pixels[part.chosen]
     view, real_view = _views(chosen, part.real, augment, generator)
-    losses: dict[str, Tensor] = {}
-    for kind, network in networks.items():
-        looking = [term for term in terms if term.component.network == kind]
-        synthetic = _observe(network, view, part.roster, looking, runtime)
+    values: dict[str, Tensor] = {}
+    for kind in dict.fromkeys(loss.needs.network for loss in losses):
+        looking = [loss for loss in losses if loss.needs.network == kind]
+        network = networks.get(kind)
+        synthetic = _observe(network, view, part.batch, looking, runtime)
         real = None
         if real_view is not None:
-            with torch.set_grad_enabled(any(term.component.weight_gradients for term in looking)):
-                real = _observe(network, real_view, part.real.roster, looking, runtime)
-        losses |= {term.name: _loss(term, synthetic, real) for term in looking}
-    return losses
+            with torch.set_grad_enabled(any(loss.needs.weight_gradients for loss in looking)):
+                real = _observe(network, real_view, part.real.batch, looking, runtime)
+        values |= {loss.name: _value(loss, synthetic, real) for loss in looking}
+    return values
 
 
-def _backward(losses: Mapping[str, Tensor], terms: Sequence[Term], pixels: Tensor) -> None:
+def _backward(values: Mapping[str, Tensor], losses: Sequence[WeightedLoss], pixels: Tensor) -> None:
     """Add the gradient of the weighted sum of losses to that of the pixels, and to nothing else."""
-    total = torch.stack([term.weight * losses[term.name] for term in terms]).sum()
+    total = torch.stack([loss.weight * values[loss.name] for loss in losses]).sum()
     total.backward(inputs=[pixels])
 
 
 def _observe(
-    network: Network, images: Tensor, roster: Roster, looking: Sequence[Term], runtime: Runtime
+    network: Network | None,
+    images: Tensor,
+    batch: BatchLabels,
+    looking: Sequence[WeightedLoss],
+    runtime: Runtime,
 ) -> Observation:
-    """What `network` shows of a batch to the terms that look through it. Raises ModelError where it has too little."""
-    norms = [term.name for term in looking if term.component.uses_moments]
-    convolutions = [term.name for term in looking if term.component.uses_convolutions]
-    exact = any(term.component.full_precision for term in looking)
+    """Return what `network` shows of a batch to the losses that look through it; without one, the images alone.
+
+    Raises ModelError for a network without the layers that a loss reads.
+    """
+    placed = runtime.images(images)
+    if network is None:
+        nothing = placed.new_empty((len(placed), 0))
+        return Observation(images=placed, batch=batch, features=nothing, logits=nothing)
+    for loss in looking:
+        for statistic in loss.needs.statistics:
+            if not network.layers_of(statistic):
+                raise ModelError(
+                    f"{loss.name!r} reads the inputs of {_LAYERS[statistic]}, and {network.name!r} has none; choose "
+                    f"another network with --set {_SETTING[loss.needs.network]}=NAME"
+                )
+    exact = any(loss.needs.float32 for loss in looking)
+    statistics = {statistic for loss in looking for statistic in loss.needs.statistics}
     with (replace(runtime, bf16=False) if exact else runtime).autocast():
-        seen = network.observe(
-            runtime.images(images), roster, moments=bool(norms), convolutions=bool(convolutions)
-        )
-    if norms and seen.moments is None:
-        raise ModelError(
-            f"{norms[0]!r} reads the inputs of BatchNorm layers, and {network.name!r} has none; choose another "
-            "network with --set teacher.model=NAME"
-        )
-    if convolutions and seen.convolutions is None:
-        raise ModelError(
-            f"{convolutions[0]!r} reads the inputs of convolutions, and {network.name!r} has none; choose another "
-            "network with --set teacher.model=NAME"
-        )
-    return seen
+        return network.observe(placed, batch, statistics)
 
 
-def _loss(term: Term, synthetic: Observation, real: Observation | None) -> Tensor:
-    loss = term.component.loss(synthetic, real)
-    if loss.dim() != 0:
+_LAYERS = {"batchnorm": "BatchNorm layers", "convolutions": "convolutions"}
+# The setting that chooses a kind of network.
+_SETTING = {"teacher": "teacher.model", "random": "recover.network"}
+
+
+def _value(weighted: WeightedLoss, synthetic: Observation, real: Observation | None) -> Tensor:
+    value = weighted.loss.loss(synthetic, real)
+    if value.dim() != 0:
         raise PluginError(
-            f"the loss of {term.name!r} must be a scalar, and came with shape {tuple(loss.shape)}"
+            f"the loss of {weighted.name!r} must be a scalar, and came with shape {tuple(value.shape)}"
         )
-    return loss
+    return value
 
 
 class _RealBatches:
-    """Real images of the chunk's classes at every step: `real_batch` of each class, or all of a smaller one."""
+    """Real images of the chunk's classes at every step: `real_per_class` of each class, or all of a smaller one."""
 
-    def __init__(self, terms: Sequence[Term], labels: Tensor, dataset: RealDataset, runtime: Runtime) -> None:
-        self.per_class = max((term.component.real_batch for term in terms), default=0)
+    def __init__(
+        self, losses: Sequence[WeightedLoss], labels: Tensor, dataset: RealDataset, runtime: Runtime
+    ) -> None:
+        self.per_class = max((loss.needs.real_per_class for loss in losses), default=0)
         classes = torch.unique(labels)
         self._indices = [dataset.train.of_class(label) for label in classes.tolist()]
         taken = torch.tensor([min(self.per_class, len(indices)) for indices in self._indices])
         labels_of_real = classes.repeat_interleave(taken)
-        self.roster = Roster.of_real(labels_of_real.to(runtime.device))
-        self._feed = (
-            Feed(dataset.train.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime)
-            if self.per_class
-            else None
-        )
+        self.batch = BatchLabels.of_real(labels_of_real.to(runtime.device))
+        self._feed = feed_of(dataset.train, dataset, runtime) if self.per_class else None
 
     def draw(self, generator: torch.Generator) -> Tensor | None:
         """(n, C, S, S) on the device, class after class; None where no component wants real images."""
@@ -248,16 +262,14 @@ def _views(
     return view, real
 
 
-def _make_optimizer(options: Recover, pixels: Tensor) -> torch.optim.Optimizer:
-    if options.optimizer == "sgd":
-        return torch.optim.SGD([pixels], lr=options.lr, momentum=options.momentum)
-    return torch.optim.Adam([pixels], lr=options.lr, betas=options.betas, fused=True)
-
-
 def _log(
-    found: Sequence[Mapping[str, Tensor]], terms: Sequence[Term], chunk: int, iteration: int, log: LogLosses
+    found: Sequence[Mapping[str, Tensor]],
+    losses: Sequence[WeightedLoss],
+    chunk: int,
+    iteration: int,
+    log: LogLosses,
 ) -> None:
-    """Hand on each loss, summed over the parts in `found`. Raises NumericalError where one is not finite."""
+    """Pass on each loss, summed over the parts in `found`. Raises NumericalError for one that is not finite."""
     values = {name: float(torch.stack([part[name] for part in found]).sum()) for name in found[0]}
     for name, value in values.items():
         if not math.isfinite(value):
@@ -265,4 +277,4 @@ def _log(
                 f"{name!r} became {value} in recover, chunk {chunk}, iteration {iteration}; lower the learning rate "
                 "(--set lr=...) or the weight of that component, or use --precision fp32"
             )
-    log(iteration, {"loss": sum(term.weight * values[term.name] for term in terms), **values})
+    log(iteration, {"loss": sum(loss.weight * values[loss.name] for loss in losses), **values})

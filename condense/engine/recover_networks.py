@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from condense.data.feed import Batch, augmented
-from condense.engine.components import Component
 from condense.engine.training import hard_loss, train
 from condense.models.network import Network
 from condense.recipe.method import Recover
+from condense.recipe.needs import Needs
 from condense.recipe.training import Augment
 from condense.rng import isolated_global_rng
 from condense.runtime import Runtime, SilentReporter
@@ -29,23 +29,23 @@ class Networks:
         self._current: Network | None = None
 
     def of_step(
-        self, components: Sequence[Component], iteration: int, options: Recover, generator: torch.Generator
+        self, needs: Sequence[Needs], iteration: int, options: Recover, generator: torch.Generator
     ) -> dict[str, Network]:
-        """One network for each kind, "teacher" and "random", that components want at this step.
+        """Return one network for each kind, "teacher" and "random", that losses look through at this step.
 
-        Of a teacher that is several networks, one after the other, as in the published code of G-VBSM (Shao et al.,
-        CVPR 2024). A random one is fresh every `options.network_steps` steps and in training mode; its weights take
-        gradients where a component has `weight_gradients`.
+        A teacher of several networks shows one after the other, as in the published code of G-VBSM (Shao et al., CVPR
+        2024). A random network is new every `options.network_steps` steps and is in training mode; its weights take
+        gradients if a loss needs them.
         """
         chosen: dict[str, Network] = {}
-        looking = [component for component in components if component.network == "random"]
-        if len(looking) < len(components):
-            assert self._teacher is not None
+        if any(wanted.network == "teacher" for wanted in needs):
+            assert self._teacher is not None, "the plan of a run says whether it needs a teacher"
             chosen["teacher"] = self._teacher.members[iteration % len(self._teacher.members)]
+        looking = [wanted for wanted in needs if wanted.network == "random"]
         if looking:
             if self._current is None or iteration % options.network_steps == 0:
                 self._current = self._fresh(generator)
-            trainable = any(component.weight_gradients for component in looking)
+            trainable = any(wanted.weight_gradients for wanted in looking)
             self._current.model.train().requires_grad_(trainable)
             chosen["random"] = self._current
         return chosen
@@ -72,8 +72,8 @@ class Networks:
         with isolated_global_rng(generator):
             train(
                 self._current,
-                PixelFeed(pixels, runtime),
-                hard_loss(labels, classes),
+                PixelFeed(pixels, labels, runtime),
+                hard_loss(classes),
                 options.inner,
                 generator=generator,
                 runtime=replace(runtime, reporter=SilentReporter()),
@@ -82,10 +82,13 @@ class Networks:
 
 
 class PixelFeed:
-    """Batches for training straight from synthetic pixels (n, C, S, S) float32, normalised, on the device."""
+    """Batches for training straight from synthetic pixels.
 
-    def __init__(self, pixels: Tensor, runtime: Runtime) -> None:
-        self._pixels, self._runtime = pixels.detach(), runtime
+    pixels: (n, C, S, S) float32, normalised, on the device. labels: (n,) int64 on the device.
+    """
+
+    def __init__(self, pixels: Tensor, labels: Tensor, runtime: Runtime) -> None:
+        self._pixels, self._labels, self._runtime = pixels.detach(), labels, runtime
 
     def training_steps(self, batch_size: int) -> int:
         """Batches per epoch."""
@@ -96,6 +99,6 @@ class PixelFeed:
     ) -> Iterator[Batch]:
         """Every image once, in an order and with views drawn from `generator`; without CutMix."""
         for indices in torch.randperm(len(self._pixels), generator=generator).split(batch_size):
-            chosen = self._pixels[indices.to(self._pixels.device)]
-            images = augmented(chosen, augment, chosen.shape[-1], generator)
-            yield Batch(indices, self._runtime.images(images), None)
+            placed = indices.to(self._pixels.device)
+            images = augmented(self._pixels[placed], augment, self._pixels.shape[-1], generator)
+            yield Batch(indices, self._labels[placed], self._runtime.images(images), None)

@@ -6,42 +6,42 @@ from dataclasses import replace
 from pathlib import Path
 
 from condense.data.dataset import RealDataset
-from condense.data.feed import Feed
+from condense.data.feed import feed_of
 from condense.engine.training import accuracy, hard_loss, train
 from condense.models.build import build_network, load_checkpoint
 from condense.models.network import Network
-from condense.recipe.config import RunConfig
+from condense.recipe.config import Recipe
 from condense.recipe.registry import Registry
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import Runtime
 
 
 def fresh_teacher(
-    config: RunConfig,
+    recipe: Recipe,
     dataset: RealDataset,
     registry: Registry,
     runtime: Runtime,
     *,
     to_be_filled: bool = False,
 ) -> Network:
-    """The teacher's network before training.
+    """Return the teacher's network before training.
 
     to_be_filled: whether a checkpoint will replace its weights, so that pretrained ones need not be fetched.
     """
-    draws = generator(config.teacher_seed, "squeeze", "weights")
-    use = config.teacher.model
-    if (to_be_filled or config.teacher.checkpoint) and use.options.get("pretrained"):
+    draws = generator(recipe.teacher_seed, "squeeze", "weights")
+    use = recipe.teacher.model
+    if (to_be_filled or recipe.teacher.checkpoint) and use.options.get("pretrained"):
         use = replace(use, options={**use.options, "pretrained": False})
     return build_network(use, dataset, registry, runtime, draws)
 
 
-def squeeze(teacher: Network, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> float:
-    """Train the teacher in place, or load its checkpoint; its accuracy on the test images, in [0, 1].
+def squeeze(teacher: Network, recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> float:
+    """Train the teacher in place, or load its checkpoint; return its accuracy on the test images, in [0, 1].
 
     The members of an ensemble are trained one after the other, each with draws that do not depend on the others.
-    Raises ModelError for a checkpoint that does not fit, NumericalError when the training diverges.
+    Raises ModelError for a checkpoint that does not fit, NumericalError if the training diverges.
     """
-    options = config.teacher
+    options = recipe.teacher
     if options.checkpoint:
         runtime.reporter.start("squeeze", f"loading {options.checkpoint}", 1, "file")
         load_checkpoint(teacher, Path(options.checkpoint))
@@ -53,17 +53,23 @@ def squeeze(teacher: Network, config: RunConfig, dataset: RealDataset, runtime: 
         runtime.reporter.start("squeeze", f"training {teacher.name}{listed}", epochs, "epoch")
         for member in members:
             what = f"member {member.member} of the teacher ({member.name})" if listed else "the teacher"
-            _train(member, what, config, dataset, runtime)
+            _train(member, what, recipe, dataset, runtime)
     reached = accuracy(teacher.frozen(), dataset.test, dataset, runtime)
     runtime.reporter.finish(f"teacher {reached:.1%} on the test images")
     return reached
 
 
-def _train(member: Network, what: str, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> None:
+def _train(member: Network, what: str, recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> None:
     """Train one network of the teacher in place. The first one's draws are those of a teacher that is one network."""
-    feed = Feed(dataset.train.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime)
-    loss = hard_loss(dataset.train.labels.to(runtime.device), len(dataset.classes))
     piece = ("training", member.member) if member.member else ("training",)
-    draws = generator(config.teacher_seed, "squeeze", *piece)
+    draws = generator(recipe.teacher_seed, "squeeze", *piece)
     with isolated_global_rng(draws):
-        train(member, feed, loss, config.teacher, generator=draws, runtime=runtime, what=what)
+        train(
+            member,
+            feed_of(dataset.train, dataset, runtime),
+            hard_loss(len(dataset.classes)),
+            recipe.teacher,
+            generator=draws,
+            runtime=runtime,
+            what=what,
+        )

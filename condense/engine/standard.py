@@ -38,11 +38,8 @@ class RandomReal(Initializer):
 class CrossEntropy(FeatureTarget):
     """The network's cross-entropy on the class of each synthetic image, averaged over the batch (SRe2L)."""
 
-    measures = False
-    by_member = True
-
     def __init__(self, options: NoOptions) -> None:
         self.options = options
 
     def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
-        return F.cross_entropy(synthetic.logits, synthetic.roster.labels)
+        return F.cross_entropy(synthetic.logits, synthetic.batch.labels)

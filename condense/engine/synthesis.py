@@ -10,23 +10,24 @@ from torch import Tensor
 
 from condense.data.dataset import RealDataset
 from condense.data.pixels import to_bytes
-from condense.engine.components import Initializer, InitialRequest
+from condense.engine.components import FeatureTarget, Initializer, InitialRequest, WeightedLoss
+from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.plan import Plan
 from condense.engine.recover import Chunk, cut_chunks, recover_chunk
 from condense.engine.recover_networks import Networks
-from condense.engine.relabel import relabel
 from condense.engine.standard import RandomReal
 from condense.errors import PluginError
 from condense.models.build import build_network
 from condense.models.network import Network
-from condense.recipe.config import dataset_label
+from condense.recipe.config import Recipe, dataset_label, public_settings
 from condense.recipe.registry import Registry
 from condense.recipe.specs import NoOptions
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import Runtime, convolutions
 from condense.storage.distilled import DistilledDataset
-from condense.storage.files import append_line, file_hash, read_tensors, write_tensors
+from condense.storage.files import append_line, file_hash
 from condense.storage.run_folder import RunFolder
+from condense.storage.tensors import read_tensors, write_tensors
 from condense.text import counted
 
 # Initial images of all classes that are kept in memory between chunks of slots, as float32.
@@ -35,9 +36,14 @@ _KEPT_BYTES = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesis:
-    """What making images takes; finished chunks are kept in `folder` and not made again."""
+    """What making images takes; finished chunks are kept in `folder` and not made again.
+
+    losses, initializer: built from the plan; the losses are fitted.
+    """
 
     plan: Plan
+    losses: tuple[WeightedLoss, ...]
+    initializer: Initializer
     dataset: RealDataset
     teacher: Network | None
     folder: RunFolder
@@ -45,9 +51,19 @@ class Synthesis:
     runtime: Runtime
     _kept: dict[int, Tensor] = field(default_factory=dict)
 
+    @property
+    def recipe(self) -> Recipe:
+        """What is distilled."""
+        return self.plan.recipe
+
+    @property
+    def targets(self) -> tuple[FeatureTarget, ...]:
+        """The fitted feature targets."""
+        return tuple(loss.loss for loss in self.losses if isinstance(loss.loss, FeatureTarget))
+
     def distilled(self) -> DistilledDataset:
         """Recover every chunk and put the dataset together."""
-        return self._assemble(self._recovered(), self._slot_weights(), self.plan.config.method)
+        return self._assemble(self._recovered(), self._slot_weights(), self.recipe.method)
 
     def reference(self) -> DistilledDataset:
         """Random real images of equal ipc."""
@@ -59,9 +75,9 @@ class Synthesis:
 
     def _recovered(self) -> Tensor:
         """(K * ipc, C, H, W) uint8, by class and slot."""
-        config = self.plan.config
+        config = self.recipe
         chunks = cut_chunks(len(self.dataset.classes), config.ipc, config.recover)
-        steps = self.plan.iterations
+        steps = self.recipe.recover.iterations
         self.runtime.reporter.start(
             "recover",
             counted(len(chunks), "chunk"),
@@ -80,14 +96,14 @@ class Synthesis:
         chunk = self._initial_chunk(index, wanted)
         images = chunk.images
         if steps:
-            draws = generator(self.plan.config.seed, "recover", "chunk", index)
-            exact = any(term.component.full_precision for term in self.plan.terms)
+            draws = generator(self.recipe.seed, "recover", "chunk", index)
+            exact = any(loss.needs.float32 for loss in self.losses)
             with isolated_global_rng(draws), convolutions(tf32=self.runtime.bf16 and not exact):
                 images = recover_chunk(
                     chunk,
-                    self.plan.terms,
+                    self.losses,
                     Networks(self.teacher, self._fresh_network),
-                    self.plan.config.recover,
+                    self.recipe.recover,
                     self.dataset,
                     generator=draws,
                     runtime=self.runtime,
@@ -101,7 +117,7 @@ class Synthesis:
 
     def _initial_chunk(self, index: int, wanted: Tensor) -> Chunk:
         """wanted: (n,) int64, class * ipc + slot of each image."""
-        ipc = self.plan.config.ipc
+        ipc = self.recipe.ipc
         labels, slots = wanted // ipc, wanted % ipc
         images = torch.cat(
             [self._of_class(label)[slots[labels == label]] for label in torch.unique(labels).tolist()]
@@ -119,21 +135,21 @@ class Synthesis:
         """The initial images of a class; chunks of slots ask again and again, so they are kept where they are few."""
         if label in self._kept:
             return self._kept[label]
-        images = self._initial_images(self.plan.initializer, label)
+        images = self._initial_images(self.initializer, label)
         everything = images.numel() * images.element_size() * len(self.dataset.classes)
-        if self.plan.config.recover.chunk == "slots" and everything <= _KEPT_BYTES:
+        if self.recipe.recover.chunk == "slots" and everything <= _KEPT_BYTES:
             self._kept[label] = images
         return images
 
     def _initial_images(self, initializer: Initializer, label: int) -> Tensor:
-        dataset, ipc = self.dataset, self.plan.config.ipc
+        dataset, ipc = self.dataset, self.recipe.ipc
         images = initializer.images(
             InitialRequest(
                 label=label,
                 ipc=ipc,
                 dataset=dataset,
-                generator=generator(self.plan.config.seed, "initialize", label),
-                targets=self.plan.targets,
+                generator=generator(self.recipe.seed, "initialize", label),
+                targets=self.targets,
                 teacher=self.teacher,
                 runtime=self.runtime,
             )
@@ -147,21 +163,19 @@ class Synthesis:
         return images.detach().float().cpu()
 
     def _equal(self) -> Tensor:
-        ipc = self.plan.config.ipc
+        ipc = self.recipe.ipc
         return torch.full((len(self.dataset.classes), ipc), 1 / ipc)
 
     def _slot_weights(self) -> Tensor:
         """(K, ipc): those of the first target that has any, or equal ones."""
-        for target in self.plan.targets:
+        for target in self.targets:
             weights = target.slot_weights()
             if weights is not None:
                 return weights.cpu()
         return self._equal()
 
     def _fresh_network(self, draws: torch.Generator) -> Network:
-        config = self.plan.config
-        use = config.network_of(config.recover.network)
-        return build_network(use, self.dataset, self.registry, self.runtime, draws)
+        return build_network(self.recipe.random_network, self.dataset, self.registry, self.runtime, draws)
 
     def _log(self, chunk: int, iteration: int, losses: Mapping[str, float]) -> None:
         append_line(
@@ -170,10 +184,8 @@ class Synthesis:
         self.runtime.reporter.advance(0, losses)
 
     def _assemble(self, images: Tensor, weights: Tensor, method: str) -> DistilledDataset:
-        config, dataset = self.plan.config, self.dataset
-        classes, ipc = len(dataset.classes), config.ipc
-        online = config.protocol.labels == "online" and self.teacher is not None
-        has_file = self.teacher is not None and self.folder.teacher.exists()
+        recipe, dataset, teacher = self.recipe, self.dataset, self.labelled_by()
+        classes, ipc = len(dataset.classes), recipe.ipc
         public_name = dataset_label(dataset.name)
         distilled = DistilledDataset(
             images=images,
@@ -184,16 +196,23 @@ class Synthesis:
             mean=dataset.mean,
             std=dataset.std,
             ipc=ipc,
-            label_mode="online" if online else "hard",
             name=f"{method}-{public_name}-{ipc}ipc",
             method=method,
             dataset=public_name,
-            teacher_hash=file_hash(self.folder.teacher) if has_file else "",
-            teacher_bytes=self.folder.teacher.stat().st_size if has_file else 0,
-            recipe=config.without_places().to_dict(),
+            teacher_hash=teacher.hash if teacher else "",
+            settings=public_settings(recipe, self.plan.evaluation),
             licence=dataset.licence,
             source=dataset.source,
         )
-        if config.protocol.labels == "soft" and self.teacher is not None:
-            distilled = relabel(distilled, self.teacher, self.runtime)
-        return distilled
+        # A run without students may have no teacher, so that its labels stay hard.
+        mode = self.plan.evaluation.protocol.labels if teacher else "hard"
+        return LABELS[mode].attach(distilled, teacher, self.runtime)
+
+    def labelled_by(self) -> LabelledBy | None:
+        """Return the teacher with its file, or None in a run without one."""
+        if self.teacher is None:
+            return None
+        file = self.folder.teacher
+        if not file.exists():
+            return LabelledBy(network=self.teacher)
+        return LabelledBy(network=self.teacher, hash=file_hash(file), bytes=file.stat().st_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from condense.data.cutmix import mix_labels
 from condense.data.dataset import RealDataset, Split
-from condense.data.feed import Batch, Feed
+from condense.data.feed import Batch, feed_of
 from condense.errors import NumericalError
 from condense.models.network import Network
-from condense.recipe.training import Augment, Training
+from condense.recipe.training import Augment, Optimizer, Training
 from condense.runtime import Runtime
 
 
@@ -31,24 +31,26 @@ class TrainingFeed(Protocol):
 
 
 # The mean loss of a batch, given the batch and the network's logits (B, K).
-Loss = Callable[[Batch, Tensor], Tensor]
+BatchLoss = Callable[[Batch, Tensor], Tensor]
 
 
-def make_optimizer(options: Training, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer of a training."""
-    if options.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            lr=options.lr,
-            momentum=options.momentum,
-            weight_decay=options.weight_decay,
-            fused=True,
-        )
-    family = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
-    return family(parameters, lr=options.lr, weight_decay=options.weight_decay, fused=True)
+def make_optimizer(
+    name: Optimizer,
+    parameters: Sequence[Tensor],
+    *,
+    lr: float,
+    momentum: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    weight_decay: float = 0.0,
+) -> torch.optim.Optimizer:
+    """Return an optimizer of weights or pixels. momentum: of sgd. betas: of adam and adamw."""
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    family = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    return family(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
 
 
-def learning_rate_share(schedule: str, step: int, steps: int) -> float:
+def learning_rate_fraction(schedule: str, step: int, steps: int) -> float:
     """The share of the first learning rate at `step` t of `steps` T: by the name of the schedule,
 
     cosine: (1 + cos(pi t / T)) / 2, to 0. half-cosine: (1 + cos(pi t / (2 T))) / 2, to 1/2 (RDED, Sun et al., CVPR
@@ -62,19 +64,18 @@ def learning_rate_share(schedule: str, step: int, steps: int) -> float:
     return 1.0
 
 
-def hard_loss(labels: Tensor, classes: int, weights: Tensor | None = None) -> Loss:
-    """Cross-entropy with the class labels (n,) of all images; CutMix mixes labels as it mixes pixels.
+def hard_loss(classes: int, weights: Tensor | None = None) -> BatchLoss:
+    """Return cross-entropy with the labels of a batch; CutMix mixes labels as it mixes pixels.
 
-    weights: (n,) a factor on the loss of each image, or None.
+    classes: K. weights: (n,) a factor on the loss of each image of the feed, or None.
     """
 
     def loss(batch: Batch, logits: Tensor) -> Tensor:
-        chosen = labels[batch.indices.to(labels.device)]
         if batch.mix is None:
-            each = F.cross_entropy(logits, chosen, reduction="none")
+            each = F.cross_entropy(logits, batch.labels, reduction="none")
         else:
-            shares = mix_labels(F.one_hot(chosen, classes).float(), batch.mix)
-            each = F.cross_entropy(logits, shares, reduction="none")
+            mixed = mix_labels(F.one_hot(batch.labels, classes).float(), batch.mix)
+            each = F.cross_entropy(logits, mixed, reduction="none")
         return _weighted_mean(each, weights, batch)
 
     return loss
@@ -82,8 +83,8 @@ def hard_loss(labels: Tensor, classes: int, weights: Tensor | None = None) -> Lo
 
 def distillation_loss(
     teach: Callable[[Batch], Tensor], temperature: float, weights: Tensor | None = None
-) -> Loss:
-    """KL(softmax(teacher / T) || softmax(student / T)), averaged over images, as in FKD (no factor T^2).
+) -> BatchLoss:
+    """Return KL(softmax(teacher / T) || softmax(student / T)), averaged over images, as in FKD (no factor T^2).
 
     teach: the teacher's probabilities (B, K) at temperature T for a batch.
     """
@@ -105,7 +106,7 @@ def _weighted_mean(each: Tensor, weights: Tensor | None, batch: Batch) -> Tensor
 def train(
     network: Network,
     feed: TrainingFeed,
-    loss: Loss,
+    loss: BatchLoss,
     options: Training,
     *,
     generator: torch.Generator,
@@ -119,13 +120,19 @@ def train(
     """
     network.model.train()
     parameters = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
-    optimizer = make_optimizer(options, parameters)
+    optimizer = make_optimizer(
+        options.optimizer,
+        parameters,
+        lr=options.lr,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+    )
     total = options.epochs * feed.training_steps(options.batch_size)
     step = 0
     for epoch in range(options.epochs):
         for batch in feed.training_batches(options.augment, options.batch_size, generator):
             for group in optimizer.param_groups:
-                group["lr"] = options.lr * learning_rate_share(options.schedule, step, total)
+                group["lr"] = options.lr * learning_rate_fraction(options.schedule, step, total)
             with runtime.autocast():
                 logits = network.logits(batch.images)
             value = loss(batch, logits)
@@ -153,8 +160,7 @@ def accuracy(
     batch_size: None takes 512, and 64 on a CPU, where a layer's output then stays in the cache: little more than half
     the time.
     """
-    feed = Feed(split.images, size=dataset.size, mean=dataset.mean, std=dataset.std, runtime=runtime)
-    labels = split.labels.to(runtime.device)
+    feed = feed_of(split, dataset, runtime)
     if batch_size is None:
         batch_size = 64 if runtime.device.type == "cpu" else 512
     network.model.eval()
@@ -162,5 +168,5 @@ def accuracy(
     for batch in feed.test_batches(batch_size):
         with runtime.autocast():
             predicted = network.logits(batch.images).argmax(dim=1)
-        correct += (predicted == labels[batch.indices.to(labels.device)]).sum()
+        correct += (predicted == batch.labels).sum()
     return int(correct) / len(split)

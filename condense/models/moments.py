@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from condense.errors import NumericalError
-from condense.models.observation import Moments, Roster
+from condense.models.observation import BatchLabels, Moments
 
 # What a core has in its cache at once: 2 MiB of float32. A layer's input whole, as float32, would be written to fresh
 # memory and read back for each moment, which takes about ten times as long as in such parts.
@@ -104,7 +104,7 @@ class ClassMoments:
         self._second = torch.zeros(0)
         self._centre = torch.zeros(0)
 
-    def add(self, moments: Moments, roster: Roster) -> None:
+    def add(self, moments: Moments, batch: BatchLabels) -> None:
         """Take in one batch of real images. Every image counts once."""
         if not len(self._centre):
             # Sums stay on an accelerator that has float64, so that adding a batch does not wait for it.
@@ -114,8 +114,8 @@ class ClassMoments:
             self._mean = torch.zeros(self.classes, len(self._centre), dtype=torch.float64, device=device)
             self._second = torch.zeros_like(self._mean)
         device = self._mean.device
-        present = roster.classes.to(device)
-        counted = (roster.labels.to(device)[None, :] == present[:, None]).double()
+        present = batch.classes.to(device)
+        counted = (batch.labels.to(device)[None, :] == present[:, None]).double()
         self._counts[present] += counted.sum(dim=1)
         self._mean[present] += counted @ moments.mean.detach().to(device).double()
         self._second[present] += counted @ moments.second.detach().to(device).double()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from condense.errors import ModelError
 from condense.models.ensemble import Ensemble
-from condense.models.observation import Observation, Roster
+from condense.models.observation import BatchLabels, Observation
 from condense.models.taps import Tap, channels_of_input, norm_input, patches_of_input
+from condense.recipe.needs import Statistic
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -64,15 +65,12 @@ class Network:
         """The networks that an ensemble consists of; of any other network, itself alone."""
         return self._parts or (self,)
 
-    @property
-    def batch_norm_layers(self) -> tuple[str, ...]:
-        """The names of the BatchNorm layers with running statistics, in the order of the network."""
-        return tuple(self._norms.layers)
+    def layers_of(self, statistic: Statistic) -> tuple[str, ...]:
+        """Return the names of the layers whose inputs a statistic reads, in the order of the network.
 
-    @property
-    def convolution_layers(self) -> tuple[str, ...]:
-        """The names of the two-dimensional convolutions, in the order of the network."""
-        return tuple(self._channels.layers)
+        These are the BatchNorm layers with running statistics, or the two-dimensional convolutions.
+        """
+        return tuple((self._norms if statistic == "batchnorm" else self._channels).layers)
 
     def frozen(self) -> Network:
         """Itself, in eval mode and without gradients to its weights."""
@@ -85,15 +83,17 @@ class Network:
         return result.float()
 
     def observe(
-        self, images: Tensor, roster: Roster, *, moments: bool, convolutions: bool = False
+        self, images: Tensor, batch: BatchLabels, statistics: Collection[Statistic] = ()
     ) -> Observation:
-        """Run a batch through and keep what the components may look at. Gradients flow to `images`.
+        """Run a batch through the network and return what losses may look at. Gradients flow to `images`.
 
-        images: (B, C, H, W), whose classes, slots and weights `roster` holds. moments: whether to tap BatchNorm.
-        convolutions: whether to tap convolutions. Of an ensemble the features are those of its members side by side,
-        and it cannot be tapped: ask its members. Raises ModelError for that, and where there are no features.
+        images: (B, C, H, W), normalised. batch: their labels, slots and weights. statistics: the layers to read.
+        The features of an ensemble are those of its members side by side.
+
+        Raises ModelError for statistics of an ensemble (ask its members), and for a network without features.
         """
-        if len(self.members) > 1 and (moments or convolutions):
+        moments, convolutions = "batchnorm" in statistics, "convolutions" in statistics
+        if len(self.members) > 1 and statistics:
             raise ModelError(
                 f"{self.name!r} is {len(self.members)} networks, whose layers can be seen through one at a time only; "
                 "choose another network"
@@ -109,7 +109,7 @@ class Network:
             raise ModelError(f"{self.name}: the classifier was not called, so there are no features to match")
         return Observation(
             images=images,
-            roster=roster,
+            batch=batch,
             features=_side_by_side([kept[-1].flatten(1).float() for kept in features]),
             logits=logits,
             moments=self._norms.moments(norms),

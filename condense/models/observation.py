@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Roster:
+class BatchLabels:
     """Who is in a batch; the same at every step of a chunk, so it is worked out once.
 
     labels: (B,) int64, the class of each image.
@@ -26,17 +26,19 @@ class Roster:
     membership: Tensor
 
     @staticmethod
-    def of(labels: Tensor, slots: Tensor, weights: Tensor) -> Roster:
-        """The roster of images with these labels, slots and weights, each (B,); on their device."""
+    def of(labels: Tensor, slots: Tensor, weights: Tensor) -> BatchLabels:
+        """The batch of images with these labels, slots and weights, each (B,); on their device."""
         classes = torch.unique(labels)
         shares = (labels[None, :] == classes[:, None]).to(weights.dtype) * weights[None, :]
         membership = shares / shares.sum(dim=1, keepdim=True)
-        return Roster(labels=labels, slots=slots, weights=weights, classes=classes, membership=membership)
+        return BatchLabels(
+            labels=labels, slots=slots, weights=weights, classes=classes, membership=membership
+        )
 
     @staticmethod
-    def of_real(labels: Tensor) -> Roster:
-        """The roster of real images with these labels (B,)."""
-        return Roster.of(labels, torch.zeros_like(labels), torch.ones(len(labels), device=labels.device))
+    def of_real(labels: Tensor) -> BatchLabels:
+        """The batch of real images with these labels (B,)."""
+        return BatchLabels.of(labels, torch.zeros_like(labels), torch.ones(len(labels), device=labels.device))
 
     def equal_membership(self) -> Tensor:
         """(G, B): as `membership`, with every image of a class counting the same."""
@@ -74,7 +76,7 @@ class Moments:
 class Observation:
     """A batch as a network sees it.
 
-    images: (B, C, H, W) float, normalised as the network expects. roster: their classes, slots and weights.
+    images: (B, C, H, W) float, normalised as the network expects. batch: their classes, slots and weights.
     features: (B, D) float32, the input of the network's classifier. logits: (B, K) float32.
     moments: of the inputs of its BatchNorm layers; None where no component asked for them.
     convolutions, patches: of the inputs of its two-dimensional convolutions, over the positions of each channel, and
@@ -85,7 +87,7 @@ class Observation:
     """
 
     images: Tensor
-    roster: Roster
+    batch: BatchLabels
     features: Tensor
     logits: Tensor
     moments: Moments | None = None

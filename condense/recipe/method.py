@@ -17,15 +17,28 @@ AS_THE_PROTOCOL_SAYS = "protocol"
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """One component or network in a recipe: its name, its weight in the loss, its options by name."""
+    """A named thing in a recipe (dataset, network, initializer, evaluator) and its options by name."""
 
     name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A feature target or regularizer in a recipe: its weight in the sum of losses, and its options by name.
+
+    Raises ValueError for a weight that is not a finite number.
+    """
+
     weight: float = 1.0
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.weight):
-            raise ValueError(f"the weight of {self.name!r} must be a finite number, not {self.weight}")
+            raise ValueError(f"a weight must be a finite number, not {self.weight}")
+
+
+Losses = Mapping[str, Weighted]
 
 
 # What `Recover.inner` is unless a method says otherwise; the rest is DC's.
@@ -140,22 +153,30 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A recipe.
+    """A method: a named recipe of components and settings.
 
-    name, summary, source: as of every spec. initializer: where images start. targets, regularizers: what the
-    recover stage minimises, by component name with weights. recover: how. protocol: the one its paper reports
-    under. evaluator: who measures. for_ipc: for a least number of images per class, settings by dotted key
-    ("regularizers.class-batchnorm"); the entry of the greatest number that is reached counts. presets: settings for a
-    dataset's name. Both win over the method's and the dataset's own, and presets over `for_ipc`.
+    name, summary, source: as in every spec.
+    initializer: the images that synthesis starts from.
+    targets, regularizers: the losses that the recover stage minimises, by name, with weights and options.
+    recover, teacher, student: see the classes of those names.
+    protocol: the protocol that its paper reports under, by name.
+    evaluator: the component that measures.
+    presets: settings by dotted key ("recover.lr"), for a kind of images ("small-grey") or a dataset's name. A name
+        wins over a kind.
+    for_ipc: settings that apply from a given number of images per class upward, keyed by that number; the largest
+        key not above the run's ipc is used. Presets win over them.
     variants: the rows of its ablation, `condense ablate`.
+
+    Raises ValueError for a name in both `targets` and `regularizers`, iterations without a target, or variants that
+    share a label.
     """
 
     name: str
     summary: str
     source: str = ""
     initializer: Use = field(default_factory=lambda: Use(name="noise"))
-    targets: tuple[Use, ...] = ()
-    regularizers: tuple[Use, ...] = ()
+    targets: Losses = field(default_factory=dict)
+    regularizers: Losses = field(default_factory=dict)
     recover: Recover = field(default_factory=Recover)
     teacher: Teacher = field(default_factory=Teacher)
     student: Student = field(default_factory=Student)
@@ -169,7 +190,7 @@ class Method:
         check_name("method", self.name)
         if not self.summary or "\n" in self.summary:
             raise ValueError(f"method {self.name!r} needs a summary of one line")
-        check_distinct(self.targets + self.regularizers)
+        check_distinct(self.targets, self.regularizers)
         if self.recover.iterations and not self.targets:
             raise ValueError(
                 f"method {self.name!r} recovers for {self.recover.iterations} steps without a target"
@@ -178,16 +199,15 @@ class Method:
         if len(set(labels)) < len(labels) or not all(labels):
             raise ValueError(f"the variants of method {self.name!r} need labels, each another: {labels}")
 
-    def settings_for(self, dataset: str, ipc: int) -> dict[str, Any]:
-        """The presets for a number of images per class and for a dataset's name, the latter winning."""
-        reached = [least for least in self.for_ipc if least <= ipc]
+    def settings_for(self, dataset: str, kind: str, ipc: int) -> dict[str, Any]:
+        """Return the presets for images per class, a kind of images and a dataset's name; later ones win."""
+        reached = [minimum for minimum in self.for_ipc if minimum <= ipc]
         chosen = self.for_ipc[max(reached)] if reached else {}
-        return {**chosen, **self.presets.get(dataset, {})}
+        return {**chosen, **self.presets.get(kind, {}), **self.presets.get(dataset, {})}
 
 
-def check_distinct(components: tuple[Use, ...]) -> None:
-    """Raise ValueError where two targets or regularizers of a recipe have one name: their losses go by name."""
-    names = [use.name for use in components]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"{repeated[0]!r} stands more than once among the targets and regularizers")
+def check_distinct(targets: Losses, regularizers: Losses) -> None:
+    """Raise ValueError if a target and a regularizer of one recipe share a name: losses are logged by name."""
+    for name in targets:
+        if name in regularizers:
+            raise ValueError(f"{name!r} is named both as a target and as a regularizer")

@@ -48,8 +48,3 @@ class Protocol(Training):
             raise ValueError("protocol.model is a network or 'teacher'")
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be above 0, not {self.temperature}")
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether labels come from a teacher."""
-        return self.labels != "hard"

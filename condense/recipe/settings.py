@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from condense.errors import OptionError, nearest
-from condense.recipe.method import AS_THE_PROTOCOL_SAYS, SAME_AS_TEACHER, Recover, Use
+from condense.recipe.method import AS_THE_PROTOCOL_SAYS, SAME_AS_TEACHER, Recover, Use, Weighted
 from condense.recipe.registry import Registry
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ _KIND_OF_FIELD: Mapping[str, str] = {
     "network": "model",
     "dataset": "dataset",
 }
+_LOSSES = ("feature target", "regularizer")
 # Not networks, but names for one that is chosen elsewhere.
 _STAND_INS = (SAME_AS_TEACHER, AS_THE_PROTOCOL_SAYS)
 
@@ -58,8 +59,8 @@ def assign(config: T, key: str, value: Any, registry: Registry) -> T:
     Raises OptionError for an unknown key (listing the nearest) or a value of the wrong type or range.
     """
     parts = key.split(".")
-    top = {field.name for field in dataclasses.fields(cast(Any, config))}
-    if parts[0] not in top and parts[0] in {field.name for field in dataclasses.fields(Recover)}:
+    top = {name for group in _groups(config) for name in _fields(group)}
+    if parts[0] not in top and "recover" in top and parts[0] in _fields(Recover):
         parts.insert(0, "recover")
     return cast(T, _assign(config, parts, _Setting(key, value, registry, config)))
 
@@ -72,8 +73,13 @@ def complete(config: T, registry: Registry) -> T:
         kind = _KIND_OF_FIELD.get(field.name, "")
         if isinstance(value, Use):
             changes[field.name] = _complete_use(value, kind, registry)
-        elif kind and isinstance(value, tuple):
-            changes[field.name] = tuple(_complete_use(use, kind, registry) for use in value)
+        elif kind in _LOSSES:
+            changes[field.name] = {
+                name: dataclasses.replace(
+                    loss, options=_complete_use(_use(name, loss), kind, registry).options
+                )
+                for name, loss in value.items()
+            }
         elif dataclasses.is_dataclass(value):
             changes[field.name] = complete(value, registry)
     return cast(T, dataclasses.replace(cast(Any, config), **changes))
@@ -105,12 +111,14 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, Use):
         options = {f"{prefix}.{name}": option for name, option in value.options.items()}
         return {prefix: value.name, **options}
-    if isinstance(value, tuple) and value and all(isinstance(item, Use) for item in value):
+    if isinstance(value, Mapping) and value and all(isinstance(item, Weighted) for item in value.values()):
         merged: dict[str, Any] = {}
-        for use in value:
-            merged[f"{prefix}.{use.name}"] = use.weight
-            merged.update({f"{prefix}.{use.name}.{name}": option for name, option in use.options.items()})
+        for name, loss in value.items():
+            merged[f"{prefix}.{name}"] = loss.weight
+            merged.update({f"{prefix}.{name}.{option}": given for option, given in loss.options.items()})
         return merged
+    if hasattr(value, "GROUPS"):
+        return {key: setting for group in _groups(value) for key, setting in flatten(group, prefix).items()}
     if dataclasses.is_dataclass(value):
         result: dict[str, Any] = {}
         for field in dataclasses.fields(value):
@@ -122,15 +130,17 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _assign(owner: Any, parts: list[str], setting: _Setting) -> Any:
     name, rest = parts[0], parts[1:]
-    fields = {field.name for field in dataclasses.fields(owner)}
-    if name not in fields:
+    for group in getattr(owner, "GROUPS", ()):
+        if name in _fields(getattr(owner, group)):
+            return dataclasses.replace(owner, **{group: _assign(getattr(owner, group), parts, setting)})
+    if name not in _fields(owner) or hasattr(owner, "GROUPS"):
         raise _unknown_key(setting)
     current = getattr(owner, name)
     kind = _KIND_OF_FIELD.get(name, "")
     if isinstance(current, Use):
         changed: Any = _assign_use(current, kind, rest, setting)
-    elif kind and isinstance(current, tuple):
-        changed = _assign_component(current, kind, rest, setting)
+    elif kind in _LOSSES:
+        changed = _assign_loss(current, kind, rest, setting)
     elif dataclasses.is_dataclass(current):
         if not rest:
             below = _listed(flatten(current, setting.key))
@@ -163,24 +173,22 @@ def _assign_use(use: Use, kind: str, rest: list[str], setting: _Setting) -> Use:
     return _with_option(use, kind, rest[0], setting)
 
 
-def _assign_component(
-    uses: tuple[Use, ...], kind: str, rest: list[str], setting: _Setting
-) -> tuple[Use, ...]:
+def _assign_loss(
+    losses: Mapping[str, Weighted], kind: str, rest: list[str], setting: _Setting
+) -> Mapping[str, Weighted]:
     if not rest or len(rest) > 2:
         raise _unknown_key(setting)
     name = rest[0]
     find_spec(name, kind, setting.registry)
-    present = {use.name: use for use in uses}
-    use = present.get(name, Use(name=name))
-    if len(rest) == 2:
-        if name not in present:
-            raise OptionError(
-                f"{setting.key}: the method has no {kind} {name!r}; add it with its weight first"
-            )
-        present[name] = _with_option(use, kind, rest[1], setting)
+    loss = losses.get(name, Weighted())
+    if len(rest) == 1:
+        loss = _replaced(loss, setting, weight=_convert(setting.value, float, setting.key))
+    elif name in losses:
+        options = _with_option(_use(name, loss), kind, rest[1], setting).options
+        loss = dataclasses.replace(loss, options=options)
     else:
-        present[name] = _replaced(use, setting, weight=_convert(setting.value, float, setting.key))
-    return tuple(present.values())
+        raise OptionError(f"{setting.key}: the method has no {kind} {name!r}; add it with its weight first")
+    return {**losses, name: loss}
 
 
 def _with_option(use: Use, kind: str, option: str, setting: _Setting) -> Use:
@@ -191,6 +199,19 @@ def _with_option(use: Use, kind: str, option: str, setting: _Setting) -> Use:
     changed = dataclasses.replace(use, options={**use.options, option: value})
     options_of(changed, kind, setting.registry)
     return changed
+
+
+def _use(name: str, loss: Weighted) -> Use:
+    return Use(name=name, options=loss.options)
+
+
+def _groups(config: Any) -> list[Any]:
+    """Return the groups of a configuration that has some, or the configuration itself."""
+    return [getattr(config, group) for group in getattr(config, "GROUPS", ())] or [config]
+
+
+def _fields(owner: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(owner)}
 
 
 def _complete_use(use: Use, kind: str, registry: Registry) -> Use:

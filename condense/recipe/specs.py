@@ -11,9 +11,14 @@ import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from condense.errors import PluginError
+from condense.recipe.needs import Needs
+
+# What the images of a dataset are like: up to 127 pixels wide in grey or in colour, or larger.
+ImageKind = Literal["small-grey", "small-colour", "photographs"]
+IMAGE_KINDS: tuple[ImageKind, ...] = get_args(ImageKind)
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _BUILD = re.compile(r"[\w.]+:\w+")
@@ -54,17 +59,20 @@ class Spec:
         check_options_type(self.name, self.options)
 
     def builder(self) -> Callable[..., Any]:
-        """The callable behind `build`. Raises PluginError where its import fails."""
-        if not isinstance(self.build, str):
-            return self.build
-        module_name, attribute = self.build.split(":")
-        try:
-            found: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
-        except Exception as error:  # A stranger's module may raise anything when it is imported.
-            raise PluginError(
-                f"{self.name!r} cannot be built from {self.build!r}: {type(error).__name__}: {error}"
-            ) from error
-        return found
+        """Return the callable behind `build`. Raises PluginError if importing it fails."""
+        return imported(self.name, self.build) if isinstance(self.build, str) else self.build
+
+
+def imported(name: str, reference: str) -> Callable[..., Any]:
+    """Return the object behind "package.module:attribute". Raises PluginError, naming `name`, if that fails."""
+    module_name, attribute = reference.split(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
+    except Exception as error:  # A stranger's module may raise anything when it is imported.
+        raise PluginError(
+            f"{name!r} cannot be built from {reference!r}: {type(error).__name__}: {error}"
+        ) from error
+    return found
 
 
 def check_name(what: str, name: str) -> None:
@@ -83,30 +91,55 @@ def check_options_type(owner: str, options: type) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureTargetSpec(Spec):
-    """Built with `(options)`, gives a `condense.FeatureTarget`."""
+class LossSpec(Spec):
+    """What the specs of feature targets and regularizers share.
+
+    needs: what the host has to show the loss; a `Needs`, or a function from the options to one.
+    """
+
+    needs: Needs | Callable[[Any], Needs] = field(default_factory=Needs)
+
+    def needs_of(self, options: Any) -> Needs:
+        """Return what the loss needs with these options. Raises PluginError for anything but a `Needs`."""
+        found = self.needs(options) if callable(self.needs) else self.needs
+        if not isinstance(found, Needs):
+            raise PluginError(f"the needs of {self.name!r} must be a condense.Needs, not {found!r}")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegularizerSpec(Spec):
-    """Built with `(options)`, gives a `condense.Regularizer`."""
+class FeatureTargetSpec(LossSpec):
+    """A feature target; `build(options)` gives a `condense.FeatureTarget`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegularizerSpec(LossSpec):
+    """A regularizer; `build(options)` gives a `condense.Regularizer`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InitializerSpec(Spec):
-    """Built with `(options)`, gives a `condense.Initializer`."""
+    """An initializer; `build(options)` gives a `condense.Initializer`.
+
+    needs_teacher: whether it looks through the teacher.
+    uses_targets: whether it reads the fitted feature targets. They are then built and fitted even for a recipe of
+        0 iterations.
+    """
+
+    needs_teacher: bool = False
+    uses_targets: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatorSpec(Spec):
-    """Built with `(options)`, gives a `condense.Evaluator`."""
+    """An evaluator; `build(options)` gives a `condense.Evaluator`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
-    """Built with `(options, ModelRequest)`, gives a torch.nn.Module that maps images to logits.
+    """A network; `build(options, ModelRequest)` gives a torch.nn.Module that maps images to logits.
 
-    takes: what stands after the colon in "NAME:ARGUMENT" ("" where the name stands alone).
+    takes: what users type after the colon in "NAME:ARGUMENT", such as "PATH"; "" for a name without an argument.
     """
 
     takes: str = ""
@@ -114,12 +147,41 @@ class ModelSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
-    """Built with `(options, DatasetRequest)`, gives a `condense.RealDataset`.
+    """A dataset; `build(options, DatasetRequest)` gives a `condense.RealDataset`.
 
-    takes: what stands after the colon in "NAME:ARGUMENT" ("" where the name stands alone).
-    settings: what every method is given on this dataset unless it says otherwise, as dotted keys
-        ("teacher.epochs"): above all the teacher, so that methods are compared under one.
+    like: the kind of its images, which chooses a method's presets. For a dataset that has to look at its images,
+        "package.module:function" of a function from (options, argument) to the kind; it must not import torch.
+    takes: what users type after the colon in "NAME:ARGUMENT", such as "PATH"; "" for a name without an argument.
+    settings: settings for every method on this dataset, by dotted key ("teacher.epochs"). Above all they name the
+        teacher, so that methods are compared under one. A method's presets and the user's settings win over them.
+    settings_by_kind: the same for each kind, for a dataset that finds its kind; `settings` win over them.
+
+    Raises ValueError for a kind that does not exist.
     """
 
+    like: str = "photographs"
     takes: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    settings_by_kind: Mapping[ImageKind, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.like not in IMAGE_KINDS and not _BUILD.fullmatch(self.like):
+            raise ValueError(
+                f"DatasetSpec {self.name!r}: like {self.like!r} is neither 'module:function' nor one of "
+                f"{', '.join(IMAGE_KINDS)}"
+            )
+
+    def kind_of(self, options: Any, argument: str) -> ImageKind:
+        """Return the kind of the images, found from `like`. Raises PluginError for anything but a kind."""
+        kind: Any = self.like
+        if kind not in IMAGE_KINDS:
+            kind = imported(self.name, self.like)(options, argument)
+        if kind not in IMAGE_KINDS:
+            raise PluginError(f"{self.like!r} must give one of {', '.join(IMAGE_KINDS)}, not {kind!r}")
+        found: ImageKind = kind
+        return found
+
+    def settings_for(self, kind: ImageKind) -> dict[str, Any]:
+        """Return the settings for every method on this dataset, whose images are of a kind."""
+        return {**self.settings_by_kind.get(kind, {}), **self.settings}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from condense.runtime import Reporter
 from condense.storage.files import append_line, read_json, write_json
 from condense.storage.run_folder import RunFolder
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Journal:
@@ -38,7 +37,7 @@ class Journal:
                 "format": FORMAT,
                 "name": path.name,
                 "status": "running",
-                "config": config.to_dict(),
+                "settings": config.to_dict(),
                 "versions": dict(versions),
                 "host": dict(host),
                 "stages": {},
@@ -49,20 +48,28 @@ class Journal:
         return journal
 
     @classmethod
-    def resume(cls, path: Path, config: RunConfig, earlier: RunConfig) -> Journal:
-        """Go on with an earlier run. Raises StorageError where its settings were others, naming them.
+    def resume(cls, path: Path, config: RunConfig, earlier: RunConfig, host: Mapping[str, str]) -> Journal:
+        """Go on with an earlier run, whose images are kept whatever the evaluation and the device's index.
 
-        earlier: what run.json holds, as a configuration. The dataset may have moved to another data_dir.
+        earlier: what run.json holds, as a configuration. host: as of `begin`.
+        Raises StorageError if the recipe or the kind of machine differs, naming what does.
         """
         folder = RunFolder.open(path)
-        before, now = flatten(replace(earlier, data_dir=config.data_dir)), flatten(config)
+        before, now = flatten(earlier.recipe), flatten(config.recipe)
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         if changed:
             listed = ", ".join(f"{key} ({before.get(key)} then, {now.get(key)} now)" for key in changed[:5])
             raise StorageError(
                 f"{path} was started with other settings: {listed}. Repeat them, or choose another --name"
             )
-        return cls(folder, read_json(folder.run_json))
+        data = read_json(folder.run_json)
+        if data["host"]["computes"] != host["computes"]:
+            raise StorageError(
+                f"{path} was started on {data['host']['computes']}, and this is {host['computes']}, which gives other "
+                "images; set --device and --precision, or choose another --name"
+            )
+        data["settings"] = config.to_dict()
+        return cls(folder, data)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -98,13 +105,22 @@ class Journal:
 
 
 def saved_config(path: Path) -> dict[str, Any]:
-    """The configuration in a run directory or a run.json. Raises StorageError where there is none."""
+    """Return the settings in a run directory or a run.json, by group.
+
+    Raises StorageError if there is none, or if another version of condense wrote it.
+    """
     file = path / "run.json" if path.is_dir() else path
     data = read_json(file)
-    if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("config"), dict):
-        raise StorageError(f"{file} is not the run.json of a run of this version of condense")
-    config: dict[str, Any] = data["config"]
-    return config
+    version = data.get("format") if isinstance(data, dict) else None
+    if isinstance(version, int) and version != FORMAT:
+        raise StorageError(
+            f"{file} has format {version}, and this version of condense reads format {FORMAT}; start the run again, "
+            "or use the version of condense that wrote it"
+        )
+    if version is None or not isinstance(data.get("settings"), dict):
+        raise StorageError(f"{file} is not the run.json of a run of condense")
+    settings: dict[str, Any] = data["settings"]
+    return settings
 
 
 class MetricsReporter:

@@ -11,8 +11,11 @@ from torch import Tensor
 
 from condense.data.dataset import RealDataset
 from condense.data.load import load_dataset
-from condense.engine.evaluate import Bench, Score
-from condense.engine.measure import check_taps, measure
+from condense.engine.build import build_component, build_losses
+from condense.engine.components import Initializer, WeightedLoss
+from condense.engine.evaluate import Score, StudentTrainer
+from condense.engine.labels import LABELS
+from condense.engine.measure import check_teacher, measure
 from condense.engine.plan import REFERENCE_LABEL, Plan, make_plan
 from condense.engine.squeeze import fresh_teacher, squeeze
 from condense.engine.synthesis import Synthesis
@@ -29,8 +32,9 @@ from condense.runs.teachers import Teachers
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
-from condense.storage.files import read_json, read_tensors, same_file, write_json, write_tensors
+from condense.storage.files import read_json, same_file, write_json
 from condense.storage.grid import save_grid
+from condense.storage.tensors import read_tensors, write_tensors
 
 
 def run(
@@ -43,34 +47,35 @@ def run(
     teachers: Teachers | None = None,
     dataset: RealDataset | None = None,
 ) -> RunResult:
-    """Condense a dataset and evaluate the outcome; everything it leaves behind lies under `path`.
+    """Condense a dataset and judge the outcome; everything that the run leaves behind lies under `path`.
 
-    resume: go on with the unfinished (or finished) run in `path`, which must have had the same settings.
-    teachers: where trained teachers are kept for other runs; None keeps this run's to itself. dataset: the
-    configuration's, where it is loaded already.
+    resume: go on with the run in `path`, which must have the same recipe.
+    teachers: the folder of trained teachers that runs share; None keeps this run's teacher to itself.
+    dataset: the real dataset of the recipe, if it is loaded already.
+
     Raises CondenseError with a text for users.
     """
-    runtime = make_runtime(config.device, config.precision, reporter)
+    recipe = config.recipe
+    runtime = make_runtime(config.machine.device, config.machine.precision, reporter)
     with numeric_settings(runtime):
         plan = make_plan(config, registry)
-        dataset = load_dataset(config, registry) if dataset is None else dataset
-        check_ipc(config.ipc, dataset)
-        teacher = _fresh_teacher(plan, dataset, registry, runtime)
+        losses = build_losses(plan)
+        dataset = load_dataset(recipe, config.machine, registry) if dataset is None else dataset
+        check_ipc(recipe.ipc, dataset)
+        # Whatever cannot work is refused before anything is written.
+        teacher = fresh_teacher(recipe, dataset, registry, runtime) if plan.needs_teacher else None
+        if teacher:
+            check_teacher({loss.name: loss.needs for loss in losses}, teacher)
+        host = provenance.host(runtime)
         if resume:
-            journal = Journal.resume(path, config, config_from_dict(saved_config(path), registry))
+            earlier = config_from_dict(saved_config(path), registry)
+            journal = Journal.resume(path, config, earlier, host)
         else:
-            journal = Journal.begin(path, config, provenance.versions(registry), provenance.host(runtime))
+            journal = Journal.begin(path, config, provenance.versions(registry), host)
         runtime = replace(runtime, reporter=MetricsReporter(runtime.reporter, journal.folder.metrics))
-        return _Run(plan, dataset, registry, runtime, journal, teachers).execute(teacher)
-
-
-def _fresh_teacher(plan: Plan, dataset: RealDataset, registry: Registry, runtime: Runtime) -> Network | None:
-    """The teacher before training, if the run needs one; what cannot work is refused before anything is written."""
-    if not plan.needs_teacher:
-        return None
-    teacher = fresh_teacher(plan.config, dataset, registry, runtime)
-    check_taps([term.name for term in plan.terms], [term.component for term in plan.terms], teacher)
-    return teacher
+        relabelled = resume and earlier.evaluation != config.evaluation
+        run = _Run(config, plan, losses, dataset, registry, runtime, journal, teachers)
+        return run.execute(teacher, relabelled=relabelled)
 
 
 def check_ipc(ipc: int, dataset: RealDataset) -> None:
@@ -89,27 +94,33 @@ class _Run:
 
     def __init__(
         self,
+        config: RunConfig,
         plan: Plan,
+        losses: tuple[WeightedLoss, ...],
         dataset: RealDataset,
         registry: Registry,
         runtime: Runtime,
         journal: Journal,
         teachers: Teachers | None,
     ) -> None:
-        self.plan, self.config = plan, plan.config
+        self.config, self.plan, self.losses = config, plan, losses
+        self.recipe, self.evaluation = config.recipe, config.evaluation
         self.dataset, self.registry, self.runtime = dataset, registry, runtime
         self.journal, self.folder, self.teachers = journal, journal.folder, teachers
         self.notes = [*dataset.notes, *plan.notes]
         for note in self.notes:
             runtime.reporter.note(note)
 
-    def execute(self, teacher: Network | None) -> RunResult:
+    def execute(self, teacher: Network | None, *, relabelled: bool) -> RunResult:
+        """Do every stage that is not done. relabelled: whether an earlier artifact may have other labels."""
         teacher_accuracy = self._squeeze(teacher) if teacher else None
         if self.plan.measures:
             assert teacher is not None
             self._measure(teacher)
         synthesis = Synthesis(
             plan=self.plan,
+            losses=self.losses,
+            initializer=build_component(self.recipe.initializer, "initializer", Initializer, self.registry),
             dataset=self.dataset,
             teacher=teacher,
             folder=self.folder,
@@ -118,8 +129,8 @@ class _Run:
         )
         with self.journal.stage("recover"):
             distilled = synthesis.distilled()
-            if not self.folder.distilled.exists():
-                artifact.save(distilled, self.folder.distilled)
+            if relabelled or not self.folder.distilled.exists():
+                artifact.save(distilled, self.folder.distilled, overwrite=relabelled)
         scores = self._evaluate(distilled, synthesis)
         return self._finish(distilled, scores, teacher_accuracy)
 
@@ -133,11 +144,11 @@ class _Run:
             return float(facts["accuracy"])
         with self.journal.stage("squeeze") as facts:
             if self.teachers:
-                taught = self.teachers.teach(teacher, self.config, self.dataset, self.runtime)
+                taught = self.teachers.teach(teacher, self.recipe, self.dataset, self.runtime)
                 reached = taught.accuracy
                 same_file(taught.file, self.folder.teacher)
             else:
-                reached = squeeze(teacher, self.config, self.dataset, self.runtime)
+                reached = squeeze(teacher, self.recipe, self.dataset, self.runtime)
                 write_tensors(self.folder.teacher, teacher.model.state_dict(), {"model": teacher.name})
             facts["accuracy"] = reached
         teacher.frozen()
@@ -146,56 +157,59 @@ class _Run:
     def _measure(self, teacher: Network) -> None:
         if self.folder.measurements.exists():
             tensors, _ = read_tensors(self.folder.measurements)
-            for term in self.plan.terms:
-                if term.component.measures:
-                    term.component.restore(_below(tensors, term.name))
+            for loss in self.losses:
+                if loss.needs.observes:
+                    loss.loss.restore(_below(tensors, loss.name))
             self.runtime.reporter.note(f"measurements taken from {self.folder.measurements}")
             return
         with self.journal.stage("measure"):
             measure(
-                [term.component for term in self.plan.terms],
+                self.losses,
                 teacher,
                 self.dataset,
                 self.runtime,
-                batch_size=self.config.teacher.measure_batch,
-                seed=self.config.seed,
-                ipc=self.config.ipc,
+                batch_size=self.recipe.teacher.measure_batch,
+                seed=self.recipe.seed,
+                ipc=self.recipe.ipc,
             )
             state = {
-                f"{term.name}/{key}": tensor
-                for term in self.plan.terms
-                for key, tensor in term.component.state().items()
+                f"{loss.name}/{key}": tensor
+                for loss in self.losses
+                for key, tensor in loss.loss.state().items()
             }
             write_tensors(self.folder.measurements, state)
 
     def _evaluate(self, distilled: DistilledDataset, synthesis: Synthesis) -> list[Score]:
-        if not self.config.students:
+        if not self.evaluation.students:
             return []
-        bench = Bench(
-            config=self.config,
+        answers = LABELS[self.evaluation.protocol.labels].answers
+        trainer = StudentTrainer(
+            recipe=self.recipe,
+            evaluation=self.evaluation,
             dataset=self.dataset,
-            evaluator=self.plan.evaluator,
-            teacher=synthesis.teacher if self.config.protocol.labels == "online" else None,
+            teacher=synthesis.teacher if answers else None,
             registry=self.registry,
             runtime=self.runtime,
         )
         with self.journal.stage("evaluate"):
-            scores = [self._score(bench, distilled, self.config.method, "method")]
+            scores = [self._score(trainer, distilled, self.recipe.method, "method")]
         if self.plan.reference:
             with self.journal.stage("reference"):
-                scores.append(self._score(bench, synthesis.reference(), REFERENCE_LABEL, "reference"))
+                scores.append(self._score(trainer, synthesis.reference(), REFERENCE_LABEL, "reference"))
         return scores
 
-    def _score(self, bench: Bench, distilled: DistilledDataset, label: str, file: str) -> Score:
+    def _score(self, trainer: StudentTrainer, distilled: DistilledDataset, label: str, images: str) -> Score:
+        kept = f"{images}-{self.evaluation.label}"
+
         def recall(student: int) -> dict[str, Any] | None:
-            stored = self.folder.student(file, student)
+            stored = self.folder.student(kept, student)
             return read_json(stored) if stored.exists() else None
 
-        return bench.score(
+        return trainer.score(
             distilled,
             label,
             recall=recall,
-            keep=lambda student, found: write_json(self.folder.student(file, student), found),
+            keep=lambda student, found: write_json(self.folder.student(kept, student), found),
         )
 
     def _finish(

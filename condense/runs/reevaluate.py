@@ -9,16 +9,13 @@ from typing import Any
 
 from condense.data.dataset import RealDataset
 from condense.data.load import load_dataset
-from condense.engine.evaluate import Bench, Score
-from condense.engine.plan import make_plan
-from condense.engine.relabel import relabel
+from condense.engine.evaluate import StudentTrainer
+from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.squeeze import fresh_teacher
 from condense.errors import DataError, ModelError, OptionError
 from condense.models.build import load_checkpoint
-from condense.models.network import Network
-from condense.recipe.config import RunConfig, config_from_dict
-from condense.recipe.method import SAME_AS_TEACHER
-from condense.recipe.registry import Registry, default_registry
+from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, convert
+from condense.recipe.registry import Registry
 from condense.recipe.settings import assign, complete
 from condense.runs import provenance
 from condense.runs.journal import saved_config
@@ -33,116 +30,92 @@ _EVALUATED = ("protocol", "student", "teacher", "evaluator", "dataset")
 
 
 def reevaluate(
-    path: str | Path,
+    path: Path,
+    registry: Registry,
     *,
-    protocol: str | None = None,
-    dataset: str | None = None,
-    students: int = 3,
-    seed: int | None = None,
-    settings: Sequence[tuple[str, Any]] = (),
-    teacher: str | Path | None = None,
-    data_dir: str | Path | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    reporter: Reporter | None = None,
-    registry: Registry | None = None,
+    protocol: str | None,
+    dataset: str | None,
+    students: int,
+    seed: int | None,
+    settings: Sequence[tuple[str, Any]],
+    teacher: Path | None,
+    machine: Machine,
+    reporter: Reporter | None,
 ) -> EvaluationResult:
-    """Train students on an earlier artifact, alone or inside its run directory, and test them on real images.
-
-    protocol, dataset: names; the artifact's own by default. settings: dotted keys of protocol, student, teacher,
-    evaluator or dataset. data_dir: where datasets lie; by default where the run found them. teacher: its weights,
-    where the labels need it and they do not lie beside the artifact.
-    Raises CondenseError as `run` does.
-    """
-    registry = registry or default_registry()
-    distilled = artifact.load(path)
-    beside = _run_beside(Path(path))
-    if dataset is None and beside:
-        dataset = str(beside["dataset"]["name"])
-    config = _evaluation_config(distilled, registry, protocol, dataset, settings)
+    """Train and test students on the artifact at `path`; the arguments are those of `condense.evaluate`."""
     if students < 1:
         raise OptionError(f"students must be at least 1 for an evaluation, not {students}")
-    for key, value in (
-        ("students", students),
-        ("seed", config.seed if seed is None else seed),
-        ("data_dir", str(data_dir or beside.get("data_dir", ""))),
-        ("device", device),
-        ("precision", precision),
-    ):
-        config = assign(config, key, value, registry)
-    runtime = make_runtime(config.device, config.precision, reporter)
+    distilled = artifact.load(path)
+    beside = _run_beside(path)
+    if beside:
+        dataset = dataset or str(beside["recipe"]["dataset"]["name"])
+        machine = replace(machine, data_dir=machine.data_dir or str(beside["machine"]["data_dir"]))
+    config = _config(distilled, registry, protocol, dataset, settings)
+    # The test images may depend on the teacher's seed, so that it stays as it was.
+    recipe = replace(config.recipe, teacher=replace(config.recipe.teacher, seed=config.recipe.teacher_seed))
+    recipe = replace(recipe, seed=recipe.seed if seed is None else seed)
+    config = RunConfig(
+        recipe=recipe, evaluation=replace(config.evaluation, students=students), machine=machine
+    )
+    runtime = make_runtime(machine.device, machine.precision, reporter)
     with numeric_settings(runtime):
-        distilled, score = _score(distilled, config, registry, runtime, Path(path), teacher)
+        real = load_dataset(recipe, machine, registry)
+        for note in real.notes:
+            runtime.reporter.note(note)
+        _check_fits(distilled, real)
+        labels = LABELS[config.evaluation.protocol.labels]
+        wanted = labels.answers or (labels.made_by_teacher and distilled.soft_labels is None)
+        source = _teacher(distilled, config, real, registry, runtime, path, teacher) if wanted else None
+        distilled = labels.attach(distilled, source, runtime)
+        trainer = StudentTrainer(
+            recipe=recipe,
+            evaluation=config.evaluation,
+            dataset=real,
+            teacher=source.network if source and labels.answers else None,
+            registry=registry,
+            runtime=runtime,
+        )
+        score = trainer.score(distilled, distilled.method)
     return EvaluationResult(
-        path=Path(path),
-        config=config,
-        distilled=distilled,
-        score=score,
-        versions=provenance.versions(registry),
+        path=path, config=config, distilled=distilled, score=score, versions=provenance.versions(registry)
     )
 
 
-def _score(
-    distilled: DistilledDataset,
-    config: RunConfig,
-    registry: Registry,
-    runtime: Runtime,
-    path: Path,
-    teacher: str | Path | None,
-) -> tuple[DistilledDataset, Score]:
-    """The artifact as students learned from it (with soft labels, if the protocol wants them), and their score."""
-    real = load_dataset(config, registry)
-    for note in real.notes:
-        runtime.reporter.note(note)
-    _check_fits(distilled, real)
-    network = _teacher_for(distilled, config, real, registry, runtime, path, teacher)
-    if network and config.protocol.labels == "soft" and distilled.soft_labels is None:
-        distilled = relabel(distilled, network, runtime)
-    bench = Bench(
-        config=config,
-        dataset=real,
-        evaluator=make_plan(config, registry).evaluator,
-        teacher=network,
-        registry=registry,
-        runtime=runtime,
-    )
-    return distilled, bench.score(distilled, distilled.method)
-
-
-def _evaluation_config(
+def _config(
     distilled: DistilledDataset,
     registry: Registry,
     protocol: str | None,
     dataset: str | None,
     settings: Sequence[tuple[str, Any]],
 ) -> RunConfig:
-    """The configuration under which an artifact is evaluated; the plugin that made it need not be installed."""
-    if not distilled.recipe:
+    """Return the settings for an artifact. The plugin that made it need not be installed."""
+    if not distilled.settings:
         raise DataError(
-            f"artifact {distilled.name!r} does not say how it was made, so nothing tells how to test it"
+            f"artifact {distilled.name!r} does not say how it was made, so that nothing tells how to test it"
         )
-    recipe = {**distilled.recipe, "targets": [], "regularizers": [], "initializer": {"name": "noise"}}
-    recipe["recover"] = {**recipe["recover"], "iterations": 0, "network": {"name": SAME_AS_TEACHER}}
-    if dataset and dataset != recipe["dataset"]["name"]:
-        same_kind = dataset.partition(":")[0] == recipe["dataset"]["name"].partition(":")[0]
-        recipe["dataset"] = {"name": dataset, "options": recipe["dataset"]["options"] if same_kind else {}}
-    config = config_from_dict(recipe, registry)
+    recipe = convert(distilled.settings["recipe"], Recipe)
+    evaluation = convert(distilled.settings["evaluation"], Evaluation)
+    if dataset and dataset != recipe.dataset.name:
+        same_kind = dataset.partition(":")[0] == recipe.dataset.name.partition(":")[0]
+        options = recipe.dataset.options if same_kind else {}
+        recipe = replace(recipe, dataset=replace(recipe.dataset, name=dataset, options=options))
     if protocol:
-        config = replace(config, protocol=registry.protocol(protocol))
+        evaluation = replace(evaluation, protocol=registry.protocol(protocol))
+    config = RunConfig(recipe=recipe, evaluation=evaluation)
     for key, value in settings:
-        section = key.split(".")[0]
-        if section not in _EVALUATED:
+        if key.partition(".")[0] not in _EVALUATED:
             raise OptionError(
                 f"{key!r} has no effect on an evaluation; there are settings under: {', '.join(_EVALUATED)}"
             )
         config = assign(config, key, value, registry)
-    return complete(config, registry)
+    recipe = replace(config.recipe, teacher=complete(config.recipe.teacher, registry))
+    return replace(config, recipe=recipe, evaluation=complete(config.evaluation, registry))
 
 
 def _run_beside(path: Path) -> dict[str, Any]:
-    """The settings of the run that made an artifact, if its run.json still lies around it; else nothing.
+    """Return the settings of the run that made an artifact if its run.json lies around it, else nothing.
 
-    They say where the dataset was found, which an artifact does not: it is made to be passed on.
+    They say where the dataset was found. An artifact does not say that, because it is made to be passed on.
     """
     for folder in (path, path.parent):
         if (folder / "run.json").is_file():
@@ -165,29 +138,27 @@ def _check_fits(distilled: DistilledDataset, dataset: RealDataset) -> None:
         )
 
 
-def _teacher_for(
+def _teacher(
     distilled: DistilledDataset,
     config: RunConfig,
     dataset: RealDataset,
     registry: Registry,
     runtime: Runtime,
     path: Path,
-    given: str | Path | None,
-) -> Network | None:
-    """The teacher where the protocol's labels need one: the one given, or the one beside the artifact."""
-    labels = config.protocol.labels
-    if labels == "hard" or (labels == "soft" and distilled.soft_labels is not None):
-        return None
-    weights = Path(given) if given else None
+    given: Path | None,
+) -> LabelledBy:
+    """Return the teacher that was named, or the one beside the artifact. Raises ModelError if there is none."""
+    weights = given
     for folder in (path, path.parent):
         beside = folder / "teacher.safetensors"
         if weights is None and beside.is_file() and file_hash(beside) == distilled.teacher_hash:
             weights = beside
+    protocol = config.evaluation.protocol
     if weights is None:
         raise ModelError(
-            f"protocol {config.protocol.name!r} has {labels} labels, which come from the teacher, and no teacher "
+            f"protocol {protocol.name!r} has {protocol.labels} labels, which come from the teacher, and no teacher "
             f"lies beside {path}; name its weights with --teacher FILE, or use --set protocol.labels=hard"
         )
-    teacher = fresh_teacher(config, dataset, registry, runtime, to_be_filled=True)
+    teacher = fresh_teacher(config.recipe, dataset, registry, runtime, to_be_filled=True)
     load_checkpoint(teacher, weights)
-    return teacher.frozen()
+    return LabelledBy(network=teacher.frozen(), hash=file_hash(weights), bytes=weights.stat().st_size)

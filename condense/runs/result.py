@@ -49,15 +49,15 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON and the report; accuracies as fractions, sizes in bytes."""
-        config = self.config
+        recipe = self.config.recipe
         return {
             "name": self.path.name,
             "path": str(self.path),
-            "method": config.method,
-            "dataset": config.dataset.name,
-            "ipc": config.ipc,
-            "seed": config.seed,
-            "protocol": msgspec.to_builtins(config.protocol),
+            "method": recipe.method,
+            "dataset": recipe.dataset.name,
+            "ipc": recipe.ipc,
+            "seed": recipe.seed,
+            "protocol": msgspec.to_builtins(self.config.evaluation.protocol),
             "rows": [score.to_dict() for score in self.scores],
             "teacher_accuracy": self.teacher_accuracy,
             "seconds": dict(self.seconds),
@@ -65,7 +65,7 @@ class RunResult:
             "grid": str(self.grid),
             "report": str(self.report),
             "notes": list(self.notes),
-            "settings": config.to_dict(),
+            "settings": self.config.to_dict(),
             "versions": dict(self.versions),
         }
 
@@ -85,10 +85,10 @@ class EvaluationResult:
         return {
             "path": str(self.path),
             "method": self.distilled.method,
-            "dataset": self.config.dataset.name,
+            "dataset": self.config.recipe.dataset.name,
             "ipc": self.distilled.ipc,
-            "seed": self.config.seed,
-            "protocol": msgspec.to_builtins(self.config.protocol),
+            "seed": self.config.recipe.seed,
+            "protocol": msgspec.to_builtins(self.config.evaluation.protocol),
             "rows": [self.score.to_dict()],
             "bytes": self.distilled.sizes(),
             "versions": dict(self.versions),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.metadata
 import time
@@ -16,10 +15,10 @@ from condense.data.dataset import MemoryImages, RealDataset, Split
 from condense.engine.squeeze import squeeze
 from condense.models.build import load_checkpoint
 from condense.models.network import Network
-from condense.recipe.config import RunConfig
-from condense.recipe.method import Teacher
+from condense.recipe.config import Machine, Recipe, by_content, digest
 from condense.runtime import Runtime
-from condense.storage.files import file_hash, read_json, write_json, write_tensors
+from condense.storage.files import read_json, write_json
+from condense.storage.tensors import write_tensors
 from condense.version import DISTRIBUTION
 
 # Images on disk that the hash of a split reads, or up to twice as many.
@@ -47,20 +46,20 @@ class Teachers:
 
     path: Path
 
-    def file(self, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> Path:
+    def file(self, recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> Path:
         """Where the teacher of this configuration lies, there or not."""
-        return self.path / f"{teacher_hash(config, dataset, runtime)}.safetensors"
+        return self.path / f"{teacher_hash(recipe, dataset, runtime)}.safetensors"
 
-    def teach(self, network: Network, config: RunConfig, dataset: RealDataset, runtime: Runtime) -> Taught:
+    def teach(self, network: Network, recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> Taught:
         """Fill `network` with the kept weights, or train or load it and keep them. Raises what `squeeze` raises."""
-        file = self.file(config, dataset, runtime)
+        file = self.file(recipe, dataset, runtime)
         about = file.with_suffix(".json")
         if file.exists() and about.exists():
             load_checkpoint(network, file)
             runtime.reporter.note(f"teacher taken from {file}")
         else:
             began = time.perf_counter()
-            reached = squeeze(network, config, dataset, runtime)
+            reached = squeeze(network, recipe, dataset, runtime)
             # Not into the file of weights: its bytes must not depend on how long they took.
             write_json(about, {"accuracy": reached, "seconds": time.perf_counter() - began})
             write_tensors(file, network.model.state_dict(), {"model": network.name})
@@ -68,17 +67,17 @@ class Teachers:
         return Taught(file=file, **read_json(about))
 
 
-def teacher_hash(config: RunConfig, dataset: RealDataset, runtime: Runtime) -> str:
+def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
     """16 hexadecimal digits that depend on everything that decides a teacher's weights.
 
     Its settings and seed, the content of its checkpoint, the images, the kind of device and precision, the versions
     of `_PACKAGES`.
     """
-    settings = replace(known_by_content(config.teacher), seed=config.teacher_seed, measure_batch=1)
+    settings = replace(by_content(recipe.teacher), seed=recipe.teacher_seed, measure_batch=1)
     made_of = {
         "teacher": msgspec.to_builtins(settings),
-        "dataset": msgspec.to_builtins(config.dataset),
-        "validation": config.validation,
+        "dataset": msgspec.to_builtins(recipe.dataset),
+        "validation": recipe.validation,
         "images": [
             split_hash(dataset.train),
             split_hash(dataset.test),
@@ -86,26 +85,10 @@ def teacher_hash(config: RunConfig, dataset: RealDataset, runtime: Runtime) -> s
             dataset.mean,
             dataset.std,
         ],
-        "device": [runtime.device.type, runtime.bf16],
+        "machine": Machine(device=str(runtime.device), precision=runtime.precision).hash,
         "versions": [importlib.metadata.version(package) for package in _PACKAGES],
     }
-    return hashlib.sha256(msgspec.json.encode(made_of, order="sorted")).hexdigest()[:16]
-
-
-def known_by_content(options: Teacher) -> Teacher:
-    """The options with 32 digits of the checkpoint's SHA-256 in its place, so that it may lie anywhere.
-
-    Without a checkpoint, and where there is no such file, they stay as they are: loading says what is wrong.
-    """
-    path = Path(options.checkpoint)
-    if not options.checkpoint or not path.is_file():
-        return options
-    return replace(options, checkpoint=_hash_of(path, path.stat().st_mtime_ns)[:32])
-
-
-@functools.cache
-def _hash_of(path: Path, _changed: int) -> str:
-    return file_hash(path)
+    return digest(made_of)[:16]
 
 
 def split_hash(split: Split) -> str:

@@ -35,8 +35,9 @@ from condense.errors import StorageError
 from condense.storage import files
 from condense.storage.distilled import DistilledDataset
 from condense.storage.encoding import encode_soft_labels
+from condense.storage.tensors import read_tensors
 
-FORMAT = 1
+FORMAT = 2
 # What Hugging Face knows as the name of a licence; any other text goes to `license_name`.
 _LICENCES = {
     *("mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "unlicense", "cc0-1.0", "odbl", "pddl"),
@@ -47,7 +48,7 @@ _SPLIT_WORDS = re.compile(r"\b(train|training|test|testing|val|valid|validation|
 # The fields that DistilledDataset and Manifest share as they are.
 _COPIED = (
     *("name", "method", "dataset", "ipc", "label_mode"),
-    *("teacher_hash", "teacher_bytes", "recipe", "licence", "source"),
+    *("teacher_hash", "teacher_bytes", "settings", "licence", "source"),
 )
 
 
@@ -64,7 +65,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """distilled.json. `format` is the version of all this; classes stand in label order.
 
     mean, std: per channel, of pixels in [0, 1]. bytes: see `DistilledDataset.sizes`. teacher_hash: SHA-256.
-    recipe: the configuration of the run that made the images; its "protocol" says how to train on them.
+    settings: of the run that made the images; "evaluation" has the protocol to train on them with.
     """
 
     format: int
@@ -84,7 +85,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     bytes: dict[str, int]
     licence: str
     source: str
-    recipe: dict[str, Any]
+    settings: dict[str, Any]
     classes: list[ClassEntry]
 
 
@@ -109,7 +110,7 @@ def save(data: DistilledDataset, path: Path | str, *, overwrite: bool = False) -
         if data.soft_labels is not None:
             (folder / "labels.safetensors").write_bytes(encode_soft_labels(data.soft_labels))
         (folder / "distilled.json").write_bytes(files.json_bytes(manifest))
-        (folder / "README.md").write_text(_card(manifest, len(data)), encoding="utf-8", newline="\n")
+        (folder / "README.md").write_text(_card(manifest, data), encoding="utf-8", newline="\n")
 
 
 def _manifest(data: DistilledDataset) -> Manifest:
@@ -157,10 +158,11 @@ def _csv(rows: list[tuple[object, ...]]) -> str:
     return text.getvalue()
 
 
-def _card(manifest: Manifest, count: int) -> str:
+def _card(manifest: Manifest, data: DistilledDataset) -> str:
+    count = len(data)
     known = re.sub(r"\s+", "-", manifest.licence.strip().lower())
     limits = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
-    temperature = manifest.recipe.get("protocol", {}).get("temperature")
+    temperature = data.protocol.get("temperature")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("condense", "storage"),
         autoescape=False,  # Markdown, not HTML; texts in the front matter go through `quoted`
@@ -277,7 +279,7 @@ def _read_png(path: Path, manifest: Manifest) -> Tensor:
 
 
 def _read_soft_labels(folder: Path) -> Tensor:
-    tensors, _ = files.read_tensors(folder / "labels.safetensors")
+    tensors, _ = read_tensors(folder / "labels.safetensors")
     if "logits" not in tensors:
         raise StorageError(f"{folder / 'labels.safetensors'} holds no 'logits' but {sorted(tensors)}")
     return tensors["logits"]

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from condense.data.dataset import MemoryImages
+from condense.data.feed import Feed
 from condense.data.pixels import normalise
 from condense.errors import DataError
 from condense.recipe.protocol import LabelMode
+from condense.runtime import Runtime
 from condense.storage.encoding import encode_png, encode_soft_labels
 
 
@@ -21,20 +24,25 @@ from condense.storage.encoding import encode_png, encode_soft_labels
 class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """n synthetic images of K classes, ordered by class and then by slot.
 
-    images: (n, C, H, W) uint8, C 1 or 3. labels: (n,) int64 in [0, K). slots: (n,) int64 in [0, ipc): which
-    of its class's images this is. weights: (n,) float32, not negative, summing to 1 over each class.
-    classes: K names in label order. mean, std: per channel, of pixels in [0, 1].
-    soft_labels: (n, K) float32, the teacher's LOGITS (no softmax taken), or None.
-    label_mode: what to train on: "hard" the labels, "soft" the soft labels, "online" the teacher's answers to
-    the augmented images. method, dataset: names. teacher_hash: SHA-256 of the teacher's file, "" for none;
-    teacher_bytes: its size. recipe: the resolved configuration of the run that made this, as plain data; what it
-    has under "protocol" says how to train on this. licence, source: of the real images.
+    images: (n, C, H, W) uint8, C 1 or 3.
+    labels: (n,) int64 in [0, K), the class of each image.
+    slots: (n,) int64 in [0, ipc), the position of each image in its class.
+    weights: (n,) float32, not negative, summing to 1 over each class.
+    classes: K names in label order.
+    mean, std: per channel, of pixels in [0, 1].
+    ipc: images per class.
+    label_mode: "hard", "soft" or "online", see `condense.Protocol`.
+    soft_labels: (n, K) float32, the teacher's logits (no softmax taken), for label mode "soft" alone.
+    name, method, dataset: names, for people.
+    teacher_hash: SHA-256 of the teacher's file, "" without one.
+    teacher_bytes: size of the teacher, if it has to be stored to train on this, else 0.
+    settings: "recipe" and "evaluation" of the run that made this, as plain data.
+    licence, source: of the real images.
 
-    Indexing gives (image, label, weight): the image (C, H, W) float32 normalised; the label an int64 scalar,
-    or with "soft" the (K,) float32 logits; the weight a float32 scalar. All are tensors, so that batches keep
-    the types.
+    Indexing gives (image, label, weight) as tensors: the image (C, H, W) float32, normalised; the label, an int64
+    scalar, or (K,) float32 logits with soft labels; the weight, a float32 scalar.
 
-    Raises DataError where these do not fit together.
+    Raises DataError if these do not fit together.
     """
 
     images: Tensor
@@ -52,7 +60,7 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     dataset: str = ""
     teacher_hash: str = ""
     teacher_bytes: int = 0
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     source: str = ""
 
@@ -67,13 +75,13 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         image = normalise(self.images[index].unsqueeze(0), self.mean, self.std)[0]
-        soft = self.soft_labels if self.label_mode == "soft" else None
-        return image, (self.labels if soft is None else soft)[index], self.weights[index]
+        targets = self.labels if self.soft_labels is None else self.soft_labels
+        return image, targets[index], self.weights[index]
 
     @property
     def protocol(self) -> Mapping[str, Any]:
-        """How to train on this, as plain data; empty where the recipe does not say."""
-        found: Mapping[str, Any] = self.recipe.get("protocol", {})
+        """How to train on this, as plain data; empty if the settings do not say."""
+        found: Mapping[str, Any] = self.settings.get("evaluation", {}).get("protocol", {})
         return found
 
     @cached_property
@@ -82,17 +90,27 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return [encode_png(image) for image in self.images]
 
     def sizes(self) -> dict[str, int]:
-        """Bytes that someone who trains on this has to store, as "images", "labels" and "teacher".
+        """Return the bytes that someone who trains on this has to store, as "images", "labels" and "teacher".
 
-        Images as PNG files; labels as the file of logits with "soft", else as one class number per image (1
-        byte up to 256 classes, 2 up to 65,536); the teacher only with "online", for else nobody asks it.
+        Images are PNG files. Labels are the file of soft labels, or else one class number per image (1 byte up to 256
+        classes, 2 up to 65,536).
         """
-        if self.label_mode == "soft" and self.soft_labels is not None:
+        if self.soft_labels is not None:
             labels = len(encode_soft_labels(self.soft_labels))
         else:
             labels = len(self) * max(1, ((len(self.classes) - 1).bit_length() + 7) // 8)
-        teacher = self.teacher_bytes if self.label_mode == "online" else 0
-        return {"images": sum(map(len, self.png_images)), "labels": labels, "teacher": teacher}
+        return {"images": sum(map(len, self.png_images)), "labels": labels, "teacher": self.teacher_bytes}
+
+    def feed(self, runtime: Runtime) -> Feed:
+        """Return a source of batches of these images."""
+        return Feed(
+            MemoryImages(self.images),
+            self.labels,
+            size=self.images.shape[-1],
+            mean=self.mean,
+            std=self.std,
+            runtime=runtime,
+        )
 
 
 def _check_shape(what: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
@@ -154,7 +172,10 @@ def _check_soft_labels(data: DistilledDataset) -> None:
         raise DataError(
             f"distilled dataset: label mode {data.label_mode!r} is none of {', '.join(get_args(LabelMode))}"
         )
+    if (data.soft_labels is not None) != (data.label_mode == "soft"):
+        raise DataError(
+            "distilled dataset: soft labels, the logits of the teacher, belong to label mode 'soft' and to no other; "
+            f"the mode is {data.label_mode!r}, and there are {'none' if data.soft_labels is None else 'some'}"
+        )
     if data.soft_labels is not None:
         _check_shape("soft labels", data.soft_labels, (len(data), len(data.classes)), torch.float32)
-    elif data.label_mode == "soft":
-        raise DataError("distilled dataset: label mode 'soft' needs soft labels, the logits of the teacher")

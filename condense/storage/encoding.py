@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 from PIL import Image
 from torch import Tensor
 
-from condense.storage import files as store
-
-if TYPE_CHECKING:
-    pass
+from condense.storage.tensors import tensors_to_bytes
 
 
 def encode_png(image: Tensor) -> bytes:
-    """(C, H, W) uint8 with C 1 or 3 as a PNG file."""
+    """Return an image (C, H, W) uint8, C 1 or 3, as a PNG file."""
     array = image.permute(1, 2, 0).cpu().contiguous().numpy()
     buffer = io.BytesIO()
     Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(buffer, "PNG", optimize=True)
@@ -23,5 +19,5 @@ def encode_png(image: Tensor) -> bytes:
 
 
 def encode_soft_labels(logits: Tensor) -> bytes:
-    """(n, K) float32 as the file labels.safetensors."""
-    return store.tensors_to_bytes({"logits": logits})
+    """Return soft labels (n, K) float32 as the file labels.safetensors."""
+    return tensors_to_bytes({"logits": logits})

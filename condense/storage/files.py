@@ -1,13 +1,9 @@
-"""Files of a run: written whole or not at all, read with errors that say what to do.
-
-safetensors, JSON and PNG only: nothing that runs code when it is loaded.
-"""
+"""Files and folders, written whole or not at all, and read with errors that say what to do."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -18,34 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import safetensors
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
-from torch import Tensor
 
-from condense.errors import StorageError
+from condense.errors import StorageError, cannot_read, cannot_write
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NUMBERS = re.compile(r"\[\n[-+\d.eE,\s]*\]")
-_NONE: Mapping[str, str] = {}
-
-
-def cannot_write(path: Path, error: OSError) -> StorageError:
-    if error.errno in _NO_SPACE:
-        return StorageError(f"no space left to write {path}; free some, or choose another folder with --out")
-    if error.errno in _NO_PERMISSION:
-        return StorageError(f"no permission to write {path}; choose another folder with --out")
-    return StorageError(f"cannot write {path}: {error.strerror or error}")
-
-
-def _cannot_read(path: Path, error: OSError) -> StorageError:
-    if isinstance(error, FileNotFoundError):
-        return StorageError(f"there is no file {path}")
-    if error.errno in _NO_PERMISSION:
-        return StorageError(f"no permission to read {path}")
-    return StorageError(f"cannot read {path}: {error.strerror or error}")
 
 
 def _sync(path: Path) -> None:
@@ -122,7 +94,7 @@ def read_json(path: Path) -> Any:
     try:
         return msgspec.json.decode(path.read_bytes())
     except OSError as error:
-        raise _cannot_read(path, error) from error
+        raise cannot_read(path, error) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StorageError(f"{path} is no valid JSON ({error}); it was cut off or changed by hand") from error
 
@@ -139,31 +111,6 @@ def append_line(path: Path, value: object) -> None:
             file.write(line)
     except OSError as error:
         raise cannot_write(path, error) from error
-
-
-def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] = _NONE) -> bytes:
-    """A safetensors file in memory; the same tensors and metadata give the same bytes.
-
-    Tensors may be of any stride, share memory or live on a device: contiguous copies are stored.
-    """
-    copies = {
-        name: torch.clone(tensor.detach().cpu(), memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-    }
-    raw = safetensors.torch.save(copies, metadata=dict(metadata))
-    # safetensors writes the metadata in the order of a hash map, which differs between processes.
-    size = int.from_bytes(raw[:8], "little")
-    header = json.loads(raw[8 : 8 + size])
-    if "__metadata__" in header:
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + raw[8 + size :]
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] = _NONE) -> None:
-    """`write_bytes` of `tensors_to_bytes`."""
-    write_bytes(path, tensors_to_bytes(tensors, metadata))
 
 
 def same_file(source: Path, path: Path) -> None:
@@ -192,30 +139,13 @@ def same_file(source: Path, path: Path) -> None:
         raise cannot_write(path, error) from error
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file, on the CPU, and its metadata.
-
-    Raises StorageError where it is missing or broken.
-    """
-    try:
-        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
-            metadata: dict[str, str] = dict(file.metadata() or {})
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-    except OSError as error:
-        raise _cannot_read(path, error) from error
-    except SafetensorError as error:
-        raise StorageError(
-            f"{path} is no valid safetensors file ({error}); it was cut off: delete it and run again"
-        ) from error
-
-
 def file_hash(path: Path) -> str:
     """The SHA-256 of a file in hexadecimal."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise _cannot_read(path, error) from error
+        raise cannot_read(path, error) from error
 
 
 @contextmanager

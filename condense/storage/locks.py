@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import os
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from condense.errors import StorageError
 
-try:
-    import fcntl
-except ImportError:  # Windows, where a folder cannot be locked: two processes must not share one there.
-    fcntl = None  # type: ignore[assignment]
-
-# Whether processes can be kept off each other's folders here.
-POSSIBLE = fcntl is not None
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
 class HeldError(StorageError):
-    """A folder that another process holds."""
+    """Another process holds the folder."""
 
 
 @contextmanager
 def held(folder: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Make the folder and keep other processes from holding it too. The lock ends with the process, however it ends.
 
-    waiting: told when another process holds it, before waiting for that to end; None does not wait.
-    Raises StorageError where the folder cannot be made, HeldError where it is held and `waiting` is None.
+    The lock is a hidden file beside the folder, `.<name>.lock`, so that the folder itself stays empty. The file may
+    stay behind; an old one locks nothing. A file system that supports no locks gets none: the block runs without.
+
+    waiting: called once before the wait, when another process holds the folder. None raises HeldError instead.
+    Raises StorageError if the folder or the lock cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,31 +34,28 @@ def held(folder: Path, *, waiting: Callable[[], None] | None = None) -> Iterator
         raise StorageError(
             f"cannot make the folder {folder} ({error.strerror or error}); choose another with --out"
         ) from error
-    descriptor = _opened(folder)
+    real = folder.resolve()
+    lock = FileLock(real.parent / f".{real.name}.lock", fallback_to_soft=False)
+    if not _acquired(lock, folder, blocking=False):
+        if waiting is None:
+            raise HeldError(f"another process is working in {folder}; let it end, or choose another --name")
+        waiting()
+        _acquired(lock, folder, blocking=True)
     try:
-        if descriptor is not None:
-            _lock(descriptor, folder, waiting)
         yield
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        lock.release()
 
 
-def _opened(folder: Path) -> int | None:
-    if fcntl is None:
-        return None
-    return os.open(folder, os.O_RDONLY)
-
-
-def _lock(descriptor: int, folder: Path, waiting: Callable[[], None] | None) -> None:
+def _acquired(lock: FileLock, folder: Path, *, blocking: bool) -> bool:
+    """Return False if another process holds the lock. A file system that supports no locks counts as True."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if waiting is None:
-            raise HeldError(
-                f"another process is working in {folder}; let it end, or choose another --name"
-            ) from None
-        waiting()
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError:
-        return  # a file system that knows no locks
+        lock.acquire(blocking=blocking)
+    except Timeout:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise StorageError(
+                f"cannot lock the folder {folder} ({error.strerror or error}); choose another with --out"
+            ) from error
+    return True

@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from condense.errors import StorageError
-from condense.storage.files import cannot_write
+from condense.errors import StorageError, cannot_write
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -27,7 +27,7 @@ from condense.engine import components
 from condense.errors import OptionError
 from condense.models import observation
 from condense.models.catalog import ModelRequest
-from condense.models.observation import Observation, Roster
+from condense.models.observation import Observation, BatchLabels
 from condense.recipe.config import resolve
 from condense.recipe.hooks import API_VERSION
 from condense.recipe.method import Method, Recover, Variant
@@ -116,10 +116,10 @@ def test_the_plugin_module_imports_no_torch() -> None:
 # Its loss is the formula.
 
 
-def seen(roster: Roster, features: torch.Tensor) -> Observation:
+def seen(batch: BatchLabels, features: torch.Tensor) -> Observation:
     count = len(features)
     return Observation(
-        images=torch.zeros(count, 1, 4, 4), roster=roster, features=features, logits=torch.zeros(count, 3)
+        images=torch.zeros(count, 1, 4, 4), batch=batch, features=features, logits=torch.zeros(count, 3)
     )
 
 
@@ -140,12 +140,12 @@ def test_the_loss_is_the_slow_formula(shrink: float) -> None:
     draws = torch.Generator().manual_seed(0)
     real_features = torch.randn(20, 5, generator=draws)
     real_labels = torch.arange(20) % 3
-    real = seen(Roster.of_real(real_labels), real_features)
+    real = seen(BatchLabels.of_real(real_labels), real_features)
     # A chunk with the classes 0 and 2 only, and unequal weights.
     labels, slots = torch.tensor([0, 0, 2, 2]), torch.tensor([0, 1, 0, 1])
     weights = torch.tensor([0.3, 0.7, 0.5, 0.5])
     features = torch.randn(4, 5, generator=draws, requires_grad=True)
-    synthetic = seen(Roster.of(labels, slots, weights), features)
+    synthetic = seen(BatchLabels.of(labels, slots, weights), features)
 
     expected = 0.0
     for label in (0, 2):
@@ -160,16 +160,16 @@ def test_the_loss_is_the_slow_formula(shrink: float) -> None:
     assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0
 
     halves = [
-        seen(Roster.of_real(real_labels[part]), real_features[part]) for part in (range(7), range(7, 20))
+        seen(BatchLabels.of_real(real_labels[part]), real_features[part]) for part in (range(7), range(7, 20))
     ]
     assert fitted(halves, shrink).loss(synthetic, None).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_loss_is_zero_where_the_means_agree_and_survives_a_restart() -> None:
     features = torch.tensor([[1.0, 0.0], [3.0, 2.0], [5.0, 5.0]])
-    target = fitted([seen(Roster.of_real(torch.tensor([0, 0, 1])), features)], 0.0)
-    roster = Roster.of(torch.tensor([0, 1]), torch.zeros(2, dtype=torch.int64), torch.ones(2))
-    synthetic = seen(roster, torch.tensor([[2.0, 1.0], [5.0, 5.0]]))
+    target = fitted([seen(BatchLabels.of_real(torch.tensor([0, 0, 1])), features)], 0.0)
+    batch = BatchLabels.of(torch.tensor([0, 1]), torch.zeros(2, dtype=torch.int64), torch.ones(2))
+    synthetic = seen(batch, torch.tensor([[2.0, 1.0], [5.0, 5.0]]))
     assert target.loss(synthetic, None).item() == 0
     again = type(target)(target.options)
     again.restore(target.state())
@@ -236,7 +236,7 @@ def test_every_hook_has_an_entry_of_its_own(hook_name: str) -> None:
     "shown",
     [
         observation.Observation,
-        observation.Roster,
+        observation.BatchLabels,
         observation.Moments,
         components.InitialRequest,
         components.EvaluationRequest,
@@ -279,14 +279,14 @@ def test_the_gradients_of_the_page_are_those_of_the_weights() -> None:
     [code] = [code for language, _, code in BLOCKS if language == "python" and "synthetic.parameters" in code]
     layer = torch.nn.Linear(5, 3)
     images = torch.randn(4, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    roster = Roster.of_real(torch.tensor([0, 2, 1, 1]))
+    batch = BatchLabels.of_real(torch.tensor([0, 2, 1, 1]))
     logits = layer(images)
     shown = Observation(
-        images=images, roster=roster, features=images, logits=logits, parameters=tuple(layer.parameters())
+        images=images, batch=batch, features=images, logits=logits, parameters=tuple(layer.parameters())
     )
     names: dict[str, Any] = {"torch": torch, "synthetic": shown}
     exec(code, names)  # Our own page.
-    expected = (logits.softmax(dim=1) - torch.eye(3)[roster.labels]).mean(dim=0)
+    expected = (logits.softmax(dim=1) - torch.eye(3)[batch.labels]).mean(dim=0)
     torch.testing.assert_close(names["slopes"][1], expected)
     names["slopes"][0].square().sum().backward()
     assert images.grad is not None

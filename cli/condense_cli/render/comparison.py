@@ -1,9 +1,9 @@
-"""A comparison as text: which piece is under way, the tables, and the plan of one."""
+"""A comparison in the terminal: its progress, its tables and its plan."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len
@@ -28,58 +28,35 @@ from condense.comparison.report.wording import (
 )
 from condense.comparison.saved import MARKDOWN, PAGE
 from condense.comparison.summary import Line, Summary
-from condense.comparison.work import ComparisonResult, Outlook
+from condense.comparison.workspace import Outlook
 from condense.text import counted, duration, percent, setting_text
-from condense_cli.render.tables import ACCURACY, HEADING, QUIET
+from condense_cli.render.progress import BarReporter, LineReporter
+from condense_cli.render.tables import ACCURACY, HEADING, QUIET, pairs_table
+
+if TYPE_CHECKING:
+    from condense.comparison.work import ComparisonResult
 
 FAILED = "red"
-# No column of labels is made wider than this; longer ones go on below themselves.
-LABEL_WIDTH = 30
-# Around a cell, and between two.
-SPACE = 3
+LABEL_WIDTH = 30  # maximum width of a column of labels, in characters; longer labels wrap
+SPACE = 3  # characters around a cell, and between two cells
 TEACHER = "all real images (teacher)"
 
 
-class _Reporter(Protocol):
-    """What bars and lines have in common."""
-
-    def start(self, stage: str, detail: str, total: int, unit: str) -> None: ...
-    def advance(self, count: int, values: Mapping[str, float] | None = None) -> None: ...
-    def finish(self, summary: str = "") -> None: ...
-    def note(self, text: str) -> None: ...
-    def say(self, text: str) -> None: ...
-
-
 class PieceReporter:
-    """Bars or lines, and between them a line for each piece of the comparison."""
+    """A ComparisonReporter that passes everything on to bars or lines, and says which piece begins."""
 
-    def __init__(self, told: _Reporter) -> None:
-        self._told = told
-
-    def start(self, stage: str, detail: str, total: int, unit: str) -> None:
-        """A piece of work begins."""
-        self._told.start(stage, detail, total, unit)
-
-    def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
-        """`count` units are done."""
-        self._told.advance(count, values)
-
-    def finish(self, summary: str = "") -> None:
-        """The piece of work is done."""
-        self._told.finish(summary)
-
-    def note(self, text: str) -> None:
-        """Something the user should know."""
-        self._told.note(text)
+    def __init__(self, told: BarReporter | LineReporter) -> None:
+        self.start, self.advance, self.finish, self.note = told.start, told.advance, told.finish, told.note
+        self._say = told.say
 
     def piece(self, number: int, total: int, what: str, left: float | None) -> None:
-        """Say which piece begins, and how long all may still take."""
+        """Say which piece begins, and how many seconds of work are left in all."""
         ahead = "" if left is None else f"; about {duration(left)} left in all"
-        self._told.say(f"[{number}/{total}] {what}{ahead}")
+        self._say(f"[{number}/{total}] {what}{ahead}")
 
 
 def outcome_parts(result: ComparisonResult, width: int) -> list[RenderableType]:
-    """The tables, who leads, what failed, and where everything lies. width: of the terminal."""
+    """Return the tables, leads, failures and the paths of the files. width: of the terminal, in characters."""
     outcome, summary = result.outcome, result.summary
     parts: list[RenderableType] = []
     for ipc in summary.ipcs:
@@ -101,7 +78,7 @@ def outcome_parts(result: ComparisonResult, width: int) -> list[RenderableType]:
 
 
 def _ruled(first: str) -> Table:
-    """A table whose first column has the labels of rows."""
+    """Return an empty table, whose first column is for the labels of rows."""
     table = Table(
         box=box.SIMPLE_HEAD, padding=(0, 1), header_style=QUIET, show_edge=False, border_style=QUIET
     )
@@ -110,7 +87,7 @@ def _ruled(first: str) -> Table:
 
 
 def _costs(summary: Summary, ipc: int, column: Column) -> Table:
-    """Scores, seconds and bytes of the rows, trained as the column says."""
+    """Return the table of scores, seconds and bytes of all rows for one column."""
     table = _ruled(_title(column))
     texts = costs(summary)
     for title in texts:
@@ -135,7 +112,7 @@ def _table(result: ComparisonResult, ipc: int, columns: Sequence[Column]) -> Tab
     if summary.ceiling is not None:
         cells = [Text(TEACHER)]
         for _ in columns:
-            cells += [Text(f"{100 * summary.ceiling:.1f}"), *([Text("")] if len(summary.rows) > 1 else [])]
+            cells += [Text(percent(summary.ceiling)), *([Text("")] if len(summary.rows) > 1 else [])]
         table.add_row(*cells, style=QUIET)
     return table
 
@@ -149,7 +126,7 @@ def _cells(line: Line, summary: Summary, full: int) -> list[Text]:
 
 
 def _side_by_side(result: ComparisonResult, ipc: int, width: int) -> Iterator[list[Column]]:
-    """The columns, as many at once as there is room for."""
+    """Yield the columns in groups, each as large as the terminal has room for."""
     summary, full = result.summary, full_count(result.outcome)
     labels = max(cell_len(text) for text in (TEACHER, *(_label(row, summary) for row in summary.rows)))
     room = width - min(labels, LABEL_WIDTH) - SPACE - 1
@@ -171,11 +148,11 @@ def _side_by_side(result: ComparisonResult, ipc: int, width: int) -> Iterator[li
 
 
 def _label(row: str, summary: Summary) -> str:
-    return f"{row} (floor)" if row == summary.floor else row
+    return f"{row} (reference)" if row == summary.reference else row
 
 
 def _title(column: Column) -> str:
-    """Without the student's network, for which a terminal has no room."""
+    """Return the column's title without the student's network, for which a terminal has no room."""
     return column_title(column, [column])
 
 
@@ -199,46 +176,38 @@ def _legend(result: ComparisonResult) -> Iterator[str]:
 
 
 def plan_parts(design: Design, outlook: Outlook) -> list[RenderableType]:
-    """What a comparison would do."""
-    shared, teacher = design.shared, design.shared.teacher
-    columns = [course.column for course in design.courses]
+    """Return what a comparison would do: its rows, what all rows share, and the work ahead."""
+    teacher, validation = design.shared.teacher, design.validation
+    columns = [column.column for column in design.columns]
     scored = [column for column in columns if column.role == "score"]
-    where = (
-        f"{percent(shared.validation)} % of the training images" if shared.validation else "the test images"
-    )
     facts = [
-        ("dataset", shared.dataset.name),
+        ("dataset", design.shared.dataset.name),
         ("ipc", ", ".join(map(str, design.ipcs))),
         ("seeds", ", ".join(map(str, design.seeds))),
-        ("tested on", where),
+        ("tested on", f"{percent(validation)} % of the training images" if validation else "the test images"),
         ("teacher", f"{teacher.model.name}, {counted(teacher.epochs, 'epoch')}, seed {teacher.seed}"),
         *((f"column {number}", _column_text(column)) for number, column in enumerate(scored, 1)),
     ]
-    if len(columns) > len(scored):
-        facts.append(
-            ("scores", f"{counted(len(columns) - len(scored), 'further column')} for DD-Ranking's scores")
-        )
-    work = [
-        ("cells", f"{outlook.cells} ({outlook.cells_done} done): a row, distilled for one ipc and seed"),
-        (
-            "students",
-            f"{outlook.students} ({outlook.students_done} done): {design.students} for each cell and column",
-        ),
-    ]
-    rows = [(row.label, _changes(row.settings, row.without) or row.summary) for row in design.rows]
-    parts: list[RenderableType] = [
-        Text("Rows", style=HEADING),
-        _pairs(rows),
-        "",
-        Text("All rows", style=HEADING),
-    ]
-    parts += [_pairs(facts), "", Text("Work ahead", style=HEADING), _pairs(work)]
-    parts += ["", *(_indented(note) for note in design.notes), f"  would lie in  {outlook.path}"]
-    return parts
+    further = len(columns) - len(scored)
+    if further:
+        facts.append(("scores", f"{counted(further, 'further column')} for DD-Ranking's scores"))
+    cells = f"{outlook.cells} ({outlook.cells_done} done): a row, distilled for one ipc and seed"
+    students = (
+        f"{outlook.students} ({outlook.students_done} done): {design.students} for each cell and column"
+    )
+    sections = {
+        "Rows": [(row.label, _changes(row.settings, row.without) or row.summary) for row in design.rows],
+        "All rows": facts,
+        "Work ahead": [("cells", cells), ("students", students)],
+    }
+    parts: list[RenderableType] = []
+    for title, pairs in sections.items():
+        parts += [Text(title, style=HEADING), pairs_table(pairs, max_width=LABEL_WIDTH + 2), ""]
+    return [*parts, *(_indented(note) for note in design.notes), f"  would lie in  {outlook.path}"]
 
 
 def plan_data(design: Design, outlook: Outlook) -> dict[str, Any]:
-    """The same as plain data."""
+    """Return what a comparison would do as plain data."""
     import msgspec
 
     plan: dict[str, Any] = msgspec.to_builtins(
@@ -246,8 +215,8 @@ def plan_data(design: Design, outlook: Outlook) -> dict[str, Any]:
             "path": str(outlook.path),
             "kind": design.kind,
             "rows": design.rows,
-            "floor": design.floor,
-            "columns": [course.column for course in design.courses],
+            "reference": design.reference,
+            "columns": [column.column for column in design.columns],
             "ipcs": design.ipcs,
             "seeds": design.seeds,
             "cells": {"all": outlook.cells, "done": outlook.cells_done},
@@ -266,12 +235,3 @@ def _column_text(column: Column) -> str:
 def _changes(settings: Mapping[str, Any], without: Sequence[str]) -> str:
     changed = [f"{key}={setting_text(value)}" for key, value in settings.items()]
     return ", ".join([*changed, *(f"without {name}" for name in without)])
-
-
-def _pairs(pairs: Sequence[tuple[str, str]]) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style=QUIET, overflow="fold", max_width=LABEL_WIDTH + 2)
-    table.add_column(overflow="fold")
-    for name, text in pairs:
-        table.add_row(Text(f"  {name}"), Text(text))
-    return table

@@ -12,6 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from condense.recipe.config import RunConfig
+from condense.recipe.settings import flatten
 from condense.text import byte_size, counted, duration, percent, setting_text, spread
 
 ACCURACY = "bold green"
@@ -37,17 +39,17 @@ def outcome_table(data: Mapping[str, Any]) -> list[RenderableType]:
         ("time", _times(data["seconds"])),
         ("size", _sizes(data["bytes"])),
     ]
-    share = data["settings"].get("validation", 0)
-    if share:
+    fraction = data["settings"]["recipe"]["validation"]
+    if fraction:
         facts.insert(
-            1, ("tested on", f"{percent(share)} % of the training images, held out: for tuning only")
+            1, ("tested on", f"{percent(fraction)} % of the training images, held out: for tuning only")
         )
     return [
         "",
         Text(headline(data), style=HEADING),
         "",
         Padding(_accuracies(data["rows"], data["teacher_accuracy"]), (0, 0, 1, 1), expand=False),
-        _pairs(facts),
+        pairs_table(facts),
         *_places({"run": data["path"], "grid": data["grid"], "report": data["report"]}),
     ]
 
@@ -65,35 +67,41 @@ def evaluation_table(data: Mapping[str, Any]) -> list[RenderableType]:
         Text(headline(data), style=HEADING),
         "",
         Padding(_accuracies(data["rows"], None), (0, 0, 1, 1), expand=False),
-        _pairs(facts),
+        pairs_table(facts),
         *_places({"artifact": data["path"]}),
     ]
 
 
 def plan_table(
-    settings: Mapping[str, Any], flat: Mapping[str, Any], stages: Iterable[tuple[str, str]], path: Path
+    config: RunConfig, stages: Mapping[str, str], notes: Iterable[str], path: Path
 ) -> list[RenderableType]:
-    """What a run would do, and every setting by the key that --set takes.
-
-    settings: the configuration as plain data. flat: the same by dotted key.
-    """
+    """What a run would do, and every setting by the key that --set takes, in the three groups of a configuration."""
     parts: list[RenderableType] = [
-        Text(headline(settings), style=HEADING),
+        Text(headline(config.to_dict()["recipe"]), style=HEADING),
         *_places({"would lie in": str(path)}),
         "",
         Text("Work ahead", style=HEADING),
-        _pairs(stages),
+        pairs_table(stages.items()),
+        *(Padding(Text(note), (0, 0, 0, 2), expand=False) for note in notes),
     ]
-    own, groups = _sections(flat)
-    parts += ["", Text("Settings of the run, each an option of its own", style=HEADING), _pairs(own)]
-    parts += ["", Text("Settings of the recipe, to be changed with --set KEY=VALUE", style=HEADING)]
-    return [*parts, *(_pairs([*group, ("", "")]) for group in groups)]
+    for title, group in (
+        ("What is distilled (recipe)", config.recipe),
+        ("How it is judged (evaluation)", config.evaluation),
+        ("Where it is computed (machine)", config.machine),
+    ):
+        own, sections = _sections(flatten(group))
+        parts += ["", Text(title, style=HEADING), Text("  Options of their own", style=QUIET)]
+        parts += [pairs_table(own)]
+        if sections:
+            parts += [Text("  Change with --set KEY=VALUE", style=QUIET)]
+            parts += [pairs_table([*section, ("", "")]) for section in sections]
+    return parts
 
 
 def _sections(flat: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[list[tuple[str, str]]]]:
-    """The run's own settings, and those of the recipe in groups that belong together."""
+    """Return the settings that are options of their own, and the others in sections that belong together."""
     own: list[tuple[str, str]] = []
-    groups: dict[str, list[tuple[str, str]]] = {}
+    sections: dict[str, list[tuple[str, str]]] = {}
     for key, value in flat.items():
         first = key.partition(".")[0]
         if key in ("protocol.summary", "protocol.source"):
@@ -103,10 +111,10 @@ def _sections(flat: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[list
         elif "." not in key and first not in COMPONENTS:
             own.append((key.replace("_", "-"), setting_text(value)))
         else:
-            group = "components" if first in COMPONENTS else first
+            section = "components" if first in COMPONENTS else first
             absent = key in COMPONENTS and not value
-            groups.setdefault(group, []).append((key, "(none)" if absent else setting_text(value)))
-    return own, list(groups.values())
+            sections.setdefault(section, []).append((key, "(none)" if absent else setting_text(value)))
+    return own, list(sections.values())
 
 
 def _accuracies(rows: Sequence[Mapping[str, Any]], teacher: float | None) -> Table:
@@ -146,10 +154,10 @@ def _sizes(bytes_of: Mapping[str, int]) -> str:
     )
 
 
-def _pairs(pairs: Iterable[tuple[str, str]]) -> Table:
-    """Names and texts in two columns; a long text goes on below itself."""
+def pairs_table(pairs: Iterable[tuple[str, str]], max_width: int | None = None) -> Table:
+    """Return names and texts in two columns; long texts wrap. max_width: of the names, in characters."""
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style=QUIET, overflow="fold")
+    table.add_column(style=QUIET, overflow="fold", max_width=max_width)
     table.add_column(overflow="fold")
     for name, text in pairs:
         table.add_row(Text(f"  {name}"), Text(text))

@@ -1,4 +1,4 @@
-"""compare.png, and the same plots as SVG for the page. One code draws both; the same outcome gives the same bytes."""
+"""compare.png, and the same plots as SVG for the page. The same comparison gives the same bytes."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from condense.comparison.report.palette import light, look
 from condense.comparison.report.panels import Panel, Series, panels
 from condense.comparison.report.svg import inline_svg, symbol
 from condense.comparison.statistics import Interval
-from condense.comparison.summary import summarise
+from condense.comparison.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _WIDTH, _HEIGHT = 4.3, 3.3  # of one plot, in inches
-_PER_LINE, _BETWEEN = 0.16, 0.14  # inches that a row's label takes where rows stand below each other
-_CROWDED = 0.12  # more inches for every line that a plot has beyond eight
+_PER_LINE = 0.16  # inches for a line of a row's label, with rows below each other
+_BETWEEN = 0.14  # inches between such rows
+_CROWDED = 0.12  # inches added for each row beyond the eighth
 _PAD = 0.08  # inches around plots
 _SIDE_BY_SIDE = 3
-_LEGEND = 2.2  # inches
+_LEGEND = 2.2  # width in inches
 _DPI = 160
-_LABEL = 26  # letters of a row's label on one line
+_LABEL = 26  # maximum letters of a row's label on one line
 _TICKS = 6
-_LEAST = 2.0  # points of accuracy that an axis spans at least
-_DODGE = 0.045  # by how much of the axis neighbouring rows stand apart, so that no interval hides another
+_MINIMUM_SPAN = 2.0  # of the accuracy axis, in percent points
+_DODGE = 0.045  # distance of neighbouring rows as a fraction of the axis, so that no interval hides another
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 9,
@@ -41,7 +42,7 @@ _STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "text.parse_math": False,  # a dollar sign in a label is one
+    "text.parse_math": False,  # draws a dollar sign in a label as it is
     "svg.fonttype": "none",
     "figure.facecolor": light("panel"),
     "axes.facecolor": "none",
@@ -57,17 +58,17 @@ _STYLE: dict[str, Any] = {
 }
 
 
-def draw_png(outcome: Outcome) -> bytes:
-    """All plots as one picture, with a legend, on white."""
-    shown = panels(outcome, summarise(outcome))
+def draw_png(outcome: Outcome, summary: Summary) -> bytes:
+    """Return all plots as one PNG picture, with a legend, on white."""
+    shown = panels(outcome, summary)
     with _style("compare.png"):
         figure = _together(shown)
         return _saved(figure, "png", dpi=_DPI, metadata={"Software": None})
 
 
-def draw_svgs(outcome: Outcome) -> list[tuple[Panel, str]]:
-    """Every plot as an <svg> element to stand in a page. Its colours are the CSS variables of `palette`."""
-    shown = panels(outcome, summarise(outcome))
+def draw_svgs(outcome: Outcome, summary: Summary) -> list[tuple[Panel, str]]:
+    """Return each plot with an <svg> element for a page. Its colours are the CSS variables of `palette`."""
+    shown = panels(outcome, summary)
     found = []
     for number, panel in enumerate(shown):
         name = f"chart-{number}"
@@ -80,12 +81,12 @@ def draw_svgs(outcome: Outcome) -> list[tuple[Panel, str]]:
 
 
 def draw_keys(outcome: Outcome) -> list[str]:
-    """For every row, in order, the piece of line with its marker, as a <symbol> of the id "key-0", "key-1", ..."""
+    """Return each row's line and marker for legends, as <symbol> elements with the ids "key-0", "key-1", ..."""
     from matplotlib.figure import Figure
 
     keys = []
     for number, row in enumerate(outcome.rows):
-        style = look(number, floor=row.label == outcome.floor)
+        style = look(number, reference=row.label == outcome.reference)
         name = f"key-{number}"
         with _style(name):
             figure = Figure(figsize=(0.42, 0.2))
@@ -108,7 +109,7 @@ def _style(salt: str) -> Iterator[None]:
 
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        matplotlib.rcdefaults()  # what the user's matplotlibrc says would change the bytes
+        matplotlib.rcdefaults()  # the user's matplotlibrc would change the bytes
         style: Any = {**_STYLE, "svg.hashsalt": salt}
         matplotlib.rcParams.update(style)
         yield
@@ -121,7 +122,7 @@ def _saved(figure: Figure, kind: str, **options: Any) -> bytes:
 
 
 def _figure(width: float, height: float) -> Figure:
-    """Empty, in inches; what is drawn makes room for itself."""
+    """Return an empty figure of a size in inches, whose layout makes room for labels and legends."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -148,17 +149,17 @@ def _together(shown: Sequence[Panel]) -> Figure:
 
 
 def _arranged(shown: Sequence[Panel]) -> list[Sequence[Panel]]:
-    """Plots of different axes in rows of their own."""
+    """Return the plots in rows; plots of different axes are in different rows."""
     rows: list[Sequence[Panel]] = []
     for _, group in itertools.groupby(shown, key=lambda panel: panel.axis):
         members = list(group)
-        across = -(-len(members) // -(-len(members) // _SIDE_BY_SIDE))  # four are two rows of two
+        across = -(-len(members) // -(-len(members) // _SIDE_BY_SIDE))  # four plots make two rows of two
         rows += [members[start : start + across] for start in range(0, len(members), across)]
     return rows
 
 
 def _legend(figure: Figure) -> None:
-    """Every row once, at the right."""
+    """Add a legend at the right that names each row once."""
     handles: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -172,7 +173,7 @@ def _entries(lines: Sequence[Panel]) -> int:
 
 
 def _height(panel: Panel) -> float:
-    """In inches."""
+    """Return the height of a plot in inches."""
     if panel.axis != "rows":
         return _HEIGHT + _CROWDED * max(0, len(panel.series) - 8)
     lines = sum(_wrapped(series.row).count("\n") + 1 for series in panel.series)
@@ -180,13 +181,13 @@ def _height(panel: Panel) -> float:
 
 
 def _limits(shown: Sequence[Panel]) -> Interval:
-    """The range of accuracies in percent, the same in every plot. A ceiling far above the rows stays outside."""
+    """Return the range of accuracies in percent for all plots. A ceiling far above the rows stays outside."""
     points = [point for panel in shown for series in panel.series for point in series.points]
     ends = [100 * end for point in points for end in (point.interval or (point.mean, point.mean))]
     ends += [100 * point.mean for point in points]
     low, high = max(0.0, min(ends)), min(100.0, max(ends))
-    if high - low < _LEAST:
-        low, high = (low + high - _LEAST) / 2, (low + high + _LEAST) / 2
+    if high - low < _MINIMUM_SPAN:
+        low, high = (low + high - _MINIMUM_SPAN) / 2, (low + high + _MINIMUM_SPAN) / 2
     span = high - low
     ceiling = next((panel.ceiling for panel in shown if panel.ceiling is not None), None)
     if ceiling is not None and high < 100 * ceiling <= high + 1.5 * span:
@@ -215,8 +216,8 @@ def _draw(axes: Axes, panel: Panel, limits: Interval) -> None:
         axes.axhline(ceiling, color=light("ceiling"), linewidth=1, linestyle=(0, (4, 2)))
     style = {"color": light("ceiling"), "fontsize": 8, "xycoords": ("axes fraction", "data")}
     place = (0.0, min(ceiling, limits[1]))
-    side = {"xytext": (2, -3), "textcoords": "offset points", "va": "top"}
-    axes.annotate(f"{text} ↑" if outside else text, place, **style, **side)  # type: ignore[arg-type]
+    offset = {"xytext": (2, -3), "textcoords": "offset points", "va": "top"}
+    axes.annotate(f"{text} ↑" if outside else text, place, **style, **offset)  # type: ignore[arg-type]
 
 
 def _draw_lines(axes: Axes, panel: Panel, limits: Interval) -> None:
@@ -243,7 +244,7 @@ def _draw_lines(axes: Axes, panel: Panel, limits: Interval) -> None:
 
 
 def _errorbar(axes: Axes, series: Series, shift: float) -> None:
-    style = look(series.number, floor=series.floor)
+    style = look(series.number, reference=series.reference)
     across = [point.x * shift for point in series.points]
     means = [100 * point.mean for point in series.points]
     axes.plot(across, means, zorder=2, **_line(style.colour, style.dashes))
@@ -258,7 +259,7 @@ def _draw_rows(axes: Axes, panel: Panel, limits: Interval) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for position, series in enumerate(panel.series):
-        style = look(series.number, floor=series.floor)
+        style = look(series.number, reference=series.reference)
         (point,) = series.points
         if point.interval:
             low, high = (100 * end for end in point.interval)
@@ -283,6 +284,6 @@ def _marker(colour: str, marker: str) -> dict[str, Any]:
 
 
 def _wrapped(label: str) -> str:
-    """On at most three lines."""
+    """Return the label on three lines at most, cut if it is longer."""
     lines = textwrap.wrap(label, _LABEL) or [""]
     return "\n".join(lines if len(lines) <= 3 else [*lines[:2], lines[2][: _LABEL - 1] + "…"])

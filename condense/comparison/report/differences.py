@@ -1,4 +1,4 @@
-"""The resolved settings of a comparison's runs: what differs between the rows, and what each row has."""
+"""The resolved settings of each row's runs, and the settings that differ between rows."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from typing import Any
 from condense.comparison.outcome import Distilled, Outcome
 from condense.text import flat, setting_text
 
-_BY_PLACE = ("ipc", "seed")  # what differs between the runs of a row as a matter of course
+_BY_PLACE = ("ipc", "seed")  # these always differ between the runs of a row
 _ABSENT = "–"
 
 
 @dataclass(frozen=True)
 class Differences:
-    """keys: dotted, of settings that not all rows share. values: by row's label, one text for each key."""
+    """The settings that differ between rows.
+
+    keys: dotted keys of the settings.
+    values: by the row's label, one text for each key.
+    """
 
     keys: tuple[str, ...]
     values: dict[str, tuple[str, ...]]
 
 
 def settings_of(outcome: Outcome) -> dict[str, list[tuple[str, str]]]:
-    """By row's label its settings as pairs of dotted key and text; rows without a run are left out.
+    """Return the settings of each row with a run, as pairs of dotted key and text, by the row's label.
 
-    Where the runs of a row differ, the text says which have what.
+    If the runs of a row differ, the text names the runs of each value.
     """
     found = {}
     for row in outcome.rows:
@@ -35,7 +39,7 @@ def settings_of(outcome: Outcome) -> dict[str, list[tuple[str, str]]]:
 
 
 def differences(settings: dict[str, list[tuple[str, str]]]) -> Differences:
-    """Settings whose text is not the same in every row; a row that lacks one has "–"."""
+    """Return the settings whose texts differ between rows; the text of a missing setting is "–"."""
     tables = {label: dict(pairs) for label, pairs in settings.items()}
     every = dict.fromkeys(key for table in tables.values() for key in table)
     keys = tuple(

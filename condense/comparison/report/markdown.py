@@ -1,4 +1,4 @@
-"""compare.md: tables to paste into a paper, an issue or a chat."""
+"""compare.md: the tables for a paper, an issue or a chat."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ from condense.comparison.report.wording import (
     lead_paragraph,
     lead_text,
 )
-from condense.comparison.summary import Line, Summary, summarise
+from condense.comparison.summary import Line, Summary
 from condense.text import byte_size, percent
 
-_MARKUP = re.compile(r"([\\`_<>\[\]|#~]|(?<!\s)\*|\*(?!\s))")  # a star between spaces is no emphasis
-_PARTS = ("images", "labels", "teacher")  # of what is stored
-_INSIDE_WORD = re.compile(r"(?<=\w)\\_(?=\w)")  # a_b is no emphasis
+_MARKUP = re.compile(r"([\\`_<>\[\]|#~]|(?<!\s)\*|\*(?!\s))")  # a star between spaces is not emphasis
+_PARTS = ("images", "labels", "teacher")  # of the stored bytes
+_INSIDE_WORD = re.compile(r"(?<=\w)\\_(?=\w)")  # a_b is not emphasis
 
 
-def render_markdown(outcome: Outcome) -> str:
-    """The file as text: accuracies, who leads, scores and costs, failures, how to repeat it."""
-    summary = summarise(outcome)
+def render_markdown(outcome: Outcome, summary: Summary) -> str:
+    """Return the file as text: accuracies, leads, scores and costs, failures, and the command that repeats it."""
     parts = [f"# {KINDS[outcome.kind]}: {_escaped(outcome.name)}", _escaped(lead_paragraph(outcome))]
     if not outcome.finished:
         parts.append("**Not finished:** the numbers below are those found so far.")
@@ -51,7 +50,7 @@ def render_markdown(outcome: Outcome) -> str:
 
 
 def _accuracies(outcome: Outcome, summary: Summary) -> str:
-    """A line for each images-per-class and row, protocols and training lengths side by side."""
+    """Return a table with a line for each images-per-class and row; the columns are side by side."""
     full, several = full_count(outcome), len(summary.rows) > 1
     header = ["ipc", "trained on"]
     for column in summary.columns:
@@ -60,7 +59,7 @@ def _accuracies(outcome: Outcome, summary: Summary) -> str:
     body = []
     for ipc in summary.ipcs:
         for row in summary.rows:
-            label = _escaped(row) + (" (floor)" if row == summary.floor else "")
+            label = _escaped(row) + (" (reference)" if row == summary.reference else "")
             cells = [str(ipc), label]
             for column in summary.columns:
                 line = summary.line(row, ipc, column.key)
@@ -75,7 +74,7 @@ def _accuracies(outcome: Outcome, summary: Summary) -> str:
 
 
 def _costs(summary: Summary) -> str:
-    """Everything else, a line for each images-per-class, protocol with its training length, and row."""
+    """Return a table of scores and costs with a line for each images-per-class, column and row."""
     texts = costs(summary)
     header = ["ipc", "protocol", "trained on", *texts, *_PARTS]
     body = [
@@ -103,7 +102,7 @@ def _size(line: Line, part: str) -> str:
 
 
 def _table(header: Sequence[str], body: Iterable[Sequence[str]], *, numbers: int) -> str:
-    """numbers: the column from which on cells are aligned to the right."""
+    """Return a table in Markdown. numbers: the first of the columns that are aligned to the right."""
     rule = ["---" if position < numbers else "---:" for position in range(len(header))]
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *body))
 
@@ -113,5 +112,5 @@ def _bullets(texts: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """One line that no renderer takes for markup."""
+    """Return the text on one line, so that no renderer takes any of it for markup."""
     return _INSIDE_WORD.sub("_", _MARKUP.sub(r"\\\1", " ".join(text.split())))

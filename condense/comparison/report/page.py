@@ -1,10 +1,9 @@
-"""compare.html: a comparison on one page that needs nothing else, with its chart and its images inside."""
+"""compare.html: a comparison on one self-contained page, with its charts and images inside."""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +27,19 @@ from condense.comparison.report.wording import (
     lead_paragraph,
     lead_text,
 )
-from condense.comparison.summary import Line, Summary, summarise
+from condense.comparison.summary import Line, Summary
 from condense.text import byte_size, duration, percent, setting_text
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _HYPHEN = re.compile(r"(?<![\w.])-(?=\d)")
 _JOINT = re.compile(r"(?<=\w[.=_/-])(?=\w)")
-_MANY_GRIDS = 12  # from here on only those of the first images-per-class are shown at once
+_MANY_GRIDS = 12  # if there are more, only those of the first images-per-class are shown unfolded
 
 
-def render_page(outcome: Outcome, folder: Path) -> str:
-    """The page as text. Every text from outside is escaped; the page refers to nothing outside itself.
+def render_page(outcome: Outcome, summary: Summary, folder: Path) -> str:
+    """Return the page as text. Text from outside is escaped, and the page refers to nothing outside itself.
 
-    folder: of the comparison; the pictures of the distilled images are read from it. One that is not there is
-    named instead of shown.
+    folder: the comparison's, with the pictures of the distilled images. The page says which pictures are missing.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("condense", "comparison/report"),
@@ -50,10 +48,7 @@ def render_page(outcome: Outcome, folder: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        minus=_minus, breakable=_breakable, size=byte_size, setting=setting_text, percent=percent
-    )
-    summary = summarise(outcome)
+    environment.filters.update(minus=_minus, breakable=_breakable, percent=percent)
     settings = settings_of(outcome)
     grids = _grids(outcome, folder)
     return environment.get_template("compare.html.j2").render(
@@ -64,7 +59,7 @@ def render_page(outcome: Outcome, folder: Path) -> str:
         colours=COLOURS,
         symbols=draw_keys(outcome),
         keys={row: f"key-{number}" for number, row in enumerate(summary.rows)},
-        charts=_charts(outcome),
+        charts=_charts(outcome, summary),
         overview=_overview(outcome, summary),
         groups=_groups(outcome, summary),
         costs=list(costs(summary)),
@@ -80,7 +75,7 @@ def render_page(outcome: Outcome, folder: Path) -> str:
 
 
 def _facts(outcome: Outcome) -> list[tuple[str, str]]:
-    """The tiles at the top: what holds for all rows."""
+    """Return the tiles at the top: facts that are the same for all rows."""
     facts = [("Dataset", outcome.dataset), ("Real images", f"{outcome.images:,}")]
     facts.append(("Seeds × students", f"{len(outcome.seeds)} × {outcome.students}"))
     if outcome.teacher:
@@ -90,24 +85,24 @@ def _facts(outcome: Outcome) -> list[tuple[str, str]]:
     return facts
 
 
-def _charts(outcome: Outcome) -> list[tuple[str, list[str]]]:
-    """The plots under their headings; where rows stand beside each other on an axis no legend is needed."""
+def _charts(outcome: Outcome, summary: Summary) -> list[tuple[str, list[str]]]:
+    """Return the plots by heading."""
     plots: dict[str, list[str]] = {}
     titles = {
         "rows": "Accuracy",
         "ipc": "Accuracy over images per class",
         "steps": "Accuracy over training length",
     }
-    for panel, svg in draw_svgs(outcome):
+    for panel, svg in draw_svgs(outcome, summary):
         plots.setdefault(titles[panel.axis], []).append(svg)
     return list(plots.items())
 
 
 def _overview(outcome: Outcome, summary: Summary) -> dict[str, Any] | None:
-    """Accuracies of everything in one table; None where the one table below shows the same.
+    """Return all accuracies in one table, or None if the page has a single table, which shows the same.
 
-    Protocols with their training lengths stand side by side, images per class below each other; where there is one
-    protocol and length only, the images per class stand side by side.
+    Columns are side by side and images-per-class below each other. If there is one column, images-per-class are side
+    by side.
     """
     if len(summary.ipcs) * len(summary.columns) < 2:
         return None
@@ -132,7 +127,7 @@ def _overview(outcome: Outcome, summary: Summary) -> dict[str, Any] | None:
 
 
 def _groups(outcome: Outcome, summary: Summary) -> list[dict[str, Any]]:
-    """For every images-per-class the tables, one for each protocol with its training length."""
+    """Return the tables of each images-per-class, one for each column."""
     leads = {(lead.ipc, lead.column): (lead_text(lead), lead.clear) for lead in summary.leads}
     groups = []
     for ipc in summary.ipcs:
@@ -156,11 +151,10 @@ def _groups(outcome: Outcome, summary: Summary) -> list[dict[str, Any]]:
 
 
 def _view(outcome: Outcome, summary: Summary, line: Line) -> dict[str, Any]:
-    """A line as text."""
+    """Return a line as texts and marks."""
     known = line.mean is not None
     return {
         "row": line.row,
-        "floor": line.row == summary.floor,
         "known": known,
         "best": line.best,
         "marked": bool(line.excludes_zero),
@@ -173,7 +167,7 @@ def _view(outcome: Outcome, summary: Summary, line: Line) -> dict[str, Any]:
 
 
 def _grids(outcome: Outcome, folder: Path) -> list[tuple[str, list[dict[str, str]]]]:
-    """For every images-per-class the rows' pictures, each of the first seed that has one."""
+    """Return the rows' pictures for each images-per-class, from the first seed that has a picture."""
     groups = []
     for ipc in outcome.ipcs:
         found = []
@@ -197,9 +191,9 @@ def _grid(row: str, ipc: int, runs: list[Distilled], folder: Path) -> dict[str, 
 
 
 def _embedded(folder: Path, grid: str) -> str:
-    """A PNG file as a data: URI; "" where there is none inside the folder."""
+    """Return a PNG file as a data: URI, or "" if the folder does not have it."""
     place = (folder / grid).resolve()
-    # A compare.json may come from anybody: nothing but a picture beside it is read into the page.
+    # A compare.json may come from a stranger, so the page shows only pictures from the comparison's folder.
     if not grid or not place.is_relative_to(folder.resolve()):
         return ""
     try:
@@ -210,20 +204,16 @@ def _embedded(folder: Path, grid: str) -> str:
 
 
 def _changes(row: Row) -> str:
-    """What a row changes of its method, in one line."""
-    parts: list[str] = [f"{key} = {setting_text(value)}" for key, value in _items(row.settings)]
+    """Return what a row changes of its method, in one line."""
+    parts = [f"{key} = {setting_text(value)}" for key, value in row.settings.items()]
     return ", ".join([*parts, *(f"without {name}" for name in row.without)])
 
 
-def _items(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return list(settings.items())
-
-
 def _breakable(text: str) -> markupsafe.Markup:
-    """A label that may be broken where its parts meet, as in "recover.iterations=100"."""
+    """Return a label that browsers can break between its parts, as in "recover.iterations=100"."""
     return markupsafe.Markup(_JOINT.sub("<wbr>", str(markupsafe.escape(text))))
 
 
 def _minus(text: str) -> str:
-    """A hyphen before a digit as a minus sign."""
+    """Return the text with a minus sign for each hyphen before a number."""
     return _HYPHEN.sub("−", text)

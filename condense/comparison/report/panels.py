@@ -1,4 +1,4 @@
-"""What the chart of a comparison shows, apart from how it is drawn."""
+"""The data of each plot in the chart of a comparison."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from condense.comparison.report.wording import column_title, images_per_class
 from condense.comparison.statistics import Interval
 from condense.comparison.summary import Line, Summary
 
-# "ipc": accuracy over images per class. "rows": a single images-per-class, a row below the other.
+# "ipc": accuracy over images per class. "rows": accuracy at one images-per-class, the rows below each other.
 # "steps": accuracy over the steps of a student's training.
 Axis = Literal["ipc", "rows", "steps"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """x: images per class, steps, or the row's number from 0. mean: a fraction, with its interval."""
+    """One accuracy of one row.
+
+    x: images per class, steps, or the row's number from 0.
+    mean, interval: the accuracy and its 95 % interval, fractions.
+    """
 
     x: float
     mean: float
@@ -27,17 +31,30 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One row's points, by x. number: of the row, from 0, which decides how it is drawn."""
+    """The points of one row.
+
+    row: the row's label.
+    number: the row's number from 0, which decides how it is drawn.
+    reference: whether the row shows random real images.
+    points: sorted by x.
+    """
 
     row: str
     number: int
-    floor: bool
+    reference: bool
     points: tuple[Point, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One plot. ceiling: the teacher's accuracy. description: for those who cannot see it."""
+    """One plot.
+
+    axis: what x is.
+    title: of the plot.
+    series: one for each row that has points.
+    ceiling: the teacher's accuracy in [0, 1], or None.
+    description: for readers who cannot see the plot.
+    """
 
     axis: Axis
     title: str
@@ -47,8 +64,10 @@ class Panel:
 
 
 def panels(outcome: Outcome, summary: Summary) -> tuple[Panel, ...]:
-    """Those with anything to show: one for each column; then, for each protocol that was trained for more than one
-    length, one for each images-per-class over steps.
+    """Return the plots that have anything to show.
+
+    There is one for each column. For each protocol with several training lengths, there is one over steps for each
+    images-per-class.
     """
     found = [_of_column(summary, column) for column in summary.columns]
     for columns in _lengths(summary):
@@ -98,7 +117,9 @@ def _panel(
             key=lambda point: point.x,
         )
         if points:
-            series.append(Series(row=row, number=number, floor=row == summary.floor, points=tuple(points)))
+            series.append(
+                Series(row=row, number=number, reference=row == summary.reference, points=tuple(points))
+            )
     return Panel(
         axis=axis,
         title=title,
@@ -109,7 +130,7 @@ def _panel(
 
 
 def _lengths(summary: Summary) -> list[list[Column]]:
-    """The columns of each protocol and student that come with more than one training length."""
+    """Return the columns of each protocol and student that have several training lengths."""
     groups: dict[tuple[str, str], list[Column]] = {}
     for column in summary.columns:
         groups.setdefault((column.protocol, column.student), []).append(column)

@@ -1,4 +1,4 @@
-"""A comparison's numbers and titles as text: the same words in Markdown, on the page and in the chart."""
+"""The numbers and titles of a comparison as text, for the terminal, Markdown, the page and the chart."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _ROLES = {"score": "", "hard": ", with hard labels", "plain": ", without augment
 
 
 def column_title(column: Column, columns: Sequence[Column]) -> str:
-    """ "fkd, 300 epochs"; with the student where the columns have different ones."""
+    """Return a title like "fkd, 300 epochs", with the student if the `columns` have different students."""
     student = f", {column.student}" if len({other.student for other in columns}) > 1 else ""
     return f"{column.protocol}, {counted(column.epochs, 'epoch')}{student}{_ROLES[column.role]}"
 
 
 def images_per_class(ipc: int) -> str:
-    """ "1 image per class"."""
+    """Return a text like "1 image per class"."""
     return f"{counted(ipc, 'image')} per class"
 
 
 def half_width(interval: Interval | None) -> float | None:
-    """What stands behind ±."""
+    """Return half the width of an interval: the number after ±."""
     return None if interval is None else (interval[1] - interval[0]) / 2
 
 
 def accuracy_text(line: Line, full: int) -> str:
-    """ "85.2 ± 0.4" in percent; with "(n=4)" where there are fewer than the `full` number of students."""
+    """Return the accuracy in percent like "85.2 ± 0.4", with "(n=4)" if 4 is not the `full` number of students."""
     if line.mean is None:
         return "failed" if line.failure else UNKNOWN
     half = half_width(line.interval)
@@ -41,13 +41,13 @@ def accuracy_text(line: Line, full: int) -> str:
 
 
 def signed(fraction: float) -> str:
-    """0.024 as "+2.4"; what rounds to nothing as "0.0"."""
+    """Return a fraction in percent with its sign: 0.024 gives "+2.4", and 0.0004 gives "0.0"."""
     text = f"{100 * fraction:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
 def gap_text(difference: float | None, interval: Interval | None) -> str:
-    """ "+2.4 ± 0.3", in points."""
+    """Return a difference in percent points like "+2.4 ± 0.3"."""
     if difference is None:
         return UNKNOWN
     half = half_width(interval)
@@ -55,31 +55,31 @@ def gap_text(difference: float | None, interval: Interval | None) -> str:
 
 
 def difference_text(line: Line, summary: Summary) -> str:
-    """The difference to the first row, with " *" where its interval excludes 0; nothing for the first row."""
+    """Return the difference to the first row, with " *" if its interval excludes 0, or "" for the first row."""
     if line.row == summary.first:
         return ""
     return gap_text(line.difference, line.difference_interval) + (" *" if line.excludes_zero else "")
 
 
 def score_text(score: float | None) -> str:
-    """A score of DD-Ranking with three decimals."""
+    """Return one of DD-Ranking's scores with three decimals."""
     return UNKNOWN if score is None else f"{score:.3f}"
 
 
 def ratio_text(ratio: float | None) -> str:
-    """How many times smaller: "57×", "3.2×", "0.07×"."""
+    """Return a compression ratio like "57×", "3.2×" or "0.07×"."""
     if ratio is None:
         return UNKNOWN
     return f"{ratio:,.0f}×" if ratio >= 9.95 else f"{ratio:.1f}×" if ratio >= 0.95 else f"{ratio:.2g}×"
 
 
 def duration_text(seconds: float | None) -> str:
-    """ "1 min 14 s"."""
+    """Return seconds like "1 min 14 s"."""
     return UNKNOWN if seconds is None else duration(seconds)
 
 
 def costs(summary: Summary) -> dict[str, Callable[[Line], str]]:
-    """What a line says beside its accuracy, by title. Scores only where there are some."""
+    """Return the scores and costs of a line by title, as functions to text. Scores are left out if no line has any."""
     scores: dict[str, Callable[[Line], str]] = {
         "LRS": lambda line: score_text(line.lrs),
         "ARS": lambda line: score_text(line.ars),
@@ -94,7 +94,7 @@ def costs(summary: Summary) -> dict[str, Callable[[Line], str]]:
 
 
 def lead_text(lead: Lead) -> str:
-    """ "wmdd leads, +2.4 ± 0.3 over random", or that the lead is not settled."""
+    """Return a sentence like "wmdd leads, +2.4 ± 0.3 over random", or that the lead is not settled."""
     gap = gap_text(lead.difference, lead.interval)
     if lead.clear:
         return f"{lead.row} leads, {gap} over {lead.next}"
@@ -106,7 +106,7 @@ def lead_text(lead: Lead) -> str:
 
 
 def failure_text(failure: Failure, outcome: Outcome) -> str:
-    """Where something failed, and why."""
+    """Return where something failed, and why."""
     title = {column.key: column_title(column, outcome.columns) for column in outcome.columns}
     ipcs, seeds = (", ".join(str(number) for number in found) for found in (failure.ipcs, failure.seeds))
     places = [failure.row, f"ipc {ipcs}", f"seed{'s' if len(failure.seeds) > 1 else ''} {seeds}"]
@@ -116,26 +116,26 @@ def failure_text(failure: Failure, outcome: Outcome) -> str:
 
 
 def full_count(outcome: Outcome) -> int:
-    """How many students a line has when everything worked."""
+    """Return how many students a line has if nothing failed."""
     return len(outcome.seeds) * outcome.students
 
 
 def spread_over(outcome: Outcome) -> str:
-    """What the interval of an accuracy is over; students of one seed share their distilled images."""
+    """Return what the interval of an accuracy is over: the seeds, or the students of a single seed."""
     if len(outcome.seeds) == 1:
         return f"{counted(outcome.students, 'student')} of one seed"
     return counted(len(outcome.seeds), "seed")
 
 
 def tested_on(outcome: Outcome) -> str:
-    """What accuracies are measured on."""
+    """Return which images accuracies are measured on."""
     if outcome.validation:
         return f"{100 * outcome.validation:g} % of the training images, held out for it,"
     return "the real test images"
 
 
 def lead_paragraph(outcome: Outcome) -> str:
-    """What was compared, in one sentence."""
+    """Return what was compared: rows, dataset, seeds and students."""
     rows = counted(
         len(outcome.rows), {"compare": "row", "sweep": "setting", "ablate": "variant"}[outcome.kind]
     )
@@ -147,7 +147,7 @@ def lead_paragraph(outcome: Outcome) -> str:
 
 
 def footnotes(outcome: Outcome, summary: Summary) -> list[str]:
-    """What the numbers are and what the marks mean, a sentence or two each; only of what is shown."""
+    """Return notes that explain the numbers and marks that the tables show."""
     full, several = full_count(outcome), len(outcome.seeds) > 1
     count = f"n = {full}: {counted(len(outcome.seeds), 'seed')} × {counted(outcome.students, 'student')}"
     spread = (
@@ -190,8 +190,8 @@ def _difference_note(summary: Summary, several: bool) -> str:
 
 def _scale_notes(outcome: Outcome, summary: Summary) -> list[str]:
     parts = []
-    if summary.floor:
-        parts.append(f"Floor: {summary.floor}, real images drawn at random")
+    if summary.reference:
+        parts.append(f"Reference: {summary.reference}, real images drawn at random")
     if summary.ceiling is not None and outcome.teacher:
         parts.append(
             f"Ceiling: the teacher ({outcome.teacher.model}), trained on all real images, "

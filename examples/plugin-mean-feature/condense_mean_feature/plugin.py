@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from condense import FeatureTargetSpec, Method, Recover, Use, hookimpl
+from condense import FeatureTargetSpec, Method, Needs, Recover, ThroughTeacher, Use, Weighted, hookimpl
 
 condense_api = 1
 _IDEA = (
@@ -32,6 +32,7 @@ def condense_feature_targets() -> list[FeatureTargetSpec]:
             summary="the mean feature of each class's synthetic images to that of its real images",
             source=_IDEA,
             options=MeanFeatureOptions,
+            needs=Needs(through=ThroughTeacher(observes=True)),
             build="condense_mean_feature.target:MeanFeature",
         )
     ]
@@ -46,7 +47,7 @@ def condense_methods() -> list[Method]:
             summary="real images, moved until each class has the mean feature it should have",
             source=_IDEA,
             initializer=Use(name="real"),
-            targets=(Use(name="mean-feature"),),
+            targets={"mean-feature": Weighted()},
             recover=Recover(iterations=1000, lr=0.02),
             presets={"fashion-mini": {"recover.iterations": 300}},
         )

@@ -29,7 +29,7 @@ class MeanFeature(FeatureTarget):
         self._counts = torch.zeros(())
 
     def observe(self, real: Observation) -> None:
-        mine = F.one_hot(real.roster.labels, self._classes).float()
+        mine = F.one_hot(real.batch.labels, self._classes).float()
         self._sums = self._sums + mine.T @ real.features
         self._counts = self._counts + mine.sum(dim=0)
 
@@ -39,8 +39,8 @@ class MeanFeature(FeatureTarget):
 
     def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
         self.means = self.means.to(synthetic.features.device)
-        means = synthetic.roster.membership @ synthetic.features
-        return (means - self.means[synthetic.roster.classes]).square().sum()
+        means = synthetic.batch.membership @ synthetic.features
+        return (means - self.means[synthetic.batch.classes]).square().sum()
 
     def state(self) -> dict[str, Tensor]:
         return {"means": self.means}

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from condense import FeatureTargetSpec, InitializerSpec, Method, Protocol, RegularizerSpec, hookimpl
+from condense import (
+    FeatureTargetSpec,
+    ImagesAlone,
+    InitializerSpec,
+    Method,
+    Needs,
+    Protocol,
+    RegularizerSpec,
+    ThroughRandomNetwork,
+    ThroughTeacher,
+    ThroughWeightGradients,
+    hookimpl,
+)
 from condense_baselines.options import (
     BatchNormOptions,
     ConvolutionsOptions,
@@ -30,6 +42,10 @@ def condense_feature_targets() -> list[FeatureTargetSpec]:
             summary="the mean feature of each class to that of its real images, in a random network",
             source="Zhao & Bilen, WACV 2023, arXiv 2110.04181",
             options=RealBatchOptions,
+            # The sum is one over classes either way. So each class has a view of its own, and less is held in memory.
+            needs=lambda options: Needs(
+                through=ThroughRandomNetwork(), at_once="one class", real_per_class=options.real_batch
+            ),
             build="condense_baselines.losses.mean_embedding:MeanEmbedding",
         ),
         FeatureTargetSpec(
@@ -37,6 +53,13 @@ def condense_feature_targets() -> list[FeatureTargetSpec]:
             summary="the weight gradients of each class to those of its real images, in a random network",
             source="Zhao, Mopuri & Bilen, ICLR 2021, arXiv 2006.05929",
             options=RealBatchOptions,
+            # In bfloat16 the gradient to the pixels turned by up to 18 degrees on Fashion-MNIST.
+            needs=lambda options: Needs(
+                through=ThroughWeightGradients(),
+                at_once="one class",
+                real_per_class=options.real_batch,
+                float32=True,
+            ),
             build="condense_baselines.losses.gradient_match:GradientMatch",
         ),
     ]
@@ -51,6 +74,7 @@ def condense_regularizers() -> list[RegularizerSpec]:
             summary="BatchNorm statistics of the batch to the running ones of the teacher",
             source="Yin, Xing & Shen, NeurIPS 2023, arXiv 2306.13092",
             options=BatchNormOptions,
+            needs=Needs(through=ThroughTeacher(statistics=("batchnorm",), each_member=True)),
             build="condense_baselines.losses.batchnorm:BatchNorm",
         ),
         RegularizerSpec(
@@ -58,6 +82,9 @@ def condense_regularizers() -> list[RegularizerSpec]:
             summary="statistics of what goes into convolutions to those of the real images, by channel and by patch",
             source=_GVBSM,
             options=ConvolutionsOptions,
+            needs=Needs(
+                through=ThroughTeacher(statistics=("convolutions",), observes=True, each_member=True)
+            ),
             build="condense_baselines.losses.convolutions:Convolutions",
         ),
         RegularizerSpec(
@@ -65,6 +92,7 @@ def condense_regularizers() -> list[RegularizerSpec]:
             summary="the images of a class should differ from each other",
             source=_GVBSM,
             options=DensificationOptions,
+            needs=Needs(through=ImagesAlone(), at_once="whole classes"),
             build="condense_baselines.losses.densification:Densification",
         ),
     ]
@@ -78,17 +106,21 @@ def condense_initializers() -> list[InitializerSpec]:
             name="herding",
             summary=HERDING.summary,
             source=HERDING.source,
+            needs_teacher=True,
             build="condense_baselines.initializers.herding:Herding",
         ),
         InitializerSpec(
             name="k-center",
             summary=K_CENTER.summary,
             source=K_CENTER.source,
+            needs_teacher=True,
             build="condense_baselines.initializers.k_center:KCenter",
         ),
         InitializerSpec(
             name="medoids",
             summary="for each slot the real image nearest to the feature that a target wants there",
+            needs_teacher=True,
+            uses_targets=True,
             build="condense_baselines.initializers.medoids:Medoids",
         ),
         InitializerSpec(
@@ -96,6 +128,7 @@ def condense_initializers() -> list[InitializerSpec]:
             summary="the crops of real images that the teacher finds easiest, tiled",
             source=RDED.source,
             options=RdedOptions,
+            needs_teacher=True,
             build="condense_baselines.initializers.rded_images:RdedImages",
         ),
     ]

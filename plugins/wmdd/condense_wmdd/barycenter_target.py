@@ -18,8 +18,6 @@ class BarycenterTarget(FeatureTarget):
     atoms: (K, ipc, D) float32. weights: (K, ipc) float32. costs: (K,) the W2^2 of each class.
     """
 
-    whole_classes = True
-
     def __init__(self, options: BarycenterOptions) -> None:
         self.options = options
         self._seen: list[tuple[Tensor, Tensor]] = []
@@ -33,7 +31,7 @@ class BarycenterTarget(FeatureTarget):
         self._seen = []
 
     def observe(self, real: Observation) -> None:
-        self._seen.append((real.features, real.roster.labels))
+        self._seen.append((real.features, real.batch.labels))
 
     def fit(self, ipc: int, generator: torch.Generator) -> None:
         features = torch.cat([batch for batch, _ in self._seen])
@@ -62,12 +60,12 @@ class BarycenterTarget(FeatureTarget):
         return self.atoms
 
     def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
-        roster = synthetic.roster
-        away = synthetic.features - self._atoms_on(synthetic.features.device)[roster.labels, roster.slots]
+        batch = synthetic.batch
+        away = synthetic.features - self._atoms_on(synthetic.features.device)[batch.labels, batch.slots]
         squared = away.square().sum(dim=1)
         if self.options.form == "squares":
             return squared.sum()
-        same_class = (roster.membership > 0).to(squared.dtype)
+        same_class = (batch.membership > 0).to(squared.dtype)
         return safe_norm(same_class @ squared).mean()
 
     def state(self) -> dict[str, Tensor]:

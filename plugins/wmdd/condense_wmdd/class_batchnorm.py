@@ -22,9 +22,6 @@ class ClassBatchNorm(Regularizer):
     mean, variance: (K, S), pooled (1, S), float32, all layers side by side.
     """
 
-    uses_moments = True
-    whole_classes = True
-
     def __init__(self, options: ClassBatchNormOptions) -> None:
         self.options = options
         self._sums = ClassMoments(0)
@@ -35,7 +32,7 @@ class ClassBatchNorm(Regularizer):
         self._sums = ClassMoments(classes)
 
     def observe(self, real: Observation) -> None:
-        self._sums.add(_moments(real), real.roster)
+        self._sums.add(_moments(real), real.batch)
 
     def fit(self, ipc: int, generator: torch.Generator) -> None:
         per_class = self.options.per_class
@@ -43,13 +40,13 @@ class ClassBatchNorm(Regularizer):
         self.mean, self.variance = torch.atleast_2d(mean.float()), torch.atleast_2d(variance.float())
 
     def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
-        moments, roster = _moments(synthetic), synthetic.roster
-        membership = roster.membership if self.options.weighted else roster.equal_membership()
+        moments, batch = _moments(synthetic), synthetic.batch
+        membership = batch.membership if self.options.weighted else batch.equal_membership()
         if not self.options.per_class:
             membership = membership.mean(dim=0, keepdim=True)
         mean, variance = group_statistics(moments, membership)
         self._move_to(mean.device)
-        groups = roster.classes if self.options.per_class else torch.zeros_like(roster.classes[:1])
+        groups = batch.classes if self.options.per_class else torch.zeros_like(batch.classes[:1])
         mean_gap = (mean - self.mean[groups]).square()
         variance_gap = (variance - self.variance[groups]).square()
         if self.options.form == "squares":
@@ -69,5 +66,5 @@ class ClassBatchNorm(Regularizer):
 
 
 def _moments(seen: Observation) -> Moments:
-    assert seen.moments is not None, "the host taps BatchNorm for components with uses_moments"
+    assert seen.moments is not None, "the host reads the statistics that a loss needs"
     return seen.moments

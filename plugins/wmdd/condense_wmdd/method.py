@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from condense import Augment, Method, Recover, Teacher, Use, Variant
+from condense import Augment, Method, Recover, Teacher, Use, Variant, Weighted
 
 # Random resized crop, flip and jitter of up to 32 of 224 pixels at every step.
 _VIEWS = Augment(crop_scale=(0.08, 1.0), flip=True, jitter=1 / 7)
@@ -55,8 +55,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "teacher.model.pretrained": True,
         "teacher.epochs": 0,
     },
-    "fashion-mnist": _FASHION,
-    "fashion-mini": _FASHION,
+    "small-grey": _FASHION,
 }
 
 _GLOBAL: Mapping[str, Any] = {"regularizers.class-batchnorm.per_class": False}
@@ -74,8 +73,8 @@ WMDD = Method(
     source="Liu et al., Dataset Distillation via the Wasserstein Metric, ICCV 2025, arXiv 2311.18531",
     initializer=Use(name="noise"),
     # The paper's objective has no cross-entropy; the published code adds it with weight 1, and so it measures better.
-    targets=(Use(name="barycenter"), Use(name="cross-entropy")),
-    regularizers=(Use(name="class-batchnorm", weight=10.0),),
+    targets={"barycenter": Weighted(), "cross-entropy": Weighted()},
+    regularizers={"class-batchnorm": Weighted(10.0)},
     recover=Recover(iterations=2000, batch=100, lr=0.25, betas=(0.5, 0.9), augment=_VIEWS),
     teacher=Teacher(model=Use(name="resnet18"), epochs=50, lr=0.025, batch_size=32),
     protocol="fkd",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from condense import FeatureTargetSpec, Method, RegularizerSpec, hookimpl
+from condense import FeatureTargetSpec, Method, Needs, RegularizerSpec, ThroughTeacher, hookimpl
 from condense_wmdd.method import WMDD
 from condense_wmdd.options import BarycenterOptions, ClassBatchNormOptions
 
@@ -19,6 +19,7 @@ def condense_feature_targets() -> list[FeatureTargetSpec]:
             summary="each image's feature to one atom of its class's Wasserstein barycenter",
             source=_PAPER,
             options=BarycenterOptions,
+            needs=Needs(through=ThroughTeacher(observes=True), at_once="whole classes"),
             build="condense_wmdd.barycenter_target:BarycenterTarget",
         )
     ]
@@ -33,6 +34,9 @@ def condense_regularizers() -> list[RegularizerSpec]:
             summary="BatchNorm statistics of each class's synthetic images to those of its real images",
             source=_PAPER,
             options=ClassBatchNormOptions,
+            needs=Needs(
+                through=ThroughTeacher(statistics=("batchnorm",), observes=True), at_once="whole classes"
+            ),
             build="condense_wmdd.class_batchnorm:ClassBatchNorm",
         )
     ]

@@ -1,4 +1,4 @@
-"""Comparisons made up from a formula, with real pictures: every number in them can be said in advance."""
+"""Comparisons made up from a formula, with real pictures: tests know every number in them in advance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOURCES = {"wmdd": "Liu et al., ICCV 2025", "random": ""}
 
 
 def picture(number: int, size: tuple[int, int] = (180, 120)) -> bytes:
-    """A PNG file of coloured tiles."""
+    """Return a PNG file of coloured tiles."""
     image = Image.new("RGB", size, "white")
     for left in range(4, size[0] - 20, 24):
         for top in range(4, size[1] - 20, 24):
@@ -29,7 +29,7 @@ def picture(number: int, size: tuple[int, int] = (180, 120)) -> bytes:
 
 
 def columns_of(protocols: Sequence[str], epochs: Sequence[int]) -> tuple[Column, ...]:
-    """Every protocol with every training length, each with its hard and its plain partner."""
+    """Return every protocol with every training length, each with its hard and its plain partner."""
     found = []
     for protocol in protocols:
         labels = "hard" if protocol == "dc" else "online"
@@ -44,7 +44,7 @@ def columns_of(protocols: Sequence[str], epochs: Sequence[int]) -> tuple[Column,
 
 
 def accuracies(row: int, ipc: int, seed: int, column: Column, students: int) -> tuple[float, ...]:
-    """Fractions that fall from row to row and grow with ipc and epochs; noise that all rows share in part."""
+    """Return fractions that fall from row to row and grow with ipc and epochs, with noise that rows share in part."""
     level = 0.45 + 0.12 * (ipc > 1) + 0.1 * (ipc > 10) + 0.05 * (column.epochs > 300)
     level -= {"score": 0.0, "hard": 0.12, "plain": 0.06}[column.role] + 0.1 * (column.protocol == "dc")
     level -= 0.011 * row - 0.02 * ((seed * 7919) % 5 - 2) / 2
@@ -84,7 +84,7 @@ def made(
     size: tuple[int, int] = (180, 120),
     **changes: Any,
 ) -> Outcome:
-    """A whole comparison, its pictures written below `folder`. failing: labels of rows of which nothing worked."""
+    """Write pictures below `folder` and return the comparison. failing: labels of the rows that fail everywhere."""
     columns = columns_of(protocols, epochs)
     distilled, cells = [], []
     for number, label in enumerate(labels):
@@ -147,7 +147,7 @@ def made(
         "distilled": tuple(distilled),
         "cells": tuple(cells),
         "teacher": TeacherFacts(model="convnet", accuracy=0.912, seconds=61.0, hash="abc", bytes=600_000),
-        "floor": "random" if "random" in labels else "",
+        "reference": "random" if "random" in labels else "",
         "command": "condense compare wmdd mean-feature random --ipc 1,10,50 --seeds 3",
         "versions": {"condense": "0.1.0", "torch": "2.14"},
         "finished": True,
@@ -157,7 +157,7 @@ def made(
 
 @pytest.fixture
 def make_outcome(tmp_path: Path) -> MakeOutcome:
-    """Makes a comparison below `tmp_path`."""
+    """Return a function that makes a comparison below `tmp_path`."""
 
     def make(**changes: Any) -> Outcome:
         return made(tmp_path, **changes)

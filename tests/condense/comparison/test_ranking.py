@@ -1,4 +1,4 @@
-"""DD-Ranking's scores by hand, at their ends, and in between."""
+"""DD-Ranking's scores: by hand, at the ends of their scale and in between."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from condense.comparison.statistics import augmentation_robust_score, label_robust_score
 
 fraction = st.floats(0, 1)
-NONE = (1 - math.exp(-1)) / (math.e - math.exp(-1))  # of an exponent of 0
+NONE = (1 - math.exp(-1)) / (math.e - math.exp(-1))  # the score for an exponent of 0
 
 
 def test_a_label_robust_score_by_hand() -> None:

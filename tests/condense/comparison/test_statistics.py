@@ -1,4 +1,4 @@
-"""Intervals against scipy.stats and by hand; pairing against what it is for."""
+"""Intervals against scipy.stats and by hand; paired differences by hand and by their properties."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_an_interval_is_that_of_scipy(values: list[float], confidence: float) ->
     found = t_interval(values, confidence)
     assert found is not None
     scale = statistics.stdev(values) / math.sqrt(len(values))
-    if scale == 0:  # of which scipy has no distribution
+    if scale == 0:  # scipy.stats cannot do this
         assert found == (statistics.fmean(values),) * 2
         return
     wanted = stats.t.interval(confidence, len(values) - 1, loc=statistics.fmean(values), scale=scale)
@@ -113,7 +113,7 @@ def test_seeds_count_alike_whatever_their_students() -> None:
 
 
 def test_an_interval_over_seeds_holds_the_truth_as_often_as_it_says() -> None:
-    """Also where students of one seed are alike, as those are that learn from the same images."""
+    """Students of one seed are alike here, as students that learn from the same images are."""
     draws = random.Random(0)
     held = 0
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""The derived table, from outcomes small enough to work out by hand, and against slow loops on larger ones."""
+"""The table: by hand for small outcomes, against slow loops for larger ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def outcome(*cells: Cell, columns: tuple[Column, ...] = (SOFT,), **changes: Any)
         "columns": columns,
         "cells": cells,
         "teacher": TeacherFacts(model="convnet", accuracy=0.9, seconds=1.0, hash="", bytes=800),
-        "floor": "random",
+        "reference": "random",
     }
     return Outcome(**(values | changes))
 
@@ -73,7 +73,7 @@ def test_a_line_by_hand() -> None:
     assert second.distil_seconds is None
     missing = summary.line("random", 1, "s")
     assert (missing.mean, missing.interval, missing.bytes, missing.failure) == (None, None, None, "")
-    assert (summary.first, summary.floor, summary.ceiling) == ("a", "random", 0.9)
+    assert (summary.first, summary.reference, summary.ceiling) == ("a", "random", 0.9)
 
 
 def test_scores_need_all_they_are_made_of() -> None:
@@ -96,7 +96,7 @@ def test_scores_need_all_they_are_made_of() -> None:
     assert scores() == (pytest.approx(lrs), pytest.approx(ars))
     assert scores(("a", "h")) == (None, pytest.approx(ars))
     assert scores(("a", "p")) == scores(("random", "p")) == (pytest.approx(lrs), None)
-    assert scores(("random", "s")) == scores(floor="") == scores(("a", "s")) == (None, None)
+    assert scores(("random", "s")) == scores(reference="") == scores(("a", "s")) == (None, None)
     assert scores(teacher=None) == (None, pytest.approx(ars))
 
 

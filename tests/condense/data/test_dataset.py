@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,14 @@ def test_training_images_are_the_normalised_centres() -> None:
     torch.testing.assert_close(images.training_images(torch.tensor([2, 0])), expected)
 
 
-def test_where_datasets_lie() -> None:
+def test_the_folder_of_datasets_is_chosen_or_in_the_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert default_data_dir({"CONDENSE_DATA_DIR": "/data"}) == Path("/data")
-    assert default_data_dir({}) == Path.home() / ".cache" / "condense" / "data"
     assert default_data_dir({"CONDENSE_DATA_DIR": ""}) == default_data_dir({})
+    if sys.platform != "linux":
+        pytest.skip("other systems keep caches elsewhere")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert default_data_dir({}) == Path.home() / ".cache" / "condense" / "data"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_data_dir({}) == tmp_path / "condense" / "data"

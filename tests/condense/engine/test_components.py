@@ -77,9 +77,9 @@ def test_the_teacher_looks_at_training_images_in_batches(
         assert torch.equal(seen.images, images)
         torch.testing.assert_close(seen.features, features)
         torch.testing.assert_close(seen.logits, logits)
-        assert seen.roster.labels.tolist() == [1, 1, 1, 1]
-        assert seen.roster.weights.tolist() == [1, 1, 1, 1]
-        assert seen.roster.membership.tolist() == [[0.25] * 4]
+        assert seen.batch.labels.tolist() == [1, 1, 1, 1]
+        assert seen.batch.weights.tolist() == [1, 1, 1, 1]
+        assert seen.batch.membership.tolist() == [[0.25] * 4]
         assert seen.moments is None
         assert seen.parameters == ()
         assert not seen.features.requires_grad
@@ -92,8 +92,8 @@ def test_images_that_are_looked_at_count_as_those_of_the_class(
     dataset = make_dataset()
     asked = request(dataset, 2, teacher=make_network(dataset))
     noise = torch.randn(3, 1, 8, 8, generator=torch.Generator())
-    assert asked.look(noise).roster.labels.tolist() == [2, 2, 2]
-    assert asked.observe(torch.tensor([0, 1])).roster.labels.tolist() == [2, 2]
+    assert asked.look(noise).batch.labels.tolist() == [2, 2, 2]
+    assert asked.observe(torch.tensor([0, 1])).batch.labels.tolist() == [2, 2]
 
 
 def test_bfloat16_gives_float32_features(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:

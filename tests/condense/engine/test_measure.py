@@ -85,7 +85,7 @@ def test_every_image_is_seen_once_by_every_component(
     for diary in (first, second):
         assert diary.calls == ["begin 3", *["observe"] * batches, "fit 2"]
         seen = torch.cat([batch.images for batch in diary.batches])
-        labels = torch.cat([batch.roster.labels for batch in diary.batches])
+        labels = torch.cat([batch.batch.labels for batch in diary.batches])
         order = seen.flatten(1).double().sum(1).argsort()
         real = dataset.training_images(torch.arange(21))
         real_order = real.flatten(1).double().sum(1).argsort()
@@ -194,7 +194,7 @@ def test_through_several_networks_each_batch_is_seen_once_through_each(
     assert [batch.member for batch in diary.batches] == [0, 1] * 3
     for first, second in zip(diary.batches[::2], diary.batches[1::2], strict=True):
         assert first.images is second.images
-        assert first.roster is second.roster
+        assert first.batch is second.batch
     for index, network in enumerate(networks):
         alone = ByMember()
         run(dataset, network, alone, batch_size=10)

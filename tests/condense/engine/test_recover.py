@@ -436,10 +436,10 @@ def test_a_component_sees_its_chunk_and_no_real_images_unless_it_asks(
     dataset = make_dataset()
     chunk = chunk_of(dataset, range(1, 3))
     Recovery(dataset, make_network(dataset), witness := Witness(), iterations=1)(chunk)
-    roster = witness.seen[0].roster
-    assert roster.labels.tolist() == [1, 1, 2, 2]
-    assert roster.slots.tolist() == [0, 1, 0, 1]
-    assert roster.weights.tolist() == [0.5] * 4
+    batch = witness.seen[0].batch
+    assert batch.labels.tolist() == [1, 1, 2, 2]
+    assert batch.slots.tolist() == [0, 1, 0, 1]
+    assert batch.weights.tolist() == [0.5] * 4
     assert witness.seen[0].moments is not None
     assert torch.equal(witness.synthetic[0], chunk.images)
     assert witness.real == [None]
@@ -455,10 +455,10 @@ def test_real_images_are_distinct_ones_of_the_chunks_classes(
     drawn = []
     for real in witness.real:
         assert real is not None
-        assert real.roster.labels.tolist() == [1, 1, 1, 2, 2, 2]
+        assert real.batch.labels.tolist() == [1, 1, 1, 2, 2, 2]
         assert not real.features.requires_grad
         indices = []
-        for image, label in zip(real.images, real.roster.labels, strict=True):
+        for image, label in zip(real.images, real.batch.labels, strict=True):
             matches = [
                 index
                 for index in dataset.train.of_class(int(label)).tolist()
@@ -480,7 +480,7 @@ def test_a_class_with_fewer_real_images_than_are_wanted_gives_all(
     )
     [real] = witness.real
     assert real is not None
-    assert real.roster.labels.tolist() == [0, 0, 0, 1, 1, 2, 2, 2]
+    assert real.batch.labels.tolist() == [0, 0, 0, 1, 1, 2, 2, 2]
     assert len(real.images) == 8
     own = dataset.training_images(dataset.train.of_class(1))
     assert sorted(real.images[3:5].flatten(1).tolist()) == sorted(own.flatten(1).tolist())
@@ -495,7 +495,7 @@ class MeanMatch(FeatureTarget):
 
     def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
         assert real is not None
-        gap = synthetic.roster.membership @ synthetic.features - real.roster.membership @ real.features
+        gap = synthetic.batch.membership @ synthetic.features - real.batch.membership @ real.features
         return gap.square().sum()
 
 

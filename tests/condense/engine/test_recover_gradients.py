@@ -115,12 +115,12 @@ def test_a_component_sees_one_class_with_all_its_slots_and_only_its_real_images(
     assert len(witness.seen) == 6
     for number, (synthetic, real) in enumerate(witness.seen):
         label = number % 3
-        assert synthetic.roster.labels.tolist() == [label, label]
-        assert synthetic.roster.slots.tolist() == [0, 1]
-        assert synthetic.roster.weights.tolist() == [0.25, 0.75]
-        assert synthetic.roster.membership.tolist() == [[0.25, 0.75]]
+        assert synthetic.batch.labels.tolist() == [label, label]
+        assert synthetic.batch.slots.tolist() == [0, 1]
+        assert synthetic.batch.weights.tolist() == [0.25, 0.75]
+        assert synthetic.batch.membership.tolist() == [[0.25, 0.75]]
         torch.testing.assert_close(synthetic.images.detach(), chunk.images[2 * label : 2 * label + 2])
-        assert real.roster.labels.tolist() == [label] * 4
+        assert real.batch.labels.tolist() == [label] * 4
         own = dataset.training_images(dataset.train.of_class(label))
         torch.testing.assert_close(
             sorted(image.tolist() for image in real.images.flatten(1)),
@@ -142,7 +142,7 @@ def test_the_order_of_the_images_in_a_chunk_does_not_matter(
     straight = Site(dataset, make_network, ByClass(), iterations=3, lr=0.1)(chunk)
     found = Site(dataset, make_network, witness := ByClass(), iterations=3, lr=0.1)(mixed)
     torch.testing.assert_close(found, straight[order])
-    assert [seen.roster.labels.tolist() for seen, _ in witness.seen[:3]] == [[0, 0], [1, 1], [2, 2]]
+    assert [seen.batch.labels.tolist() for seen, _ in witness.seen[:3]] == [[0, 0], [1, 1], [2, 2]]
 
 
 def slow_gradient(
@@ -216,8 +216,8 @@ class GradientMatch(FeatureTarget):
         assert real is not None
         self.seen.append((synthetic, real))
         pairs = zip(
-            gradients(synthetic.logits, synthetic.roster.labels, synthetic.parameters),
-            gradients(real.logits, real.roster.labels, real.parameters),
+            gradients(synthetic.logits, synthetic.batch.labels, synthetic.parameters),
+            gradients(real.logits, real.batch.labels, real.parameters),
             strict=True,
         )
         return torch.stack([(one - other.detach()).square().sum() for one, other in pairs]).sum()

@@ -22,7 +22,7 @@ from condense.recipe.registry import Registry
 from condense.recipe.settings import assign
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import SilentReporter, make_runtime
-from condense.storage.files import tensors_to_bytes, write_tensors
+from condense.storage.tensors import tensors_to_bytes, write_tensors
 
 RUNTIME = make_runtime("cpu", "fp32")
 

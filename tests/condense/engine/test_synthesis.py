@@ -19,7 +19,7 @@ from condense.recipe.method import Method, Recover, Use
 from condense.recipe.registry import Registry
 from condense.recipe.specs import FeatureTargetSpec, InitializerSpec
 from condense.runs.result import RunResult
-from condense.storage.files import read_tensors
+from condense.storage.tensors import read_tensors
 
 MakeDataset = Callable[..., RealDataset]
 MakeRegistry = Callable[..., Registry]
@@ -159,7 +159,7 @@ def test_every_image_goes_with_its_class_slot_and_weight(chunk: str, site: Site)
     for seen in site.still.seen:
         assert len(seen.images) <= 4
         for image, label, slot, weight in zip(
-            seen.images, seen.roster.labels, seen.roster.slots, seen.roster.weights, strict=True
+            seen.images, seen.batch.labels, seen.batch.slots, seen.batch.weights, strict=True
         ):
             level = (float(image[0, 0, 0].detach()) * 0.25 + 0.5) * 255
             assert level == pytest.approx(marked(int(label), int(slot)), abs=1e-3)

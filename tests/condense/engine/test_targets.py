@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from condense.engine.standard import CrossEntropy
-from condense.models.observation import Observation, Roster
+from condense.models.observation import Observation, BatchLabels
 from condense.recipe.specs import NoOptions
 
 
@@ -22,7 +22,7 @@ def test_cross_entropy_is_the_mean_over_the_batch_whatever_the_weights() -> None
     for weights in ([0.5] * 4, [0.9, 0.1, 0.2, 0.8]):
         seen = Observation(
             images=torch.zeros(4, 1, 2, 2),
-            roster=Roster.of(labels, torch.tensor([0, 1, 0, 1]), torch.tensor(weights)),
+            batch=BatchLabels.of(labels, torch.tensor([0, 1, 0, 1]), torch.tensor(weights)),
             features=torch.zeros(4, 5),
             logits=logits,
         )

@@ -17,17 +17,17 @@ from condense.models.build import build_network, load_checkpoint
 from condense.models.catalog import EnsembleOptions, ModelRequest
 from condense.models.ensemble import Ensemble, build_ensemble
 from condense.models.network import Network
-from condense.models.observation import Roster
+from condense.models.observation import BatchLabels
 from condense.recipe.config import RunConfig, config_from_dict, resolve
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry, load_registry
 from condense.recipe.settings import options_of
 from condense.recipe.specs import ModelSpec
 from condense.runtime import make_runtime
-from condense.storage.files import write_tensors
+from condense.storage.tensors import write_tensors
 
 RUNTIME = make_runtime("cpu", "fp32")
-ROSTER = Roster.of_real(torch.tensor([0, 1, 2, 1]))
+ROSTER = BatchLabels.of_real(torch.tensor([0, 1, 2, 1]))
 
 
 def seeded(seed: int = 0) -> torch.Generator:

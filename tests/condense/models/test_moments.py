@@ -10,7 +10,7 @@ from torch import Tensor
 
 from condense.errors import NumericalError
 from condense.models.moments import ClassMoments, group_statistics, per_image_moments
-from condense.models.observation import Moments, Roster
+from condense.models.observation import Moments, BatchLabels
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -76,7 +76,7 @@ def test_one_pass_equals_two_for_any_batches(
     shuffler.shuffle(order)
     sums = ClassMoments(classes)
     for batch in torch.tensor(order).split(size):
-        sums.add(moments_of(x[batch], centre), Roster.of_real(labels[batch]))
+        sums.add(moments_of(x[batch], centre), BatchLabels.of_real(labels[batch]))
     means, variances = sums.class_statistics()
     for label in range(classes):
         assert_statistics((means[label], variances[label]), two_passes(x[labels == label]))
@@ -88,13 +88,13 @@ def test_one_pass_equals_two_for_any_batches(
 def test_shards_merge_by_addition(data: tuple[Tensor, Tensor, Tensor, int], workers: int) -> None:
     x, labels, centre, classes = data
     whole = ClassMoments(classes)
-    whole.add(moments_of(x, centre), Roster.of_real(labels))
+    whole.add(moments_of(x, centre), BatchLabels.of_real(labels))
     merged = ClassMoments(classes)
     for worker in range(workers):
         shard = ClassMoments(classes)  # Some shards may stay empty, and classes are missing in most.
         mine = torch.arange(len(x))[worker::workers]
         if len(mine):
-            shard.add(moments_of(x[mine], centre), Roster.of_real(labels[mine]))
+            shard.add(moments_of(x[mine], centre), BatchLabels.of_real(labels[mine]))
         merged.merge(shard)
     for got, expected in zip(
         (*merged.class_statistics(), *merged.global_statistics()),
@@ -106,7 +106,7 @@ def test_shards_merge_by_addition(data: tuple[Tensor, Tensor, Tensor, int], work
 
 def test_an_empty_shard_may_come_first() -> None:
     shard = ClassMoments(1)
-    shard.add(moments_of(torch.tensor([[1.0], [3.0]]), torch.zeros(1)), Roster.of_real(torch.tensor([0, 0])))
+    shard.add(moments_of(torch.tensor([[1.0], [3.0]]), torch.zeros(1)), BatchLabels.of_real(torch.tensor([0, 0])))
     merged = ClassMoments(1)
     merged.merge(ClassMoments(1))
     merged.merge(shard)
@@ -119,7 +119,7 @@ def test_statistics_by_hand() -> None:
     # Class 0: values 1, 3, 5, 7 with mean 4, variance 5. Class 1: values 0, 2. Together: mean 3, variance 17/3.
     x = torch.tensor([[[1.0, 3.0]], [[0.0, 2.0]], [[5.0, 7.0]]])
     sums = ClassMoments(2)
-    sums.add(moments_of(x, torch.tensor([10.0])), Roster.of_real(torch.tensor([0, 1, 0])))
+    sums.add(moments_of(x, torch.tensor([10.0])), BatchLabels.of_real(torch.tensor([0, 1, 0])))
     mean, variance = sums.class_statistics()
     torch.testing.assert_close(mean, torch.tensor([[4.0], [1.0]], dtype=torch.float64))
     torch.testing.assert_close(variance, torch.tensor([[5.0], [1.0]], dtype=torch.float64))
@@ -133,9 +133,9 @@ def test_statistics_by_hand() -> None:
 def test_weighted_groups_equal_the_slow_formula(data: tuple[Tensor, Tensor, Tensor, int], seed: int) -> None:
     x, labels, centre = data[0].double(), data[1], data[2].double()
     weights = torch.rand(len(x), generator=seeded(seed), dtype=torch.float64) + 0.05
-    roster = Roster.of(labels, torch.zeros_like(labels), weights)
-    means, variances = group_statistics(moments_of(x, centre), roster.membership)
-    for row, label in enumerate(roster.classes.tolist()):
+    batch = BatchLabels.of(labels, torch.zeros_like(labels), weights)
+    means, variances = group_statistics(moments_of(x, centre), batch.membership)
+    for row, label in enumerate(batch.classes.tolist()):
         mine = labels == label
         values = x[mine].flatten(2)
         share = (weights[mine] / weights[mine].sum())[:, None, None] / values.shape[2]
@@ -214,7 +214,7 @@ def test_a_gradient_may_come_from_one_moment_alone() -> None:
 def test_activations_that_are_not_finite(bad: float) -> None:
     x = torch.tensor([[1.0], [bad]])
     sums = ClassMoments(2)
-    sums.add(moments_of(x, torch.zeros(1)), Roster.of_real(torch.tensor([0, 1])))
+    sums.add(moments_of(x, torch.zeros(1)), BatchLabels.of_real(torch.tensor([0, 1])))
     with pytest.raises(NumericalError, match=r"not finite.*--precision fp32"):
         sums.class_statistics()
     with pytest.raises(NumericalError, match="not finite"):
@@ -223,7 +223,7 @@ def test_activations_that_are_not_finite(bad: float) -> None:
 
 def test_a_class_without_images() -> None:
     sums = ClassMoments(2)
-    sums.add(moments_of(torch.tensor([[1.0]]), torch.zeros(1)), Roster.of_real(torch.tensor([0])))
+    sums.add(moments_of(torch.tensor([[1.0]]), torch.zeros(1)), BatchLabels.of_real(torch.tensor([0])))
     with pytest.raises(NumericalError, match="a class without images"):
         sums.class_statistics()
     assert sums.global_statistics()[0].item() == 1
@@ -239,5 +239,5 @@ def test_statistics_before_anything_was_added() -> None:
 def test_a_variance_is_never_negative() -> None:
     sums = ClassMoments(1)
     constant = torch.full((3, 1, 2, 2), 1e4) + 1 / 3
-    sums.add(moments_of(constant, torch.tensor([9e3])), Roster.of_real(torch.zeros(3, dtype=torch.int64)))
+    sums.add(moments_of(constant, torch.tensor([9e3])), BatchLabels.of_real(torch.zeros(3, dtype=torch.int64)))
     assert sums.class_statistics()[1].item() >= 0

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from condense.errors import ModelError
 from condense.models.moments import group_statistics
 from condense.models.network import Network, classifier_of
-from condense.models.observation import Roster
+from condense.models.observation import BatchLabels
 
 BATCH, CLASSES = 3, 5
 
@@ -51,7 +51,7 @@ def images() -> Tensor:
     return torch.randn(BATCH, 3, 9, 9, generator=seeded(1))
 
 
-ROSTER = Roster.of_real(torch.tensor([0, 1, 0]))
+ROSTER = BatchLabels.of_real(torch.tensor([0, 1, 0]))
 
 
 def torchvision_model(name: str) -> nn.Module:
@@ -127,7 +127,7 @@ def test_observing_changes_nothing(small: Network, images: Tensor) -> None:
     seen = small.observe(images, ROSTER, moments=True)
     torch.testing.assert_close(seen.logits, expected, rtol=0, atol=0)
     assert seen.images is images
-    assert seen.roster is ROSTER
+    assert seen.batch is ROSTER
     assert all(torch.equal(before[name], value) for name, value in small.model.state_dict().items())
     hooks = [module._forward_pre_hooks for module in small.model.modules()]
     assert all(not registered for registered in hooks)

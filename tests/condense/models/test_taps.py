@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from condense.data.dataset import RealDataset
 from condense.models.moments import group_statistics
 from condense.models.network import Network
-from condense.models.observation import Moments, Roster
+from condense.models.observation import Moments, BatchLabels
 from condense.models.taps import patch_moments
 
 MakeDataset = Callable[..., RealDataset]
 MakeNetwork = Callable[..., Network]
-ROSTER = Roster.of_real(torch.tensor([0, 1, 0]))
+ROSTER = BatchLabels.of_real(torch.tensor([0, 1, 0]))
 EQUAL = torch.full((1, 3), 1 / 3)
 
 

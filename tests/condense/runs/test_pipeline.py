@@ -18,7 +18,7 @@ from condense.recipe.registry import Registry
 from condense.runs.pipeline import run
 from condense.runs.result import RunResult
 from condense.runtime import SilentReporter
-from condense.storage.files import read_tensors
+from condense.storage.tensors import read_tensors
 
 # 3 classes of 2 images, 2 classes to a chunk; every step of recover is logged.
 SETTINGS: dict[str, Any] = {

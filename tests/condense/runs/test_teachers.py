@@ -25,7 +25,7 @@ from condense.runs.result import RunResult
 from condense.runs.teachers import Teachers, split_hash, teacher_hash
 from condense.runtime import SilentReporter, make_runtime
 from condense.storage import files as store
-from condense.storage.files import read_tensors
+from condense.storage.tensors import read_tensors
 
 MakeDataset = Callable[..., RealDataset]
 MakeRegistry = Callable[..., Registry]

@@ -1,16 +1,19 @@
-"""A folder is held by one at a time, and free again however its holder ends."""
+"""One process at a time holds a folder, and the folder is free again however that process ends."""
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from condense.errors import StorageError
-from condense.storage.locks import held
+from condense.storage.locks import HeldError, held
+from condense.storage.run_folder import RunFolder
 
 HOLD = """
 import sys, time
@@ -23,13 +26,13 @@ with held(Path(sys.argv[1])):
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> subprocess.Popen[str]:
+def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds tmp_path/folder."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path / "folder")], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None and process.stdout.readline() == "held\n"
-    yield process  # type: ignore[misc]
+    yield process
     process.kill()
     process.stdout.close()
     process.wait()
@@ -37,12 +40,32 @@ def other(tmp_path: Path) -> subprocess.Popen[str]:
 
 def test_a_held_folder_is_refused_or_waited_for(tmp_path: Path, other: subprocess.Popen[str]) -> None:
     folder = tmp_path / "folder"
-    with pytest.raises(StorageError, match="another process is working in"), held(folder):
-        pytest.fail("it was held twice")
-    with held(folder, waiting=lambda: other.send_signal(signal.SIGKILL)):
+    with pytest.raises(HeldError, match="another process is working in"), held(folder):
+        pytest.fail("two processes held it")
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(HeldError), held(tmp_path / "link"):
+        pytest.fail("two processes held it by two names")
+    waits = 0
+
+    def kill() -> None:
+        nonlocal waits
+        waits += 1
+        other.kill()
+
+    with held(folder, waiting=kill):
         pass
-    assert other.wait() == -signal.SIGKILL
-    with held(folder):
+    assert (waits, other.wait()) == (1, -signal.SIGKILL)
+    with held(folder, waiting=kill):
+        pass
+    assert waits == 1
+
+
+def test_one_process_holds_a_folder_once(tmp_path: Path) -> None:
+    with held(tmp_path / "a"), held(tmp_path / "b"):
+        for _ in range(2):
+            with pytest.raises(HeldError), held(tmp_path / "a"):
+                pytest.fail("it was held twice")
+    with held(tmp_path / "a"):
         pass
 
 
@@ -54,7 +77,44 @@ def test_the_folder_is_made_and_freed_on_errors(tmp_path: Path) -> None:
         assert folder.is_dir()
 
 
+def test_the_lock_lies_beside_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    with held(folder):
+        RunFolder.create(folder)
+        assert list(folder.iterdir()) == []
+        assert {path.name for path in tmp_path.iterdir()} == {"folder", ".folder.lock"}
+    (tmp_path / ".folder.lock").write_text("left behind")
+    with held(folder):
+        pass
+
+
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot make the folder"), held(tmp_path / "file" / "below"):
         pass
+
+
+def test_a_lock_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / ".folder.lock").mkdir()
+    with (
+        pytest.raises(StorageError, match=r"cannot lock the folder .*choose another"),
+        held(tmp_path / "folder"),
+    ):
+        pass
+
+
+def failing(code: int) -> Callable[[int, int], None]:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(code, "no locks here")
+
+    return flock
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks_goes_on_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr("fcntl.flock", failing(code))
+    with held(tmp_path / "folder"), held(tmp_path / "folder"):
+        assert (tmp_path / "folder").is_dir()

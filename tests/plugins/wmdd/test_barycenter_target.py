@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from condense.errors import NumericalError, OptionError
-from condense.models.observation import Observation, Roster
+from condense.models.observation import Observation, BatchLabels
 
 FORMS = ("squares", "norms")
 
@@ -25,17 +25,17 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def seen(features: Tensor, roster: Roster) -> Observation:
+def seen(features: Tensor, batch: BatchLabels) -> Observation:
     count = len(features)
     return Observation(
-        images=torch.zeros(count, 1, 2, 2), roster=roster, features=features, logits=torch.zeros(count, 2)
+        images=torch.zeros(count, 1, 2, 2), batch=batch, features=features, logits=torch.zeros(count, 2)
     )
 
 
-def roster_of(labels: Sequence[int], ipc: int, weights: Tensor) -> Roster:
+def roster_of(labels: Sequence[int], ipc: int, weights: Tensor) -> BatchLabels:
     """All slots of these classes. weights: (K, ipc)."""
     chosen = torch.tensor(labels)
-    return Roster.of(
+    return BatchLabels.of(
         chosen.repeat_interleave(ipc), torch.arange(ipc).repeat(len(labels)), weights[chosen].flatten()
     )
 
@@ -92,9 +92,9 @@ def test_loss_by_hand() -> None:
     """Two classes of two slots: gaps (3, 4), (0, 0) and (0, 0), (0, 12)."""
     atoms = torch.zeros(2, 2, 2)
     features = torch.tensor([[3.0, 4], [0, 0], [0, 0], [0, 12]])
-    roster = roster_of((0, 1), 2, torch.full((2, 2), 0.5))
-    assert fitted("squares", atoms).loss(seen(features, roster), None).item() == 25 + 144
-    assert fitted("norms", atoms).loss(seen(features, roster), None).item() == (5 + 12) / 2
+    batch = roster_of((0, 1), 2, torch.full((2, 2), 0.5))
+    assert fitted("squares", atoms).loss(seen(features, batch), None).item() == 25 + 144
+    assert fitted("norms", atoms).loss(seen(features, batch), None).item() == (5 + 12) / 2
 
 
 def test_classes_of_a_batch_are_independent() -> None:
@@ -134,7 +134,7 @@ def test_features_on_their_atoms_have_no_loss_and_a_finite_gradient(form: str) -
 def feed(target: BarycenterTarget, features: Tensor, labels: Tensor, batch: int, classes: int) -> None:
     target.begin(classes)
     for rows in torch.arange(len(labels)).split(batch):
-        target.observe(seen(features[rows], Roster.of_real(labels[rows])))
+        target.observe(seen(features[rows], BatchLabels.of_real(labels[rows])))
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -20,7 +20,7 @@ from condense.data.dataset import RealDataset, Split
 from condense.engine.measure import measure
 from condense.models.moments import safe_norm
 from condense.models.network import Network
-from condense.models.observation import Moments, Observation, Roster
+from condense.models.observation import Moments, Observation, BatchLabels
 from condense.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -94,12 +94,12 @@ def test_statistics_are_those_of_two_passes_for_any_batches_and_order(
         assert bool((gap <= 1e-4 * torch.maximum(mean.abs(), variance.sqrt())).all())
 
 
-def observe(teacher: Network, images: Tensor, roster: Roster) -> Observation:
-    return teacher.observe(images, roster, moments=True)
+def observe(teacher: Network, images: Tensor, batch: BatchLabels) -> Observation:
+    return teacher.observe(images, batch, moments=True)
 
 
-def roster_of(labels: Sequence[int], slots: Sequence[int], weights: Sequence[float]) -> Roster:
-    return Roster.of(torch.tensor(labels), torch.tensor(slots), torch.tensor(weights))
+def roster_of(labels: Sequence[int], slots: Sequence[int], weights: Sequence[float]) -> BatchLabels:
+    return BatchLabels.of(torch.tensor(labels), torch.tensor(slots), torch.tensor(weights))
 
 
 def slow_loss(
@@ -139,9 +139,9 @@ def test_loss_against_loops(
     totals = torch.tensor(
         [sum(float(w) for w, other in zip(weights, labels, strict=True) if other == own) for own in labels]
     )
-    roster = roster_of(labels, [0] * len(labels), (weights / totals).tolist())
+    batch = roster_of(labels, [0] * len(labels), (weights / totals).tolist())
     shares = weights / totals if weighted else 1 / counts
-    got = found.loss(observe(teacher, images, roster), None)
+    got = found.loss(observe(teacher, images, batch), None)
     assert got.shape == ()
     assert got.item() == pytest.approx(
         slow_loss(form, found, teacher, images, labels, shares), rel=1e-3, abs=1e-5
@@ -157,7 +157,7 @@ def test_the_classes_pooled_against_loops(
     teacher = make_network(dataset)
     found = fit(dataset, teacher, form=form, weighted=weighted, per_class=False)
     images = torch.randn(5, 1, 8, 8, generator=seeded())
-    roster = roster_of([2, 0, 2, 0, 0], [0, 0, 1, 1, 2], [0.9, 0.5, 0.1, 0.3, 0.2])
+    batch = roster_of([2, 0, 2, 0, 0], [0, 0, 1, 1, 2], [0.9, 0.5, 0.1, 0.3, 0.2])
     thirds = [0.25, 1 / 6, 0.25, 1 / 6, 1 / 6]
     shares = torch.tensor([0.45, 0.25, 0.05, 0.15, 0.1] if weighted else thirds)
     real = dataset.training_images(torch.arange(21))
@@ -168,11 +168,11 @@ def test_the_classes_pooled_against_loops(
         for gap in (made[0] - wanted[0], made[1] - wanted[1]):
             squared = float(gap.square().sum())
             terms.append(squared if form == "squares" else math.sqrt(squared))
-    got = found.loss(observe(teacher, images, roster), None)
+    got = found.loss(observe(teacher, images, batch), None)
     assert got.item() == pytest.approx(sum(terms), rel=1e-3, abs=1e-5)
     kept = ClassBatchNorm(ClassBatchNormOptions(form=form, weighted=weighted, per_class=False))  # type: ignore[arg-type]
     kept.restore(found.state())
-    assert kept.loss(observe(teacher, images, roster), None).item() == got.item()
+    assert kept.loss(observe(teacher, images, batch), None).item() == got.item()
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -185,13 +185,13 @@ def test_the_real_images_themselves_have_no_loss(
     found = fit(dataset, teacher, form=form, weighted=weighted)
     images = torch.cat([class_images(dataset, label) for label in (1, 2)]).requires_grad_(True)
     labels = torch.tensor([1] * 7 + [2] * 8)
-    roster = Roster.of(labels, torch.zeros_like(labels), torch.tensor([1 / 7] * 7 + [1 / 8] * 8))
-    loss = found.loss(observe(teacher, images, roster), None)
+    batch = BatchLabels.of(labels, torch.zeros_like(labels), torch.tensor([1 / 7] * 7 + [1 / 8] * 8))
+    loss = found.loss(observe(teacher, images, batch), None)
     loss.backward()
     assert loss.item() < 1e-3
     assert images.grad is not None
     assert bool(torch.isfinite(images.grad).all())
-    noise = found.loss(observe(teacher, torch.randn_like(images), roster), None)
+    noise = found.loss(observe(teacher, torch.randn_like(images), batch), None)
     assert noise.item() > 100 * loss.item()
 
 
@@ -216,7 +216,7 @@ def test_loss_and_gradient_exactly_at_the_optimum(form: Any) -> None:
     second = torch.tensor([[13.0, 13.0]], requires_grad=True)
     seen = Observation(
         images=torch.zeros(1, 1, 2, 2),
-        roster=roster_of([0], [0], [1.0]),
+        batch=roster_of([0], [0], [1.0]),
         features=torch.zeros(1, 1),
         logits=torch.zeros(1, 2),
         moments=synthetic_moments(mean, second, torch.eye(2)),
@@ -238,7 +238,7 @@ def test_loss_by_hand() -> None:
     targets = {"mean": torch.tensor([[0.0, 6, 3]]), "variance": torch.tensor([[8.0, 20, 11]])}
     seen = Observation(
         images=torch.zeros(2, 1, 2, 2),
-        roster=roster_of([0, 0], [0, 1], [0.25, 0.75]),
+        batch=roster_of([0, 0], [0, 1], [0.25, 0.75]),
         features=torch.zeros(2, 1),
         logits=torch.zeros(2, 2),
         moments=synthetic_moments(mean, second, layer_of),

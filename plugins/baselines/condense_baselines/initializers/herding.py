@@ -12,8 +12,6 @@ from condense_baselines.initializers.teacher_features import teacher_features
 class Herding(Initializer):
     """Slot j starts from the image that herding chooses as number j, so fewer images are the first of more."""
 
-    needs_teacher = True
-
     def __init__(self, options: NoOptions) -> None:
         self.options = options
 

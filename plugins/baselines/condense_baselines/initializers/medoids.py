@@ -19,9 +19,6 @@ class Medoids(Initializer):
     every image starts near the feature it is to have. Raises OptionError where no target has features for slots.
     """
 
-    needs_teacher = True
-    uses_targets = True
-
     def __init__(self, options: NoOptions) -> None:
         self.options = options
 

@@ -40,8 +40,6 @@ _BATCH = 64
 class RdedImages(Initializer):
     """Tiles of real images, each from another one."""
 
-    needs_teacher = True
-
     def __init__(self, options: RdedOptions) -> None:
         self.options = options
 

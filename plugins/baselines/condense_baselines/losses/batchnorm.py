@@ -20,16 +20,12 @@ class BatchNorm(Regularizer):
     came with the teacher, so nothing is measured; they are of all classes together, and a batch should be, too.
     """
 
-    uses_moments = True
-    by_member = True
-    measures = False
-
     def __init__(self, options: BatchNormOptions) -> None:
         self.options = options
 
     def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
         moments = synthetic.moments
-        assert moments is not None, "the host taps BatchNorm for components with uses_moments"
+        assert moments is not None, "the host reads the statistics that a loss needs"
         images = len(moments.mean)
         mean, variance = group_statistics(moments, moments.mean.new_full((1, images), 1 / images))
         gaps = torch.cat([mean - moments.running_mean, variance - moments.running_var])

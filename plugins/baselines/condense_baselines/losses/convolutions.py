@@ -53,9 +53,6 @@ class Convolutions(Regularizer):
     - patches: a length that their side does not divide is stretched without smoothing what the variance is of.
     """
 
-    uses_convolutions = True
-    by_member = True
-
     def __init__(self, options: ConvolutionsOptions) -> None:
         self.options = options
         self._classes = 0
@@ -70,7 +67,7 @@ class Convolutions(Regularizer):
             key = (kind, real.member)
             if key not in self._found:
                 self._found[key] = _Statistics(sums=ClassMoments(self._classes))
-            self._found[key].sums.add(moments, real.roster)
+            self._found[key].sums.add(moments, real.batch)
 
     def fit(self, ipc: int, generator: torch.Generator) -> None:
         for found in self._found.values():
@@ -103,9 +100,7 @@ class Convolutions(Regularizer):
                 )
 
     def _looked_at(self, seen: Observation) -> dict[str, Moments]:
-        assert seen.convolutions is not None, (
-            "the host taps convolutions for components with uses_convolutions"
-        )
+        assert seen.convolutions is not None, "the host reads the statistics that a loss needs"
         assert seen.patches is not None, "patches come with convolutions"
         both = {"convolutions": seen.convolutions, "patches": seen.patches}
         return {kind: moments for kind, moments in both.items() if self.options.patches or kind != "patches"}

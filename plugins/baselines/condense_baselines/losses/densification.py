@@ -22,19 +22,15 @@ class Densification(Regularizer):
     It looks at images alone, whatever the network.
     """
 
-    measures = False
-    whole_classes = True
-    by_member = True
-
     def __init__(self, options: DensificationOptions) -> None:
         self.options = options
 
     def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
-        images, roster = synthetic.images.float(), synthetic.roster
+        images, batch = synthetic.images.float(), synthetic.batch
         height, width = (min(self.options.side, length) for length in images.shape[2:])
         rows = F.adaptive_avg_pool2d(images, (height, width)).flatten(1)
         # Whole classes: each has as many images as the others, so their matrices fit into one tensor.
-        by_class = rows[torch.argsort(roster.labels, stable=True)].unflatten(0, (len(roster.classes), -1))
+        by_class = rows[torch.argsort(batch.labels, stable=True)].unflatten(0, (len(batch.classes), -1))
         eigenvalues = torch.linalg.eigvalsh(by_class @ by_class.transpose(1, 2))
         softened = torch.softmax(eigenvalues.detach() / self.options.temperature, dim=1)
         return F.kl_div(torch.log_softmax(eigenvalues, dim=1), softened, reduction="sum")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
-
 from torch import Tensor
 
 from condense import FeatureTarget, Observation
@@ -21,20 +19,14 @@ class MeanEmbedding(FeatureTarget):
     Deviation: every image counts the same, also where another target of a recipe gives the slots weights.
     """
 
-    network: ClassVar[Literal["teacher", "random"]] = "random"
-    measures = False
-    # The sum is one of classes either way; so each class has a view of its own, and less is held in memory.
-    by_class = True
-
     def __init__(self, options: RealBatchOptions) -> None:
         self.options = options
-        self.real_batch = options.real_batch
 
     def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
-        assert real is not None, "the host gives real images to components with real_batch"
+        assert real is not None, "the host gives real images to losses that need some"
         return (class_means(synthetic) - class_means(real)).square().sum()
 
 
 def class_means(seen: Observation) -> Tensor:
     """(G, D): the mean feature of each class of a batch, classes ascending."""
-    return seen.roster.equal_membership() @ seen.features
+    return seen.batch.equal_membership() @ seen.features

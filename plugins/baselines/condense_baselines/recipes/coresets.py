@@ -6,7 +6,7 @@ train students as `random` does (the protocol fkd), so that what differs is the 
 
 from __future__ import annotations
 
-from condense import Method, Recover, Use
+from condense import Method, Recover, Use, Weighted
 
 HERDING = Method(
     name="herding",
@@ -32,7 +32,7 @@ MEDOIDS = Method(
     summary="the real images nearest to the atoms of their class's Wasserstein barycenter",
     source="this project: WMDD (Liu et al., ICCV 2025, arXiv 2311.18531) without its synthesis of images",
     initializer=Use(name="medoids"),
-    targets=(Use(name="barycenter"),),
+    targets={"barycenter": Weighted()},
     recover=Recover(iterations=0),
     protocol="fkd",
 )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from condense import SIAMESE_OPERATIONS, Augment, Method, Recover, Training, Use
+from condense import SIAMESE_OPERATIONS, Augment, Method, Recover, Training, Use, Weighted
 
 # As published: SGD without momentum, batches of 256 of the synthetic images.
 INNER = Training(epochs=1, batch_size=256, lr=0.01, momentum=0.0, weight_decay=0.0, schedule="constant")
@@ -53,7 +53,7 @@ DC = Method(
     summary="gradients of a network's weights, class by class, to those of real images, while it trains",
     source="Zhao, Mopuri & Bilen, Dataset Condensation with Gradient Matching, ICLR 2021, arXiv 2006.05929",
     initializer=Use(name="noise"),
-    targets=(Use(name="gradient-match"),),
+    targets={"gradient-match": Weighted()},
     recover=Recover(
         iterations=_NETWORKS,
         batch=0,  # all classes share the network, which trains on all synthetic images

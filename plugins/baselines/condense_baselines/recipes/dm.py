@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from condense import SIAMESE_OPERATIONS, Augment, Method, Recover, Use
+from condense import SIAMESE_OPERATIONS, Augment, Method, Recover, Use, Weighted
 
 # Not published: some minutes on 2 CPU cores, where the published budget takes half a day. To have that, set
 # iterations=20000 and targets.mean-embedding.real_batch=256.
@@ -21,7 +21,7 @@ DM = Method(
     summary="mean features of each class in random networks to those of real images",
     source="Zhao & Bilen, Dataset Condensation with Distribution Matching, WACV 2023, arXiv 2110.04181",
     initializer=Use(name="real"),
-    targets=(Use(name="mean-embedding"),),
+    targets={"mean-embedding": Weighted()},
     recover=Recover(
         iterations=20000,
         batch=0,

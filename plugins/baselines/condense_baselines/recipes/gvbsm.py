@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from condense import Method, Recover, Teacher, Use
+from condense import Method, Recover, Teacher, Use, Weighted
 from condense_baselines.recipes.sre2l import FASHION_STEPS, VIEWS
 
 # The published teachers of ImageNet-1K.
@@ -64,8 +64,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "teacher.model.pretrained": True,
         "teacher.epochs": 0,
     },
-    "fashion-mnist": _FASHION,
-    "fashion-mini": _FASHION,
+    "small-grey": _FASHION,
 }
 
 GVBSM = Method(
@@ -74,13 +73,13 @@ GVBSM = Method(
     source="Shao et al., Generalized Large-Scale Data Condensation via Various Backbone and Statistical Matching, "
     "CVPR 2024, arXiv 2311.17950",
     initializer=Use(name="noise"),
-    targets=(Use(name="cross-entropy"),),
-    regularizers=(
+    targets={"cross-entropy": Weighted()},
+    regularizers={
         # One sum over all layers, of which the first convolution counts ten times.
-        Use(name="batchnorm", weight=0.01, options={"first_weight": 1.0}),
-        Use(name="convolutions", weight=0.01, options={"first_weight": 10.0}),
-        Use(name="densification", weight=1.0, options={"temperature": 4.0}),
-    ),
+        "batchnorm": Weighted(0.01, {"first_weight": 1.0}),
+        "convolutions": Weighted(0.01, {"first_weight": 10.0}),
+        "densification": Weighted(1.0, {"temperature": 4.0}),
+    },
     recover=Recover(
         iterations=4000,
         batch=80,

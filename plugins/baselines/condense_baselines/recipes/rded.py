@@ -37,8 +37,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "teacher.epochs": 0,
     },
     # Not published: as for the other small images.
-    "fashion-mnist": _ONE_TILE,
-    "fashion-mini": _ONE_TILE,
+    "small-grey": _ONE_TILE,
 }
 
 RDED = Method(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from condense import Augment, Method, Recover, Teacher, Use
+from condense import Augment, Method, Recover, Teacher, Use, Weighted
 
 # The published code shifts by up to 32 of 224 pixels after crop and flip; the paper names the crops alone.
 VIEWS = Augment(crop_scale=(0.08, 1.0), flip=True, jitter=1 / 7)
@@ -40,8 +40,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "teacher.model.pretrained": True,
         "teacher.epochs": 0,
     },
-    "fashion-mnist": _FASHION,
-    "fashion-mini": _FASHION,
+    "small-grey": _FASHION,
 }
 
 SRE2L = Method(
@@ -49,8 +48,8 @@ SRE2L = Method(
     summary="cross-entropy and the BatchNorm statistics of the teacher, for batches of many classes",
     source="Yin, Xing & Shen, Squeeze, Recover and Relabel, NeurIPS 2023, arXiv 2306.13092",
     initializer=Use(name="noise"),
-    targets=(Use(name="cross-entropy"),),
-    regularizers=(Use(name="batchnorm", weight=0.01),),
+    targets={"cross-entropy": Weighted()},
+    regularizers={"batchnorm": Weighted(0.01)},
     recover=Recover(
         iterations=4000,
         batch=100,

@@ -25,7 +25,7 @@ MakeOutcome = Callable[..., Outcome]
 
 
 def luminance(colour: str) -> float:
-    """Relative luminance by WCAG 2.2."""
+    """Return the relative luminance by WCAG 2.2."""
     channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -81,24 +81,25 @@ def test_a_single_budget_is_a_row_below_the_other(make_outcome: MakeOutcome) -> 
         {"ipcs": (10,), "epochs": (30,), "protocols": ("dc",), "seeds": (0,), "students": 1},
         {"labels": [f"wmdd recover.iterations={count}" for count in range(20)], "epochs": (300,)},
         {"cells": ()},
-        {"rows": (), "cells": (), "distilled": (), "floor": ""},
+        {"rows": (), "cells": (), "distilled": (), "reference": ""},
         {"teacher": None, "epochs": (30,)},
     ],
 )
 def test_the_picture_is_the_same_every_time(make_outcome: MakeOutcome, changes: dict[str, object]) -> None:
     outcome = make_outcome(**changes)
-    first = draw_png(outcome)
-    assert first == draw_png(outcome)
+    summary = summarise(outcome)
+    first = draw_png(outcome, summary)
+    assert first == draw_png(outcome, summary)
     picture = Image.open(io.BytesIO(first))
     assert picture.format == "PNG"
     assert len(picture.convert("RGB").getcolors(1 << 20) or ()) > 2
-    assert draw_svgs(outcome) == draw_svgs(outcome)
+    assert draw_svgs(outcome, summary) == draw_svgs(outcome, summary)
     assert len(draw_keys(outcome)) == len(outcome.rows)
 
 
 def test_drawings_are_well_formed_and_take_their_colours_from_the_page(make_outcome: MakeOutcome) -> None:
     outcome = make_outcome()
-    drawn = draw_svgs(outcome)
+    drawn = draw_svgs(outcome, summarise(outcome))
     assert len(drawn) == 10
     identities: list[str] = []
     for panel, text in drawn:
@@ -122,17 +123,19 @@ def test_drawings_are_well_formed_and_take_their_colours_from_the_page(make_outc
 def test_a_label_is_drawn_as_it_is(make_outcome: MakeOutcome) -> None:
     label = '$x_1$ <b> & "q" 条 #0072b2'
     outcome = make_outcome(labels=(label, "random"), ipcs=(10,), epochs=(30,), protocols=("dc",))
-    ((_, text),) = draw_svgs(outcome)
+    summary = summarise(outcome)
+    ((_, text),) = draw_svgs(outcome, summary)
     assert label in [part.text for part in ElementTree.fromstring(text).iter()]
-    assert draw_png(outcome)
+    assert draw_png(outcome, summary)
 
 
 def test_the_settings_of_matplotlib_neither_matter_nor_change(make_outcome: MakeOutcome) -> None:
     outcome = make_outcome(epochs=(30,))
-    usual = draw_svgs(outcome)
+    summary = summarise(outcome)
+    usual = draw_svgs(outcome, summary)
     with matplotlib.rc_context({"font.size": 30, "axes.grid": True, "lines.linewidth": 9}):
         before = dict(matplotlib.rcParams)
-        assert draw_svgs(outcome) == usual
+        assert draw_svgs(outcome, summary) == usual
         assert dict(matplotlib.rcParams) == before
 
 
@@ -144,6 +147,6 @@ def test_matplotlib_is_imported_for_drawing_alone() -> None:
     assert done.stdout.split() == ["False", "False"], done.stderr
 
 
-def test_what_is_no_drawing_is_refused() -> None:
-    with pytest.raises(ValueError, match="no SVG drawing"):
+def test_a_text_without_a_drawing_is_refused() -> None:
+    with pytest.raises(ValueError, match="not an SVG drawing"):
         inline_svg("<p>", "x", "title", "description")

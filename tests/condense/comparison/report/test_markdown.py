@@ -16,8 +16,12 @@ MakeOutcome = Callable[..., Outcome]
 HOSTILE = "a|b <img src=x> *c* [d](http://e) `f` \\ #g"
 
 
+def markdown(outcome: Outcome) -> str:
+    return render_markdown(outcome, summarise(outcome))
+
+
 def tables(text: str) -> list[list[list[str]]]:
-    """The cells of every table, as a Markdown renderer sees them."""
+    """Return the cells of every table, as a Markdown renderer sees them."""
     found: list[list[list[str]]] = []
     tokens = MarkdownIt().enable("table").parse(text)
     for position, token in enumerate(tokens):
@@ -34,13 +38,13 @@ def tables(text: str) -> list[list[list[str]]]:
 def test_the_tables_hold_every_row_and_number(make_outcome: MakeOutcome) -> None:
     outcome = make_outcome(failing=("mean-feature",))
     summary = summarise(outcome)
-    accuracies, costs = tables(render_markdown(outcome))
+    accuracies, costs = tables(markdown(outcome))
     header, *body = accuracies
     assert header[:4] == ["ipc", "trained on", "fkd, 300 epochs", "difference to wmdd"]
     assert len(body) == 3 * 4 + 1
     assert {len(row) for row in accuracies} == {2 + 2 * 4}
     for row in body[:-1]:
-        label = row[1].removesuffix(" (floor)")
+        label = row[1].removesuffix(" (reference)")
         for position, column in enumerate(summary.columns):
             line = summary.line(label, int(row[0]), column.key)
             assert row[2 + 2 * position] == accuracy_text(line, 6)
@@ -53,9 +57,7 @@ def test_the_tables_hold_every_row_and_number(make_outcome: MakeOutcome) -> None
 
 
 def test_the_rest_is_said_too(make_outcome: MakeOutcome) -> None:
-    text = render_markdown(
-        make_outcome(failing=("mean-feature",), finished=False, notes=("a note",), kind="sweep")
-    )
+    text = markdown(make_outcome(failing=("mean-feature",), finished=False, notes=("a note",), kind="sweep"))
     for part in (
         "# Sweep: shoot-out",
         "Not finished",
@@ -67,35 +69,33 @@ def test_the_rest_is_said_too(make_outcome: MakeOutcome) -> None:
         "torch 2.14",
     ):
         assert part in text
-    assert "What failed" not in render_markdown(make_outcome())
+    assert "What failed" not in markdown(make_outcome())
 
 
 def test_marks_and_bold(make_outcome: MakeOutcome) -> None:
-    text = render_markdown(
-        make_outcome(labels=("random", "wmdd"), ipcs=(1,), protocols=("dc",), epochs=(30,))
-    )
+    text = markdown(make_outcome(labels=("random", "wmdd"), ipcs=(1,), protocols=("dc",), epochs=(30,)))
     assert text.count("**") in (0, 2)
     clear = make_outcome(labels=("wmdd", *("x" * n for n in range(1, 6)), "random"), ipcs=(10,), epochs=(30,))
     summary = summarise(clear)
-    accuracies, _ = tables(render_markdown(clear))
+    accuracies, _ = tables(markdown(clear))
     marked = {row[1] for row in accuracies if row[3].endswith(" *")}
     excluding = {line.row for line in summary.group(10, "fkd@30") if line.excludes_zero}
-    assert {label.removesuffix(" (floor)") for label in marked} == excluding != set()
+    assert {label.removesuffix(" (reference)") for label in marked} == excluding != set()
 
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_comparison_without_results_is_still_a_page(make_outcome: MakeOutcome, finished: bool) -> None:
     outcome = make_outcome(cells=(), distilled=(), teacher=None, finished=finished)
-    accuracies, _ = tables(render_markdown(outcome))
+    accuracies, _ = tables(markdown(outcome))
     assert accuracies[1][2] == "–"
-    assert render_markdown(make_outcome(rows=(), cells=(), distilled=(), floor=""))
+    assert markdown(make_outcome(rows=(), cells=(), distilled=(), reference=""))
 
 
 def test_a_hostile_label_stays_text(make_outcome: MakeOutcome) -> None:
     outcome = make_outcome(labels=("wmdd", HOSTILE), name=HOSTILE, notes=(HOSTILE,))
-    accuracies, _ = tables(render_markdown(outcome))
+    accuracies, _ = tables(markdown(outcome))
     assert {row[1] for row in accuracies} >= {HOSTILE, "wmdd"}
     assert {len(row) for row in accuracies} == {len(accuracies[0])}
-    html = MarkdownIt().enable("table").render(render_markdown(outcome))
+    html = MarkdownIt().enable("table").render(markdown(outcome))
     assert "<img" not in html
     assert "<a " not in html

@@ -70,13 +70,17 @@ class Page(HTMLParser):
         return [value for of, attribute, value in self.attributes if (of, attribute) == (tag, name)]
 
 
+def page_text(outcome: Outcome, folder: Path) -> str:
+    return render_page(outcome, summarise(outcome), folder)
+
+
 def test_every_row_column_and_number_is_there(make_outcome: MakeOutcome, tmp_path: Path) -> None:
     outcome = make_outcome(failing=("mean-feature",))
     summary = summarise(outcome)
-    page = Page(render_page(outcome, tmp_path))
+    page = Page(page_text(outcome, tmp_path))
     assert page.headings[0] == "shoot-out"
     for line in summary.lines:
-        label = f"{line.row} floor" if line.row == outcome.floor else line.row
+        label = f"{line.row} reference" if line.row == outcome.reference else line.row
         found = [row for row in page.rows if row and row[0] == label]
         if line.mean is None:
             assert any(line.failure in row[1] for row in found)
@@ -95,7 +99,7 @@ def test_every_row_column_and_number_is_there(make_outcome: MakeOutcome, tmp_pat
 def test_without_scores_there_are_no_columns_for_them(make_outcome: MakeOutcome, tmp_path: Path) -> None:
     outcome = make_outcome(failing=("mean-feature",))
     kept = tuple(column for column in outcome.columns if column.role == "score" and column.labels != "hard")
-    page = Page(render_page(replace(outcome, columns=kept), tmp_path))
+    page = Page(page_text(replace(outcome, columns=kept), tmp_path))
     heads = ["Trained on", "Accuracy, %", "To wmdd", "Distil", "Train one", "Stored", "Compression"]
     assert heads in page.rows
     assert ["wmdd", "45.3 ± 3.6", "", "3.0 s", "3.0 s", "604.1 kB", "6.5×"] in page.rows
@@ -109,7 +113,7 @@ def test_without_scores_there_are_no_columns_for_them(make_outcome: MakeOutcome,
 
 def test_charts_and_pictures_are_inside(make_outcome: MakeOutcome, tmp_path: Path) -> None:
     outcome = make_outcome(failing=("mean-feature",))
-    page = Page(render_page(outcome, tmp_path))
+    page = Page(page_text(outcome, tmp_path))
     assert page.values("svg", "role") == ["img"] * 10
     sources = page.values("img", "src")
     first = [run for run in outcome.distilled if run.grid and run.seed == 0]
@@ -121,7 +125,7 @@ def test_charts_and_pictures_are_inside(make_outcome: MakeOutcome, tmp_path: Pat
 
 
 def test_settings_show_what_differs_first(make_outcome: MakeOutcome, tmp_path: Path) -> None:
-    page = Page(render_page(make_outcome(**SMALL), tmp_path))
+    page = Page(page_text(make_outcome(**SMALL), tmp_path))
     assert ["", "method", "recover.iterations"] in page.rows
     assert ["random", "random", "800"] in page.rows
     assert ["targets.barycenter.weight", "1"] in page.rows
@@ -129,11 +133,11 @@ def test_settings_show_what_differs_first(make_outcome: MakeOutcome, tmp_path: P
     assert "wmdd with class-batchnorm = 0.1" in page.all_text
     assert page.all_text.index("What differs between the rows") < page.all_text.index("Versions")
     few = make_outcome(labels=("wmdd", "random"), epochs=(30,), ipcs=(1,))
-    assert ["recover.iterations", "500", "600"] in Page(render_page(few, tmp_path)).rows
+    assert ["recover.iterations", "500", "600"] in Page(page_text(few, tmp_path)).rows
 
 
 def test_nothing_outside_is_referred_to(make_outcome: MakeOutcome, tmp_path: Path) -> None:
-    text = render_page(make_outcome(notes=("see https://example.org",), **SMALL), tmp_path)
+    text = page_text(make_outcome(notes=("see https://example.org",), **SMALL), tmp_path)
     page = Page(text)
     assert not {"script", "link", "iframe", "object", "a"} & set(page.tags)
     for _, name, value in page.attributes:
@@ -150,13 +154,13 @@ def test_nothing_outside_is_referred_to(make_outcome: MakeOutcome, tmp_path: Pat
 
 
 def test_tables_say_what_heads_what(make_outcome: MakeOutcome, tmp_path: Path) -> None:
-    text = render_page(make_outcome(), tmp_path)
+    text = page_text(make_outcome(), tmp_path)
     assert not re.search(r"<th(?![^>]*\bscope=)[ >]", text)
     assert text.count('role="region"') == text.count('tabindex="0"') == text.count('class="scroll"') > 12
 
 
 def test_a_page_for_phones_dark_rooms_and_paper(make_outcome: MakeOutcome, tmp_path: Path) -> None:
-    text = render_page(make_outcome(**SMALL), tmp_path)
+    text = page_text(make_outcome(**SMALL), tmp_path)
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
     for needed in (
         "prefers-color-scheme: dark",
@@ -168,11 +172,11 @@ def test_a_page_for_phones_dark_rooms_and_paper(make_outcome: MakeOutcome, tmp_p
 
 
 def test_a_hostile_text_stays_text(make_outcome: MakeOutcome, tmp_path: Path) -> None:
-    kind = Page(render_page(make_outcome(labels=("wmdd", "other"), **SMALL), tmp_path))
+    kind = Page(page_text(make_outcome(labels=("wmdd", "other"), **SMALL), tmp_path))
     hostile = make_outcome(
         labels=("wmdd", HOSTILE), name=HOSTILE, command=HOSTILE, versions={HOSTILE: HOSTILE}, **SMALL
     )
-    page = Page(render_page(hostile, tmp_path))
+    page = Page(page_text(hostile, tmp_path))
     assert {tag for tag in page.tags if tag != "wbr"} == {tag for tag in kind.tags if tag != "wbr"}
     assert page.headings[0] == HOSTILE
     assert HOSTILE in [row[0] for row in page.rows if row]
@@ -183,7 +187,7 @@ def test_a_hostile_text_stays_text(make_outcome: MakeOutcome, tmp_path: Path) ->
     "changes",
     [
         {"cells": (), "distilled": (), "teacher": None, "finished": False},
-        {"rows": (), "cells": (), "distilled": (), "floor": ""},
+        {"rows": (), "cells": (), "distilled": (), "reference": ""},
         {"labels": ("wmdd",), "seeds": (0,), "students": 1, "ipcs": (1,), "versions": {}, "command": ""},
         {"failing": ("wmdd", "mean-feature", "random"), "validation": 0.1},
         {"columns": ()},
@@ -195,7 +199,7 @@ def test_a_comparison_may_lack_parts(
     make_outcome: MakeOutcome, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     outcome = make_outcome(**(SMALL | changes))
-    text = Page(render_page(outcome, tmp_path)).all_text
+    text = Page(page_text(outcome, tmp_path)).all_text
     assert {"compare": "Comparison", "sweep": "Sweep", "ablate": "Ablation"}[outcome.kind] + " of " in text
     assert ("Not finished" in text) is not outcome.finished
     assert ("held out for it, not on" in text) == bool(outcome.validation)
@@ -211,7 +215,7 @@ def test_only_pictures_of_the_comparison_are_read(make_outcome: MakeOutcome, tmp
     assert len(outcome.distilled) == len(grids)
     for run, grid in zip(outcome.distilled, grids, strict=True):
         object.__setattr__(run, "grid", grid)
-    page = Page(render_page(outcome, folder))
+    page = Page(page_text(outcome, folder))
     assert page.values("img", "src") == []
     assert page.all_text.count("the picture is missing") == 4
 
@@ -219,7 +223,7 @@ def test_only_pictures_of_the_comparison_are_read(make_outcome: MakeOutcome, tmp
 def test_the_picture_of_a_later_seed_stands_in(make_outcome: MakeOutcome, tmp_path: Path) -> None:
     outcome = make_outcome(ipcs=(1,), labels=("wmdd",), **SMALL)
     (tmp_path / outcome.distilled[0].grid).unlink()
-    page = Page(render_page(outcome, tmp_path))
+    page = Page(page_text(outcome, tmp_path))
     assert page.values("img", "alt") == [
         "Distilled images of wmdd, 1 image per class, seed 1: a row for each class"
     ]

@@ -112,15 +112,15 @@ def test_the_page_is_whole_at_every_width_in_the_light_and_in_the_dark(
         protocols=("fkd",),
         seeds=(0, 1),
     )
-    write_all(outcome, tmp_path)
     summary = summarise(outcome)
+    write_all(outcome, summary, tmp_path)
     for dark in (False, True):
         for width, view in zip(WIDTHS, seen(browser, tmp_path, dark=dark), strict=True):
             assert view["width"] == width
             assert view["scroll"] <= width, "the page scrolls sideways"
             assert view["outside"] == []
             for row in summary.rows:
-                label = f"{row} floor" if row == outcome.floor else row
+                label = f"{row} reference" if row == outcome.reference else row
                 # At a glance for each images per class, and in the table of each column.
                 assert view["rows"].count(label) >= 3 + 3 * 2
             assert "fkd, 1000 epochs" in view["headings"]

@@ -89,13 +89,13 @@ def test_leads(
 def test_footnotes_speak_of_what_is_shown_only(make_outcome: MakeOutcome) -> None:
     full = make_outcome()
     notes = " ".join(footnotes(full, summarise(full)))
-    for part in ("n = 6: 3 seeds × 2 students", "Floor: random", "Ceiling: the teacher", "LRS", "3.9 MB"):
+    for part in ("n = 6: 3 seeds × 2 students", "Reference: random", "Ceiling: the teacher", "LRS", "3.9 MB"):
         assert part in notes
     one = make_outcome(labels=("wmdd",), seeds=(0,), students=1, teacher=None, validation=0.1)
     notes = " ".join(footnotes(one, summarise(one)))
     assert "on 10 % of the training images" in notes
     assert "no interval" in notes
-    for part in ("Floor", "Ceiling", "Bold", "Difference", "LRS"):
+    for part in ("Reference", "Ceiling", "Bold", "Difference", "LRS"):
         assert part not in notes
 
 

@@ -17,7 +17,7 @@ import condense
 from condense.data.dataset import RealDataset
 from condense.errors import ModelError, OptionError
 from condense.models.network import Network
-from condense.models.observation import Roster
+from condense.models.observation import BatchLabels
 from condense.recipe.registry import Registry, load_registry
 from condense.recipe.settings import options_of
 
@@ -65,8 +65,8 @@ def slow_terms(network: Network, images: Tensor) -> list[Tensor]:
 
 def loss(network: Network, images: Tensor, labels: Sequence[int], **options: Any) -> Tensor:
     weights = torch.rand(len(labels), generator=seeded(9)) + 0.1
-    roster = Roster.of(torch.tensor(labels), torch.zeros(len(labels), dtype=torch.int64), weights)
-    seen = network.observe(images, roster, moments=True)
+    batch = BatchLabels.of(torch.tensor(labels), torch.zeros(len(labels), dtype=torch.int64), weights)
+    seen = network.observe(images, batch, moments=True)
     return BatchNorm(BatchNormOptions(**options)).loss(seen, None)
 
 

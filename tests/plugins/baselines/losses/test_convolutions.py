@@ -17,7 +17,7 @@ from condense.engine.measure import check_taps, measure
 from condense.errors import ModelError
 from condense.models.ensemble import Ensemble
 from condense.models.network import Network
-from condense.models.observation import Observation, Roster
+from condense.models.observation import Observation, BatchLabels
 from condense.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -37,8 +37,8 @@ def fitted(dataset: RealDataset, teacher: Network, *, batch_size: int = 4, **opt
 
 def look(network: Network, images: Tensor, labels: Sequence[int]) -> Observation:
     weights = torch.rand(len(labels), generator=seeded(9)) + 0.1
-    roster = Roster.of(torch.tensor(labels), torch.zeros(len(labels), dtype=torch.int64), weights)
-    return network.observe(images, roster, moments=False, convolutions=True)
+    batch = BatchLabels.of(torch.tensor(labels), torch.zeros(len(labels), dtype=torch.int64), weights)
+    return network.observe(images, batch, moments=False, convolutions=True)
 
 
 def statistics(network: Network, images: Tensor, *, patches: bool) -> list[list[Tensor]]:

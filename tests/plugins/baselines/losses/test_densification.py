@@ -12,7 +12,7 @@ from condense_baselines.losses.densification import Densification
 from condense_baselines.options import DensificationOptions
 from torch import Tensor
 
-from condense.models.observation import Observation, Roster
+from condense.models.observation import Observation, BatchLabels
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -20,9 +20,9 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def loss(images: Tensor, labels: list[int], **options: Any) -> Tensor:
-    roster = Roster.of_real(torch.tensor(labels))
+    batch = BatchLabels.of_real(torch.tensor(labels))
     nothing = torch.zeros(len(labels), 1)
-    seen = Observation(images=images, roster=roster, features=nothing, logits=nothing)
+    seen = Observation(images=images, batch=batch, features=nothing, logits=nothing)
     return Densification(DensificationOptions(**options)).loss(seen, None)
 
 

@@ -24,7 +24,7 @@ from condense.engine.components import Term
 from condense.engine.recover import Chunk, recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.models.network import Network
-from condense.models.observation import Observation, Roster
+from condense.models.observation import Observation, BatchLabels
 from condense.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -87,7 +87,7 @@ def test_a_row_of_zeros_has_a_finite_gradient() -> None:
 
 
 def observed(network: Network, images: Tensor, label: int) -> Observation:
-    return network.observe(images, Roster.of_real(torch.full((len(images),), label)), moments=False)
+    return network.observe(images, BatchLabels.of_real(torch.full((len(images),), label)), moments=False)
 
 
 def random_network(dataset: RealDataset, make_network: MakeNetwork, seed: int = 0) -> Network:
@@ -155,7 +155,7 @@ class Watched(GradientMatch):
 
     def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
         self.weights.append([weight.detach().clone() for weight in synthetic.parameters])
-        self.entropies.append(float(F.cross_entropy(synthetic.logits.detach(), synthetic.roster.labels)))
+        self.entropies.append(float(F.cross_entropy(synthetic.logits.detach(), synthetic.batch.labels)))
         loss = super().loss(synthetic, real)
         self.losses.append(float(loss.detach()))
         return loss

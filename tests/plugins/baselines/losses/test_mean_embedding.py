@@ -22,7 +22,7 @@ from condense.engine.components import Term
 from condense.engine.recover import Chunk, recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.models.network import Network
-from condense.models.observation import Observation, Roster
+from condense.models.observation import Observation, BatchLabels
 from condense.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -38,7 +38,7 @@ def seen(features: Tensor, labels: Sequence[int]) -> Observation:
     count = len(features)
     return Observation(
         images=torch.zeros(count, 1, 2, 2),
-        roster=Roster.of_real(torch.tensor(labels)),
+        batch=BatchLabels.of_real(torch.tensor(labels)),
         features=features,
         logits=torch.zeros(count, 2),
     )
@@ -175,8 +175,8 @@ def test_one_class_at_a_time_in_a_fresh_network_without_a_graph_for_real_images(
     dataset = make_dataset(counts=(3, 9, 5))
     target = Watched(RealBatchOptions(real_batch=5))
     recovered(dataset, make_network, torch.randn(6, 1, 8, 8, generator=seeded()), target, steps=2)
-    assert [real.roster.labels.tolist() for _, real in target.seen] == [[0] * 3, [1] * 5, [2] * 5] * 2
-    assert [synthetic.roster.labels.tolist() for synthetic, _ in target.seen] == [[0, 0], [1, 1], [2, 2]] * 2
+    assert [real.batch.labels.tolist() for _, real in target.seen] == [[0] * 3, [1] * 5, [2] * 5] * 2
+    assert [synthetic.batch.labels.tolist() for synthetic, _ in target.seen] == [[0, 0], [1, 1], [2, 2]] * 2
     for synthetic, real in target.seen:
         assert synthetic.features.requires_grad
         assert not real.features.requires_grad

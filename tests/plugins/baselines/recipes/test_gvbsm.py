@@ -20,7 +20,7 @@ from condense.recipe.config import resolve
 from condense.recipe.registry import Registry, load_registry
 from condense.recipe.settings import assign
 from condense.runtime import make_runtime
-from condense.storage.files import read_tensors
+from condense.storage.tensors import read_tensors
 
 REGISTRY = load_registry()
 RUNTIME = make_runtime("cpu", "fp32")

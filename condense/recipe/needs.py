@@ -1,0 +1,108 @@
+"""What a loss needs from the host, declared with its spec.
+
+A combination that makes no sense cannot be written down: only a trained teacher can show the real images in the
+measure stage, and only a random network's weights can take gradients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Statistic = Literal["batchnorm", "convolutions"]
+AtOnce = Literal["batch", "whole classes", "one class"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThroughTeacher:
+    """The loss looks through the trained teacher.
+
+    statistics: the layers whose inputs it reads. "batchnorm" fills `Observation.moments`, "convolutions" fills
+        `Observation.convolutions` and `Observation.patches`. Reading them takes time, so none are read by default.
+    observes: whether its `observe` is shown all real images in the measure stage.
+    each_member: whether it can look through a teacher of several networks one network at a time. `observe` is then
+        called once per member and batch, `loss` at every step with the next member, and `Observation.member` tells
+        which. A loss without it refuses such a teacher.
+    """
+
+    statistics: tuple[Statistic, ...] = ()
+    observes: bool = False
+    each_member: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThroughRandomNetwork:
+    """The loss looks through a random network, a new one every `Recover.network_steps` steps.
+
+    statistics: the layers whose inputs it reads, as in `ThroughTeacher`.
+    """
+
+    statistics: tuple[Statistic, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThroughWeightGradients:
+    """The loss takes gradients of a random network's weights, which are in `Observation.parameters`.
+
+    Real images are seen with gradients too. Layer statistics are differentiable once only, so there are none.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesAlone:
+    """The loss looks at the augmented synthetic images and at no network; features and logits are (B, 0)."""
+
+
+Through = ThroughTeacher | ThroughRandomNetwork | ThroughWeightGradients | ImagesAlone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What the host has to show a loss.
+
+    through: the network that it looks through.
+    at_once: the images that one call of `loss` sees: a batch of any images, all images of each class in it, or the
+        images of one class (the losses of the classes are then added up).
+    real_per_class: real images of each class that `loss` gets at every step; a smaller class gives all of its images.
+    float32: whether networks compute in float32 for it in the recover stage, also where the run uses bfloat16.
+
+    Raises ValueError for a negative number of real images.
+    """
+
+    through: Through = field(default_factory=ThroughTeacher)
+    at_once: AtOnce = "batch"
+    real_per_class: int = 0
+    float32: bool = False
+
+    def __post_init__(self) -> None:
+        if self.real_per_class < 0:
+            raise ValueError(f"real_per_class must be 0 or more, not {self.real_per_class}")
+
+    @property
+    def network(self) -> Literal["teacher", "random", "none"]:
+        """The kind of network: the teacher, a random one or none."""
+        if isinstance(self.through, ThroughTeacher):
+            return "teacher"
+        return "none" if isinstance(self.through, ImagesAlone) else "random"
+
+    @property
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The layers whose inputs the loss reads."""
+        if isinstance(self.through, ThroughTeacher | ThroughRandomNetwork):
+            return self.through.statistics
+        return ()
+
+    @property
+    def observes(self) -> bool:
+        """Whether the measure stage shows it the real images."""
+        return isinstance(self.through, ThroughTeacher) and self.through.observes
+
+    @property
+    def each_member(self) -> bool:
+        """Whether it bears a teacher of several networks."""
+        return not isinstance(self.through, ThroughTeacher) or self.through.each_member
+
+    @property
+    def weight_gradients(self) -> bool:
+        """Whether the weights of its network take gradients."""
+        return isinstance(self.through, ThroughWeightGradients)

@@ -1,0 +1,60 @@
+"""Tensors as safetensors files, which run no code when they are loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from condense.errors import StorageError, cannot_read
+from condense.storage.files import write_bytes
+
+_NONE: Mapping[str, str] = {}
+
+
+def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] = _NONE) -> bytes:
+    """A safetensors file in memory; the same tensors and metadata give the same bytes.
+
+    Tensors may be of any stride, share memory or live on a device: contiguous copies are stored.
+    """
+    copies = {
+        name: torch.clone(tensor.detach().cpu(), memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    raw = safetensors.torch.save(copies, metadata=dict(metadata))
+    # safetensors writes the metadata in the order of a hash map, which differs between processes.
+    size = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + size])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + raw[8 + size :]
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] = _NONE) -> None:
+    """`write_bytes` of `tensors_to_bytes`."""
+    write_bytes(path, tensors_to_bytes(tensors, metadata))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, on the CPU, and its metadata.
+
+    Raises StorageError where it is missing or broken.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            metadata: dict[str, str] = dict(file.metadata() or {})
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    except SafetensorError as error:
+        raise StorageError(
+            f"{path} is no valid safetensors file ({error}); it was cut off: delete it and run again"
+        ) from error
