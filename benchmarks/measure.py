@@ -30,6 +30,7 @@ from condense_wmdd.class_batchnorm import ClassBatchNorm
 from condense_wmdd.method import WMDD
 from condense_wmdd.options import BarycenterOptions, ClassBatchNormOptions
 from images import noise
+from losses import weighted
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -77,7 +78,16 @@ def ours(network: Network, dataset: RealDataset, runtime: Runtime) -> Found:
     norms = ClassBatchNorm(ClassBatchNormOptions())
     with numeric_settings(runtime):
         measure(
-            [target, norms], network, dataset, runtime, batch_size=WMDD.teacher.measure_batch, seed=0, ipc=1
+            [
+                weighted("feature target", "barycenter", target),
+                weighted("regularizer", "class-batchnorm", norms),
+            ],
+            network,
+            dataset,
+            runtime,
+            batch_size=WMDD.teacher.measure_batch,
+            seed=0,
+            ipc=1,
         )
     return Found(target.features, norms.mean, norms.variance)
 

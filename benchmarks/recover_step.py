@@ -31,12 +31,12 @@ from condense_wmdd.class_batchnorm import ClassBatchNorm
 from condense_wmdd.method import WMDD
 from condense_wmdd.options import BarycenterOptions, ClassBatchNormOptions
 from images import noise
+from losses import weighted
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from condense.data.dataset import RealDataset
 from condense.data.pixels import valid_range
-from condense.engine.components import Term
 from condense.engine.measure import measure
 from condense.engine.recover import Chunk, recover_chunk
 from condense.engine.recover_networks import Networks
@@ -98,7 +98,11 @@ def make_problem(model: Use, channels: int, size: int, batch: int, device: str) 
                 network.model(runtime.images(dataset.training_images(part)))
     target = BarycenterTarget(BarycenterOptions(restarts=1))
     norms = ClassBatchNorm(ClassBatchNormOptions(weighted=False))
-    measure([target, norms], network.frozen(), dataset, runtime, batch_size=50, seed=0, ipc=IPC)
+    fitted = [
+        weighted("feature target", "barycenter", target),
+        weighted("regularizer", "class-batchnorm", norms),
+    ]
+    measure(fitted, network.frozen(), dataset, runtime, batch_size=50, seed=0, ipc=IPC)
     labels, slots = torch.arange(classes).repeat_interleave(IPC), torch.arange(IPC).repeat(classes)
     images = torch.randn(len(labels), channels, size, size, generator=torch.Generator().manual_seed(2))
     low, high = valid_range(dataset.mean, dataset.std, images)
@@ -115,10 +119,10 @@ def make_problem(model: Use, channels: int, size: int, batch: int, device: str) 
 def ours(problem: Problem, runtime: Runtime) -> Contestant:
     """`recover_chunk` in a runtime."""
     network = problem.network(runtime)
-    terms = [
-        Term(name="barycenter", component=problem.target, weight=1.0),
-        Term(name="cross-entropy", component=CrossEntropy(NoOptions()), weight=1.0),
-        Term(name="class-batchnorm", component=problem.norms, weight=BN_WEIGHT),
+    losses = [
+        weighted("feature target", "barycenter", problem.target),
+        weighted("feature target", "cross-entropy", CrossEntropy(NoOptions())),
+        weighted("regularizer", "class-batchnorm", problem.norms, BN_WEIGHT),
     ]
     logged: dict[int, float] = {}
 
@@ -129,7 +133,7 @@ def ours(problem: Problem, runtime: Runtime) -> Contestant:
         with numeric_settings(runtime):
             recover_chunk(
                 problem.chunk,
-                terms,
+                losses,
                 Networks(network, lambda _: network),
                 options,
                 problem.dataset,

@@ -1,4 +1,7 @@
-"""Every error that the library raises on purpose. Each says what was wanted, what came and what to do next."""
+"""The errors that the library raises on purpose.
+
+Each message says what was wanted, what came and what to do next.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,15 @@ _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class CondenseError(Exception):
-    """The base of all errors raised on purpose; its text is meant to be read by a user."""
+    """The base class of all errors raised on purpose. Its message is written for users."""
 
 
 class UnknownNameError(CondenseError):
-    """A name that nothing answers to. The text lists the valid names and the nearest one."""
+    """An unknown name. The message lists the valid names and the nearest one."""
 
 
 class OptionError(CondenseError):
-    """A setting whose key or value cannot be used."""
+    """A setting with a key or a value that cannot be used."""
 
 
 class DataError(CondenseError):
@@ -28,7 +31,7 @@ class DataError(CondenseError):
 
 
 class PluginError(CondenseError):
-    """A plugin that the run needs and that could not be loaded, or two that contradict each other."""
+    """A plugin that the run needs and that cannot be loaded, or two plugins that contradict each other."""
 
 
 class ModelError(CondenseError):
@@ -40,19 +43,20 @@ class NumericalError(CondenseError):
 
 
 class StorageError(CondenseError):
-    """A file or folder that could not be read or written."""
+    """A file or folder that cannot be read or written."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """The valid name most like `name`, or None where none is alike."""
+    """Return the valid name most similar to `name`, or None if none is similar."""
     matches = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UnknownNameError:
-    """The error for a name nothing answers to.
+    """Return the error for an unknown name.
 
-    `kind` is a singular noun such as "method"; `valid` are the names that would have worked.
+    kind: a singular noun, such as "method".
+    valid: the names that would have worked.
     """
     names = sorted(valid)
     close = nearest(name, names)

@@ -1,7 +1,7 @@
-"""Random generators, one for each piece of work, derived from the seed of the run.
+"""Random generators derived from the seed of the run, one for each piece of work.
 
-A piece (a chunk of recover, a student of evaluate, ...) draws from its own generator, so pieces can be
-computed in any order, again after a crash, or on different machines, and still give the same bytes.
+Each piece (a chunk of recover, a student of evaluate, ...) draws from its own generator. Pieces can therefore
+be computed in any order, again after a crash, or on different machines, and still give the same bytes.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
 
 def derive_seed(seed: int, *piece: str | int) -> int:
-    """A seed in [0, 2**63) that depends on the run's seed and on the name of the piece, and on nothing else."""
+    """Return a seed in [0, 2**63) that depends only on the run's seed and the name of the piece."""
     text = "/".join(str(part) for part in (seed, *piece))
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 
 def generator(seed: int, *piece: str | int) -> torch.Generator:
-    """A CPU generator for one piece of work. Draw on the CPU and move: the draws then agree across devices."""
+    """Return a CPU generator for one piece of work.
+
+    Draw on the CPU and move the result to the device, so that draws agree across devices.
+    """
     import torch
 
     result = torch.Generator(device="cpu")
@@ -33,9 +36,9 @@ def generator(seed: int, *piece: str | int) -> torch.Generator:
 
 @contextmanager
 def isolated_global_rng(source: torch.Generator) -> Iterator[None]:
-    """Seed PyTorch's global generators from `source` inside the block and restore them after it.
+    """Seed PyTorch's global generators from `source` inside the block and restore them afterwards.
 
-    For code that takes no generator: the initialisation of torchvision's and timm's networks, dropout.
+    Use it for code that takes no generator: the initialisation of torchvision's and timm's networks, dropout.
     """
     import torch
 

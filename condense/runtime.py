@@ -1,4 +1,4 @@
-"""Where and how tensors are computed, and who is told about the progress."""
+"""The device and the precision of a run, and the reporting of its progress."""
 
 from __future__ import annotations
 
@@ -15,43 +15,47 @@ if TYPE_CHECKING:
 
 
 class Reporter(Protocol):
-    """Told what happens, in order. At most one piece of work is under way at a time."""
+    """A receiver of progress messages, which come in order. At most one piece of work is under way."""
 
     def start(self, stage: str, detail: str, total: int, unit: str) -> None:
-        """A piece of work of `total` units begins."""
+        """Report that a piece of work of `total` units begins."""
 
     def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
-        """`count` units are done; `values` are losses or accuracies worth showing, now and then."""
+        """Report that `count` more units are done.
+
+        values: losses or accuracies to show; only some calls give them.
+        """
 
     def finish(self, summary: str = "") -> None:
-        """The piece of work is done."""
+        """Report that the piece of work is done."""
 
     def note(self, text: str) -> None:
-        """Something the user should know."""
+        """Report something that the user should know."""
 
 
 class SilentReporter:
-    """Says nothing."""
+    """A reporter that shows nothing."""
 
     def start(self, stage: str, detail: str, total: int, unit: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def finish(self, summary: str = "") -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def note(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how tensors are computed.
+    """The device and the precision of a run, and its reporter.
 
-    device: the device. bf16: whether networks run in bfloat16 (autocast), with channels last in memory.
-    reporter: told about the progress.
+    device: the device that computes tensors.
+    bf16: whether networks run in bfloat16 (autocast), with channels last in memory.
+    reporter: receives the progress of the run.
     """
 
     device: torch.device
@@ -60,14 +64,14 @@ class Runtime:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Channels-last with bfloat16, where it is the faster layout; else contiguous."""
+        """The memory format: channels-last with bfloat16, where it is faster, otherwise contiguous."""
         import torch
 
         return torch.channels_last if self.bf16 else torch.contiguous_format
 
     @property
     def precision(self) -> Literal["bf16", "fp32"]:
-        """The precision that was chosen."""
+        """The precision in which networks run."""
         return "bf16" if self.bf16 else "fp32"
 
     def autocast(self) -> torch.autocast:
@@ -85,14 +89,15 @@ class Runtime:
         return images.to(device=self.device, memory_format=self.memory_format, non_blocking=True)
 
     def describe(self) -> str:
-        """Return the type of device and the precision for people: "cpu, bfloat16"."""
+        """Return the device type and the precision as text for users, such as "cpu, bfloat16"."""
         return f"{self.device.type}, {'bfloat16' if self.bf16 else 'float32'}"
 
 
 def make_runtime(device: str, precision: str, reporter: Reporter | None = None) -> Runtime:
     """Return the runtime for a device and a precision, named as in `condense.recipe.config.Machine`.
 
-    "auto" takes CUDA if there is one, and bfloat16 where it is fast. Raises OptionError for a device that is not there.
+    The value "auto" selects CUDA if it is available, and bfloat16 if the device computes it fast. Raises
+    OptionError if the device cannot be used.
     """
     import torch
 
@@ -116,7 +121,8 @@ def _fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        # AVX512-BF16 or AMX; emulated bfloat16 is slower than float32. Private names, so absent ones mean "no".
+        # Only AVX512-BF16 and AMX are fast; emulated bfloat16 is slower than float32. PyTorch may drop these
+        # private functions: a missing one counts as "no".
         asks = (
             getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         )
@@ -126,9 +132,10 @@ def _fast_bf16(device: torch.device) -> bool:
 
 @contextmanager
 def numeric_settings(runtime: Runtime) -> Iterator[None]:
-    """Set what holds for the whole process while a run lasts, and put it back afterwards.
+    """Set the numeric settings of the whole process inside the block and restore them afterwards.
 
-    With bf16, flush denormals and allow TF32. cuDNN is made deterministic, so that one seed gives the same bytes.
+    With bf16, denormals are flushed to zero and cuDNN may use TF32. cuDNN is deterministic, so that one seed
+    gives the same bytes.
     """
     import torch
 
@@ -145,7 +152,7 @@ def numeric_settings(runtime: Runtime) -> Iterator[None]:
 
 @contextmanager
 def convolutions(*, tf32: bool) -> Iterator[None]:
-    """Make cuDNN convolve deterministically inside the block, with 11 bits (TF32) or with all 24."""
+    """Make cuDNN convolutions deterministic inside the block, with 11 bits of precision (TF32) or all 24."""
     import torch
 
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32):

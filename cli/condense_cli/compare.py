@@ -1,4 +1,4 @@
-"""`condense compare`: methods side by side."""
+"""`condense compare`, `condense sweep` and `condense ablate`."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 
 
 def comparison_options(function: F) -> F:
-    """All options that do not say what the rows are."""
+    """Add all options except those that choose the rows."""
     for add in reversed(_OPTIONS):
         function = add(function)
     return function
@@ -168,7 +168,7 @@ def compare_by(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Design a comparison, and carry it out or say what it would be. Exits with status 1 if something failed."""
+    """Design a comparison, then carry it out or print its plan. Exits with status 1 if something failed."""
     from condense.comparison.design import design_comparison
 
     registry = registry_of(ctx)
@@ -182,7 +182,7 @@ def compare_by(
 def _carried_out(
     ctx: click.Context, design: Design, out: Path, jobs: int, registry: Registry, as_json: bool
 ) -> bool:
-    """Return whether everything worked."""
+    """Carry out a comparison and print its outcome. Return whether everything worked."""
     from condense.api import carry_out
     from condense_cli.render.comparison import PieceReporter, outcome_parts
     from condense_cli.render.console import make_console, write, write_json

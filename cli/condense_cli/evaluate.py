@@ -1,4 +1,4 @@
-"""`condense evaluate`: students on a distilled dataset made earlier."""
+"""`condense evaluate`: train and test students on a distilled dataset made earlier."""
 
 from __future__ import annotations
 

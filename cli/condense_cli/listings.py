@@ -1,4 +1,4 @@
-"""What the listing commands have in common: a group that lists by itself and shows one thing with `show NAME`."""
+"""The listing commands: a group prints a list, and its command `show NAME` prints one entry in full."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import msgspec
 
 from condense.errors import CondenseError
 from condense.recipe.settings import complete, flatten
+from condense.recipe.specs import IMAGE_KINDS, DatasetSpec
 from condense_cli.options import json_option, registry_of
 
 if TYPE_CHECKING:
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 
 
 Lines = Callable[[click.Context], Iterable[Mapping[str, str]]]
-# The things of one name in full: mostly one; several components may share a name across kinds.
+# Returns everything of one name in full: usually one entry, but components of several kinds can share a name.
 Details = Callable[[click.Context, str], list[dict[str, Any]]]
 
 
 def listing_group(
     name: str, *, summary: str, columns: Sequence[str], lines: Lines, details: Details
 ) -> click.Group:
-    """A group NAME that prints `lines`, with a command `show` that prints `details`."""
+    """Return a group NAME that prints `lines`, with a command `show` that prints `details`."""
 
     @click.group(name, help=summary, invoke_without_command=True)
     @json_option
@@ -53,7 +54,7 @@ def listing_group(
 
 
 def offer_group(kind: str, *, summary: str) -> click.Group:
-    """The group of one kind of thing that plugins offer: `condense models` for "model"."""
+    """Return the group for one kind of thing that plugins offer: `condense models` for "model"."""
 
     def lines(ctx: click.Context) -> list[dict[str, str]]:
         return [line_of(offer, kind) for offer in registry_of(ctx).offers(kind)]
@@ -90,7 +91,7 @@ def _print_details(found: list[dict[str, Any]], as_json: bool) -> None:
 
 COMPONENT_KINDS = ("feature target", "regularizer", "initializer", "evaluator")
 
-# How the options of each kind of thing are set: the start of their key.
+# For each kind: the start of the keys that set its options.
 KEY_OF_KIND: Mapping[str, str] = {
     "feature target": "targets.{name}",
     "regularizer": "regularizers.{name}",
@@ -102,7 +103,7 @@ KEY_OF_KIND: Mapping[str, str] = {
 
 
 def line_of(offer: Offer, kind: str) -> dict[str, str]:
-    """A thing in one line: its name as users type it, where it comes from, what it is."""
+    """Return an offer as one line: its name as users type it, its kind, its plugin and its summary."""
     takes = getattr(offer.spec, "takes", "")
     return {
         "name": f"{offer.spec.name}:{takes}" if takes else offer.spec.name,
@@ -113,9 +114,10 @@ def line_of(offer: Offer, kind: str) -> dict[str, str]:
 
 
 def data_of(registry: Registry, kind: str, name: str) -> dict[str, Any]:
-    """The thing of that kind and name in full; for a dataset or a network the name may have an argument behind a colon.
+    """Return the offer of a kind and name in full.
 
-    Raises UnknownNameError listing the valid names, or PluginError where two plugins offer it.
+    A dataset's or network's name may have an argument after a colon. Raises UnknownNameError, which lists the
+    valid names, or PluginError if two plugins offer the name.
     """
     stem = name.partition(":")[0] if kind in ("dataset", "model") else name
     registry.find(kind, stem)
@@ -128,7 +130,7 @@ def data_of(registry: Registry, kind: str, name: str) -> dict[str, Any]:
 
 
 def component_offers(registry: Registry, name: str) -> list[tuple[str, Offer]]:
-    """The components of that name, with their kinds. Raises UnknownNameError where there is none."""
+    """Return the components of that name, with their kinds. Raises UnknownNameError if there are none."""
     from condense.errors import unknown_name
 
     by_kind = [(kind, offer) for kind in COMPONENT_KINDS for offer in registry.offers(kind)]
@@ -142,21 +144,23 @@ def component_offers(registry: Registry, name: str) -> list[tuple[str, Offer]]:
 
 
 def spec_data(offer: Offer, kind: str) -> dict[str, Any]:
-    """A dataset, a network or a component with its options; for a dataset what it sets for every method."""
+    """Return a dataset, a network or a component with its options; a dataset also with its settings."""
     spec = offer.spec
     data: dict[str, Any] = {**line_of(offer, kind), "source": spec.source}
     data["options"] = _options(spec.options, KEY_OF_KIND[kind].format(name=spec.name))
     about = inspect.getdoc(spec.options) or ""
     data["about_options"] = reflowed(about) if data["options"] else ""
-    if getattr(spec, "settings", None):
+    if isinstance(spec, DatasetSpec):
+        data["like"] = spec.like if spec.like in IMAGE_KINDS else ""
         data["settings"] = _plain(spec.settings)
+        data["settings_by_kind"] = _plain(spec.settings_by_kind)
     return data
 
 
 def method_data(offer: Offer, registry: Registry) -> dict[str, Any]:
-    """A method: its recipe by the keys that --set takes, and its presets by dataset."""
+    """Return a method: its recipe by the keys that --set takes, its presets and its variants."""
     method: Method = offer.spec
-    # Where a component's plugin is missing, the recipe still shows, without that component's defaults.
+    # If a component's plugin is missing, the recipe is shown without the components' defaults.
     with contextlib.suppress(CondenseError):
         method = complete(method, registry)
     recipe = flatten(method)
@@ -173,7 +177,7 @@ def method_data(offer: Offer, registry: Registry) -> dict[str, Any]:
 
 
 def protocol_data(offer: Offer, registry: Registry) -> dict[str, Any]:
-    """A protocol: how students are trained, by the keys that --set takes."""
+    """Return a protocol: how students are trained, by the keys that --set takes."""
     protocol: Protocol = complete(offer.spec, registry)
     settings = flatten(protocol, "protocol")
     for key in ("name", "summary", "source"):
@@ -186,7 +190,7 @@ def protocol_data(offer: Offer, registry: Registry) -> dict[str, Any]:
 
 
 def type_text(hint: Any) -> str:
-    """A type for people: "int", "norms or squares", "number,number"."""
+    """Return a type as text for people: "whole number", "norms or squares", "number,number"."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return " or ".join(map(str, parts))
@@ -199,7 +203,7 @@ def type_text(hint: Any) -> str:
 
 
 def reflowed(text: str) -> str:
-    """A docstring without its line breaks, save at empty lines and where a sentence starts with "name: "."""
+    """Return a docstring without line breaks, except at empty lines and before a sentence like "name: meaning"."""
     lines = [line.strip() for line in text.splitlines()]
     result = ""
     for line in lines:

@@ -1,7 +1,4 @@
-"""The `condense` command: a group whose commands are imported only when they are called.
-
-Neither torch nor numpy may be imported here or by a command's module: `condense --help` answers at once.
-"""
+"""The `condense` command. Each command is imported only when it is called, so `condense --help` answers at once."""
 
 from __future__ import annotations
 
@@ -49,14 +46,14 @@ COMMANDS: Mapping[str, str] = {
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module when the command is called or its own help is asked for."""
+    """A group that imports a command's module when the command is called or its help is requested."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the table, which is the order of use."""
+        """Return the names in the order of the table, which is the order of use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, its module imported; None for an unknown name."""
+        """Import the module of a command and return the command; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
         module, _, function = _HOME[cmd_name].partition(":")
@@ -66,7 +63,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Raises UsageError for an unknown command, naming the nearest."""
+        """Resolve a command. Raises UsageError, which names the nearest, for an unknown one."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             close = get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
             guess = f" Did you mean {close[0]!r}?" if close else ""
@@ -74,7 +71,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands with their lines, none of them imported."""
+        """Write the commands with their lines, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -123,12 +120,12 @@ def cli(disabled: tuple[str, ...], traceback: bool) -> None:
 
 
 def main() -> None:
-    """The console script."""
-    # OpenMP's threads spin while they wait. Where another program wants the cores, that made runs 4 times slower;
-    # sleeping instead costs about a quarter on an idle machine. Read when torch is imported, so it is set before.
+    """Run the console script."""
+    # OpenMP's threads spin while they wait. With another program on the cores, that made runs 4 times slower;
+    # sleeping instead costs about a quarter on an idle machine. It must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that knows no ± shows a question mark instead of ending the run.
+        # A terminal that cannot show ± shows a question mark; without this, the run would end with an error.
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     cli(prog_name="condense")

@@ -1,4 +1,4 @@
-"""Command-line options that several commands share, and help that is cut into sections."""
+"""Command-line options that several commands share, and help that is split into sections."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Where a command keeps the words it was called with.
+# The key in `ctx.meta` under which a command keeps the words it was called with.
 WORDS = "condense_cli.words"
 
 
 def parse_settings(
     _ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
-    """KEY=VALUE, as pairs. Raises BadParameter where there is no key or no equals sign."""
+    """Return KEY=VALUE texts as pairs. Raises BadParameter if the key or the equals sign is missing."""
     pairs: list[tuple[str, str]] = []
     for text in given:
         key, equals, value = text.partition("=")
@@ -33,7 +33,7 @@ def parse_settings(
 
 
 class SectionedOption(click.Option):
-    """An option that says under which heading it stands in the help, and the default the library has."""
+    """An option that names its section in the help and the default that the library has."""
 
     def __init__(self, *arguments: Any, section: str, default_shown: str, **more: Any) -> None:
         if default_shown:
@@ -58,21 +58,21 @@ class SectionedCommand(click.Command):
 
 
 class RepeatableCommand(SectionedCommand):
-    """Keeps the words it was called with, to say how to go on."""
+    """A command that keeps the words it was called with, to say how to go on."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As always, with the words kept first: parsing uses them up."""
+        """Keep the words, then parse them; parsing uses them up."""
         ctx.meta[WORDS] = tuple(args)
         return super().parse_args(ctx, args)
 
 
 def parse_names(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
-    """NAME,NAME,... as a tuple."""
+    """Return NAME,NAME,... as a tuple."""
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def parse_numbers(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
-    """N,N,... as a tuple. Raises BadParameter for anything else."""
+    """Return N,N,... as a tuple. Raises BadParameter for anything else."""
     names = parse_names(ctx, parameter, text)
     if names is None:
         return None
@@ -86,7 +86,7 @@ def parse_numbers(ctx: click.Context, parameter: click.Parameter, text: str | No
 
 
 def option(*names: str, section: str, default_shown: str = "", **more: Any) -> Callable[[F], F]:
-    """An option that is passed on only when it is given, so that its default lives in the library alone.
+    """Return an option that is passed on only if it is given, so that only the library holds its default.
 
     default_shown: that default, for the help; a test compares it with the library's.
     """
@@ -94,7 +94,7 @@ def option(*names: str, section: str, default_shown: str = "", **more: Any) -> C
 
 
 def set_option(section: str, help_text: str) -> Callable[[F], F]:
-    """--set, repeatable, given as pairs under the name `settings`."""
+    """Return the repeatable option --set, passed on as pairs under the name `settings`."""
     return option(
         "--set",
         "settings",
@@ -107,7 +107,7 @@ def set_option(section: str, help_text: str) -> Callable[[F], F]:
 
 
 def compute_options(section: str) -> Callable[[F], F]:
-    """--device and --precision."""
+    """Return the options --device and --precision."""
 
     def add(function: F) -> F:
         precision = option(
@@ -126,24 +126,24 @@ def compute_options(section: str) -> Callable[[F], F]:
 
 
 def json_option(function: F) -> F:
-    """--json."""
+    """Add the option --json to a command."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on stdout.")(
         function
     )
 
 
 def given_only(values: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given on the command line."""
+    """Return the options that were given on the command line."""
     return {name: value for name, value in values.items() if value is not None and value != ()}
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C; the exit status is the one shells give for it. The message says how to go on."""
+    """Ctrl-C as an exception. The message says how to go on; the exit status is the usual one of shells."""
 
     exit_code = 130
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """On stderr, as what it is: no error."""
+        """Print the message on stderr, without the word "Error"."""
         click.echo(f"\n{self.message}", file=file, err=True)
 
 
@@ -151,7 +151,7 @@ DISABLED = "disabled"
 
 
 def registry_of(ctx: click.Context) -> Registry:
-    """What the plugins offer. Says on stderr which were set aside, unless the user asked for that."""
+    """Return what the plugins offer. Names the plugins that failed on stderr, except in `condense plugins`."""
     from condense.recipe.registry import load_registry
 
     registry = load_registry(disabled_of(ctx))
@@ -162,6 +162,6 @@ def registry_of(ctx: click.Context) -> Registry:
 
 
 def disabled_of(ctx: click.Context) -> tuple[str, ...]:
-    """The names behind --disable-plugin."""
+    """Return the names given with --disable-plugin."""
     names: tuple[str, ...] = ctx.find_root().params.get("disabled", ())
     return names

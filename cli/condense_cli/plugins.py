@@ -1,4 +1,4 @@
-"""`condense plugins`: what was found, and why any of it was set aside."""
+"""`condense plugins`: the plugins that were found, and why any was set aside."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ MEASURE = "How it is measured"
 WHERE = "Where things lie and how they are computed"
 RUN = "The run itself"
 
-# Options that stand for one setting each.
+# Options that are short for one setting each.
 SHORT_FORMS = {"iterations": "recover.iterations", "teacher": "teacher.checkpoint"}
 
 
@@ -192,7 +192,7 @@ def _refuse_beside_from(ctx: click.Context, given: dict[str, Any], resume: bool)
 
 
 def _expand_short_forms(given: dict[str, Any]) -> None:
-    """Turn --iterations and --teacher into settings. Raises UsageError where --set says the same again."""
+    """Turn --iterations and --teacher into settings. Raises UsageError if --set says the same."""
     settings: list[tuple[str, Any]] = list(given.pop("settings", ()))
     taken = {key for key, _ in settings}
     for name, key in SHORT_FORMS.items():
@@ -219,7 +219,7 @@ def _resolved(
 
 @contextmanager
 def _progress(config: RunConfig, path: Path, as_json: bool, disabled: Sequence[str]) -> Iterator[Reporter]:
-    """Show the progress of a run, and say how to go on after Ctrl-C."""
+    """Show the progress of a run. After Ctrl-C, raise Interrupted, which says how to go on."""
     from condense_cli.render.console import make_console
     from condense_cli.render.progress import make_reporter
     from condense_cli.render.tables import headline

@@ -1,4 +1,4 @@
-"""One cell of a comparison: a row distilled once, and the students of every column on it."""
+"""One cell of a comparison: one row, distilled once, and the students of every column that learn from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from condense.comparison.outcome import Cell, Distilled
 from condense.comparison.progress import Progress
 from condense.comparison.workspace import Workspace, between, finished
 from condense.data.dataset import RealDataset
-from condense.engine.components import StudentResult
+from condense.engine.build import build_component
+from condense.engine.components import Evaluator, StudentResult
 from condense.engine.evaluate import StudentTrainer
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.squeeze import fresh_teacher
@@ -40,7 +41,7 @@ _DISTILLING = ("measure", "recover")
 
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """What all cells of a comparison share. folder: the comparison's own."""
+    """What all cells of a comparison share. folder: the comparison's own folder."""
 
     design: Design
     space: Workspace
@@ -62,13 +63,13 @@ class Workshop:
         return LabelledBy(network=network.frozen(), hash=file_hash(file), bytes=file.stat().st_size)
 
     def is_done(self, place: Place) -> bool:
-        """Return whether nothing is left to compute there."""
+        """Return whether everything of a place is computed."""
         cell = _Cell(self, place)
         files = [file for setup in self.design.columns for file in cell.files(setup)]
         return finished(cell.folder) and all(file.exists() for file in files)
 
     def is_free(self, place: Place) -> bool:
-        """Return whether no other process works there now."""
+        """Return whether no other process works on a place now."""
         try:
             with held(_Cell(self, place).folder.path):
                 return True
@@ -76,7 +77,10 @@ class Workshop:
             return False
 
     def work(self, place: Place) -> tuple[Distilled, list[Cell], bool]:
-        """Do what is left of a place; results that failed say why. Last: whether there was anything to do."""
+        """Compute what is missing of a place. A result that failed says why.
+
+        Return its images, the results of its columns, and whether anything was missing.
+        """
         cell = _Cell(self, place)
         with held(cell.folder.path, waiting=cell.say_that_it_waits):
             distilled = cell.distil()
@@ -86,7 +90,7 @@ class Workshop:
 
 @dataclass
 class _Cell:
-    """One place under way. worked: whether anything had to be computed."""
+    """One place in progress. worked: whether anything had to be computed."""
 
     shop: Workshop
     place: Place
@@ -116,7 +120,7 @@ class _Cell:
         self.shop.progress.note(f"another process works on {self.folder.path.name}; waiting for it")
 
     def distil(self) -> Distilled:
-        """Recover the images, unless that is done, and say what came of it."""
+        """Recover the images unless that is done. Return what was distilled, or why it failed."""
         common: dict[str, Any] = {"row": self.place.row, "ipc": self.place.ipc, "seed": self.place.seed}
 
         def made() -> Distilled:
@@ -136,7 +140,7 @@ class _Cell:
         return self._or_failure(made, lambda reason: Distilled(**common, failure=reason), "distil")
 
     def _costs(self) -> tuple[Mapping[str, float], Mapping[str, int]]:
-        """Return the seconds of each stage and the bytes of each part, of a finished run or of one made now."""
+        """Return the seconds of each stage and the bytes of each part, of a finished run or of a new one."""
         if finished(self.folder):
             outcome = read_json(self.folder.run_json)["outcome"]
             return outcome["seconds"], outcome["bytes"]
@@ -153,7 +157,7 @@ class _Cell:
         return result.seconds, result.distilled.sizes()
 
     def train(self, setup: ColumnSetup) -> Cell:
-        """Train and test the students of a column, those that are not there yet."""
+        """Train and test the missing students of a column, and return the column's result."""
         column = setup.column.key
         common: dict[str, Any] = {
             "row": self.place.row,
@@ -184,7 +188,7 @@ class _Cell:
     def _train(
         self, setup: ColumnSetup, files: list[Path]
     ) -> tuple[tuple[StudentResult, ...], dict[str, int]]:
-        """Return the results of a column's students, and the bytes that someone stores to train them."""
+        """Return the results of a column's students, and the bytes that have to be stored to train them."""
         shop, protocol = self.shop, setup.evaluation.protocol
         labels = LABELS[protocol.labels]
         teacher = shop.labelled_by if labels.need_teacher(setup.evaluation.students) else None
@@ -193,6 +197,7 @@ class _Cell:
         trainer = StudentTrainer(
             recipe=self.recipe,
             evaluation=setup.evaluation,
+            evaluator=build_component(setup.evaluation.evaluator, "evaluator", Evaluator, shop.registry),
             dataset=shop.dataset,
             teacher=teacher.network if teacher and labels.answers else None,
             registry=shop.registry,
@@ -207,11 +212,11 @@ class _Cell:
         return score.students, sizes
 
     def _or_failure(self, made: Callable[[], T], failed: Callable[[str], T], what: str) -> T:
-        """Return what `made` returns; if it raises, what `failed` makes of the reason, so that other rows go on."""
+        """Return `made()`. If it raises, return `failed(reason)`, so that the other rows go on."""
         try:
             return made()
         except BrokenPipeError:
-            raise  # The reader of our output has gone, which is not this row's fault.
+            raise  # The reader of our output has gone; the row has not failed.
         except CondenseError as error:
             reason = str(error)
         except (Exception, SystemExit) as error:  # A plugin's code may raise anything.

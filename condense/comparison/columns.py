@@ -17,9 +17,10 @@ from condense.recipe.training import Augment
 
 @dataclass(frozen=True, kw_only=True)
 class SharedSettings:
-    """What all rows of a comparison have in common.
+    """The settings that all rows of a comparison have in common.
 
-    dataset, teacher: of every recipe; the teacher has a seed of its own. protocol, student, evaluator: of a column.
+    dataset, teacher: of every recipe; the teacher has a seed of its own.
+    protocol, student, evaluator: of a column.
     """
 
     dataset: Use
@@ -50,9 +51,10 @@ class ColumnSetup:
 def shared_settings(
     registry: Registry, dataset: str, protocol: str, settings: Sequence[Pair], seed: int
 ) -> SharedSettings:
-    """Return what all rows share: what the dataset says for every method, then `settings`.
+    """Return what all rows share: the dataset's settings for every method, then `settings`.
 
-    seed: of the teacher and of a split that has to be made, for every row and seed, unless teacher.seed is set.
+    seed: of the teacher and of a split that has to be made, for every row and seed; teacher.seed overrides
+    it.
     """
     spec, _ = registry.dataset(dataset)
     shared = SharedSettings(
@@ -69,7 +71,7 @@ def shared_settings(
     shared = replace(shared, dataset=use)
     of_dataset = [
         (key, value)
-        for key, value in spec.settings_for(kind).items()
+        for key, value in spec.settings_for(kind)
         if key.partition(".")[0] in ("teacher", "student", "protocol", "evaluator")
     ]
     for key, value in (*of_dataset, *(pair for pair in settings if not pair[0].startswith("dataset."))):
@@ -87,9 +89,13 @@ def make_columns(
     students: int,
     scores: bool,
 ) -> tuple[ColumnSetup, ...]:
-    """Return every protocol with every number of epochs, each followed by what DD-Ranking's scores need.
+    """Return a column for every protocol and number of epochs, each followed by those that DD-Ranking's scores need.
 
-    shared: the settings of each protocol. epochs: none for the protocol's own. students: trained for each seed.
+    shared: the settings of each protocol.
+    epochs: numbers of epochs; none for the protocol's own.
+    students: trained for each seed.
+    scores: whether to add the columns for the scores.
+
     Raises OptionError for a protocol or number of epochs that is given twice, or fewer than 1 epoch.
     """
     _refuse_repeated("protocol", [settings.protocol.name for settings in shared])

@@ -1,4 +1,4 @@
-"""The design of a comparison: every row, column, seed and setting, resolved before any work."""
+"""The design of a comparison: every row, column, seed and setting, resolved before any work starts."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from condense.recipe.registry import Registry
 from condense.recipe.settings import Pair, Settings, flatten, pairs_of
 from condense.text import setting_text
 
-# Settings of a teacher that do not change its weights, or are fixed here.
+# Settings of a teacher that do not change its weights, or that are fixed here.
 _NO_MATTER = ("teacher.seed", "teacher.measure_batch")
-# The one setting that says where a file lies.
+# The only setting that holds a path.
 _FILE = "teacher.checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One piece of work: a row, distilled for one number of images per class and seed, and the students on it."""
+    """One piece of work: a row distilled for one ipc and seed, and the students that learn from it."""
 
     row: str
     ipc: int
@@ -36,17 +36,21 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """A comparison about to be made.
+    """A comparison, fully resolved and not yet carried out.
 
     kind: compare, sweep or ablate.
-    name: of its folder.
+    name: the name of its folder.
     rows, reference: as in `Outcome`.
     columns: the columns, with how their students are trained.
-    ipcs, seeds: images per class, and seeds. students: for each seed and column.
+    ipcs: images per class.
+    seeds: every row is distilled once for each.
+    students: trained for each seed and column.
     runs: how each place is distilled.
     shared: what all rows have in common; the protocol is that of the first column.
-    validation: as in `condense.recipe.config.Recipe`. machine: where it is computed.
-    notes: what the user should know. command: how to repeat it.
+    validation: as in `condense.recipe.config.Recipe`.
+    machine: where it is computed.
+    notes: what the user should know.
+    command: the command that repeats it.
     """
 
     kind: Kind
@@ -70,7 +74,7 @@ class Design:
         return next(iter(self.runs.values())).recipe
 
     def places(self) -> Iterator[Place]:
-        """Yield the places in the order of work: seed by seed, so that a whole table is there early."""
+        """Yield the places in the order of work: seed by seed, so that the whole table has early results."""
         for seed in self.seeds:
             for ipc in self.ipcs:
                 for row in self.rows:
@@ -88,7 +92,7 @@ def design_comparison(
 ) -> Design:
     """Resolve everything about a comparison. The arguments are those of `condense.compare`, `sweep` and `ablate`.
 
-    Raises CondenseError for whatever is wrong with names or settings.
+    Raises CondenseError if a name or a setting is wrong.
     """
     named = [methods] if isinstance(methods, str) else list(methods)
     checked = terms_of(**terms)
@@ -162,7 +166,7 @@ def _shared_pairs(settings: Sequence[Pair], terms: Terms) -> list[Pair]:
 
 
 def _resolved(row: AskedRow, shared: Sequence[Pair], terms: Terms, ipc: int, registry: Registry) -> RunConfig:
-    """Return the configuration of a row's runs, which distil and train no students."""
+    """Return the configuration of a row's runs. They distil and train no students."""
     of_dataset = [(key, value) for key, value in shared if key.startswith("dataset.")]
     try:
         return configure(
@@ -184,9 +188,11 @@ def _resolved(row: AskedRow, shared: Sequence[Pair], terms: Terms, ipc: int, reg
 
 
 def _other_wishes(method: str, asked: RunConfig, usual: SharedSettings, shared: SharedSettings) -> list[str]:
-    """Say what a method asks for and does not get, because every row has the same.
+    """Return notes on what a method asks for and does not get, because every row has the same.
 
-    asked: the method with its presets. usual: what the dataset says for every method. shared: what all rows get.
+    asked: the method with its presets.
+    usual: what the dataset sets for every method.
+    shared: what all rows get.
     """
     evaluation = asked.evaluation
     wanted = {
@@ -220,7 +226,7 @@ def _note(method: str, wanted: Mapping[str, Any], now: Mapping[str, Any], sectio
 
 
 def _row(row: AskedRow, recipe: Recipe, registry: Registry) -> Row:
-    """Return a row as plain data, with its settings as they were resolved."""
+    """Return a row as plain data, with its resolved settings."""
     method = registry.method(row.method)
     flat = flatten(recipe)
     settings: dict[str, Any] = {}
@@ -238,7 +244,7 @@ def _row(row: AskedRow, recipe: Recipe, registry: Registry) -> Row:
 
 
 def _command(kind: Kind, methods: Sequence[str], terms: Terms, settings: Settings, *, reference: bool) -> str:
-    """Return the command that repeats a comparison, without where data lies and what computes it."""
+    """Return the command that repeats a comparison, without data folder, device and precision."""
     words = [kind, "--method", *methods] if kind == "sweep" else [kind, *methods]
     parts = ["condense", *words, "--dataset", dataset_label(terms.dataset)]
     parts += ["--ipc", setting_text(terms.ipcs), "--seeds", str(terms.seeds)]
@@ -260,7 +266,7 @@ def _command(kind: Kind, methods: Sequence[str], terms: Terms, settings: Setting
 
 
 def made_up_name(design: Design) -> str:
-    """Return a folder name that is the same for equal comparisons and differs for any other."""
+    """Return a folder name that is the same for equal comparisons and differs for all others."""
     made_of = [
         design.kind,
         [[row.label, row.method] for row in design.rows],

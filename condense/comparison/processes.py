@@ -1,7 +1,8 @@
-"""Further processes that work on the pieces of a comparison.
+"""Additional processes that work on a comparison.
 
-They need no messages: a piece under way is locked, and finished work lies below --out. Small networks keep few cores
-busy, so that two processes of one thread do more than one process of two threads (docs/results.md).
+They need no messages: a lock marks a piece in progress, and finished work lies below --out. Small networks
+keep few cores busy, so two processes with one thread each do more than one process with two threads
+(docs/results.md).
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ from condense.runtime import Reporter, SilentReporter, make_runtime, numeric_set
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What a helping process needs. without: the disabled plugins. threads: its share of torch's threads."""
+    """What a helping process needs.
+
+    without: the disabled plugins.
+    threads: how many of torch's threads it gets.
+    """
 
     design: Design
     out: Path
@@ -40,7 +45,7 @@ class Order:
 
 
 def check_jobs(jobs: int, registry: Registry) -> None:
-    """Raise OptionError where `jobs` processes cannot work on one comparison."""
+    """Raise OptionError if `jobs` processes cannot work on one comparison."""
     if jobs < 1:
         raise OptionError(f"jobs must be at least 1, not {jobs}")
     if jobs == 1:
@@ -55,9 +60,10 @@ def check_jobs(jobs: int, registry: Registry) -> None:
 def helpers(
     count: int, design: Design, out: Path, taught: Taught, registry: Registry, reporter: Reporter
 ) -> Iterator[list[SpawnProcess]]:
-    """While the block runs, `count` further processes do what is left of the comparison, piece by piece.
+    """While the block runs, let `count` more processes compute what is left of the comparison, piece by piece.
 
-    torch's threads are shared out among all. A helper that died is told of by a note: its work was done here.
+    torch's threads are divided among all processes. A note names a helper that died; this process did its
+    work.
     """
     if not count:
         yield []
@@ -66,7 +72,7 @@ def helpers(
     threads = torch.get_num_threads()
     share = max(1, threads // (count + 1))
     order = Order(design=design, out=out, taught=taught, without=registry.disabled, threads=share)
-    # A process that was forked would hang in OpenMP or CUDA.
+    # A forked process would hang in OpenMP or CUDA.
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_help, args=(order,), daemon=True) for _ in range(count)]
     with _interrupts_ignored():
@@ -101,7 +107,7 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _help(order: Order) -> None:
-    """Do pieces that no other process works on, until nothing is left or the parent has gone."""
+    """Compute pieces that no other process works on, until nothing is left or the parent has gone."""
     parent = multiprocessing.parent_process()
     torch.set_num_threads(order.threads)
     recipe, machine = order.design.recipe, order.design.machine

@@ -1,4 +1,4 @@
-"""How far a comparison is: which of how many pieces is under way, and how long the rest may take."""
+"""The progress of a comparison: which piece is in progress, and how long the rest may take."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from condense.text import counted
 
 @runtime_checkable
 class ComparisonReporter(Protocol):
-    """A Reporter that also wants to know which piece of a comparison is under way."""
+    """A Reporter that is also told which piece of a comparison is in progress."""
 
     def piece(self, number: int, total: int, what: str, left: float | None) -> None:
-        """Piece `number` of `total` begins. left: seconds that all work may still take, None if that is unknown."""
+        """Report that piece `number` of `total` begins. left: seconds for all remaining work; None if unknown."""
 
 
 class Progress:
-    """A Reporter that passes everything on, notes only once: the runs of a comparison have many in common."""
+    """A Reporter that passes everything on, but each note only once: the runs of a comparison repeat many notes."""
 
     def __init__(self, told: Reporter) -> None:
         self._told = told
         self._noted: set[str] = set()
 
     def start(self, stage: str, detail: str, total: int, unit: str) -> None:
-        """A piece of work begins."""
+        """Report that a piece of work begins."""
         self._told.start(stage, detail, total, unit)
 
     def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
-        """`count` units are done."""
+        """Report that `count` units are done."""
         self._told.advance(count, values)
 
     def finish(self, summary: str = "") -> None:
-        """The piece of work is done."""
+        """Report that the piece of work is done."""
         self._told.finish(summary)
 
     def note(self, text: str) -> None:
-        """Something the user should know, once."""
+        """Report something that the user should know, once."""
         if text not in self._noted:
             self._noted.add(text)
             self._told.note(text)
 
     def piece(self, number: int, total: int, place: Place, left: float | None) -> None:
-        """A piece of the comparison begins; a reporter that does not know pieces gets a note."""
+        """Report that a piece of the comparison begins; a reporter without `piece` gets a note."""
         what = f"{place.row}, {counted(place.ipc, 'image')} per class, seed {place.seed}"
         if isinstance(self._told, ComparisonReporter):
             self._told.piece(number, total, what, left)
@@ -55,9 +55,10 @@ class Progress:
 
 
 class Forecast:
-    """Seconds that the rest may take, from the pieces that are done.
+    """Estimates the seconds that the rest may take, from the pieces that are done.
 
-    columns: their keys. reference: the label of the row of random real images, which takes no time to distil.
+    columns: their keys.
+    reference: the label of the row of random real images, which takes no time to distil.
     """
 
     def __init__(self, columns: Sequence[str], reference: str) -> None:
@@ -66,7 +67,7 @@ class Forecast:
         self._train: dict[tuple[str, int], list[float]] = {}
 
     def learn(self, distilled: Distilled, cells: Sequence[Cell]) -> None:
-        """Take in what a piece took, in this process or an earlier one."""
+        """Record the seconds of a piece, whether this process or an earlier one computed it."""
         if distilled.failure:
             self._distil.setdefault((distilled.row, distilled.ipc), []).append(0.0)
             return
@@ -76,7 +77,7 @@ class Forecast:
             self._train.setdefault((cell.column, cell.ipc), []).append(seconds)
 
     def left(self, places: Sequence[Place]) -> float | None:
-        """For these places; None as long as nothing like one of them was done."""
+        """Return the estimated seconds for these places; None if nothing similar to one of them is done."""
         total = 0.0
         for place in places:
             pieces = [self._distilling(place)]
@@ -92,7 +93,7 @@ class Forecast:
             return statistics.fmean(self._distil[place.row, place.ipc])
         if place.row == self._reference:
             return 0.0
-        # The same row with other images per class; or another row, which says roughly what a method takes.
+        # Scale the same row's time at another ipc; without one, that of other rows, as a rough estimate.
         for same_row in (True, False):
             rates = [
                 statistics.fmean(seconds) / ipc

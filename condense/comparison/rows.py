@@ -14,7 +14,7 @@ from condense.recipe.registry import Registry
 from condense.recipe.settings import Pair, Settings, assign, pairs_of
 from condense.text import setting_text
 
-# The method of random real images, which every other method has to beat.
+# The method that picks random real images: the reference that every other method has to beat.
 REFERENCE = "random"
 
 
@@ -22,8 +22,10 @@ REFERENCE = "random"
 class AskedRow:
     """One row as it was asked for.
 
-    label: unique, for people. method: its name. settings: changes of the method, later ones winning.
-    without: components that it leaves out.
+    label: unique, for people.
+    method: the name of its method.
+    settings: changes to the method; later ones win.
+    without: the components that it leaves out.
     """
 
     label: str
@@ -36,8 +38,10 @@ class AskedRow:
 class Rows:
     """The rows of a comparison.
 
-    asked: in order; others are compared to the first. reference: the label of the row of random real images, "" for
-    none. shared: settings that all rows have in common. notes: what the user should know.
+    asked: the rows in order; the others are compared to the first.
+    reference: the label of the row of random real images; "" for none.
+    shared: settings that all rows have in common.
+    notes: what the user should know.
     """
 
     asked: tuple[AskedRow, ...]
@@ -93,7 +97,7 @@ def sweep_rows(method: str, dataset: str, settings: Settings, *, reference: bool
     config = configure(registry, method=method, dataset=dataset)
     axes: dict[str, list[str]] = {}
     single: list[Pair] = []
-    # Of the method's rows, in the order given, for choosing a component forgets the options set before it.
+    # Settings of the method's rows in the order given, because choosing a component drops the options set before it.
     changes: list[Pair] = []
     for written, value in pairs_of(settings):
         prefix, _, key = written.rpartition(":")
@@ -166,7 +170,7 @@ def ablate_rows(
 def _with_reference(
     methods: Sequence[str], reference: bool, registry: Registry
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the methods, with the reference behind them if it is wanted and missing, and notes for the user."""
+    """Return the methods, followed by the reference if it is wanted and missing, and notes for the user."""
     if not reference or REFERENCE in methods:
         return tuple(methods), ()
     try:
@@ -235,7 +239,7 @@ def _fits(config: RunConfig, key: str, value: Any, registry: Registry) -> bool:
 
 
 def _short(keys: Sequence[str]) -> Mapping[str, str]:
-    """Return each key without its first parts, as short as it can be and still differ from the others."""
+    """Return the shortest ending of each key that is not an ending of another key."""
     found = {}
     for key in keys:
         parts = key.split(".")
@@ -247,7 +251,7 @@ def _short(keys: Sequence[str]) -> Mapping[str, str]:
     return found
 
 
-# Sections that every row has in common, and why.
+# The sections that all rows share, and why.
 SHARED: Mapping[str, str] = {
     "teacher": "one teacher for every row",
     "student": "the same students for every row",
@@ -272,9 +276,11 @@ _INSTEAD: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """Settings by what they are for.
+    """Settings, sorted by what they apply to.
 
-    shared: of the sections in `SHARED`. rows: for every row but the reference. by_method: for the rows of a method.
+    shared: settings of the sections in `SHARED`.
+    rows: settings of every row but the reference.
+    by_method: settings of the rows of one method, by its name.
     """
 
     shared: tuple[Pair, ...]
@@ -282,15 +288,15 @@ class Given:
     by_method: Mapping[str, tuple[Pair, ...]]
 
     def of(self, method: str, *, reference: bool = False) -> tuple[Pair, ...]:
-        """Return the settings of a method's rows, later ones winning. Those for every row leave the reference alone."""
+        """Return the settings of a method's rows; later ones win. Those for every row leave the reference alone."""
         return (*(() if reference else self.rows), *self.by_method.get(method, ()))
 
 
 def sort_settings(settings: Settings, methods: Collection[str]) -> Given:
     """Sort pairs of KEY or METHOD:KEY and value. methods: the methods that have rows.
 
-    Raises OptionError for a METHOD without a row, a shared section after a METHOD, or a key that is an option of its
-    own.
+    Raises OptionError for a METHOD without a row, a shared section after a METHOD, or a key that has an
+    option of its own.
     """
     shared: list[Pair] = []
     rows: list[Pair] = []
@@ -316,7 +322,7 @@ def sort_settings(settings: Settings, methods: Collection[str]) -> Given:
 
 
 def refuse_options(key: str) -> None:
-    """Raise OptionError for a key that is an option of its own."""
+    """Raise OptionError for a key that has an option of its own."""
     if key in _INSTEAD:
         raise OptionError(f"{key!r} is no setting of a comparison; {_INSTEAD[key]}")
 

@@ -1,4 +1,4 @@
-"""How a comparison is made, whatever its rows are."""
+"""The options of a comparison, apart from its rows."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _TAKEN = (CELLS, TEACHERS, DATASETS)
 
 
 class TermOptions(TypedDict, total=False):
-    """How a comparison is made, whatever its rows are; `terms_of` has the defaults.
+    """The options of a comparison, apart from its rows; `terms_of` has the defaults.
 
     dataset: its name.
-    ipc: images per class, one or several.
+    ipc: images per class, one number or several.
     seeds: how many seeds, from `seed` on; every row is distilled once for each.
     students: trained for each seed.
-    protocol: names, each a column; by default the first method's own.
-    epochs: of a student's training. Several are columns of their own, each with its whole schedule; by default the
-        protocol's.
+    protocol: one name or several, each a column; by default the first method's own.
+    epochs: epochs of a student's training, by default the protocol's. Each of several numbers is a column of
+        its own, with the whole schedule.
     student: the students' network; by default the protocol's.
-    scores: whether to train the further students that DD-Ranking's scores need.
+    scores: whether to train the additional students that DD-Ranking's scores need.
     validation: the fraction of the training images that replaces the test images, for tuning.
-    name: of the folder of the tables; by default made from the rest.
+    name: the name of the folder of the tables; by default made from the rest.
     data_dir, device, precision: as in `condense.run`.
     """
 
@@ -53,14 +53,14 @@ class TermOptions(TypedDict, total=False):
 class ComparisonOptions(TermOptions, total=False):
     """The options of `condense.compare`, `sweep` and `ablate`: those of `TermOptions` and these.
 
-    settings: dotted keys to values, for all rows but the reference or, as "METHOD:KEY", for the rows of one method.
-        In a sweep a value may list several: "0.1,1", or a list.
+    settings: dotted keys to values. They apply to all rows but the reference or, as "METHOD:KEY", to the rows
+        of one method. In a sweep a value may list several: "0.1,1", or a list.
     reference: whether random real images are a row too, if they are not named.
-    out: the folder that comparisons share: out/cells, out/teachers, and out/NAME for the tables. Work that is
-        finished there is used again, work that is unfinished goes on.
-    jobs: processes that work side by side and share the cores. As they import the calling script, that keeps its own
-        work below `if __name__ == "__main__":`.
-    reporter: told about the progress.
+    out: the folder that comparisons share: out/cells, out/teachers, and out/NAME for the tables. Finished
+        work there is used again, and unfinished work goes on.
+    jobs: processes that work side by side and share the cores. They import the calling script, which must
+        keep its own work below `if __name__ == "__main__":`.
+    reporter: is told about the progress.
     registry: what plugins offer; by default the installed ones.
     """
 
@@ -74,9 +74,10 @@ class ComparisonOptions(TermOptions, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """How a comparison is made, whatever its rows are; the fields of `TermOptions`, checked.
+    """The options of a comparison, apart from its rows; the fields of `TermOptions`, checked.
 
-    Raises OptionError for a number below its minimum, an ipc that is given twice or a name that cannot be a folder.
+    Raises OptionError for a number below its minimum, an ipc that is given twice or a name that cannot be a
+    folder.
     """
 
     dataset: str

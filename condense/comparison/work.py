@@ -1,4 +1,4 @@
-"""Making a comparison: dataset and teacher once, cell by cell, everything kept."""
+"""Carry out a comparison: load dataset and teacher once, then compute cell by cell. All finished work is kept."""
 
 from __future__ import annotations
 
@@ -33,39 +33,44 @@ from condense.storage.locks import held
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonResult:
-    """What a comparison found. path: its folder, with compare.json, compare.md, compare.png and compare.html."""
+    """The result of a comparison.
+
+    path: its folder, with compare.json, compare.md, compare.png and compare.html.
+    outcome: what was found.
+    """
 
     path: Path
     outcome: Outcome
 
     @cached_property
     def summary(self) -> Summary:
-        """The table, worked out: means, intervals, differences, scores."""
+        """The computed table: means, intervals, differences, scores."""
         return summarise(self.outcome)
 
     @property
     def page(self) -> Path:
-        """The page that shows all of it."""
+        """Path of the page that shows everything."""
         return self.path / PAGE
 
     @property
     def failures(self) -> tuple[Distilled | Cell, ...]:
-        """What did not work."""
+        """The results that failed."""
         return self.outcome.failures
 
     def to_dict(self) -> dict[str, Any]:
-        """What compare.json holds."""
+        """Return what compare.json holds."""
         return to_dict(self.outcome, self.summary)
 
 
 def carry_out(
     design: Design, out: Path, registry: Registry, reporter: Reporter | None = None, *, jobs: int = 1
 ) -> ComparisonResult:
-    """Make the comparison in out/name, go on with it, or take it from there; reports are written by the caller.
+    """Carry out the comparison in out/name, or what is missing of it. The caller writes the reports.
 
-    jobs: processes that work on it.
+    jobs: the number of processes that work on it.
 
-    A row that fails says why in the outcome and the others go on. Raises CondenseError for what all rows need.
+    A row that fails says why in the outcome, and the others go on. Raises CondenseError if something that all
+    rows need fails.
     """
     check_jobs(jobs, registry)
     progress = Progress(reporter or SilentReporter())
@@ -101,7 +106,7 @@ def carry_out(
 
 
 class _Book:
-    """What is known so far."""
+    """The results so far."""
 
     def __init__(
         self, design: Design, dataset: RealDataset, teacher: TeacherFacts, versions: dict[str, str]
@@ -111,7 +116,7 @@ class _Book:
         self.cells: dict[Place, list[Cell]] = {}
 
     def outcome(self, *, complete: bool) -> Outcome:
-        """In the order of rows, images per class and seeds, whatever the order of work."""
+        """Return the outcome in the order of rows, images per class and seeds, whatever the order of work."""
         design, dataset = self._design, self._dataset
         order = [
             place
@@ -146,8 +151,8 @@ class _Book:
 
 
 def _all_cells(shop: Workshop, book: _Book, jobs: int) -> Outcome:
-    """Cell by cell; compare.json is written after each, so that an interrupted comparison can be looked at."""
-    # What is done comes first: it says how long the rest may take, and is in compare.json from the start.
+    """Compute cell by cell. Write compare.json after each, so that an interrupted comparison can be looked at."""
+    # Finished places come first: they show how long the rest may take, and compare.json holds them from the start.
     left = sorted(shop.design.places(), key=lambda place: not shop.is_done(place))
     total = len(left)
     forecast = Forecast([setup.column.key for setup in shop.design.columns], shop.design.reference)
@@ -169,7 +174,7 @@ def _all_cells(shop: Workshop, book: _Book, jobs: int) -> Outcome:
 
 
 def _check_images(space: Workspace, recipe: Recipe, dataset: RealDataset) -> None:
-    """Raise StorageError if work on other images lies in the workspace under the same name."""
+    """Raise StorageError if the workspace holds work on other images under the same dataset name."""
     asked = digest([recipe.dataset, recipe.validation, recipe.teacher_seed])[:10]
     file = space.out / DATASETS / f"{asked}.json"
     found = {
@@ -193,7 +198,7 @@ def _teach(
     runtime: Runtime,
     progress: Progress,
 ) -> tuple[Taught, TeacherFacts]:
-    """Return the one teacher, trained unless it is there already."""
+    """Return the one teacher, trained unless it exists already."""
     teachers = Teachers(space.teachers)
     file = teachers.file(recipe, dataset, runtime)
     with held(
@@ -213,7 +218,7 @@ def _teach(
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise StorageError where something else lies in the comparison's place."""
+    """Raise StorageError if the comparison's folder holds something else."""
     if not folder.exists():
         return
     if not folder.is_dir() or (any(folder.iterdir()) and not _is_comparison(list(folder.iterdir()))):

@@ -1,4 +1,4 @@
-"""Where the work of comparisons lies: equal names for equal work, so that it is shared."""
+"""The folder that comparisons share: equal work has equal names, so that it is done once."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from condense.version import host_version
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder that comparisons share. What decides a piece of work decides its name.
+    """The folder that comparisons share. The name of a piece of work depends on everything that determines it.
 
-    out: the folder. machine: the kind of machine that computes, without "auto".
+    out: the folder.
+    registry: what plugins offer.
+    machine: the machine that computes, with a definite device and precision instead of "auto".
     """
 
     out: Path
@@ -50,9 +52,9 @@ class Workspace:
         )
 
     def students(self, recipe: Recipe, setup: ColumnSetup) -> list[Path]:
-        """Return the files with the results of a column's students, by their numbers, whether they exist or not.
+        """Return the result files of a column's students, by student number, whether they exist or not.
 
-        The cell's folder stands for everything that the recipe and the machine decide.
+        The cell's folder stands for everything that the recipe and the machine determine.
         """
         evaluation = setup.evaluation
         uses = [
@@ -65,7 +67,7 @@ class Workspace:
         return [folder.student(name, number) for number in range(evaluation.students)]
 
     def _versions(self, uses: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """Return the versions of the plugins that bring these, by kind and name.
+        """Return the versions of the plugins that provide these (kind, name) pairs.
 
         A table must not mix the work of two versions.
         """
@@ -84,9 +86,11 @@ class Workspace:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """How much of a comparison there is, and how much of it is done.
+    """The amount of work in a comparison, and how much of it is done.
 
-    path: its folder. cells: rows, each distilled for one ipc and seed. students: over all columns.
+    path: the comparison's folder.
+    cells: the number of rows, each distilled for one ipc and seed.
+    students: their number over all columns.
     """
 
     path: Path
@@ -99,7 +103,7 @@ class Outlook:
 def look_ahead(design: Design, out: Path, registry: Registry) -> Outlook:
     """Return how much there is to do, without doing or writing anything.
 
-    For a device or precision of "auto" this counts the work of the kind of machine that has done most here.
+    For a device or precision of "auto", count the work of the kind of machine that has done most here.
     """
     spaces = [Workspace(out, registry, machine) for machine in design.machine.kinds()]
     cells_done, students_done = max(_done(design, space) for space in spaces)
@@ -114,14 +118,14 @@ def look_ahead(design: Design, out: Path, registry: Registry) -> Outlook:
 
 
 def finished(folder: RunFolder) -> bool:
-    """Return whether everything that a run leaves behind is there."""
+    """Return whether a run is done and everything that it saves is there."""
     if not (folder.run_json.exists() and folder.distilled.is_dir() and folder.grid.exists()):
         return False
     return bool(read_json(folder.run_json).get("status") == "done")
 
 
 def between(folder: Path, other: Path) -> str:
-    """Return the way from a folder to another place, with slashes."""
+    """Return the relative path from a folder to another path, with slashes."""
     return Path(os.path.relpath(other, folder)).as_posix()
 
 
@@ -138,7 +142,7 @@ def _done(design: Design, space: Workspace) -> tuple[int, int]:
 
 
 def _parts_of(recipe: Recipe) -> list[tuple[str, str]]:
-    """Return kind and name of everything that has a part in making the images."""
+    """Return the (kind, name) pairs of everything that takes part in making the images."""
     uses = [("method", recipe.method), ("initializer", recipe.initializer.name)]
     uses += [("feature target", name) for name in recipe.targets]
     uses += [("regularizer", name) for name in recipe.regularizers]
@@ -147,5 +151,5 @@ def _parts_of(recipe: Recipe) -> list[tuple[str, str]]:
 
 
 def _models(use: Use) -> list[tuple[str, str]]:
-    """Return kind and name of a network, and of the networks that it is made of."""
+    """Return the (kind, name) pairs of a network and of the networks that it consists of."""
     return [("model", name.partition(":")[0]) for name in (use.name, *use.options.get("members", ()))]

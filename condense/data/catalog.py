@@ -1,4 +1,4 @@
-"""The datasets that come with condense. Imports neither torch nor numpy nor PIL."""
+"""The datasets that come with condense."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FASHION_SOURCE = (
     "https://github.com/zalandoresearch/fashion-mnist"
 )
 
-# One teacher for every method on a dataset, so that methods are compared under the same one.
+# All methods on a dataset use the same teacher, so that they are compared under the same conditions.
 _FASHION_TEACHER = {
     "teacher.model": "convnet",
     "teacher.epochs": 10,
@@ -48,17 +48,24 @@ def _check_memory(limit_gib: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class FashionMnistOptions:
-    """download: fetch the files into the data folder where they are missing."""
+    """The options of Fashion-MNIST.
+
+    download: download the files into the data folder if they are missing.
+    """
 
     download: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImagenetteOptions:
-    """variant: the published archive to fetch, named by the shorter side of its images ("full" keeps the
-    original photographs; "320px" is enough for crops of 224). size: the side in pixels that networks see.
-    download: fetch the archive into the data folder where it is missing. memory_limit_gib: decoded images
-    that need no more than this stay in memory; others are decoded whenever they are asked for.
+    """The options of Imagenette.
+
+    variant: the published archive to use. "320px" and "160px" are the shorter side length of its images, and
+        "full" has the original photographs. "320px" is enough for crops of 224 pixels.
+    size: the side length in pixels that networks see.
+    download: download the archive into the data folder if it is missing.
+    memory_limit_gib: the limit in GiB for decoded images in memory. A split that does not fit is decoded at
+        each read.
     """
 
     variant: ImagenetteVariant = "320px"
@@ -79,14 +86,16 @@ class ImagenetteOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderOptions:
-    """size: the side in pixels that networks see; 0 takes the shorter side of the images where all have one
-    size of at most 256, and 224 otherwise.
-    resize_share: images are stored at size * resize_share pixels, from which training and testing crop; 0 is
-    automatic: 256/224 for sizes from 128 on, else 1, and 1 where `size` was taken from the images.
-    test_share: the part of each class that becomes the test split where the tree has none.
-    memory_limit_gib: decoded images that need no more than this stay in memory; others are decoded whenever
-    they are asked for.
-    like: the kind of images, which chooses a method's presets; auto finds it from the images.
+    """The options of a folder of images.
+
+    size: the side length in pixels that networks see. 0 is automatic: the shorter side length of the images
+        if all have one size of at most 256 pixels, otherwise 224.
+    resize_share: images are stored at size * resize_share pixels, and training and testing crop from them. 0
+        is automatic: 1 if `size` was taken from the images or is below 128, otherwise 256/224.
+    test_share: the fraction of each class that becomes the test split if the folder has none.
+    memory_limit_gib: the limit in GiB for decoded images in memory. A split that does not fit is decoded at
+        each read.
+    like: the kind of images, which selects a method's presets; "auto" finds it from the images.
     """
 
     size: int = 0
@@ -142,7 +151,7 @@ DATASETS: tuple[DatasetSpec, ...] = (
         takes="PATH",
         settings_by_kind={
             "small-grey": _FASHION_TEACHER,
-            # As for photographs until settings for small colour images are chosen.
+            # The settings of photographs, until others are chosen for small colour images.
             "small-colour": _IMAGENETTE_TEACHER,
             "photographs": _IMAGENETTE_TEACHER,
         },

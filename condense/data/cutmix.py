@@ -1,9 +1,10 @@
-"""CutMix: a rectangle of every image comes from another image of the batch, and labels are mixed by area.
+"""CutMix: each image gets a rectangle of another image of the batch, and labels are mixed by area.
 
 Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features, ICCV 2019,
-arXiv 1905.04899, section 3.1. The rectangle's middle is uniform over the image and its sides are
-size sqrt(1 - lambda), lambda from Beta(alpha, alpha). Where the border cuts it off, labels go by the area
-that is left, as in the authors' code. One rectangle and one lambda per batch, as there.
+arXiv 1905.04899, section 3.1. The centre of the rectangle is uniform over the image. Its side lengths are
+size * sqrt(1 - lambda), with lambda from Beta(alpha, alpha). If the border clips the rectangle, labels are
+mixed by the area that remains, as in the authors' code. Each batch has one rectangle and one lambda, also as
+in their code.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CutMix:
-    """What was drawn for B images of side `size`.
+    """The random values of CutMix for a batch of B images.
 
+    size: the side length of the images in pixels.
     permutation: (B,) int64 on the CPU, the image that each image's rectangle comes from.
-    box: top, left, bottom, right of the rectangle in pixels, the last two exclusive.
-    share: of the pixels that each image keeps, in [0, 1], after the border cut the rectangle off.
+    box: top, left, bottom, right of the rectangle in pixels; bottom and right are exclusive.
+    share: the fraction of its pixels that each image keeps, in [0, 1], after the border clipped the
+        rectangle.
     """
 
     size: int
@@ -32,9 +35,10 @@ class CutMix:
 
 
 def draw_cutmix(alpha: float, count: int, size: int, generator: torch.Generator) -> CutMix:
-    """Draw for `count` images of side `size`; alpha above 0.
+    """Draw the random values for `count` images of side length `size`.
 
-    PyTorch has no public Beta draw that takes a generator, so NumPy's draws it, seeded from `generator`.
+    NumPy draws from Beta, seeded from `generator`, because PyTorch has no public Beta draw that takes a
+    generator. Raises ValueError unless alpha is above 0.
     """
     if not alpha > 0:
         raise ValueError(
@@ -52,7 +56,12 @@ def draw_cutmix(alpha: float, count: int, size: int, generator: torch.Generator)
 
 
 def apply_cutmix(images: Tensor, mix: CutMix) -> Tensor:
-    """(B, C, size, size) to the same; differentiable, pixels are only moved."""
+    """Return mixed images (B, C, size, size); differentiable, because pixels are only moved.
+
+    images: (B, C, size, size).
+
+    Raises ValueError if `mix` was drawn for images of another size or number.
+    """
     if images.shape[-2:] != (mix.size, mix.size) or len(images) != len(mix.permutation):
         wanted = f"{len(mix.permutation)} images of side {mix.size}"
         raise ValueError(f"CutMix was drawn for {wanted}, got shape {tuple(images.shape)}")
@@ -64,7 +73,12 @@ def apply_cutmix(images: Tensor, mix: CutMix) -> Tensor:
 
 
 def mix_labels(targets: Tensor, mix: CutMix) -> Tensor:
-    """(B, K) probabilities of the images before mixing to those after: mixed in the shares of the pixels."""
+    """Return probabilities (B, K), mixed by the fraction of pixels that each image keeps.
+
+    targets: (B, K), the probabilities of the images before CutMix.
+
+    Raises ValueError for another shape.
+    """
     if targets.ndim != 2 or len(targets) != len(mix.permutation):
         raise ValueError(
             f"CutMix was drawn for {len(mix.permutation)} images and mixes probabilities (B, K), "
@@ -75,6 +89,6 @@ def mix_labels(targets: Tensor, mix: CutMix) -> Tensor:
 
 
 def _clipped(middle: int, side: int, size: int) -> tuple[int, int]:
-    """First and one past the last pixel of an interval of `side` about `middle`, within [0, size)."""
+    """Return the first and one past the last pixel of `side` pixels around `middle`, clipped to [0, size)."""
     start = middle - side // 2
     return max(start, 0), min(start + side, size)

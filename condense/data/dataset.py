@@ -1,4 +1,4 @@
-"""Real datasets as the host sees them: uint8 images of one size, labels, classes, normalisation."""
+"""Real datasets: uint8 images of one size, labels, class names and normalisation."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from condense.errors import DataError
 
 
 class ImageSource(Protocol):
-    """n images of one size that are read by index; in memory, or decoded when asked for."""
+    """n images of one size, read by index. They are in memory or decoded at each read."""
 
     def __len__(self) -> int:
-        """n."""
+        """Return n."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image."""
 
     def read(self, indices: Tensor) -> Tensor:
-        """(B, C, H, W) uint8 on the CPU for `indices` (B,) int64."""
+        """Return images (B, C, H, W) uint8 on the CPU for `indices` (B,) int64."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class MemoryImages:
 
 @dataclass(frozen=True)
 class Split:
-    """Images with labels (n,) int64."""
+    """Images with their labels (n,) int64. Raises DataError if there are not as many labels as images."""
 
     images: ImageSource
     labels: Tensor
@@ -63,7 +63,7 @@ class Split:
 
     @cached_property
     def feeds(self) -> dict[Any, Any]:
-        """The feeds of this split that `condense.data.feed.feed_of` has made."""
+        """The feeds that `condense.data.feed.feed_of` has made for this split."""
         return {}
 
     @cached_property
@@ -74,7 +74,7 @@ class Split:
         return dict(zip(values.tolist(), groups, strict=True))
 
     def of_class(self, label: int) -> Tensor:
-        """(n_label,) int64: the indices of the images of one class, ascending."""
+        """Return the indices (n_label,) int64 of the images of one class, ascending."""
         return self._by_class.get(label, torch.empty(0, dtype=torch.int64))
 
 
@@ -82,12 +82,16 @@ class Split:
 class RealDataset:
     """A labelled image dataset with a training and a test split.
 
-    name: what `--dataset` was given. classes: names in label order. size: the side in pixels that networks
-    see; stored images may be larger (training crops from them, testing takes the centre).
-    mean, std: per channel, of pixels in [0, 1]. notes: what the user should be told once (a split that was
-    made, images that were converted). licence: of the images, for the card of the distilled dataset.
+    name: the value of `--dataset`.
+    classes: names in label order.
+    size: the side length in pixels that networks see. Stored images may be larger: training crops from them,
+        and testing takes the centre.
+    mean, std: per channel, of pixels in [0, 1].
+    notes: messages to show to the user once, about a split that was made or images that were converted.
+    licence, source: of the images, for the card of the distilled dataset.
 
-    Raises DataError for fewer than two classes, a class without training images or an empty test split.
+    Raises DataError if there are fewer than two classes, a class without training images or an empty test
+    split, or if the parts do not fit together.
     """
 
     name: str
@@ -136,21 +140,23 @@ class RealDataset:
         return self.train.images.shape[0]
 
     def training_images(self, indices: Tensor) -> Tensor:
-        """(B, C, size, size) float32 on the CPU: the centres of these training images, normalised."""
+        """Return the normalised centres of training images, (B, C, size, size) float32 on the CPU."""
         pixels = centre_crop(self.train.images.read(indices), self.size)
         return normalise(pixels, self.mean, self.std).contiguous()
 
     def class_counts(self) -> list[int]:
-        """Training images per class, in label order."""
+        """Return the number of training images per class, in label order."""
         return torch.bincount(self.train.labels, minlength=len(self.classes)).tolist()
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRequest:
-    """What a dataset loader is asked for.
+    """The request that a dataset loader answers.
 
-    name: what the user typed, e.g. "folder:pets". argument: what stood after the colon. data_dir: where the
-    user keeps datasets. seed: for a split that has to be made.
+    name: the name that the user typed, e.g. "folder:pets".
+    argument: the part of the name after the colon.
+    data_dir: the folder in which the user keeps datasets.
+    seed: the seed for drawing a test split if there is none.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Fetching a dataset so that it arrives whole or not at all."""
+"""Downloads of datasets that are complete or leave nothing behind."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ _LOCAL_FAULTS = frozenset(
 
 @contextlib.contextmanager
 def fetching(data_dir: Path, what: str, instead: str) -> Iterator[Path]:
-    """A fresh folder inside `data_dir` to download into; the block moves what arrived to its place.
+    """Yield a fresh folder inside `data_dir` to download into; the block moves the files to their place.
 
-    The folder is removed afterwards, so a download that breaks off leaves no half dataset behind.
-    what: what is fetched and from where. instead: what the user can do where that fails. Both end up in the
-    text of the DataError that a failing download turns into. Raises StorageError where `data_dir` cannot be
-    written. Whatever the downloader prints goes to stderr, so that stdout stays the caller's.
+    The folder is removed afterwards, so that an interrupted download leaves no partial dataset behind. Output
+    of the downloader goes to stderr, so that stdout stays the caller's.
+
+    what: the dataset and its address, for error messages.
+    instead: what the user can do if the download fails, for error messages.
+
+    Raises DataError if the download fails, and StorageError if `data_dir` cannot be written.
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -39,7 +42,7 @@ def fetching(data_dir: Path, what: str, instead: str) -> Iterator[Path]:
             yield folder
     except CondenseError:
         raise
-    # Downloaders raise what urllib, http, ssl, tarfile, gzip and torchvision raise: there is no shorter list.
+    # Downloaders raise any error of urllib, http, ssl, tarfile, gzip and torchvision.
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, OSError) and not isinstance(error, URLError) and error.errno in _LOCAL_FAULTS:

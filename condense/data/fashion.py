@@ -1,7 +1,7 @@
-"""Fashion-MNIST: the part shipped with condense, and the whole from idx files or by download.
+"""Fashion-MNIST: the part shipped with condense, and the full dataset from idx files or by download.
 
 Xiao, Rasul, Vollgraf: "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms",
-2017, arXiv 1708.07747. MIT licence, copyright Zalando SE.
+    2017, arXiv 1708.07747. MIT licence, copyright Zalando SE.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CLASSES = (
     "Bag",
     "Ankle boot",
 )
-# Of the 60000 training images, pixels in [0, 1]; a test computes them from the files.
+# Statistics of the 60000 training images, pixels in [0, 1]; a test computes them from the files.
 MEAN, STD = (0.2860,), (0.3530,)
 LICENCE = "MIT, copyright (c) 2017 Zalando SE"
 SOURCE = "Fashion-MNIST, Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747"
@@ -59,14 +59,15 @@ _PUBLISHED_COUNTS = (60000, 10000)
 
 
 def load_fashion_mini(options: NoOptions, request: DatasetRequest) -> RealDataset:
-    """500 training and 100 test images per class of Fashion-MNIST, from the file inside the package."""
+    """Return the part inside the package: 500 training and 100 test images per class of Fashion-MNIST."""
     return _dataset(request, read_mini(files("condense.data") / "files" / "fashion_mini.npz"))
 
 
 def read_mini(file: Path | Traversable) -> list[Tensor]:
-    """Training images (5000, 28, 28), labels (5000,), test images (1000, 28, 28), labels (1000,), all uint8.
+    """Return images (5000, 28, 28) and labels (5000,) for training, (1000, 28, 28) and (1000,) for testing.
 
-    Raises DataError unless the arrays in `file` are those that tools/make_fashion_mini.py made.
+    All are uint8. Raises DataError unless the arrays in `file` are those that tools/make_fashion_mini.py
+    made, and StorageError if `file` may not be read.
     """
     advice = "is damaged; installing condense again brings it back"
     try:
@@ -82,7 +83,7 @@ def read_mini(file: Path | Traversable) -> list[Tensor]:
 
 
 def mini_digest(arrays: Iterable[np.ndarray]) -> str:
-    """The sha256 of the arrays' types, shapes and values, in hexadecimal."""
+    """Return the SHA-256 of the arrays' types, shapes and values, in hexadecimal."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape}".encode())
@@ -91,7 +92,10 @@ def mini_digest(arrays: Iterable[np.ndarray]) -> str:
 
 
 def load_fashion_mnist(options: FashionMnistOptions, request: DatasetRequest) -> RealDataset:
-    """All of Fashion-MNIST from DATA_DIR or DATA_DIR/FashionMNIST/raw, or by torchvision's download."""
+    """Return all of Fashion-MNIST from DATA_DIR or DATA_DIR/FashionMNIST/raw, or by torchvision's download.
+
+    Raises DataError if the files are missing, do not fit Fashion-MNIST or cannot be downloaded.
+    """
     found = _find_files(request.data_dir)
     if found is None:
         instead = (
@@ -120,7 +124,10 @@ def load_fashion_mnist(options: FashionMnistOptions, request: DatasetRequest) ->
 
 
 def _dataset(request: DatasetRequest, arrays: Sequence[Tensor], notes: Sequence[str] = ()) -> RealDataset:
-    """From training images (n, 28, 28), their labels (n,), test images and theirs, all uint8."""
+    """Return the dataset of training images, their labels, test images and their labels.
+
+    arrays: images (n, 28, 28) and labels (n,), all uint8.
+    """
     train_images, train_labels, test_images, test_labels = arrays
     return RealDataset(
         name=request.name,
@@ -137,7 +144,7 @@ def _dataset(request: DatasetRequest, arrays: Sequence[Tensor], notes: Sequence[
 
 
 def _find_files(data_dir: Path) -> list[Path] | None:
-    """The four files in the order of FILES, all from one folder, or None."""
+    """Return the four files in the order of FILES, all from one folder, or None."""
     for folder in (data_dir, data_dir / _TORCHVISION_FOLDER):
         pairs = [(folder / name, folder / f"{name}.gz") for name in FILES]
         try:
@@ -162,7 +169,7 @@ def _check(path: Path, array: Tensor, counterpart: int) -> None:
 
 
 def _download(data_dir: Path, instead: str) -> list[Path]:
-    """Fetch the four files into DATA_DIR/FashionMNIST/raw, where torchvision finds them as well."""
+    """Download the four files into DATA_DIR/FashionMNIST/raw, where torchvision finds them too."""
     from torchvision.datasets import FashionMNIST
 
     what = f"Fashion-MNIST ({', '.join(FashionMNIST.mirrors)})"
@@ -178,11 +185,11 @@ _UINT8 = 0x08
 
 
 def read_idx(path: Path, *, dimensions: int) -> Tensor:
-    """The uint8 values of an idx file: labels (n,) where `dimensions` is 1, images (n, H, W) where it is 3.
+    """Return the uint8 values of an idx file: labels (n,) if `dimensions` is 1, images (n, H, W) if it is 3.
 
-    Whether the file is gzipped is read from its first bytes, whatever its name. Raises DataError for a file
-    that is missing, no idx file, of another type or number of dimensions, or of the wrong length, and
-    StorageError for one that may not be read.
+    The first bytes, not the name, tell whether the file is gzipped. Raises DataError if the file is missing,
+    is not an idx file, or has another type, number of dimensions or length. Raises StorageError if it may not
+    be read.
     """
     data = _bytes_of(path)
     if len(data) < 4 or data[:2] != b"\0\0":

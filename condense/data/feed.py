@@ -1,4 +1,4 @@
-"""Batches for training and testing: 8-bit images to normalised, augmented views on the device."""
+"""Batches for training and testing: 8-bit images become normalised, augmented views on the device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from condense.data.views import apply_view, draw_view
 from condense.recipe.training import Augment
 from condense.runtime import Runtime
 
-# Images of a split that are moved to the accelerator as a whole, rather than batch by batch.
+# Maximum size in bytes of the images that move to the accelerator as a whole; others move batch by batch.
 _RESIDENT_BYTES = 4 * 2**30
 
 
@@ -25,9 +25,9 @@ _RESIDENT_BYTES = 4 * 2**30
 class Batch:
     """A batch of images as a network takes them.
 
-    indices: (B,) int64 into the source of the images, on the CPU.
-    labels: (B,) int64, the class of each image before CutMix, on the device.
-    images: (B, C, S, S) float32, normalised, on the device.
+    indices: (B,) int64 on the CPU, the positions of the images in their source.
+    labels: (B,) int64 on the device, the class of each image before CutMix.
+    images: (B, C, S, S) float32 on the device, normalised.
     mix: how CutMix mixed the images, or None.
     """
 
@@ -38,9 +38,11 @@ class Batch:
 
 
 class Feed:
-    """Reads labelled images of one source for networks that see `size` x `size` pixels.
+    """A reader of labelled images for networks that see `size` x `size` pixels.
 
-    images: n images of at least that side length. labels: (n,) int64. mean, std: per channel, of pixels in [0, 1].
+    images: n images with a minimum side length of `size`.
+    labels: (n,) int64.
+    mean, std: per channel, of pixels in [0, 1].
     """
 
     def __init__(
@@ -63,11 +65,11 @@ class Feed:
         return len(self._images)
 
     def centre(self, indices: Tensor) -> Tensor:
-        """(B, C, S, S) float32 on the device, not augmented: the centre of each stored image."""
+        """Return the centre of each stored image, (B, C, S, S) float32 on the device, not augmented."""
         return self.runtime.images(centre_crop(self._normalised(self._pixels(indices)), self.size))
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
-        """Every image once, in order, not augmented."""
+        """Yield every image once, in order, not augmented."""
         for indices, pixels in self._read_ahead(torch.arange(len(self)).split(batch_size)):
             centred = centre_crop(self._normalised(pixels), self.size)
             yield self._batch(indices, centred, None)
@@ -75,9 +77,9 @@ class Feed:
     def training_batches(
         self, augment: Augment, batch_size: int, generator: torch.Generator
     ) -> Iterator[Batch]:
-        """Every image once, in an order and with views drawn from `generator`.
+        """Yield every image once, in an order and with views drawn from `generator`.
 
-        A last batch of one image joins the one before it: BatchNorm cannot train on a single image.
+        If the last batch has one image, it joins the batch before: BatchNorm cannot train on a single image.
         """
         order = torch.randperm(len(self), generator=generator)
         parts = order.split(self._batch_sizes(batch_size))
@@ -94,7 +96,7 @@ class Feed:
         return Batch(indices, labels, self.runtime.images(images), mix)
 
     def training_steps(self, batch_size: int) -> int:
-        """Return how many batches `training_batches` gives."""
+        """Return the number of batches that `training_batches` yields."""
         return len(self._batch_sizes(batch_size))
 
     def _batch_sizes(self, batch_size: int) -> list[int]:
@@ -115,7 +117,7 @@ class Feed:
         return normalise(pixels, self.mean, self.std)
 
     def _read_ahead(self, parts: list[Tensor] | tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each part with its pixels; the next part is decoded while the caller works on this one."""
+        """Yield each part with its pixels. The next part is decoded while the caller works on this one."""
         if self._resident is not None:
             for part in parts:
                 yield part, self._pixels(part)
@@ -130,7 +132,10 @@ class Feed:
 
 
 def feed_of(split: Split, dataset: RealDataset, runtime: Runtime) -> Feed:
-    """Return the feed of a split of `dataset`. It is made once per split, normalisation and device, and then reused."""
+    """Return the feed of a split of `dataset`.
+
+    It is made once per split, size, normalisation, device and precision, and then reused.
+    """
     key = (dataset.size, dataset.mean, dataset.std, runtime.device, runtime.bf16)
     if key not in split.feeds:
         split.feeds[key] = Feed(
@@ -146,7 +151,10 @@ def feed_of(split: Split, dataset: RealDataset, runtime: Runtime) -> Feed:
 
 
 def augmented(images: Tensor, augment: Augment, size: int, generator: torch.Generator) -> Tensor:
-    """(B, C, size, size): a view of each image (B, C, S, S), drawn per image; differentiable. Without CutMix."""
+    """Return a view (B, C, size, size) of each image (B, C, S, S), without CutMix; differentiable.
+
+    Each image gets its own random values.
+    """
     view = draw_view(augment, len(images), images.shape[-1], size, generator)
     result = apply_view(images, view)
     if augment.siamese:

@@ -11,21 +11,18 @@ from torch import Tensor
 
 from condense.data.catalog import FolderOptions
 from condense.data.dataset import DatasetRequest, ImageSource, RealDataset, Split
-from condense.data.images import Header, image_bytes, load_images, read_headers
+from condense.data.headers import choose_channels, choose_sizes, read_headers
+from condense.data.images import image_bytes, load_images
 from condense.errors import DataError, StorageError
 from condense.rng import generator
 
-_DEFAULT_SIZE = 224
-_DEFAULT_SHARE = 256 / 224
-_LARGEST_AUTOMATIC = 256
-_SMALLEST_CROPPED = 128
 _STATISTICS_IMAGES = 2000
-# A standard deviation below one grey level would blow up images that are all alike.
+# Division by a standard deviation below one grey level would blow up images that are all alike.
 _LEAST_STD = 1 / 255
 
 
 def load_folder(options: FolderOptions, request: DatasetRequest) -> RealDataset:
-    """The images below PATH of `folder:PATH`, in the layouts that `condense.data.folder` reads."""
+    """Return the images below PATH of `folder:PATH` as a dataset, in the layouts that `read_tree` reads."""
     if not request.argument:
         raise DataError("which folder? Give its path after a colon: folder:PATH")
     root = Path(request.argument).expanduser()
@@ -47,31 +44,15 @@ def load_folder(options: FolderOptions, request: DatasetRequest) -> RealDataset:
     )
 
 
-def choose_sizes(size: int, resize_share: float, headers: Sequence[Header]) -> tuple[int, int]:
-    """The side in pixels that networks see, and the side at which images are stored.
-
-    `size` and `resize_share` as in FolderOptions, 0 for automatic.
-    """
-    sides = {header.sides for header in headers}
-    if size == 0 and len(sides) == 1 and min(sides)[0] <= _LARGEST_AUTOMATIC:
-        size = min(sides)[0]
-        resize_share = resize_share or 1.0
-    size = size or _DEFAULT_SIZE
-    if resize_share == 0:
-        resize_share = _DEFAULT_SHARE if size >= _SMALLEST_CROPPED else 1.0
-    return size, round(size * resize_share)
-
-
-def choose_channels(headers: Sequence[Header]) -> tuple[int, tuple[str, ...]]:
-    """1 where every image is grey, else 3; and a note where grey and colour are mixed."""
-    grey = sum(header.grey for header in headers)
-    if grey == len(headers):
-        return 1, ()
-    return 3, (f"{grey} of {len(headers)} images are grey: converted to RGB like the others",) if grey else ()
-
-
 def load_splits(tree: Tree, *, side: int, channels: int, limit_gib: float) -> tuple[Split, Split]:
-    """Training and test split; in memory as far as the limit reaches, the training split first."""
+    """Return the training and the test split.
+
+    A split is kept in memory if it fits into what remains of `limit_gib`; the training split comes first.
+
+    side: the side length of stored images in pixels.
+    channels: 1 or 3.
+    limit_gib: the memory limit in GiB.
+    """
     limit = int(limit_gib * 2**30)
 
     def load(listing: Listing, room: int) -> Split:
@@ -83,9 +64,10 @@ def load_splits(tree: Tree, *, side: int, channels: int, limit_gib: float) -> tu
 
 
 def statistics(images: ImageSource) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, of pixels in [0, 1], the latter at least 1/255.
+    """Return mean and standard deviation of each channel, of pixels in [0, 1].
 
-    Of at most 2000 images, which are the same ones in every run.
+    They are computed from at most 2000 images, the same ones in every run. The standard deviation is at least
+    1/255.
     """
     order = torch.randperm(len(images), generator=generator(0, "normalisation"))
     chosen = order[:_STATISTICS_IMAGES].sort().values
@@ -114,7 +96,13 @@ class Listing:
 
 @dataclass(frozen=True)
 class Tree:
-    """Two splits over the same classes (folder names, in order), and what the user should be told."""
+    """Two splits over the same classes.
+
+    root: the folder that was read.
+    classes: the names of the class folders, in label order.
+    train, test: the images of each split.
+    notes: messages to show to the user.
+    """
 
     root: Path
     classes: tuple[str, ...]
@@ -124,11 +112,13 @@ class Tree:
 
 
 def read_tree(root: Path, *, seed: int, test_share: float) -> Tree:
-    """The images below `root`; without a test split, `test_share` of each class is drawn by `seed` for one.
+    """Return the images below `root`, in train/CLASS/ and val/CLASS/ or test/CLASS/, or in CLASS/.
 
-    At least one image of each class goes to each split. The draw for a class depends on the seed, the name of
-    the class and the number of its images alone. Raises DataError for what is no usable tree, StorageError
-    for folders that may not be read.
+    If there is no test split, the fraction `test_share` of each class is drawn for it: at least one image,
+    and not all of them. The draw for a class depends only on the seed, the class name and the number of its
+    images.
+
+    Raises DataError if the tree is not usable, and StorageError if a folder may not be read.
     """
     if not root.exists():
         raise DataError(f"{root} does not exist{_layout(root)}")
@@ -168,7 +158,7 @@ def _names(classes: Sequence[str]) -> str:
 
 
 def _read_classes(folder: Path, root: Path) -> dict[str, list[Path]]:
-    """The image files of each class folder in `folder`, classes and files in the order of their names."""
+    """Return the image files of each class folder in `folder`; classes and files are sorted by name."""
     folders = [entry for entry in _entries(folder) if entry.is_dir()]
     if not folders:
         raise DataError(f"{folder} has no class folders{_layout(root)}")
@@ -219,7 +209,7 @@ def _split(root: Path, classes: dict[str, list[Path]], seed: int, test_share: fl
 
 
 def _listing(order: dict[str, list[Path]], classes: dict[str, list[Path]]) -> Listing:
-    """The images of `classes`, labelled by the place of their class in `order`."""
+    """Return the images of `classes`. The label of an image is the position of its class in `order`."""
     pairs = [(path, label) for label, name in enumerate(order) for path in classes.get(name, [])]
     return Listing(
         tuple(path for path, _ in pairs),

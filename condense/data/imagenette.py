@@ -1,4 +1,7 @@
-"""Imagenette: ten easily told classes of ImageNet (Howard 2019), from its folders or by download."""
+"""Imagenette: ten classes of ImageNet that are easy to tell apart, from folders or by download.
+
+Howard: Imagenette, 2019.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from pathlib import Path
 from condense.data.catalog import ImagenetteOptions, ImagenetteVariant
 from condense.data.dataset import DatasetRequest, RealDataset
 from condense.data.download import fetching
-from condense.data.folder import Tree, choose_sizes, load_splits, read_tree
-from condense.data.images import read_headers
+from condense.data.folder import Tree, load_splits, read_tree
+from condense.data.headers import choose_sizes, read_headers
 from condense.errors import DataError
 
 CLASS_NAMES = {
@@ -24,7 +27,7 @@ CLASS_NAMES = {
     "n03445777": "golf ball",
     "n03888257": "parachute",
 }
-# Of ImageNet, which Imagenette is a part of and which pretrained networks expect.
+# Statistics of ImageNet: Imagenette is a part of it, and pretrained networks expect them.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LICENCE = (
     "images under the terms of access of ImageNet (research, not commercial); selection Apache-2.0, fast.ai"
@@ -41,9 +44,10 @@ _PUBLISHED_COUNTS = (9469, 3925)
 
 
 def load_imagenette(options: ImagenetteOptions, request: DatasetRequest) -> RealDataset:
-    """Imagenette from DATA_DIR/imagenette2*/ or from DATA_DIR itself, fetched by torchvision where missing.
+    """Return Imagenette from DATA_DIR/imagenette2*/ or DATA_DIR itself, or by torchvision's download.
 
-    Images are stored with their shorter side resized to 256/224 of the size that networks see.
+    The side length of stored images is the size that networks see, times 256/224 if that size is at least
+    128.
     """
     root = _find(options.variant, request.data_dir)
     if root is None:
@@ -67,7 +71,10 @@ def load_imagenette(options: ImagenetteOptions, request: DatasetRequest) -> Real
 
 
 def _find(variant: ImagenetteVariant, data_dir: Path) -> Path | None:
-    """The folder of the variant, of a larger one, or `data_dir` where it is such a folder itself."""
+    """Return the first folder that has train/ and val/, or None.
+
+    The candidates are the folder of the variant, `data_dir`, and the folders of "320px" and "full".
+    """
     larger: tuple[ImagenetteVariant, ...] = ("320px", "full")
     candidates = [data_dir / _FOLDERS[variant], data_dir, *(data_dir / _FOLDERS[name] for name in larger)]
     for folder in candidates:
@@ -77,7 +84,11 @@ def _find(variant: ImagenetteVariant, data_dir: Path) -> Path | None:
 
 
 def _fetch(options: ImagenetteOptions, data_dir: Path) -> Path:
-    """The folder of the variant after torchvision has fetched and unpacked its archive."""
+    """Download and unpack the archive of the variant with torchvision. Return its folder.
+
+    Raises DataError if the option download is off, if the folder exists but is incomplete, or if the download
+    fails.
+    """
     name = _FOLDERS[options.variant]
     target = data_dir / name
     instead = (
@@ -97,7 +108,7 @@ def _fetch(options: ImagenetteOptions, data_dir: Path) -> Path:
         try:
             (folder / name).rename(target)
         except OSError as error:
-            # Another run may have fetched it meanwhile.
+            # Another run may have downloaded it in the meantime.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
     return target

@@ -1,4 +1,4 @@
-"""Which kind of images a folder holds, found from the headers of some of them."""
+"""The kind of images that a folder holds, found from the headers of some of them."""
 
 from __future__ import annotations
 
@@ -7,55 +7,62 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from condense.errors import CondenseError
 from condense.recipe.specs import ImageKind
 
 if TYPE_CHECKING:
     from condense.data.catalog import FolderOptions
 
-# Images that are looked at: enough to tell, few enough to answer at once.
+# The number of images to look at: enough to tell, few enough to answer at once.
 _LOOKED_AT = 64
-# From this side length on, images are treated as photographs.
-SMALLEST_PHOTOGRAPH = 128
 
 
 def kind_of_folder(options: FolderOptions, argument: str) -> ImageKind:
-    """Return the kind of the images below a folder: from `options.size`, or else from the files.
+    """Return the kind of the images below a folder, as `load_folder` would load them.
 
-    Files of one size below 128 pixels are small images; they are grey if all of them are. Everything else, also a
-    folder without readable images, counts as photographs; loading it says what is wrong.
+    Images of one size below 128 pixels, or that `options.size` makes so small, are small images; they are grey if all
+    that were looked at are. Everything else counts as photographs, also a folder without a readable image: loading it
+    says what is wrong.
     """
     if options.like != "auto":
         return options.like
-    headers = list(_headers(Path(argument).expanduser()))
-    sides = {shorter for shorter, _ in headers}
-    size = options.size or (min(sides) if len(sides) == 1 else SMALLEST_PHOTOGRAPH)
+    # PIL is imported here alone, so that other datasets are resolved without it.
+    from condense.data.headers import SMALLEST_PHOTOGRAPH, Header, choose_channels, choose_sizes, read_header
+
+    headers: list[Header] = []
+    for path in islice(_files(Path(argument).expanduser()), _LOOKED_AT):
+        try:
+            headers.append(read_header(path))
+        except CondenseError:
+            continue  # Loading the dataset reports it.
+    if not headers:
+        return "photographs"
+    size, _ = choose_sizes(options.size, options.resize_share, headers)
     if size >= SMALLEST_PHOTOGRAPH:
         return "photographs"
-    return "small-grey" if headers and all(grey for _, grey in headers) else "small-colour"
+    return "small-grey" if choose_channels(headers)[0] == 1 else "small-colour"
 
 
-def _headers(root: Path) -> Iterator[tuple[int, bool]]:
-    """Yield the shorter side in pixels, and whether the file is grey, of images spread over the class folders."""
-    from PIL import Image, UnidentifiedImageError
-
+def _files(root: Path) -> Iterator[Path]:
+    """Yield files below the class folders of `root`, some of each class first, so that no class decides alone."""
     top = root / "train" if (root / "train").is_dir() else root
-    for path in islice(_files(top), _LOOKED_AT):
-        try:
-            with Image.open(path) as image:
-                yield (
-                    min(image.size),
-                    image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;16"),
-                )
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-            continue
-
-
-def _files(top: Path) -> Iterator[Path]:
-    """Yield files below `top`, a few of each class folder first, so that no class decides alone."""
-    if not top.is_dir():
-        return
-    folders = sorted(entry for entry in top.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    folders = [entry for entry in _entries(top) if entry.is_dir()]
     each = max(1, _LOOKED_AT // max(1, len(folders)))
     for folder in folders:
-        files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-        yield from islice(files, each)
+        yield from islice(_walk(folder), each)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for entry in _entries(folder):
+        if entry.is_dir():
+            yield from _walk(entry)
+        else:
+            yield entry
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what lies in a folder, by name, without hidden files and folders; nothing for one that cannot be read."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError:
+        return []

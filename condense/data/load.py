@@ -1,4 +1,4 @@
-"""The real dataset that a configuration names."""
+"""Loading of the real dataset that a configuration names."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from condense.rng import generator
 
 
 def load_dataset(recipe: Recipe, machine: Machine, registry: Registry) -> RealDataset:
-    """Return the real dataset of a recipe. Raises DataError if it is not there or not usable.
+    """Return the real dataset of a recipe. Raises DataError if it is missing or not usable.
 
-    A split that has to be made is drawn by the teacher's seed: runs that share a teacher have to share its images.
+    If a split has to be drawn, the teacher's seed is used: runs that share a teacher must share its images.
     """
     name, seed = recipe.dataset.name, recipe.teacher_seed
     spec, argument = registry.dataset(name)
@@ -38,10 +38,11 @@ def load_dataset(recipe: Recipe, machine: Machine, registry: Registry) -> RealDa
 
 
 def hold_out(dataset: RealDataset, fraction: float, seed: int) -> RealDataset:
-    """Return the dataset with a part of its training images in place of its test images, for tuning.
+    """Return the dataset with some of its training images in place of its test images, for tuning.
 
-    fraction: in (0, 1), of each class; at least one image of each class is held out and one stays.
-    Raises DataError if a class has a single training image.
+    fraction: of each class, in (0, 1). At least one image of each class is held out, and at least one stays.
+
+    Raises DataError if a class has only one training image.
     """
     held: list[Tensor] = []
     kept: list[Tensor] = []
@@ -66,7 +67,7 @@ def hold_out(dataset: RealDataset, fraction: float, seed: int) -> RealDataset:
 
 @dataclass(frozen=True)
 class _Selected:
-    """Some images of another source."""
+    """The images of another source at the positions `chosen` (n,) int64."""
 
     images: ImageSource
     chosen: Tensor

@@ -1,4 +1,4 @@
-"""Pixels between 8 bits and what networks see. One place for normalisation, its inverse and the valid range."""
+"""Pixels in 8 bits and as network input: normalisation, its inverse and the valid range."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from torch import Tensor
 
 @lru_cache(maxsize=64)
 def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Kept, because making a tensor on an accelerator from numbers waits for it."""
+    """Return the values as (1, C, 1, 1) float32.
+
+    The tensor is cached, because making one on an accelerator from numbers waits for the accelerator.
+    """
     return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
 
 
@@ -20,24 +23,24 @@ def _per_channel(values: Sequence[float], like: Tensor) -> Tensor:
 
 
 def normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(B, C, H, W) uint8 to float32: (pixels / 255 - mean) / std per channel."""
+    """Return (pixels / 255 - mean) / std per channel, float32, for pixels (B, C, H, W) uint8."""
     return (pixels.float() / 255 - _per_channel(mean, pixels)) / _per_channel(std, pixels)
 
 
 def to_bytes(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """The inverse of `normalise`, rounded and clipped to uint8; exact for images that came from it."""
+    """Return the inverse of `normalise`, rounded and clipped to uint8; exact for images it normalised."""
     unit = images.float() * _per_channel(std, images) + _per_channel(mean, images)
     return (unit * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def valid_range(mean: Sequence[float], std: Sequence[float], like: Tensor) -> tuple[Tensor, Tensor]:
-    """The least and greatest normalised value of each channel, both (1, C, 1, 1)."""
+    """Return the minimum and maximum normalised value of each channel, both (1, C, 1, 1)."""
     centre, spread = _per_channel(mean, like), _per_channel(std, like)
     return -centre / spread, (1 - centre) / spread
 
 
 def centre_crop(images: Tensor, size: int) -> Tensor:
-    """(B, C, size, size), the middle of (B, C, H, W); H and W at least `size`."""
+    """Return the centres (B, C, size, size) of images (B, C, H, W), with H and W at least `size`."""
     height, width = images.shape[-2:]
     top, left = (height - size) // 2, (width - size) // 2
     return images[..., top : top + size, left : left + size]

@@ -5,14 +5,15 @@ section 3.2: the real and the synthetic batch go through the same random transfo
 flows back through it into the synthetic pixels. Strengths are those of the authors' experiments.
 
 Deviations from the paper and its published code:
-- Randomness comes from a passed generator, so the bits differ from a run of theirs; the distributions do not.
-- A draw is a value of its own and is applied to as many batches as one likes; the published code seeds the
-  global generator again before each batch.
-- Operations apply in the order in which they are named, by default that of the published code.
+- Random values come from a generator that is passed in. Their bits differ from a run of the published code;
+  their distributions do not.
+- A draw can be applied to any number of batches. The published code seeds the global generator again before
+  each batch instead.
+- Operations are applied in the order in which they are named. The default is the order of the published code.
 
-As in the published code, colour works on normalised pixels: brightness adds to them, whatever their mean and
-spread, and what crop, cutout, scale and rotate bring in is 0, the mean colour, not black.
-`grid_sample` resamples for scale and rotate; its backward on CUDA is not bit for bit repeatable.
+As in the published code, colour works on normalised pixels. Brightness is added to them, whatever their mean
+and standard deviation. Crop, cutout, scale and rotate fill with 0, which is the mean colour, not black. Scale
+and rotate resample with `grid_sample`; its backward pass on CUDA is not bitwise repeatable.
 """
 
 from __future__ import annotations
@@ -30,27 +31,27 @@ from condense.data.views import take_pixels
 from condense.recipe.training import Augment
 
 BRIGHTNESS = 0.5
-"""Greatest offset, either way, in normalised units."""
+"""Maximum offset in either direction, in normalised units."""
 SATURATION = 2.0
-"""Greatest factor on the distance from grey; the least is 0."""
+"""Maximum factor on the distance from grey; the minimum is 0."""
 CONTRAST = 0.5
-"""Least factor on the distance from the image's mean; the greatest is 1 more."""
+"""Minimum factor on the distance from the image's mean; the maximum is CONTRAST + 1."""
 CROP = 0.125
-"""Greatest shift, either way, as a share of the side."""
+"""Maximum shift in either direction, as a fraction of the side length."""
 CUTOUT = 0.5
-"""Side of the erased square as a share of the image's."""
+"""Side length of the erased square, as a fraction of the image's."""
 SCALE = 1.2
-"""Greatest factor, and one over the least."""
+"""Maximum factor; the minimum is 1 / SCALE."""
 ROTATE = 15.0
-"""Greatest angle, either way, in degrees."""
+"""Maximum angle in either direction, in degrees."""
 
 
 @dataclass(frozen=True)
 class SiameseDraw:
-    """Operations in order, each with its parameters, for images of side `size`.
+    """The drawn operations for images of side length `size`.
 
-    operations: (name, parameters); parameters (n, ...) on the CPU, n = B, or 1 where every image shares them,
-    in which case the draw fits batches of any length.
+    operations: (name, parameters) in order. Parameters are (n, ...) on the CPU; n is B, or 1 if all images
+        share them. A shared draw fits batches of any length.
     """
 
     size: int
@@ -60,11 +61,13 @@ class SiameseDraw:
 def draw_siamese(
     options: Augment, count: int, size: int, generator: torch.Generator, *, shared: bool
 ) -> SiameseDraw:
-    """Draw for `count` images of side `size`: one of `options.siamese`, or all where not `siamese_single`.
+    """Draw the operations and their parameters for `count` images of side length `size`.
 
-    shared: one set of parameters for every image, so that it can be applied to a real and a synthetic batch
-    alike, as matching needs; else one set per image, as for training on the result. The operation itself is
-    the same for the whole batch either way.
+    options: if `siamese_single` is set, one operation of `siamese` is drawn, otherwise all of them are used.
+        The operations are the same for the whole batch.
+    shared: whether all images share one set of parameters. Matching needs this, so that the draw can be
+        applied to a real and a synthetic batch alike. Otherwise each image gets its own set, as for training
+        on the result.
     """
     names = options.siamese
     if names and options.siamese_single:
@@ -74,9 +77,11 @@ def draw_siamese(
 
 
 def apply_siamese(images: Tensor, draw: SiameseDraw) -> Tensor:
-    """(B, C, size, size) normalised floats to the same shape and dtype; differentiable.
+    """Return augmented images with the same shape and dtype; differentiable.
 
-    Half precision is computed in float32, also under autocast.
+    images: (B, C, size, size) float, normalised. Half precision is computed in float32, also under autocast.
+
+    Raises ValueError if the draw is for images of another size or number.
     """
     if images.shape[-2:] != (draw.size, draw.size):
         raise ValueError(f"the draw is for images of side {draw.size}, got shape {tuple(images.shape)}")
@@ -93,10 +98,10 @@ def apply_siamese(images: Tensor, draw: SiameseDraw) -> Tensor:
 
 
 def color(images: Tensor, parameters: Tensor) -> Tensor:
-    """Brightness, then saturation, then contrast.
+    """Change brightness, then saturation, then contrast.
 
-    parameters: (n, 3), added to pixels, multiplies the distance from grey, multiplies the distance from the
-    image's mean; (0, 1, 1) changes nothing.
+    parameters: (n, 3): the offset of pixels, the factor on the distance from grey, and the factor on the
+        distance from the image's mean. (0, 1, 1) changes nothing.
     """
     offset, saturation, contrast = parameters[:, :, None, None, None].unbind(1)
     images = images + offset
@@ -107,7 +112,10 @@ def color(images: Tensor, parameters: Tensor) -> Tensor:
 
 
 def crop(images: Tensor, shift: Tensor) -> Tensor:
-    """Pad by `CROP` with zeros and crop again. shift: (n, 2) int64, pixels the image moves down and right."""
+    """Pad by `CROP` with zeros and crop again.
+
+    shift: (n, 2) int64, pixels by which the image moves down and right.
+    """
     size = images.shape[-1]
     border = _pixels(CROP, size)
     order = torch.arange(size, device=images.device) + border
@@ -116,7 +124,10 @@ def crop(images: Tensor, shift: Tensor) -> Tensor:
 
 
 def cutout(images: Tensor, centre: Tensor) -> Tensor:
-    """Set a square to zero, cut off at the border. centre: (n, 2) int64, row and column of its middle."""
+    """Set a square to zero; the border clips it.
+
+    centre: (n, 2) int64, row and column of the centre of the square.
+    """
     size = images.shape[-1]
     side = _pixels(CUTOUT, size)
     offset = torch.arange(size, device=images.device) - (centre - side // 2)[:, :, None]
@@ -125,23 +136,32 @@ def cutout(images: Tensor, centre: Tensor) -> Tensor:
 
 
 def flip(images: Tensor, mirrored: Tensor) -> Tensor:
-    """Mirror left to right where `mirrored` (n,) bool says so."""
+    """Mirror images left to right if `mirrored` (n,) bool is True for them."""
     return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
 
 
 def scale(images: Tensor, factors: Tensor) -> Tensor:
-    """Resample about the middle. factors: (n, 2), along x and y; above 1 shrinks, below enlarges."""
+    """Resample around the centre.
+
+    factors: (n, 2), along x and y; above 1 shrinks, below 1 enlarges.
+    """
     return _affine(images, torch.diag_embed(factors))
 
 
 def rotate(images: Tensor, angle: Tensor) -> Tensor:
-    """Turn about the middle. angle: (n,) in radians, counter-clockwise."""
+    """Rotate around the centre.
+
+    angle: (n,) in radians, counter-clockwise.
+    """
     cosine, sine = angle.cos(), angle.sin()
     return _affine(images, torch.stack([cosine, -sine, sine, cosine], dim=1).view(-1, 2, 2))
 
 
 def _affine(images: Tensor, matrices: Tensor) -> Tensor:
-    """Each output pixel p in [-1, 1]^2 shows the input at matrices (n, 2, 2) @ p, bilinear, zeros outside."""
+    """Resample images so that output pixel p in [-1, 1]^2 shows the input at matrices @ p.
+
+    matrices: (n, 2, 2). Resampling is bilinear, with zeros outside the input.
+    """
     grid = F.affine_grid(F.pad(matrices, (0, 1)), [len(matrices), *images.shape[1:]], align_corners=False)
     return F.grid_sample(
         images, grid.expand(len(images), -1, -1, -1), padding_mode="zeros", align_corners=False
@@ -149,7 +169,7 @@ def _affine(images: Tensor, matrices: Tensor) -> Tensor:
 
 
 def _pixels(share: float, size: int) -> int:
-    """A share of the side in whole pixels, halves up."""
+    """Return a fraction of the side length in whole pixels, with halves rounded up."""
     return int(share * size + 0.5)
 
 
@@ -170,7 +190,7 @@ def _draw_crop(count: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 def _draw_cutout(count: int, size: int, generator: torch.Generator) -> Tensor:
-    # An even square has its middle between pixels, so one more place for it than there are pixels.
+    # The centre of an even square lies between pixels; there is one more place for it than pixels.
     places = size + 1 - _pixels(CUTOUT, size) % 2
     return torch.randint(places, (count, 2), generator=generator)
 
@@ -188,7 +208,11 @@ def _draw_rotate(count: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 class Operation(NamedTuple):
-    """draw(n, size, generator) gives parameters (n, ...); apply(images, parameters) gives images."""
+    """An operation on images.
+
+    draw: draw(n, size, generator) returns parameters (n, ...).
+    apply: apply(images, parameters) returns images.
+    """
 
     draw: Callable[[int, int, torch.Generator], Tensor]
     apply: Callable[[Tensor, Tensor], Tensor]

@@ -1,13 +1,16 @@
-"""Views of images: patches in another order, random resized crops, flips and rolled shifts, drawn for every image.
+"""Views of images: shuffled patches, random resized crops, flips and rolled shifts, drawn for each image.
 
-A bilinear resize of a crop is linear and separable, so a view is two small matrices per image,
-out = A_y @ X @ A_x^T, with flip and shift as a reordering of their rows. `grid_sample` could do it too, but
-its backward adds with atomics on CUDA, so the same run would give other bits, and it has no antialiasing.
-Matrix products have neither fault. (They obey PyTorch's setting for float32 matrix products: where a program
-allows TF32, pixels keep its 11 bits, still finer than the 8 they are stored with.)
+A bilinear resize of a crop is linear and separable. A view is therefore two small matrices per image:
 
-torchvision.transforms.v2 draws one set of parameters for a whole batch, and only from the global generator;
-that is why this module exists.
+    out = A_y @ X @ A_x^T
+
+Flip and shift reorder the rows of the matrices. `grid_sample` has no antialiasing, and its backward pass on
+CUDA adds with atomics, so that the same run would give different bits. Matrix products have neither fault.
+They obey PyTorch's setting for float32 matrix products: if a program allows TF32, pixels keep 11 bits, which
+is still finer than the 8 bits they are stored with.
+
+This module exists because torchvision.transforms.v2 draws one set of parameters for a whole batch, and only
+from the global generator.
 """
 
 from __future__ import annotations
@@ -24,17 +27,20 @@ from condense.errors import DataError
 from condense.recipe.training import Augment
 
 _TRIES = 10
-"""How often a crop that does not fit is drawn again, as torchvision does."""
+"""Number of tries to draw a crop that fits, as in torchvision."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What was drawn for B images of side `stored` that are to be seen at side `size`; tensors on the CPU.
+    """The random values of a view for each of B images; tensors are on the CPU.
 
-    box: (B, 4) int64, top, left, height, width of the crop in stored pixels; None: the middle of side `size`.
-    flip: (B,) bool, mirrored left to right; None: none is.
+    stored: the side length of the stored images in pixels.
+    size: the side length of the views in pixels.
+    box: (B, 4) int64, top, left, height, width of the crop in stored pixels; None: the centre of side length
+        `size`.
+    flip: (B,) bool, whether to mirror left to right; None: no image is mirrored.
     shift: (B, 2) int64, pixels down and right, rolled around the border after crop and flip; None: no shift.
-    patches: the order of the tiles of the stored image, before the crop; None: as they are.
+    patches: the order of the patches of the stored image, before the crop; None: unchanged.
     """
 
     stored: int
@@ -46,10 +52,10 @@ class View:
 
 
 def draw_view(options: Augment, count: int, stored: int, size: int, generator: torch.Generator) -> View:
-    """Draw a view for each of `count` images of side `stored`, to be seen at side `size`.
+    """Draw a view of side length `size` for each of `count` images of side length `stored`.
 
-    Raises DataError where `stored` is below `size` and no `crop_scale` is set, for then nothing would resize, or where
-    an image has fewer pixels to a side than `shuffle_patches`.
+    Raises DataError if `stored` is below `size` without `crop_scale`, because nothing would resize the
+    images, or if `stored` is below `shuffle_patches`.
     """
     if options.crop_scale is None and stored < size:
         raise DataError(
@@ -70,10 +76,12 @@ def draw_view(options: Augment, count: int, stored: int, size: int, generator: t
 
 
 def apply_view(images: Tensor, view: View) -> Tensor:
-    """(B, C, stored, stored) floats to (B, C, size, size), same dtype; differentiable.
+    """Return views (B, C, size, size) of images (B, C, stored, stored), same float dtype; differentiable.
 
-    Without a resized crop pixels are only moved, never computed. With nothing to do the images themselves
-    come back. Half precision is computed in float32, also under autocast.
+    Without a resized crop, pixels are moved and never computed; if nothing moves either, they are not copied.
+    Half precision is computed in float32, also under autocast.
+
+    Raises ValueError if the view was drawn for images of another size or number.
     """
     _check_batch(images, view)
     if view.patches is not None:
@@ -93,9 +101,11 @@ def apply_view(images: Tensor, view: View) -> Tensor:
 
 
 def take_pixels(images: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
-    """(B, C, h, w): out[b, c, y, x] = images[b, c, rows[b, y], columns[b, x]], exactly.
+    """Return out (B, C, h, w): out[b, c, y, x] = images[b, c, rows[b, y], columns[b, x]], exactly.
 
-    rows: (B or 1, h) int64. columns: (B or 1, w) int64. None takes all in order.
+    images: (B, C, H, W).
+    rows: (B or 1, h) int64. None takes all rows in order.
+    columns: (B or 1, w) int64. None takes all columns in order.
     """
     batch, channels, height, width = images.shape
     if rows is not None:
@@ -118,7 +128,10 @@ def _check_batch(images: Tensor, view: View) -> None:
 
 
 def _source_positions(view: View, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
-    """Which row (B, size) and column (B, size) of the resized crop each output pixel shows; None: its own."""
+    """Return the row and the column of the resized crop that each output pixel shows.
+
+    Both are (B, size) or (1, size) int64; None means that each pixel shows its own.
+    """
     rows = columns = None
     order = torch.arange(view.size, device=device)[None]
     if view.shift is not None:
@@ -135,15 +148,19 @@ def _source_positions(view: View, device: torch.device) -> tuple[Tensor | None, 
 def _interpolation(
     start: Tensor, extent: Tensor, positions: Tensor, stored: int, dtype: torch.dtype
 ) -> Tensor:
-    """(B, size, stored): F.interpolate(mode="bilinear", antialias=True) of a crop along one side, as matrix.
+    """Return matrices (B, size, stored) that resize a crop along one direction.
 
-    start, extent: (B,) int64, the crop's first pixel and its length. positions: (B or 1, size) int64, which
-    pixel of the resized crop each row gives.
-    Pixel centres lie at halves. Weights are a triangle that reaches one pixel to each side when enlarging and
-    extent / size pixels when reducing, 0 outside the crop, divided by their sum.
+    They compute F.interpolate(mode="bilinear", antialias=True).
+
+    start, extent: (B,) int64, the first pixel of the crop and its length.
+    positions: (B or 1, size) int64, the pixel of the resized crop that each row of the matrix computes.
+
+    Pixel centres lie at halves. The weights form a triangle that reaches one pixel to each side when
+    enlarging, and extent / size pixels when reducing. They are 0 outside the crop and are divided by their
+    sum.
     """
     size = positions.shape[1]
-    # In units of 1 / (2 size) stored pixels all distances are whole numbers, so float32 has them exactly.
+    # In units of 1 / (2 size) stored pixels, all distances are whole numbers, which float32 holds exactly.
     shown = (2 * positions + 1) * extent[:, None]
     pixel = torch.arange(stored, device=start.device) - start[:, None]
     inside = (pixel >= 0) & (pixel < extent[:, None])
@@ -160,10 +177,10 @@ def _draw_boxes(
     stored: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """(count, 4) int64, top, left, height, width: the distribution of torchvision's RandomResizedCrop.
+    """Return crops (count, 4) int64: top, left, height, width, as torchvision's RandomResizedCrop draws them.
 
-    Area uniform, log of width / height uniform, up to 10 tries until it fits, place uniform; where no try
-    fits, the largest central crop of an allowed ratio. All tries of all images are drawn at once.
+    Area, logarithm of width / height, and place are uniform. A crop gets 10 tries to fit; if none does, it is
+    the largest central crop of an allowed ratio. All tries of all images are drawn at once.
     """
     draws = torch.rand(count, 2 * _TRIES + 2, generator=generator, dtype=torch.float64)
     area_draws, ratio_draws, place = draws[:, :_TRIES], draws[:, _TRIES:-2], draws[:, -2:]
@@ -180,7 +197,7 @@ def _draw_boxes(
 
 
 def _central_box(ratio: tuple[float, float], stored: int) -> Tensor:
-    """(4,) int64: the largest crop in the middle of a square whose width / height is within `ratio`."""
+    """Return the largest central crop of a square with width / height within `ratio`, (4,) int64."""
     height = min(stored, max(1, round(stored / ratio[0])))
     width = min(stored, max(1, round(stored * ratio[1])))
     return torch.tensor([(stored - height) // 2, (stored - width) // 2, height, width])

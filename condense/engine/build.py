@@ -1,4 +1,4 @@
-"""Building the components of a run from their specs."""
+"""Build the components of a run from their specs."""
 
 from __future__ import annotations
 
@@ -17,23 +17,32 @@ T = TypeVar("T")
 def build_losses(plan: Plan) -> tuple[WeightedLoss, ...]:
     """Return the losses of a plan, built and not yet fitted.
 
-    Raises PluginError if a plugin built something else, or its loss observes real images and its needs do not say so.
+    Raises PluginError if a plugin builds anything but a Loss, or if a loss and its needs disagree on whether
+    it observes real images.
     """
     found = []
     for planned in plan.losses:
         kind = f"{planned.kind} {planned.name!r}"
         loss = _checked(planned.spec.builder()(planned.options), kind, Loss)
         if (type(loss).observe is not Loss.observe) != planned.needs.observes:
+            needs = f"{type(planned.needs.through).__name__}(observes={planned.needs.observes})"
+            advice = "make the two agree"
+            if planned.needs.network != "teacher":
+                needs = f"{type(planned.needs.through).__name__}()"
+                advice = "only ThroughTeacher(observes=True) is shown the real images"
             raise PluginError(
                 f"{kind} {'does not implement' if planned.needs.observes else 'implements'} observe, and its spec says "
-                f"ThroughTeacher(observes={planned.needs.observes}); make the two agree"
+                f"{needs}; {advice}"
             )
         found.append(WeightedLoss(name=planned.name, loss=loss, weight=planned.weight, needs=planned.needs))
     return tuple(found)
 
 
 def build_component(use: Use, kind: str, expected: type[T], registry: Registry) -> T:
-    """Return an initializer or evaluator. Raises PluginError if the plugin built something else."""
+    """Return an initializer or evaluator, built from a recipe.
+
+    Raises PluginError if the plugin builds anything but `expected`.
+    """
     spec = registry.find(kind, use.name)
     return _checked(spec.builder()(options_of(use, kind, registry)), f"{kind} {use.name!r}", expected)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from condense.recipe.needs import Needs, ThroughTeacher
@@ -10,12 +11,12 @@ from condense.recipe.specs import EvaluatorSpec, FeatureTargetSpec, InitializerS
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseOptions:
-    """std: standard deviation of the noise, in units of the dataset's, above 0."""
+    """std: standard deviation of the noise, above 0, in units of the dataset's standard deviation."""
 
     std: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.std <= 0:
+        if not 0 < self.std < math.inf:
             raise ValueError(f"std must be above 0, not {self.std}")
 
 

@@ -1,12 +1,12 @@
-"""What plugins subclass: a feature target, a regularizer, an initializer, an evaluator.
+"""The base classes that plugins subclass: FeatureTarget, Regularizer, Initializer and Evaluator.
 
-The life of a feature target or regularizer in a run:
+A run uses a feature target or regularizer in these steps:
 
-1. measure stage: `observe` is called for every batch of one pass over the real training images, then `fit` once.
-   A loss whose needs do not say `observes` skips this.
-2. `state` is saved; a resumed run calls `restore` instead of 1.
-3. recover stage: `loss` is called at every step, on one chunk of the images. Chunks are independent of each other.
-   They hold whole classes, unless the method cuts them by slots (`condense.Recover`).
+1. Measure: condense calls `observe` for every batch of one pass over the real training images, then `fit`
+   once. It skips this step for a loss whose needs do not say `observes`.
+2. condense saves `state`. A resumed run calls `restore` instead of step 1.
+3. Recover: condense calls `loss` at every step, on one chunk of the images. Chunks are independent of each
+   other. A chunk holds whole classes, unless the method cuts chunks by slots (`condense.Recover`).
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ from condense.recipe.protocol import Protocol
 from condense.runtime import Runtime
 from condense.storage.distilled import DistilledDataset
 
-# Images that `InitialRequest` shows the teacher at once.
+# How many images `InitialRequest` passes through the teacher at once.
 _LOOK_BATCH = 256
 
 
 class Loss:
-    """What feature targets and regularizers share; the needs of a loss are declared with its spec (`condense.Needs`).
+    """The base class of feature targets and regularizers. The spec of a loss declares its needs (`condense.Needs`).
 
-    K classes, ipc images per class, B images in a batch.
+    In shapes: K classes, ipc images per class, B images in a batch, D features per image.
     """
 
     def begin(self, classes: int) -> None:
-        """Prepare for the first `observe`. classes: K."""
+        """Prepare for the first `observe`. classes: the number of classes, K."""
 
     def observe(self, real: Observation) -> None:
-        """Take in one batch of real images, without gradients. Batches come in no particular order."""
+        """Process one batch of real images. Gradients are off, and batches come in no particular order."""
 
     def fit(self, ipc: int, generator: torch.Generator) -> None:
-        """Turn what was observed into what `loss` needs. Draw from `generator` and from nothing else."""
+        """Compute what `loss` needs from the observed images. All random draws come from `generator`."""
 
     def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
         """Return the loss of a batch of synthetic images, a scalar with gradients to `synthetic.images`.
 
-        real: real images of the same classes, if the loss needs any; else None.
+        real: real images of the same classes; None if the loss needs none.
         """
         raise NotImplementedError
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything that `fit` made, as tensors of any shape."""
+        """Return everything that `fit` computed, as tensors of any shape."""
         return {}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned."""
+        """Restore what `state` returned."""
 
 
 class FeatureTarget(Loss):
-    """What the features of the synthetic images should match."""
+    """A loss that says what the features of the synthetic images should match."""
 
     def slot_weights(self) -> Tensor | None:
-        """Return (K, ipc) float32, the weight of each slot in its class, rows summing to 1; None for equal weights."""
+        """Return (K, ipc) float32, the weight of each slot; each class sums to 1. None means equal weights."""
         return None
 
     def slot_features(self) -> Tensor | None:
@@ -73,12 +73,18 @@ class FeatureTarget(Loss):
 
 
 class Regularizer(Loss):
-    """What keeps synthetic images close to real ones beside their features, e.g. BatchNorm statistics."""
+    """A loss that keeps synthetic images close to real ones in other ways, such as BatchNorm statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedLoss:
-    """A loss that was built, with its name (for logs and errors), its weight in the sum and its needs."""
+    """A loss that was built.
+
+    name: its name, for logs and errors.
+    loss: the loss itself.
+    weight: its factor in the sum of losses.
+    needs: what it needs, from its spec.
+    """
 
     name: str
     loss: Loss
@@ -88,13 +94,13 @@ class WeightedLoss:
 
 @dataclass(frozen=True, kw_only=True)
 class InitialRequest:
-    """What an initializer is asked for: the first images of one class.
+    """A request to an initializer for the first images of one class.
 
     label: the class, in [0, K).
     ipc: how many images.
     dataset: the real images; `dataset.train.of_class(label)` gives the indices of this class.
-    generator: draw from this and from nothing else.
-    targets: the feature targets of the method, fitted, for an initializer whose spec says `uses_targets`.
+    generator: the only allowed source of randomness.
+    targets: the method's fitted feature targets, for an initializer whose spec says `uses_targets`.
     teacher: the teacher, or None in a run without one.
     runtime: the device and precision.
     """
@@ -108,7 +114,7 @@ class InitialRequest:
     runtime: Runtime
 
     def real(self) -> Tensor:
-        """Return (n,) int64, the indices of this class's training images, ascending. Raises DataError for n < ipc."""
+        """Return (n,) int64, the indices of this class's training images, ascending. Raises DataError if n < ipc."""
         indices = self.dataset.train.of_class(self.label)
         if len(indices) < self.ipc:
             raise DataError(
@@ -118,12 +124,12 @@ class InitialRequest:
         return indices
 
     def observe(self, indices: Tensor) -> Observation:
-        """Return what the teacher sees of these training images (n,), not augmented and without statistics."""
+        """Return the teacher's observation of training images (n,), not augmented and without statistics."""
         parts = indices.split(_LOOK_BATCH)
         return self._joined([self._look(self.dataset.training_images(part)) for part in parts])
 
     def look(self, images: Tensor) -> Observation:
-        """Return what the teacher sees of normalised images (n, C, S, S) of this class, without statistics."""
+        """Return the teacher's observation of normalised images (n, C, S, S) of this class, without statistics."""
         return self._joined([self._look(part) for part in images.split(_LOOK_BATCH)])
 
     def _look(self, images: Tensor) -> Observation:
@@ -142,7 +148,7 @@ class InitialRequest:
 
 
 class Initializer:
-    """The images that synthesis starts from. Its spec says whether it needs the teacher or the fitted targets."""
+    """Makes the images that synthesis starts from. Its spec says whether it needs the teacher or fitted targets."""
 
     def images(self, request: InitialRequest) -> Tensor:
         """Return (ipc, C, H, W) float32, normalised with the dataset's mean and standard deviation.
@@ -154,10 +160,12 @@ class Initializer:
 
 @dataclass(frozen=True, kw_only=True)
 class StudentResult:
-    """What an evaluator found for one student.
+    """The result of one student.
 
-    student: its number, from 0. accuracy: on the real test images, in [0, 1]. seconds: to train and test it.
-    steps: of its training.
+    student: its number, from 0.
+    accuracy: on the real test images, in [0, 1].
+    seconds: spent on training and testing it.
+    steps: optimizer steps of its training.
     """
 
     student: int
@@ -168,11 +176,15 @@ class StudentResult:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRequest:
-    """What an evaluator is asked for: train one student on `distilled` and test it on `dataset.test`.
+    """A request to an evaluator: train one student on `distilled` and test it on `dataset.test`.
 
-    student: its number; with `seed` it fixes the student's initial weights and every draw.
-    build_student: makes a new student network with weights drawn from a generator.
+    distilled: the dataset to train on.
+    dataset: the real images.
+    protocol: how the student is trained.
+    student: its number. Together with `seed` it determines the initial weights and every random draw.
+    build_student: returns a new student network with weights drawn from a generator.
     teacher: the teacher, or None if the protocol's labels need none during training.
+    runtime: the device and precision.
     """
 
     distilled: DistilledDataset
@@ -186,8 +198,8 @@ class EvaluationRequest:
 
 
 class Evaluator:
-    """A way to measure how good a distilled dataset is. Students are independent pieces of work."""
+    """Measures how good a distilled dataset is. Each student is evaluated independently of the others."""
 
     def evaluate(self, request: EvaluationRequest) -> StudentResult:
-        """Measure one student. Nothing may be chosen by the test images."""
+        """Return the result of one student. The test images must not influence any choice."""
         raise NotImplementedError

@@ -12,7 +12,6 @@ import msgspec
 import torch
 
 from condense.data.dataset import RealDataset
-from condense.engine.build import build_component
 from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
 from condense.engine.labels import LABELS
 from condense.engine.training import accuracy, train
@@ -26,7 +25,7 @@ from condense.runtime import Runtime
 from condense.storage.distilled import DistilledDataset
 from condense.text import counted
 
-# Return what is stored of a student, by its number, or None; and store what was found of it.
+# Recall returns the stored result of a student, given its number, or None. Keep stores such a result.
 Recall = Callable[[int], "dict[str, Any] | None"]
 Keep = Callable[[int, "dict[str, Any]"], None]
 
@@ -38,10 +37,10 @@ class StudentEvaluator(Evaluator):
         self.options = options
 
     def evaluate(self, request: EvaluationRequest) -> StudentResult:
-        """Return the accuracy of one student on the real test images.
+        """Return the result of one student on the real test images.
 
-        Students of one number start from the same weights on every distilled dataset, so that methods can be compared
-        in pairs. Raises ModelError if the protocol needs a teacher and there is none.
+        Students with the same number start from the same weights on every distilled dataset, so that methods
+        can be compared in pairs. Raises ModelError if the protocol needs a teacher and there is none.
         """
         began = time.perf_counter()
         runtime, distilled, protocol = request.runtime, request.distilled, request.protocol
@@ -57,7 +56,7 @@ class StudentEvaluator(Evaluator):
                 runtime=runtime,
                 what=f"student {request.student}",
             )
-        # Normalised like the images that the student learned from: another copy of the dataset may have another mean.
+        # Normalise like the images that the student learned from: another copy of the dataset may have another mean.
         tested = replace(request.dataset, mean=distilled.mean, std=distilled.std)
         reached = accuracy(student, tested.test, tested, runtime)
         return StudentResult(
@@ -69,7 +68,8 @@ class StudentEvaluator(Evaluator):
 class Score:
     """The accuracies of students that learned from one small dataset.
 
-    label: a method, or "random real images". students: what was found for each of them.
+    label: the method's name, or "random real images".
+    students: one result for each student.
     """
 
     label: str
@@ -77,18 +77,18 @@ class Score:
 
     @property
     def mean(self) -> float:
-        """The mean accuracy over students, in [0, 1]."""
+        """Mean accuracy over the students, in [0, 1]."""
         return statistics.fmean(found.accuracy for found in self.students)
 
     @property
     def std(self) -> float | None:
-        """The sample standard deviation of the accuracy over students (n - 1); None for a single student."""
+        """Sample standard deviation (n - 1) of the accuracy over the students; None for a single student."""
         if len(self.students) < 2:
             return None
         return statistics.stdev(found.accuracy for found in self.students)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON; accuracies as fractions."""
+        """Return plain data for JSON; accuracies are fractions."""
         return {
             "label": self.label,
             "accuracy_mean": self.mean,
@@ -102,13 +102,16 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class StudentTrainer:
-    """Trains and tests the students of distilled datasets: the same for a run, a comparison and an earlier artifact.
+    """Trains and tests students on distilled datasets, in a run, in a comparison or for an earlier artifact.
 
-    recipe, evaluation: the settings that students depend on. teacher: for labels that it gives during training.
+    recipe, evaluation: the settings that students depend on.
+    evaluator: built from the evaluation.
+    teacher: labels the views during training; None if the labels do not need that.
     """
 
     recipe: Recipe
     evaluation: Evaluation
+    evaluator: Evaluator
     dataset: RealDataset
     teacher: Network | None
     registry: Registry
@@ -127,9 +130,13 @@ class StudentTrainer:
         recall: Recall | None = None,
         keep: Keep | None = None,
     ) -> Score:
-        """Train and test every student on `distilled`; students that `recall` knows are not trained again."""
+        """Train and test every student on `distilled` and return their score.
+
+        label: the label of the score.
+        recall: returns the stored result of a student, which is then not trained again.
+        keep: stores the result of a student.
+        """
         protocol, count = self.evaluation.protocol, self.evaluation.students
-        evaluator = build_component(self.evaluation.evaluator, "evaluator", Evaluator, self.registry)
         reporter = self.runtime.reporter
         results: list[StudentResult] = []
         reporter.start(
@@ -141,7 +148,7 @@ class StudentTrainer:
                 results.append(msgspec.convert(known, StudentResult))
                 reporter.advance(protocol.epochs)
                 continue
-            found = evaluator.evaluate(
+            found = self.evaluator.evaluate(
                 EvaluationRequest(
                     distilled=distilled,
                     dataset=self.dataset,

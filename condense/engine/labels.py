@@ -1,7 +1,8 @@
 """The label modes of distilled datasets: what each needs, how students learn from it, and what is stored for it.
 
-hard: the class of each image. soft: the teacher's logits of each image, saved with it. online: the teacher answers to
-every augmented view during training, so it is stored beside the images.
+hard: the label is the class of the image.
+soft: the label is the teacher's logits of the image, saved with it.
+online: the teacher labels every augmented view during training, so the teacher is stored beside the images.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 class LabelledBy:
     """The teacher that labels come from.
 
-    network: the teacher. hash: the SHA-256 of its file, "" for a teacher without a file. bytes: the file's size.
+    network: the teacher.
+    hash: the SHA-256 of its file; "" for a teacher without a file.
+    bytes: the size of its file.
     """
 
     network: Network
@@ -40,8 +43,10 @@ class LabelledBy:
 class Labels(ABC):
     """One label mode.
 
-    name: its name. made_by_teacher: whether the teacher makes the labels before any training. answers: whether the
-    teacher answers during training. text: what relabel does for it.
+    name: its name.
+    made_by_teacher: whether the teacher makes the labels before any training.
+    answers: whether the teacher labels the views during training.
+    text: what the relabel stage does, for people.
     """
 
     name: LabelMode
@@ -61,7 +66,7 @@ class Labels(ABC):
 
     @abstractmethod
     def loss(self, request: EvaluationRequest) -> BatchLoss:
-        """Return the loss that a student minimises. Raises ModelError if it takes a teacher and there is none."""
+        """Return the loss that a student minimises. Raises ModelError if that takes a teacher and there is none."""
 
 
 class Hard(Labels):
@@ -124,7 +129,7 @@ class Soft(Labels):
 
 
 class Online(Labels):
-    """Distillation from the teacher's answers to every augmented view."""
+    """Distillation from the teacher's logits of every augmented view."""
 
     name = "online"
     answers = True
@@ -168,7 +173,7 @@ LABELS: Mapping[LabelMode, Labels] = {"hard": Hard(), "soft": Soft(), "online": 
 
 
 def _loss_weights(request: EvaluationRequest) -> Tensor | None:
-    """Return (n,) factors on the loss of each image, or None for equal ones."""
+    """Return (n,) factors for the loss of each image, or None for equal factors."""
     if not request.protocol.weighted:
         return None
     distilled = request.distilled

@@ -1,4 +1,4 @@
-"""Measure: one pass over the real training images, shown to every loss that observes them."""
+"""Measure: show the real training images once to every loss that observes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from condense.recipe.needs import Needs, Statistic
 from condense.rng import generator
 from condense.runtime import Runtime
 
-# What a statistic is called, and the layers that a network needs for it.
+# For each statistic: its name in messages, and the layer that a network needs for it.
 _LAYERS: dict[Statistic, tuple[str, str]] = {
     "batchnorm": ("BatchNorm statistics", "BatchNorm layer"),
     "convolutions": ("convolution statistics", "Conv2d layer"),
@@ -25,10 +25,10 @@ _LAYERS: dict[Statistic, tuple[str, str]] = {
 
 
 def check_teacher(needs: dict[str, Needs], teacher: Network) -> None:
-    """Raise ModelError if a loss that looks through the teacher cannot see in it what it needs.
+    """Raise ModelError if the teacher lacks something that a loss needs.
 
-    needs: by the name of the loss. It needs BatchNorm layers or convolutions in each member of the teacher, or one
-    network instead of several.
+    needs: the needs of each loss, by name. A loss may need BatchNorm layers or convolutions in every member
+    of the teacher, or a teacher that is a single network.
     """
     for name, wanted in needs.items():
         if wanted.network != "teacher":
@@ -61,8 +61,8 @@ def measure(
 ) -> None:
     """Show every training image once, not augmented, to each loss that observes; then fit the losses in place.
 
-    If the teacher is several networks, show each image once through each of them. Raises NumericalError for features
-    that are not finite.
+    If the teacher consists of several networks, each image passes once through each of them. Raises
+    NumericalError if a feature is not finite.
     """
     observing = [loss for loss in losses if loss.needs.observes]
     statistics = {statistic for loss in observing for statistic in loss.needs.statistics}

@@ -13,7 +13,7 @@ from condense.recipe.method import Recover, Use
 from condense.recipe.needs import Needs
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
-from condense.recipe.specs import InitializerSpec, LossSpec
+from condense.recipe.specs import InitializerSpec, LossSpec, kind_text
 
 REFERENCE_LABEL = "random real images"
 
@@ -22,8 +22,11 @@ REFERENCE_LABEL = "random real images"
 class PlannedLoss:
     """A feature target or regularizer that a run will build.
 
-    name: its name, for logs and errors. kind: "feature target" or "regularizer". weight: its factor in the sum of
-    losses. spec, options: what it is built from. needs: what the host has to show it.
+    name: its name, for logs and errors.
+    kind: "feature target" or "regularizer".
+    weight: its factor in the sum of losses.
+    spec, options: what it is built from.
+    needs: what condense has to show it.
     """
 
     name: str
@@ -36,10 +39,12 @@ class PlannedLoss:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The parts of a run and what they make necessary. Nothing is built yet.
+    """The parts of a run and what they require. Nothing is built yet.
 
-    losses: targets, then regularizers. A recipe of 0 iterations has no regularizers, and has targets only for an
-    initializer that uses them.
+    losses: targets, then regularizers. A recipe of 0 iterations has no regularizers, and it has targets only
+        if its initializer uses them.
+    initializer: the spec of the initializer.
+    notes: what the user should know.
     """
 
     recipe: Recipe
@@ -62,12 +67,15 @@ class Plan:
 
     @property
     def reference(self) -> bool:
-        """Whether random real images are judged too. They are not if the method is just that."""
+        """Whether students are also trained on the reference, random real images.
+
+        They are not if the method itself only picks random real images.
+        """
         is_random = self.recipe.initializer.name == "real" and not self.recipe.recover.iterations
         return self.evaluation.reference and self.evaluation.students > 0 and not is_random
 
     def stages(self) -> list[tuple[str, str]]:
-        """Return each stage with what it will do, or why it is skipped, for people."""
+        """Return each stage with a text for people: what it will do, or why it is skipped."""
         return [
             ("squeeze", self._squeeze()),
             ("measure", self._measure()),
@@ -105,7 +113,7 @@ class Plan:
 
 
 def make_plan(config: RunConfig, registry: Registry) -> Plan:
-    """Return the plan of a configuration. Raises OptionError for settings that contradict each other."""
+    """Return the plan of a configuration. Raises OptionError if settings contradict each other."""
     recipe = config.recipe
     initializer: InitializerSpec = registry.find("initializer", recipe.initializer.name)
     losses: list[PlannedLoss] = []
@@ -144,14 +152,13 @@ def _planned(recipe: Recipe, kind: str, registry: Registry) -> list[PlannedLoss]
 
 
 def _kind_note(recipe: Recipe, registry: Registry) -> tuple[str, ...]:
-    """Say which kind of images a dataset was taken for, if it was found from the images."""
+    """Return a note that names the kind of the images, if it was found from the images; else nothing."""
     spec, _ = registry.dataset(recipe.dataset.name)
     _, kind = kind_of_dataset(recipe.dataset, registry)
     if spec.like == kind:
         return ()
     return (
-        f"the images are taken for {kind.replace('-', ' ')}, which chooses the settings; "
-        "--set dataset.like=KIND chooses another kind",
+        f"settings for {kind_text(kind)} are used; --set dataset.like=KIND chooses those for another kind",
     )
 
 
@@ -179,7 +186,7 @@ def _check_crops(recover: Recover) -> None:
 
 
 def _check_random(losses: Sequence[PlannedLoss], recover: Recover) -> None:
-    """Raise OptionError for settings of random networks that no loss looks through."""
+    """Raise OptionError if settings of random networks are given and no loss looks through one."""
     usual = Recover()
     idle = [name for name in ("network", "network_steps") if getattr(recover, name) != getattr(usual, name)]
     idle += ["inner.epochs"] if recover.inner.epochs else []

@@ -24,16 +24,18 @@ from condense.recipe.method import Recover
 from condense.recipe.training import Augment
 from condense.runtime import Runtime
 
-# Called with (iteration, losses by component and "loss") whenever losses are logged.
+# Called with the iteration and the losses by name (the weighted sum is "loss") whenever losses are logged.
 LogLosses = Callable[[int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """Some images of the synthetic dataset: whole classes, or a slot of many.
+    """A part of the synthetic dataset that is recovered at once: whole classes, or some slots of many classes.
 
-    index: its number. labels, slots: (n,) int64. weights: (n,) float32, of one class summing to 1.
-    images: (n, C, H, W) float32, where they start.
+    index: its number.
+    labels, slots: (n,) int64, the class and the slot of each image.
+    weights: (n,) float32, the weight of each image's slot; the weights of a whole class sum to 1.
+    images: (n, C, H, W) float32, the initial images.
     """
 
     index: int
@@ -44,7 +46,10 @@ class Chunk:
 
 
 def cut_chunks(classes: int, ipc: int, options: Recover) -> list[Tensor]:
-    """The images of each chunk: (n,) int64, class * ipc + slot, as `options.batch` and `options.chunk` say."""
+    """Return the images of each chunk as (n,) int64 indices, class * ipc + slot.
+
+    `options.batch` and `options.chunk` say how chunks are cut.
+    """
     batch = options.batch or classes * ipc
     everything = torch.arange(classes * ipc).view(classes, ipc)
     if options.chunk == "slots":
@@ -53,12 +58,17 @@ def cut_chunks(classes: int, ipc: int, options: Recover) -> list[Tensor]:
 
 
 def crop_scale(options: Recover, iteration: int) -> tuple[float, float] | None:
-    """The shares of the area that crops have at this step, under the curriculum of `options`.
+    """Return the minimum and maximum area fraction of crops at this step, under the curriculum of `options`.
 
-    With b the least share of `augment.crop_scale`, a = `crop_start` and t the share done of the curriculum's steps, the
-    least share is, while t < 1, a (step), b + (a - b) (1 - t) (linear) or b + (a - b) (1 + cos(pi t)) / 2 (cosine),
-    and b from then on: as CDA (Yin & Shen, TMLR 2024, arXiv 2311.18838) and its published code have it, where a is
-    1, `crop_schedule` is --easy2hard-mode and `crop_share` is --milestone.
+    Let b be the minimum of `augment.crop_scale`, a be `crop_start` (at most the maximum of
+    `augment.crop_scale`), and t be the completed fraction of the curriculum's steps. While t < 1, the minimum is
+
+        step    a
+        linear  b + (a - b) (1 - t)
+        cosine  b + (a - b) (1 + cos(pi t)) / 2
+
+    and b from then on. Source: CDA (Yin & Shen, TMLR 2024, arXiv 2311.18838) and its published code, where a
+    is 1, `crop_schedule` is --easy2hard-mode and `crop_share` is --milestone.
     """
     if options.augment.crop_scale is None or options.crop_schedule == "none":
         return options.augment.crop_scale
@@ -66,7 +76,7 @@ def crop_scale(options: Recover, iteration: int) -> tuple[float, float] | None:
     done = min(1.0, iteration / (options.crop_share * options.iterations))
     left = {"step": float(done < 1), "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
     least = low + (min(options.crop_start, high) - low) * left[options.crop_schedule]
-    return min(least, high), high  # rounding must not lift it above
+    return min(least, high), high  # rounding must not raise the minimum above the maximum
 
 
 def recover_chunk(
@@ -82,8 +92,8 @@ def recover_chunk(
 ) -> Tensor:
     """Return the recovered images of a chunk, (n, C, H, W) float32 on the CPU, clipped to valid pixels at every step.
 
-    Minimises sum_i weight_i loss_i over the pixels. Depends on its arguments and on nothing else.
-    Raises NumericalError, naming loss, chunk and iteration, for a loss that is not finite.
+    Minimises sum_i weight_i loss_i over the pixels. The result depends on the arguments alone.
+    Raises NumericalError, which names the loss, the chunk and the iteration, if a loss is not finite.
     """
     pixels = runtime.images(chunk.images.clone()).requires_grad_(True)
     low, high = valid_range(dataset.mean, dataset.std, pixels)
@@ -115,7 +125,7 @@ def recover_chunk(
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """The images that losses see at once: a whole chunk, or one class of it.
+    """Images that the losses see at once: a whole chunk, or one class of it.
 
     chosen: (n,) int64, their positions in the chunk; None for the whole chunk.
     """
@@ -156,24 +166,27 @@ def _values(
     generator: torch.Generator,
     runtime: Runtime,
 ) -> dict[str, Tensor]:
-    """Return the value of every loss on one view of a part, by name."""
+    """Return the value of each loss on one view of a part, by name."""
     chosen = pixels if part.chosen is None else pixels[part.chosen]
     view, real_view = _views(chosen, part.real, augment, generator)
+    view = runtime.images(view)
+    real_view = None if real_view is None else runtime.images(real_view)
     values: dict[str, Tensor] = {}
     for kind in dict.fromkeys(loss.needs.network for loss in losses):
         looking = [loss for loss in losses if loss.needs.network == kind]
         network = networks.get(kind)
         synthetic = _observe(network, view, part.batch, looking, runtime)
         real = None
-        if real_view is not None:
+        if real_view is not None and any(loss.needs.real_per_class for loss in looking):
             with torch.set_grad_enabled(any(loss.needs.weight_gradients for loss in looking)):
                 real = _observe(network, real_view, part.real.batch, looking, runtime)
-        values |= {loss.name: _value(loss, synthetic, real) for loss in looking}
+        for loss in looking:
+            values[loss.name] = _value(loss, synthetic, real if loss.needs.real_per_class else None)
     return values
 
 
 def _backward(values: Mapping[str, Tensor], losses: Sequence[WeightedLoss], pixels: Tensor) -> None:
-    """Add the gradient of the weighted sum of losses to that of the pixels, and to nothing else."""
+    """Add the gradient of the weighted sum of losses to the pixels' gradient, and to no other tensor's."""
     total = torch.stack([loss.weight * values[loss.name] for loss in losses]).sum()
     total.backward(inputs=[pixels])
 
@@ -185,14 +198,14 @@ def _observe(
     looking: Sequence[WeightedLoss],
     runtime: Runtime,
 ) -> Observation:
-    """Return what `network` shows of a batch to the losses that look through it; without one, the images alone.
+    """Return `network`'s observation of a batch for the losses that look through it.
 
-    Raises ModelError for a network without the layers that a loss reads.
+    Without a network, return the images alone. Raises ModelError if the network lacks the layers that a loss
+    reads.
     """
-    placed = runtime.images(images)
     if network is None:
-        nothing = placed.new_empty((len(placed), 0))
-        return Observation(images=placed, batch=batch, features=nothing, logits=nothing)
+        nothing = images.new_empty((len(images), 0))
+        return Observation(images=images, batch=batch, features=nothing, logits=nothing)
     for loss in looking:
         for statistic in loss.needs.statistics:
             if not network.layers_of(statistic):
@@ -203,11 +216,11 @@ def _observe(
     exact = any(loss.needs.float32 for loss in looking)
     statistics = {statistic for loss in looking for statistic in loss.needs.statistics}
     with (replace(runtime, bf16=False) if exact else runtime).autocast():
-        return network.observe(placed, batch, statistics)
+        return network.observe(images, batch, statistics)
 
 
 _LAYERS = {"batchnorm": "BatchNorm layers", "convolutions": "convolutions"}
-# The setting that chooses a kind of network.
+# For each kind of network, the setting that chooses it.
 _SETTING = {"teacher": "teacher.model", "random": "recover.network"}
 
 
@@ -221,7 +234,10 @@ def _value(weighted: WeightedLoss, synthetic: Observation, real: Observation | N
 
 
 class _RealBatches:
-    """Real images of the chunk's classes at every step: `real_per_class` of each class, or all of a smaller one."""
+    """Draws real images of the chunk's classes at every step.
+
+    It draws the maximum `real_per_class` of the losses from each class, or all images of a smaller class.
+    """
 
     def __init__(
         self, losses: Sequence[WeightedLoss], labels: Tensor, dataset: RealDataset, runtime: Runtime
@@ -235,7 +251,7 @@ class _RealBatches:
         self._feed = feed_of(dataset.train, dataset, runtime) if self.per_class else None
 
     def draw(self, generator: torch.Generator) -> Tensor | None:
-        """(n, C, S, S) on the device, class after class; None where no component wants real images."""
+        """Return (n, C, S, S) on the device, ordered by class; None if no loss needs real images."""
         if self._feed is None:
             return None
         picks = [
@@ -248,9 +264,10 @@ class _RealBatches:
 def _views(
     pixels: Tensor, real_images: _RealBatches, augment: Augment, generator: torch.Generator
 ) -> tuple[Tensor, Tensor | None]:
-    """An augmented view of the synthetic images, and of the real ones where they are wanted.
+    """Return an augmented view of the synthetic images, and one of the real images, or None if there are none.
 
-    Crops, flips and jitter are drawn per synthetic image. The siamese augmentation is one draw for both batches.
+    Only synthetic images are cropped, flipped and jittered, each with its own draw. One draw of the siamese
+    augmentation is applied to both batches.
     """
     size = pixels.shape[-1]
     view = apply_view(pixels, draw_view(augment, len(pixels), size, size, generator))
@@ -269,7 +286,7 @@ def _log(
     iteration: int,
     log: LogLosses,
 ) -> None:
-    """Pass on each loss, summed over the parts in `found`. Raises NumericalError for one that is not finite."""
+    """Log each loss, summed over the parts in `found`. Raises NumericalError if one is not finite."""
     values = {name: float(torch.stack([part[name] for part in found]).sum()) for name in found[0]}
     for name, value in values.items():
         if not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""The networks that components look through while pixels are optimised: the teacher, or random ones."""
+"""The networks that losses look through while pixels are optimised: the teacher or random networks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from condense.runtime import Runtime, SilentReporter
 
 
 class Networks:
-    """The networks of one chunk, step by step.
+    """Provides the networks for each step of one chunk.
 
-    teacher: frozen; None where no component looks through it. fresh: a network with weights drawn from a generator.
+    teacher: the frozen teacher; None if no loss looks through it.
+    fresh: returns a network with weights drawn from a generator.
     """
 
     def __init__(self, teacher: Network | None, fresh: Callable[[torch.Generator], Network]) -> None:
@@ -33,9 +34,9 @@ class Networks:
     ) -> dict[str, Network]:
         """Return one network for each kind, "teacher" and "random", that losses look through at this step.
 
-        A teacher of several networks shows one after the other, as in the published code of G-VBSM (Shao et al., CVPR
-        2024). A random network is new every `options.network_steps` steps and is in training mode; its weights take
-        gradients if a loss needs them.
+        A teacher of several networks provides one network per step, in turn, as in the published code of
+        G-VBSM (Shao et al., CVPR 2024). A random network is replaced every `options.network_steps` steps. It
+        is in training mode; its weights take gradients if a loss needs them.
         """
         chosen: dict[str, Network] = {}
         if any(wanted.network == "teacher" for wanted in needs):
@@ -60,9 +61,10 @@ class Networks:
         generator: torch.Generator,
         runtime: Runtime,
     ) -> None:
-        """Train the random network on the synthetic images as they are after this step, if the method wants that.
+        """Train the random network on the current synthetic images, if the method asks for it.
 
-        DC (Zhao et al., ICLR 2021, algorithm 1, the inner loop). Not before a step that takes a fresh network.
+        This is the inner loop of DC (Zhao et al., ICLR 2021, algorithm 1). It is skipped after the last step,
+        and before a step that takes a fresh network.
         """
         last = (iteration + 1) % options.network_steps == 0 or iteration + 1 == options.iterations
         if self._current is None or not options.inner.epochs or last:
@@ -82,22 +84,23 @@ class Networks:
 
 
 class PixelFeed:
-    """Batches for training straight from synthetic pixels.
+    """Batches for training directly on synthetic pixels.
 
-    pixels: (n, C, S, S) float32, normalised, on the device. labels: (n,) int64 on the device.
+    pixels: (n, C, S, S) float32, normalised, on the device.
+    labels: (n,) int64, on the device.
     """
 
     def __init__(self, pixels: Tensor, labels: Tensor, runtime: Runtime) -> None:
         self._pixels, self._labels, self._runtime = pixels.detach(), labels, runtime
 
     def training_steps(self, batch_size: int) -> int:
-        """Batches per epoch."""
+        """Return the number of batches per epoch."""
         return -(-len(self._pixels) // batch_size)
 
     def training_batches(
         self, augment: Augment, batch_size: int, generator: torch.Generator
     ) -> Iterator[Batch]:
-        """Every image once, in an order and with views drawn from `generator`; without CutMix."""
+        """Yield every image once, without CutMix, in an order and with views drawn from `generator`."""
         for indices in torch.randperm(len(self._pixels), generator=generator).split(batch_size):
             placed = indices.to(self._pixels.device)
             images = augmented(self._pixels[placed], augment, self._pixels.shape[-1], generator)

@@ -1,4 +1,4 @@
-"""Relabel: the teacher's logits of the synthetic images as they are saved."""
+"""Relabel: compute the teacher's logits of the synthetic images as they are saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Squeeze: a teacher for the dataset, trained or loaded, and its accuracy."""
+"""Squeeze: train or load the teacher of a dataset and measure its accuracy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fresh_teacher(
 ) -> Network:
     """Return the teacher's network before training.
 
-    to_be_filled: whether a checkpoint will replace its weights, so that pretrained ones need not be fetched.
+    to_be_filled: whether a checkpoint will replace its weights; pretrained weights are then not fetched.
     """
     draws = generator(recipe.teacher_seed, "squeeze", "weights")
     use = recipe.teacher.model
@@ -38,8 +38,8 @@ def fresh_teacher(
 def squeeze(teacher: Network, recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> float:
     """Train the teacher in place, or load its checkpoint; return its accuracy on the test images, in [0, 1].
 
-    The members of an ensemble are trained one after the other, each with draws that do not depend on the others.
-    Raises ModelError for a checkpoint that does not fit, NumericalError if the training diverges.
+    The members of an ensemble are trained one after the other, each with draws that do not depend on the
+    others. Raises ModelError if the checkpoint does not fit, and NumericalError if the training diverges.
     """
     options = recipe.teacher
     if options.checkpoint:
@@ -60,7 +60,7 @@ def squeeze(teacher: Network, recipe: Recipe, dataset: RealDataset, runtime: Run
 
 
 def _train(member: Network, what: str, recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> None:
-    """Train one network of the teacher in place. The first one's draws are those of a teacher that is one network."""
+    """Train one network of the teacher in place. The first member has the same draws as a single-network teacher."""
     piece = ("training", member.member) if member.member else ("training",)
     draws = generator(recipe.teacher_seed, "squeeze", *piece)
     with isolated_global_rng(draws):

@@ -1,4 +1,4 @@
-"""The initial images that come with condense."""
+"""The initializers and the feature target that come with condense."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from condense.recipe.specs import NoOptions
 
 
 class Noise(Initializer):
-    """Gaussian noise in the normalised space, clipped later to valid pixels (SRe2L, WMDD)."""
+    """Gaussian noise in the normalised space (SRe2L, WMDD), clipped later to valid pixels."""
 
     def __init__(self, options: NoiseOptions) -> None:
         self.options = options

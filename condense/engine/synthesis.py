@@ -1,4 +1,4 @@
-"""From fitted components to the pixels of a distilled dataset: initial images, chunks, assembly."""
+"""Make a distilled dataset from fitted losses: initial images, chunks, assembly."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from condense.storage.run_folder import RunFolder
 from condense.storage.tensors import read_tensors, write_tensors
 from condense.text import counted
 
-# Initial images of all classes that are kept in memory between chunks of slots, as float32.
+# Maximum size, as float32, of the initial images of all classes that stay in memory between chunks of slots.
 _KEPT_BYTES = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesis:
-    """What making images takes; finished chunks are kept in `folder` and not made again.
+    """Makes the images of a distilled dataset. Finished chunks are kept in `folder` and not made again.
 
     losses, initializer: built from the plan; the losses are fitted.
     """
@@ -53,7 +53,7 @@ class Synthesis:
 
     @property
     def recipe(self) -> Recipe:
-        """What is distilled."""
+        """The recipe of the run."""
         return self.plan.recipe
 
     @property
@@ -62,11 +62,11 @@ class Synthesis:
         return tuple(loss.loss for loss in self.losses if isinstance(loss.loss, FeatureTarget))
 
     def distilled(self) -> DistilledDataset:
-        """Recover every chunk and put the dataset together."""
+        """Recover every chunk and return the distilled dataset."""
         return self._assemble(self._recovered(), self._slot_weights(), self.recipe.method)
 
     def reference(self) -> DistilledDataset:
-        """Random real images of equal ipc."""
+        """Return a dataset of random real images with the same ipc."""
         chooser = RandomReal(NoOptions())
         classes = range(len(self.dataset.classes))
         mean, std = self.dataset.mean, self.dataset.std
@@ -74,7 +74,7 @@ class Synthesis:
         return self._assemble(images, self._equal(), "random")
 
     def _recovered(self) -> Tensor:
-        """(K * ipc, C, H, W) uint8, by class and slot."""
+        """Return (K * ipc, C, H, W) uint8, ordered by class and slot."""
         config = self.recipe
         chunks = cut_chunks(len(self.dataset.classes), config.ipc, config.recover)
         steps = self.recipe.recover.iterations
@@ -116,7 +116,7 @@ class Synthesis:
         return pixels
 
     def _initial_chunk(self, index: int, wanted: Tensor) -> Chunk:
-        """wanted: (n,) int64, class * ipc + slot of each image."""
+        """Return a chunk before recovery. wanted: (n,) int64, class * ipc + slot of each image."""
         ipc = self.recipe.ipc
         labels, slots = wanted // ipc, wanted % ipc
         images = torch.cat(
@@ -132,7 +132,10 @@ class Synthesis:
         )
 
     def _of_class(self, label: int) -> Tensor:
-        """The initial images of a class; chunks of slots ask again and again, so they are kept where they are few."""
+        """Return the initial images of a class, (ipc, C, H, W) float32.
+
+        Every chunk of slots needs every class, so the images are kept in memory if those of all classes fit.
+        """
         if label in self._kept:
             return self._kept[label]
         images = self._initial_images(self.initializer, label)
@@ -167,7 +170,7 @@ class Synthesis:
         return torch.full((len(self.dataset.classes), ipc), 1 / ipc)
 
     def _slot_weights(self) -> Tensor:
-        """(K, ipc): those of the first target that has any, or equal ones."""
+        """Return (K, ipc): the weights of the first target that has any, or equal weights."""
         for target in self.targets:
             weights = target.slot_weights()
             if weights is not None:
@@ -204,7 +207,7 @@ class Synthesis:
             licence=dataset.licence,
             source=dataset.source,
         )
-        # A run without students may have no teacher, so that its labels stay hard.
+        # A run without students may have no teacher; its labels then stay hard.
         mode = self.plan.evaluation.protocol.labels if teacher else "hard"
         return LABELS[mode].attach(distilled, teacher, self.runtime)
 

@@ -1,4 +1,4 @@
-"""The one training loop, for teachers and students, and the one accuracy."""
+"""The training loop and the accuracy measurement, shared by teachers and students."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from condense.runtime import Runtime
 
 
 class TrainingFeed(Protocol):
-    """Where `train` gets its batches from: `condense.data.feed.Feed`, or anything like it."""
+    """A source of batches for `train`, such as `condense.data.feed.Feed`."""
 
     def training_steps(self, batch_size: int) -> int:
-        """How many batches `training_batches` gives."""
+        """Return the number of batches that `training_batches` yields."""
 
     def training_batches(
         self, augment: Augment, batch_size: int, generator: torch.Generator
     ) -> Iterator[Batch]:
-        """Every image once, in an order and with views drawn from `generator`."""
+        """Yield every image once, in an order and with views drawn from `generator`."""
 
 
-# The mean loss of a batch, given the batch and the network's logits (B, K).
+# Returns the mean loss of a batch, given the batch and the network's logits (B, K).
 BatchLoss = Callable[[Batch, Tensor], Tensor]
 
 
@@ -43,7 +43,7 @@ def make_optimizer(
     betas: tuple[float, float] = (0.9, 0.999),
     weight_decay: float = 0.0,
 ) -> torch.optim.Optimizer:
-    """Return an optimizer of weights or pixels. momentum: of sgd. betas: of adam and adamw."""
+    """Return an optimizer of weights or pixels. momentum: for sgd. betas: for adam and adamw."""
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
     family = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
@@ -51,10 +51,12 @@ def make_optimizer(
 
 
 def learning_rate_fraction(schedule: str, step: int, steps: int) -> float:
-    """The share of the first learning rate at `step` t of `steps` T: by the name of the schedule,
+    """Return the fraction of the initial learning rate at `step` t of `steps` T.
 
-    cosine: (1 + cos(pi t / T)) / 2, to 0. half-cosine: (1 + cos(pi t / (2 T))) / 2, to 1/2 (RDED, Sun et al., CVPR
-    2024, in its published code). constant: 1. halfway: 1, and a tenth from T / 2 on.
+    cosine       (1 + cos(pi t / T)) / 2, down to 0
+    half-cosine  (1 + cos(pi t / (2 T))) / 2, down to 1/2 (RDED, Sun et al., CVPR 2024, published code)
+    constant     1
+    halfway      1 before T / 2, 0.1 from then on
     """
     if schedule in ("cosine", "half-cosine"):
         whole = max(steps, 1) * (2 if schedule == "half-cosine" else 1)
@@ -65,9 +67,10 @@ def learning_rate_fraction(schedule: str, step: int, steps: int) -> float:
 
 
 def hard_loss(classes: int, weights: Tensor | None = None) -> BatchLoss:
-    """Return cross-entropy with the labels of a batch; CutMix mixes labels as it mixes pixels.
+    """Return the cross-entropy with a batch's labels, as a function. CutMix mixes labels as it mixes pixels.
 
-    classes: K. weights: (n,) a factor on the loss of each image of the feed, or None.
+    classes: K.
+    weights: (n,) factors for the loss of each image of the feed, or None.
     """
 
     def loss(batch: Batch, logits: Tensor) -> Tensor:
@@ -86,7 +89,9 @@ def distillation_loss(
 ) -> BatchLoss:
     """Return KL(softmax(teacher / T) || softmax(student / T)), averaged over images, as in FKD (no factor T^2).
 
-    teach: the teacher's probabilities (B, K) at temperature T for a batch.
+    teach: returns the teacher's probabilities (B, K) at temperature T for a batch.
+    temperature: T.
+    weights: (n,) factors for the loss of each image of the feed, or None.
     """
 
     def loss(batch: Batch, logits: Tensor) -> Tensor:
@@ -113,10 +118,10 @@ def train(
     runtime: Runtime,
     what: str,
 ) -> int:
-    """Train a network in place; the number of steps taken. Batches, views and mixing come from `generator`.
+    """Train a network in place and return the number of steps. Batches, views and mixing are drawn from `generator`.
 
-    what: names the training in errors. Advances the reporter by one for every epoch.
-    Raises NumericalError when the loss is not finite at the end of an epoch.
+    what: the name of the training in errors. The reporter advances by one after every epoch.
+    Raises NumericalError if the loss is not finite at the end of an epoch.
     """
     network.model.train()
     parameters = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
@@ -155,10 +160,10 @@ def train(
 def accuracy(
     network: Network, split: Split, dataset: RealDataset, runtime: Runtime, batch_size: int | None = None
 ) -> float:
-    """The share of a split's images that the network classifies correctly, in [0, 1], in eval mode.
+    """Return the fraction of a split's images that the network classifies correctly, in [0, 1], in eval mode.
 
-    batch_size: None takes 512, and 64 on a CPU, where a layer's output then stays in the cache: little more than half
-    the time.
+    batch_size: None means 512, or 64 on a CPU: a layer's output then stays in the cache, and the time is
+    little more than half.
     """
     feed = feed_of(split, dataset, runtime)
     if batch_size is None:

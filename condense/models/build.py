@@ -1,4 +1,4 @@
-"""Building networks by name, with initial weights drawn from a generator."""
+"""Construction of networks by name, with initial weights from a generator."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ from condense.runtime import Runtime
 def build_network(
     use: Use, dataset: RealDataset, registry: Registry, runtime: Runtime, generator: torch.Generator
 ) -> Network:
-    """A network for the images and classes of a dataset, on the device, its fresh weights from `generator`.
+    """Return a network for the images and classes of a dataset, on the device.
 
-    Raises ModelError where the network does not take such images, UnknownNameError where there is none.
+    generator: the source of the initial weights.
+
+    Raises ModelError if the network does not take such images, and UnknownNameError if the name is unknown.
     """
     request = ModelRequest(
         argument="", classes=len(dataset.classes), channels=dataset.channels, size=dataset.size
@@ -38,7 +40,10 @@ def build_network(
 
 
 def _build(use: Use, request: ModelRequest, registry: Registry) -> nn.Module:
-    """A network on the CPU; its weights, and those of the networks that it is made of, from the global generator."""
+    """Return a network on the CPU.
+
+    Its weights, and those of the networks that it consists of, come from the global generator.
+    """
     spec, argument = registry.model(use.name)
 
     def another(part: Use) -> nn.Module:
@@ -53,10 +58,10 @@ def _build(use: Use, request: ModelRequest, registry: Registry) -> nn.Module:
 
 
 def load_checkpoint(network: Network, path: Path) -> None:
-    """Fill a network from a file of weights: .safetensors, or a state dict saved by torch.
+    """Fill a network with weights from a file: .safetensors, or a state dict saved by torch.
 
-    Files of torch are read without running any code in them. Raises ModelError for a file that cannot be read or
-    does not fit the architecture or the classes.
+    Code in torch files is not run. Raises ModelError if the file cannot be read or does not fit the
+    architecture or the classes.
     """
     if not path.is_file():
         raise ModelError(
@@ -68,18 +73,21 @@ def load_checkpoint(network: Network, path: Path) -> None:
             tensors = load_file(path)
         else:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch warns of an odd pickle protocol before it fails.
+                warnings.simplefilter("ignore")  # torch warns about an odd pickle protocol before it fails
                 tensors = _state_dict(torch.load(path, map_location="cpu", weights_only=True), path)
     except ModelError:
         raise
-    except Exception as error:  # Unpickling junk raises whatever its bytes happen to spell.
+    except Exception as error:  # unpickling a damaged file can raise any error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"checkpoint {path} cannot be read: {reason}") from error
     load_weights(network.model, tensors, str(path))
 
 
 def _state_dict(found: object, path: Path) -> dict[str, Tensor]:
-    """The state dict in what torch.load gave, also where it lies under "state_dict" or "model"."""
+    """Return the state dict in the result of torch.load, also if it is nested under a usual key.
+
+    The prefix "module." is removed from names. Raises ModelError if there is no state dict.
+    """
     if isinstance(found, dict):
         for key in ("state_dict", "model", "model_state_dict"):
             if isinstance(found.get(key), dict):

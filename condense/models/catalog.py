@@ -1,4 +1,4 @@
-"""The networks that come with condense. Imports no torch."""
+"""The networks that come with condense."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRequest:
-    """What a network is asked for. argument: what stood after the colon of its name. size: side in pixels.
+    """The network that a builder is asked for.
 
-    build: makes another network for the same images and classes, for networks that are made of networks. The weights
-    of the n-th that it makes depend on n, and not on the networks before.
+    argument: the part of its name after the colon.
+    classes: the number of classes.
+    channels: the channels of images.
+    size: the side length of images in pixels.
+    build: builds another network for the same images and classes, for networks that consist of networks. The
+        weights of the n-th network that it builds depend on n, and not on the networks before.
     """
 
     argument: str
@@ -30,7 +34,12 @@ class ModelRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ConvNetOptions:
-    """width: channels of every layer. depth: layers, each halving the image. norm: after each convolution."""
+    """The options of the ConvNet.
+
+    width: the channels of every layer.
+    depth: the number of layers; each halves the image.
+    norm: the normalisation after each convolution.
+    """
 
     width: int = 128
     depth: int = 3
@@ -43,12 +52,13 @@ class ConvNetOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ResNetOptions:
-    """stem: the first layers.
+    """The options of ResNet-18.
 
-    imagenet: 7x7 stride 2 and max-pool, as published; tiny: 3x3 stride 2, no max-pool (WMDD's for 64x64);
-    cifar: 3x3 stride 1, no max-pool; auto: by image size, imagenet from 128, tiny from 48, cifar below.
-    pretrained: ImageNet-1K weights of torchvision (stem imagenet only); the classifier is new where the
-    number of classes differs from 1000.
+    stem: the first layers. "imagenet" is 7x7 stride 2 and max-pool, as published; "tiny" is 3x3 stride 2
+        without max-pool (WMDD's for 64x64); "cifar" is 3x3 stride 1 without max-pool. "auto" is imagenet for
+        images from 128 pixels on, tiny from 48, cifar below.
+    pretrained: load torchvision's ImageNet-1K weights (stem imagenet only). The classifier is new if the
+        number of classes is not 1000.
     """
 
     stem: Literal["auto", "imagenet", "tiny", "cifar"] = "auto"
@@ -61,16 +71,20 @@ class ResNetOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ZooOptions:
-    """pretrained: load the library's weights; the classifier is new where the number of classes differs."""
+    """The options of networks from torchvision and timm.
+
+    pretrained: load the library's weights. The classifier is new if the number of classes differs.
+    """
 
     pretrained: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleOptions:
-    """members: the networks by name, each with its default options; a name may be repeated.
+    """The options of an ensemble.
 
-    pretrained: the same option of every member.
+    members: the names of the networks, each with its default options; a name may be repeated.
+    pretrained: the option `pretrained` of every member.
     """
 
     members: tuple[str, ...] = ("convnet", "convnet")

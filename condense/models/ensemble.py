@@ -1,4 +1,4 @@
-"""Several networks as one: trained apart, asked together."""
+"""Ensembles: several networks that are trained apart and used as one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from condense.recipe.method import Use
 
 
 class Ensemble(nn.Module):
-    """Networks side by side. Its logits are the mean of theirs.
+    """An ensemble of networks. Its logits are the mean of the logits of its members.
 
-    names: what users call each member. members: the networks, each from images (B, C, H, W) to logits (B, K).
+    names: the name of each member, as users type it.
+    members: the networks; each maps images (B, C, H, W) to logits (B, K).
     """
 
     def __init__(self, names: Sequence[str], members: Sequence[nn.Module]) -> None:
@@ -24,12 +25,12 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, K) float32."""
+        """Return logits (B, K) float32."""
         return torch.stack([member(images).float() for member in self.members]).mean(dim=0)
 
 
 def build_ensemble(options: EnsembleOptions, request: ModelRequest) -> nn.Module:
-    """A fresh ensemble. Raises ModelError where the request gives no way to build the members."""
+    """Return a new ensemble. Raises ModelError if the request has no `build` for the members."""
     if request.build is None:
         raise ModelError("an ensemble builds its members through ModelRequest.build, and there is none")
     chosen = {"pretrained": True} if options.pretrained else {}

@@ -1,4 +1,4 @@
-"""Statistics of BatchNorm inputs, from per-image moments: exact for any mixture of classes and any batch size.
+"""Statistics of BatchNorm inputs from per-image moments, exact for any mixture of classes and any batch size.
 
 For image b, channel c and positions p of a layer's input x:
 
@@ -9,9 +9,9 @@ Any weighted group of images (weights w summing to 1) then has
 
     mu = sum_b w_b mean[b]        sigma^2 = sum_b w_b second[b] - (mu - m)^2
 
-which is the mean and the biased variance over all positions of the group. SRe2L (Yin et al., NeurIPS 2023)
-uses one group; WMDD (Liu et al., ICCV 2025) one group per class. The published WMDD code averages the
-variances of batches instead, which makes its statistics depend on the batch size; these do not.
+These are the mean and the biased variance over all positions of the group. SRe2L (Yin et al., NeurIPS 2023)
+uses one group; WMDD (Liu et al., ICCV 2025) uses one group per class. The published WMDD code averages the
+variances of batches instead, so its statistics depend on the batch size; these do not.
 """
 
 from __future__ import annotations
@@ -24,13 +24,17 @@ from torch import Tensor
 from condense.errors import NumericalError
 from condense.models.observation import BatchLabels, Moments
 
-# What a core has in its cache at once: 2 MiB of float32. A layer's input whole, as float32, would be written to fresh
-# memory and read back for each moment, which takes about ten times as long as in such parts.
+# Number of float32 values that fit into the cache of a core: 2 MiB. A layer's input is converted to float32
+# in parts of this size: as a whole, it would be written to fresh memory and read back for each moment, which
+# takes about ten times as long.
 _CACHED_VALUES = 2**19
 
 
 class _PerImageMoments(torch.autograd.Function):
-    """Both moments with one saved tensor (the input, which BatchNorm saves anyway) and a one-pass backward."""
+    """Both moments of each image, with one saved tensor and a one-pass backward.
+
+    The saved tensor is the input, which BatchNorm saves anyway.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,7 +46,7 @@ class _PerImageMoments(torch.autograd.Function):
             parts = [_centred_moments(part, centre) for part in x.split(_images_in_cache(x))]
             shift, second = (torch.cat(moment) for moment in zip(*parts, strict=True))
             mean = shift + centre
-            # The mean is rounded; the second moment is made to fit it, so that the variance keeps its digits.
+            # The mean is rounded. The second moment is adjusted to it, so that the variance keeps its digits.
             return mean, second - shift.square() + (mean - centre).square()
         variance, mean = torch.var_mean(x.to(centre.dtype), dim=tuple(range(2, x.dim())), correction=0)
         return mean, variance + (mean - centre).square()
@@ -58,7 +62,10 @@ class _PerImageMoments(torch.autograd.Function):
 
 
 def _centred_moments(x: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
-    """First and second moment of each image about `centre`, both (B, C). x: (B, C, ...) with positions."""
+    """Return first and second moment of each image about `centre`, both (B, C).
+
+    x: (B, C, ...) with at least one dimension of positions.
+    """
     if x.is_contiguous():
         away, positions = x.flatten(2) - centre[:, None], 2
     else:  # Channels-last: the same memory as (B, positions, C).
@@ -67,14 +74,17 @@ def _centred_moments(x: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _images_in_cache(x: Tensor) -> int:
-    """How many images of x (B, C, ...) to take at once: what the caches hold, and one for each core at least."""
+    """Return how many images of x (B, C, ...) the caches hold at once, but at least one for each core."""
     return max(1, _CACHED_VALUES // max(1, x[0].numel())) * torch.get_num_threads()
 
 
 def per_image_moments(x: Tensor, running_mean: Tensor) -> tuple[Tensor, Tensor]:
-    """The moments of each image: two tensors (B, C), float32 (float64 for float64 input), differentiable once.
+    """Return mean and second moment of each image, both (B, C), differentiable once.
 
-    x: (B, C, ...) the input of a BatchNorm layer, of any float type. running_mean: (C,).
+    They are float32, or float64 for float64 input.
+
+    x: (B, C, ...), the input of a BatchNorm layer, of any float type.
+    running_mean: (C,).
     """
     centre = running_mean.detach().to(torch.promote_types(x.dtype, torch.float32))
     mean, second = _PerImageMoments.apply(x, centre)
@@ -82,9 +92,9 @@ def per_image_moments(x: Tensor, running_mean: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def group_statistics(moments: Moments, membership: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance, both (G, S), of G weighted groups of the batch.
+    """Return mean and biased variance, both (G, S), of G weighted groups of the batch.
 
-    membership: (G, B), the weight of each image in each group, rows summing to 1.
+    membership: (G, B), the weight of each image in each group; rows sum to 1.
     """
     mean = membership @ moments.mean
     variance = membership @ moments.second - (mean - moments.running_mean).square()
@@ -92,9 +102,9 @@ def group_statistics(moments: Moments, membership: Tensor) -> tuple[Tensor, Tens
 
 
 class ClassMoments:
-    """Sums of per-image moments by class, in float64. Adds up over batches and over workers.
+    """Sums of per-image moments by class, in float64, over batches and workers.
 
-    `add` batches in any order, `merge` what another worker added, then ask for the statistics.
+    Call `add` for batches in any order and `merge` for the sums of other workers, then read the statistics.
     """
 
     def __init__(self, classes: int) -> None:
@@ -105,9 +115,9 @@ class ClassMoments:
         self._centre = torch.zeros(0)
 
     def add(self, moments: Moments, batch: BatchLabels) -> None:
-        """Take in one batch of real images. Every image counts once."""
+        """Add one batch of real images. Every image counts once."""
         if not len(self._centre):
-            # Sums stay on an accelerator that has float64, so that adding a batch does not wait for it.
+            # Sums stay on a CUDA device, which has float64, so that adding a batch does not wait for it.
             device = moments.mean.device if moments.mean.is_cuda else torch.device("cpu")
             self._counts = self._counts.to(device)
             self._centre = moments.running_mean.detach().to(device).double()
@@ -121,7 +131,7 @@ class ClassMoments:
         self._second[present] += counted @ moments.second.detach().to(device).double()
 
     def merge(self, other: ClassMoments) -> None:
-        """Add what another worker has seen, with the same network."""
+        """Add the sums of another worker, which used the same network."""
         if not len(other._centre):
             return
         if not len(self._centre):
@@ -133,15 +143,18 @@ class ClassMoments:
         self._second += other._second.to(self._second.device)
 
     def class_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and biased variance of each class, both (K, S) float64.
+        """Return mean and biased variance of each class, both (K, S) float64.
 
-        Raises NumericalError for a class without images or activations that overflowed.
+        Raises NumericalError if a class has no images or activations overflowed.
         """
         counts = self._counts[:, None]
         return self._finish(self._mean / counts, self._second / counts)
 
     def global_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and biased variance over all images, both (S,) float64. Raises NumericalError as above."""
+        """Return mean and biased variance over all images, both (S,) float64.
+
+        Raises NumericalError if there are no images or activations overflowed.
+        """
         total = self._counts.sum()
         return self._finish(self._mean.sum(dim=0) / total, self._second.sum(dim=0) / total)
 
@@ -159,5 +172,5 @@ _LEAST = 1e-12
 
 
 def safe_norm(sum_of_squares: Tensor) -> Tensor:
-    """The square root of sums of squares, each at least 1e-12 inside the root."""
+    """Return the square roots of sums of squares; sums below 1e-12 count as 1e-12."""
     return torch.sqrt(sum_of_squares.clamp_min(_LEAST))

@@ -1,4 +1,4 @@
-"""A network with its eyes open: logits, the features its classifier sees, and the inputs of its layers."""
+"""A network that shows its logits, the features that its classifier gets, and the inputs of its layers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def classifier_of(model: nn.Module) -> nn.Module:
-    """The layer that turns features into logits: timm's own answer, or else the last Linear.
+    """Return the layer that turns features into logits: timm's `get_classifier()`, or else the last Linear.
 
-    Raises ModelError where there is none.
+    Raises ModelError if there is none.
     """
     ask = getattr(model, "get_classifier", None)
     if callable(ask):
@@ -35,10 +35,11 @@ def classifier_of(model: nn.Module) -> nn.Module:
 
 
 class Network:
-    """A trained or fresh network together with the taps that show what it sees of a batch.
+    """A network, trained or new, together with the taps that read the inputs of its layers.
 
-    model: maps images (B, C, H, W), normalised, to logits (B, K). name: how users called it.
-    member: which one of an ensemble it is.
+    model: maps normalised images (B, C, H, W) to logits (B, K).
+    name: the name that users typed.
+    member: the index of the network in its ensemble; 0 outside an ensemble.
     """
 
     def __init__(self, model: nn.Module, name: str, *, member: int = 0) -> None:
@@ -62,33 +63,36 @@ class Network:
 
     @property
     def members(self) -> tuple[Network, ...]:
-        """The networks that an ensemble consists of; of any other network, itself alone."""
+        """The networks of an ensemble; for any other network, the network itself."""
         return self._parts or (self,)
 
     def layers_of(self, statistic: Statistic) -> tuple[str, ...]:
-        """Return the names of the layers whose inputs a statistic reads, in the order of the network.
+        """Return the names of the layers whose inputs a statistic reads, in network order.
 
         These are the BatchNorm layers with running statistics, or the two-dimensional convolutions.
         """
         return tuple((self._norms if statistic == "batchnorm" else self._channels).layers)
 
     def frozen(self) -> Network:
-        """Itself, in eval mode and without gradients to its weights."""
+        """Return the network itself, in eval mode and without gradients for its weights."""
         self.model.eval().requires_grad_(False)
         return self
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, K) float32 for images (B, C, H, W)."""
+        """Return logits (B, K) float32 for images (B, C, H, W)."""
         result: Tensor = self.model(images)
         return result.float()
 
     def observe(
         self, images: Tensor, batch: BatchLabels, statistics: Collection[Statistic] = ()
     ) -> Observation:
-        """Run a batch through the network and return what losses may look at. Gradients flow to `images`.
+        """Run a batch through the network and return what losses may use. Gradients flow to `images`.
 
-        images: (B, C, H, W), normalised. batch: their labels, slots and weights. statistics: the layers to read.
-        The features of an ensemble are those of its members side by side.
+        images: (B, C, H, W), normalised.
+        batch: the labels, slots and weights of the images.
+        statistics: the layers whose inputs are read.
+
+        The features of an ensemble are the features of its members, concatenated.
 
         Raises ModelError for statistics of an ensemble (ask its members), and for a network without features.
         """
@@ -121,7 +125,7 @@ class Network:
 
     @contextmanager
     def _kept_features(self) -> Iterator[list[Tensor]]:
-        """What the classifier is given while this is open."""
+        """Yield a list that collects the inputs of the classifier inside the block."""
         features: list[Tensor] = []
 
         def keep(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -135,5 +139,5 @@ class Network:
 
 
 def _side_by_side(parts: list[Tensor]) -> Tensor:
-    """(B, D): tensors (B, d) joined; one alone is not copied."""
+    """Return tensors (B, d) concatenated to (B, D). A single tensor is not copied."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

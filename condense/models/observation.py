@@ -1,4 +1,4 @@
-"""What a network shows of a batch: the one type that real and synthetic images share."""
+"""What a network shows of a batch, in one type for real and synthetic images."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class BatchLabels:
-    """Who is in a batch; the same at every step of a chunk, so it is worked out once.
+    """The labels, slots and weights of a batch.
+
+    They are the same at every step of a chunk, so they are computed once.
 
     labels: (B,) int64, the class of each image.
-    slots: (B,) int64, which of its class's ipc images this is; 0 for real images.
-    weights: (B,) float32: the weights of one class sum to 1 for synthetic images; all 1 for real images.
+    slots: (B,) int64, the slot of each image in its class, in [0, ipc); 0 for real images.
+    weights: (B,) float32. The weights of a class sum to 1 for synthetic images; all are 1 for real images.
     classes: (G,) int64, the classes that occur, ascending.
-    membership: (G, B) float32, each image's share of its class by weight; rows sum to 1.
+    membership: (G, B) float32, the fraction of its class's weight that each image has; rows sum to 1.
     """
 
     labels: Tensor
@@ -27,7 +29,7 @@ class BatchLabels:
 
     @staticmethod
     def of(labels: Tensor, slots: Tensor, weights: Tensor) -> BatchLabels:
-        """The batch of images with these labels, slots and weights, each (B,); on their device."""
+        """Return the batch of images with these labels, slots and weights, each (B,), on their device."""
         classes = torch.unique(labels)
         shares = (labels[None, :] == classes[:, None]).to(weights.dtype) * weights[None, :]
         membership = shares / shares.sum(dim=1, keepdim=True)
@@ -37,27 +39,29 @@ class BatchLabels:
 
     @staticmethod
     def of_real(labels: Tensor) -> BatchLabels:
-        """The batch of real images with these labels (B,)."""
+        """Return the batch of real images with these labels (B,)."""
         return BatchLabels.of(labels, torch.zeros_like(labels), torch.ones(len(labels), device=labels.device))
 
     def equal_membership(self) -> Tensor:
-        """(G, B): as `membership`, with every image of a class counting the same."""
+        """Return (G, B): `membership` if every image of a class counted the same."""
         present = (self.membership > 0).to(self.membership.dtype)
         return present / present.sum(dim=1, keepdim=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """The inputs of some layers, summed up image by image; S is the sum of the layers' channels.
+    """The per-image moments of the inputs of some layers. S is the sum of the layers' channels.
 
-    Said here for BatchNorm layers. Of convolutions, `running_mean` is 0 and `running_var` 1, for they normalise
-    nothing: `second` is about 0. Patches stand where the channels do.
+    The fields are described for BatchNorm layers. Convolutions normalise nothing, so their `running_mean` is
+    0, their `running_var` is 1 and their `second` is taken about 0. For patches, S counts patches in place of
+    channels.
 
     mean: (B, S) float32, over the positions of each image.
-    second: (B, S) float32, the second moment about `running_mean`, over the positions of each image: taken
-        about the running mean, and not about 0, it keeps float32 accurate where the mean is far from 0.
-    running_mean, running_var: (S,) what the layers normalise with.
-    layers: their names, in the order of the network. layer_of: (S, L) float32, 1 where a channel is of a layer.
+    second: (B, S) float32, the second moment about `running_mean`, over the positions of each image. Taken
+        about the running mean and not about 0, it keeps float32 accurate if the mean is far from 0.
+    running_mean, running_var: (S,), the statistics that the layers normalise with.
+    layers: the names of the layers, in network order.
+    layer_of: (S, L) float32, 1 if a channel belongs to a layer, otherwise 0.
     """
 
     mean: Tensor
@@ -68,7 +72,7 @@ class Moments:
     layer_of: Tensor
 
     def by_layer(self, values: Tensor) -> Tensor:
-        """(..., L): values (..., S) summed over the channels of each layer."""
+        """Return values (..., S) summed over the channels of each layer, (..., L)."""
         return values @ self.layer_of
 
 
@@ -76,14 +80,17 @@ class Moments:
 class Observation:
     """A batch as a network sees it.
 
-    images: (B, C, H, W) float, normalised as the network expects. batch: their classes, slots and weights.
-    features: (B, D) float32, the input of the network's classifier. logits: (B, K) float32.
-    moments: of the inputs of its BatchNorm layers; None where no component asked for them.
-    convolutions, patches: of the inputs of its two-dimensional convolutions, over the positions of each channel, and
-        over the channels and positions of each square patch of 16x16 positions (4x4 where images are smaller than
-        128 pixels), row by row; None where no component asked for them.
-    parameters: the weights of the network; empty unless a component has `weight_gradients`.
-    member: which network of an ensemble this is; 0 of any other network.
+    images: (B, C, H, W) float, normalised as the network expects.
+    batch: the labels, slots and weights of the images.
+    features: (B, D) float32, the input of the network's classifier.
+    logits: (B, K) float32.
+    moments: of the inputs of the BatchNorm layers; None if no loss reads them.
+    convolutions: of the inputs of the two-dimensional convolutions, over the positions of each channel; None
+        if no loss reads them.
+    patches: of the same inputs, over the channels and positions of each square patch, row by row; None if no
+        loss reads them. A patch has 16x16 positions, or 4x4 if images are smaller than 128 pixels.
+    parameters: the weights of the network; empty unless a loss needs weight gradients.
+    member: the index of the network in its ensemble; 0 outside an ensemble.
     """
 
     images: Tensor

@@ -1,4 +1,4 @@
-"""Taps: what goes into layers of a network, summed up image by image while a batch runs through it."""
+"""Taps: the inputs of a network's layers, summed up image by image while a batch runs through it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from torch import Tensor, nn
 from condense.models.moments import per_image_moments
 from condense.models.observation import Moments
 
-# The two moments of each image, (B, C) each, and what is taken for the layer's mean and variance, (C,) each.
+# The two moments of each image, (B, C) each, then the layer's mean and variance, (C,) each.
 Summary = tuple[Tensor, Tensor, Tensor, Tensor]
-# Called with a layer, its input and the side of the images of the batch in pixels.
+# Arguments: a layer, its input, and the side length of the images in pixels.
 SumUp = Callable[[nn.Module, Tensor, int], Summary]
 
-# Of images of 128 pixels and more, patches are 16 positions wide; of smaller ones 4 (`Observation.patches`).
+# Patches are 16 positions wide for images of at least 128 pixels, otherwise 4 (`Observation.patches`).
 _LARGE_IMAGE, _LARGE_PATCH, _SMALL_PATCH = 128, 16, 4
 
 
 class Tap:
-    """Some layers of a network, and how the input of one is summed up. A layer that runs twice shows its last run."""
+    """Some layers of a network, and the function that sums up their inputs.
+
+    A layer that runs twice shows its last run.
+    """
 
     def __init__(self, layers: Mapping[str, nn.Module], sum_up: SumUp) -> None:
         self.layers, self._sum_up = layers, sum_up
@@ -33,7 +36,10 @@ class Tap:
 
     @contextmanager
     def opened(self, size: int) -> Iterator[dict[str, Summary]]:
-        """What the layers are given while this is open, by name. size: the side of the images in pixels."""
+        """Yield a dictionary that collects the summary of each layer's input inside the block, by layer name.
+
+        size: the side length of the images in pixels.
+        """
         seen: dict[str, Summary] = {}
 
         def keep(name: str, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -50,7 +56,7 @@ class Tap:
                 handle.remove()
 
     def moments(self, seen: Mapping[str, Summary]) -> Moments | None:
-        """All layers side by side, in the order of the network; None where none was given anything."""
+        """Return the moments of all layers in `seen`, joined in network order; None if `seen` is empty."""
         layers = tuple(layer for layer in self.layers if layer in seen)
         if not layers:
             return None
@@ -65,7 +71,10 @@ class Tap:
         )
 
     def _layers_of(self, means: tuple[Tensor, ...]) -> Tensor:
-        """(S, L); kept, because it seldom changes: the number of patches depends on the size of the images."""
+        """Return `Moments.layer_of` (S, L).
+
+        It is cached, because it seldom changes: the number of patches depends on the size of the images.
+        """
         widths = tuple(mean.shape[1] for mean in means)
         if self._widths != widths or self._layer_of.device != means[0].device:
             self._widths = widths
@@ -74,22 +83,22 @@ class Tap:
 
 
 def norm_input(layer: nn.Module, x: Tensor, size: int) -> Summary:
-    """Of a BatchNorm layer: the moments about its running mean."""
+    """Return the moments of a BatchNorm layer's input about its running mean."""
     centre, variance = cast("Tensor", layer.running_mean), cast("Tensor", layer.running_var)
     if layer.training:
-        # The layer is about to update both in place.
+        # The layer will update both in place.
         centre, variance = centre.clone(), variance.clone()
     return (*per_image_moments(x, centre), centre, variance)
 
 
 def channels_of_input(layer: nn.Module, x: Tensor, size: int) -> Summary:
-    """Of a convolution: the moments of each channel about 0."""
+    """Return the moments of each channel of a convolution's input about 0."""
     centre = x.new_zeros(x.shape[1], dtype=torch.float32)
     return (*per_image_moments(x, centre), centre, torch.ones_like(centre))
 
 
 def patches_of_input(layer: nn.Module, x: Tensor, size: int) -> Summary:
-    """Of a convolution: the moments of each patch about 0, over its positions and all channels."""
+    """Return the moments of each patch of a convolution's input about 0, over all its channels."""
     side = _LARGE_PATCH if size >= _LARGE_IMAGE else _SMALL_PATCH
     mean, second = patch_moments(x, side)
     centre = torch.zeros_like(mean[0])
@@ -97,10 +106,12 @@ def patches_of_input(layer: nn.Module, x: Tensor, size: int) -> Summary:
 
 
 def patch_moments(x: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """First and second moment about 0 of each patch, both (B, P) float32, P row by row. x: (B, C, H, W).
+    """Return first and second moment about 0 of each patch, both (B, P) float32, with P row by row.
 
-    Patches are `side` wide and high. A length that `side` does not divide is taken as if stretched, linearly, to the
-    next one that it does; the shares of its positions in each patch are the same for both moments.
+    x: (B, C, H, W).
+    side: the width and height of a patch in positions. If it does not divide H or W, that length is stretched
+        linearly to the next multiple of `side`. Both moments use the same fraction of each position in each
+        patch.
     """
     exact = x.to(torch.promote_types(x.dtype, torch.float32))
     rows, columns = (_shares(length, side, x.device, exact.dtype) for length in x.shape[2:])
@@ -111,7 +122,10 @@ def patch_moments(x: Tensor, side: int) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def _shares(length: int, side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """(patches, length), rows summing to 1: the share of each position in each patch along one direction."""
+    """Return the fraction of each position in each patch along one direction.
+
+    The result is (patches, length); rows sum to 1.
+    """
     patches = -(-length // side)
     stretched = F.interpolate(torch.eye(length)[None], patches * side, mode="linear", align_corners=False)
     shares: Tensor = stretched[0].unflatten(1, (patches, side)).mean(dim=2).T

@@ -12,9 +12,9 @@ from condense.models.catalog import ModelRequest, ResNetOptions, ZooOptions
 
 
 def build_resnet18(options: ResNetOptions, request: ModelRequest) -> nn.Module:
-    """torchvision's ResNet-18 (He et al., CVPR 2016) with a stem that fits the size of the images.
+    """Return torchvision's ResNet-18 (He et al., CVPR 2016) with a stem that fits the size of the images.
 
-    Raises ModelError where pretrained weights cannot be fetched or do not take the images.
+    Raises ModelError if pretrained weights cannot be fetched or do not take the images.
     """
     from torchvision.models import resnet18
 
@@ -34,12 +34,19 @@ def build_resnet18(options: ResNetOptions, request: ModelRequest) -> nn.Module:
 
 
 def build_torchvision(options: ZooOptions, request: ModelRequest) -> nn.Module:
-    """Any classifier of torchvision by its name, e.g. "torchvision:mobilenet_v3_small"."""
+    """Return a classifier of torchvision by its name, e.g. "torchvision:mobilenet_v3_small".
+
+    Raises UnknownNameError if there is none, and ModelError if the images have no colour or weights cannot be
+    fetched.
+    """
     return _torchvision(request.argument, request, pretrained=options.pretrained)
 
 
 def build_timm(options: ZooOptions, request: ModelRequest) -> nn.Module:
-    """Any classifier of timm by its name, e.g. "timm:convnext_atto"."""
+    """Return a classifier of timm by its name, e.g. "timm:convnext_atto".
+
+    Raises UnknownNameError if there is none, and ModelError if weights cannot be fetched.
+    """
     import timm
 
     if not timm.is_model(request.argument):
@@ -86,7 +93,10 @@ def _replace_classifier(model: nn.Module, classes: int) -> None:
 
 
 def _near(name: str, valid: list[str]) -> list[str]:
-    """The few hundred names of a zoo are too many for an error; those that share a beginning, or the first."""
+    """Return up to 30 names that begin like `name`, or else the first 30.
+
+    A zoo has several hundred names, too many for an error message.
+    """
     alike = [other for other in valid if other.startswith(name[:4])]
     return (alike or valid)[:30]
 
@@ -99,7 +109,7 @@ def _not_fetched(name: str, error: Exception) -> CondenseError:
 
 
 def load_weights(model: nn.Module, tensors: dict[str, Any], origin: str) -> None:
-    """Fill a network from a checkpoint. Raises ModelError naming what does not fit: names, shapes or classes."""
+    """Fill a network from a checkpoint. Raises ModelError that says which names or shapes do not fit."""
     wanted = model.state_dict()
     missing = [name for name in wanted if name not in tensors]
     surplus = [name for name in tensors if name not in wanted]

@@ -24,7 +24,7 @@ from condense.recipe.method import (
     Student,
     Teacher,
     Use,
-    check_distinct,
+    check_losses,
 )
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
@@ -66,7 +66,7 @@ class Recipe:
     validation: float = 0.0
 
     def __post_init__(self) -> None:
-        check_distinct(self.targets, self.regularizers)
+        check_losses(self.targets, self.regularizers)
         if self.ipc < 1:
             raise ValueError(f"images per class must be at least 1, not {self.ipc}")
         if not 0 <= self.validation < 1:
@@ -152,7 +152,7 @@ class Evaluation:
 
         The number of students and the protocol's name and description do not count.
         """
-        protocol = replace(self.protocol, name="-", summary="", source="")
+        protocol = replace(self.protocol, name="any", summary="", source="")
         return digest(replace(self, protocol=protocol, students=0, reference=False))
 
     @property
@@ -314,8 +314,8 @@ def configure(
         ),
     )
     config = assign(config, "ipc", ipc, registry)
-    presets = {**spec.settings_for(kind), **found.settings_for(spec.name, kind, ipc)}
-    for key, value in (*presets.items(), *given, *own.items()):
+    presets = (*spec.settings_for(kind), *found.settings_for(spec.name, kind, ipc))
+    for key, value in (*presets, *given, *own.items()):
         config = assign(config, key, value, registry)
     for name in without:
         config = _leave_out(config, name)

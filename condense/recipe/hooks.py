@@ -1,7 +1,7 @@
-"""The whole contract between condense and its plugins: eight hooks, asked once at start-up, never in a loop.
+"""The whole contract between condense and its plugins: eight hooks, called once at start-up, never in a loop.
 
-A plugin is a module that implements any of these with `condense.hookimpl`, named by an entry point of the
-group "condense". It may say `condense_api = 1`, the version of this contract it was written for.
+A plugin is a module that implements any of these hooks with `condense.hookimpl`. An entry point of the group
+"condense" names it. It may set `condense_api = 1`, the version of this contract that it was written for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         RegularizerSpec,
     )
 
-API_VERSION = 1
+API_VERSION = 2
 PROJECT = "condense"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -32,39 +32,39 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def condense_feature_targets() -> Sequence[FeatureTargetSpec]:  # type: ignore[empty-body]
-    """What the features of synthetic images can be made to match."""
+    """Return losses that say what the features of synthetic images should match."""
 
 
 @hookspec
 def condense_regularizers() -> Sequence[RegularizerSpec]:  # type: ignore[empty-body]
-    """What can hold synthetic images close to real ones beside the features."""
+    """Return losses that keep synthetic images close to real ones in other ways."""
 
 
 @hookspec
 def condense_initializers() -> Sequence[InitializerSpec]:  # type: ignore[empty-body]
-    """What synthetic images can start from."""
+    """Return ways to make the images that synthesis starts from."""
 
 
 @hookspec
 def condense_evaluators() -> Sequence[EvaluatorSpec]:  # type: ignore[empty-body]
-    """Ways to measure how good a distilled dataset is."""
+    """Return ways to measure how good a distilled dataset is."""
 
 
 @hookspec
 def condense_methods() -> Sequence[Method]:  # type: ignore[empty-body]
-    """Named recipes made of the components above."""
+    """Return named recipes that combine the components above."""
 
 
 @hookspec
 def condense_datasets() -> Sequence[DatasetSpec]:  # type: ignore[empty-body]
-    """Real datasets that can be condensed."""
+    """Return real datasets that can be condensed."""
 
 
 @hookspec
 def condense_models() -> Sequence[ModelSpec]:  # type: ignore[empty-body]
-    """Networks that can be teachers and students."""
+    """Return networks that can be teachers and students."""
 
 
 @hookspec
 def condense_protocols() -> Sequence[Protocol]:  # type: ignore[empty-body]
-    """Ways to train students, as named data."""
+    """Return ways to train students, as named data."""

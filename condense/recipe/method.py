@@ -1,4 +1,4 @@
-"""A method: a named recipe of components and settings. Data, not code. Imports no torch."""
+"""A method: a named recipe of components and settings. It is data, not code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AS_THE_PROTOCOL_SAYS = "protocol"
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """A named thing in a recipe (dataset, network, initializer, evaluator) and its options by name."""
+    """A named dataset, network, initializer or evaluator in a recipe, with its options by name."""
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -25,9 +25,12 @@ class Use:
 
 @dataclass(frozen=True)
 class Weighted:
-    """A feature target or regularizer in a recipe: its weight in the sum of losses, and its options by name.
+    """A feature target or regularizer in a recipe.
 
-    Raises ValueError for a weight that is not a finite number.
+    weight: its factor in the sum of losses.
+    options: its options, by name.
+
+    Raises ValueError if the weight is not a finite number.
     """
 
     weight: float = 1.0
@@ -41,7 +44,7 @@ class Weighted:
 Losses = Mapping[str, Weighted]
 
 
-# What `Recover.inner` is unless a method says otherwise; the rest is DC's.
+# The default of `Recover.inner`: no training. The other values are DC's.
 NO_TRAINING = Training(epochs=0, batch_size=256, lr=0.01, momentum=0.0, weight_decay=0.0, schedule="constant")
 
 
@@ -49,16 +52,22 @@ NO_TRAINING = Training(epochs=0, batch_size=256, lr=0.01, momentum=0.0, weight_d
 class Recover:
     """How pixels are optimised.
 
-    iterations: steps; 0 keeps the initial images. batch: images per step, 0 for all; the images of a step are a chunk.
-    chunk: how images are cut into chunks: "classes", as many whole classes as fit and at least one, or "slots", the
-    first image of every class, then the second of every class, and so on. optimizer: adam with `betas`, or sgd with
-    `momentum`. lr: at the start. schedule: cosine to 0, or constant. augment: drawn anew at every step.
-    crop_schedule, crop_start, crop_share: a curriculum of crops (CDA, Yin & Shen, TMLR 2024). The least share of the
-    area goes from `crop_start`, or the greatest share if that is less, to that of `augment.crop_scale` over the first
-    `crop_share` of the steps: at once at their end (step), or linear, or cosine; none: no curriculum.
-    network: of the components that look through a random network; "teacher": one like the teacher's.
-    network_steps: steps on one random network before a fresh one is drawn. inner: how that network is trained on the
-    synthetic images between two steps, with their labels (DC, Zhao et al., ICLR 2021); 0 epochs: not at all.
+    iterations: number of steps; 0 keeps the initial images.
+    batch: images per step, 0 for all. The images of a step are a chunk.
+    chunk: how images are cut into chunks. "classes" takes as many whole classes as fit, at least one. "slots"
+        takes the first image of every class, then the second of every class, and so on.
+    optimizer: adam with `betas`, or sgd with `momentum`.
+    lr: the initial learning rate.
+    schedule: of the learning rate: cosine to 0, or constant.
+    augment: the augmentation, drawn anew at every step.
+    crop_schedule, crop_start, crop_share: a curriculum of crops (CDA, Yin & Shen, TMLR 2024). The minimum area
+        fraction of crops goes from `crop_start` (at most the maximum of `augment.crop_scale`) to the minimum of
+        `augment.crop_scale`, during the first fraction `crop_share` of the steps. "linear" and "cosine" change it
+        gradually, "step" all at once at the end of them; "none" is no curriculum.
+    network: the random network that losses look through; "teacher": one like the teacher's.
+    network_steps: steps on one random network before a fresh one is drawn.
+    inner: how the random network is trained on the labelled synthetic images between two steps (DC, Zhao et
+        al., ICLR 2021); 0 epochs: not at all.
     log_every: steps between logged losses.
     """
 
@@ -110,11 +119,12 @@ class Recover:
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher(Training):
-    """The teacher: which network, and how it is trained where no checkpoint is given.
+    """The teacher: its network, and how it is trained if no checkpoint is given.
 
-    checkpoint: a file of weights (.safetensors, or .pt/.pth holding a state dict); "" trains one.
-    measure_batch: images per batch of the measure stage. seed: of its weights and training, and of a split of the
-    dataset that has to be made; none: the run's.
+    model: its network.
+    checkpoint: a file of weights (.safetensors, or .pt/.pth holding a state dict); "" trains the teacher.
+    measure_batch: images per batch of the measure stage.
+    seed: of its weights, its training, and a split of the dataset that has to be made; None: the run's seed.
     """
 
     model: Use = field(default_factory=lambda: Use(name="resnet18"))
@@ -134,7 +144,10 @@ class Teacher(Training):
 
 @dataclass(frozen=True, kw_only=True)
 class Student:
-    """The student network; "teacher" stands for the teacher's architecture, "protocol" for the protocol's."""
+    """The student network.
+
+    model: "teacher" stands for the teacher's architecture, "protocol" for the protocol's network.
+    """
 
     model: Use = field(default_factory=lambda: Use(name=AS_THE_PROTOCOL_SAYS))
 
@@ -143,7 +156,9 @@ class Student:
 class Variant:
     """A changed form of a method, for ablations.
 
-    label: for people. settings: by dotted key, as presets have them. without: components it leaves out.
+    label: its name, for people.
+    settings: the changes by dotted key, as in presets.
+    without: the components that it leaves out.
     """
 
     label: str
@@ -155,12 +170,12 @@ class Variant:
 class Method:
     """A method: a named recipe of components and settings.
 
-    name, summary, source: as in every spec.
+    name, summary, source: as in `condense.recipe.specs.Spec`.
     initializer: the images that synthesis starts from.
     targets, regularizers: the losses that the recover stage minimises, by name, with weights and options.
     recover, teacher, student: see the classes of those names.
-    protocol: the protocol that its paper reports under, by name.
-    evaluator: the component that measures.
+    protocol: the name of the protocol that its paper reports under.
+    evaluator: the component that evaluates students.
     presets: settings by dotted key ("recover.lr"), for a kind of images ("small-grey") or a dataset's name. A name
         wins over a kind.
     for_ipc: settings that apply from a given number of images per class upward, keyed by that number; the largest
@@ -190,24 +205,32 @@ class Method:
         check_name("method", self.name)
         if not self.summary or "\n" in self.summary:
             raise ValueError(f"method {self.name!r} needs a summary of one line")
-        check_distinct(self.targets, self.regularizers)
+        check_losses(self.targets, self.regularizers)
         if self.recover.iterations and not self.targets:
             raise ValueError(
                 f"method {self.name!r} recovers for {self.recover.iterations} steps without a target"
             )
+        if not all(isinstance(minimum, int) for minimum in self.for_ipc):
+            raise ValueError(f"the keys of for_ipc are numbers of images per class, not {list(self.for_ipc)}")
         labels = [variant.label for variant in self.variants]
         if len(set(labels)) < len(labels) or not all(labels):
             raise ValueError(f"the variants of method {self.name!r} need labels, each another: {labels}")
 
-    def settings_for(self, dataset: str, kind: str, ipc: int) -> dict[str, Any]:
-        """Return the presets for images per class, a kind of images and a dataset's name; later ones win."""
+    def settings_for(self, dataset: str, kind: str, ipc: int) -> list[tuple[str, Any]]:
+        """Return the settings for an ipc, a kind of images and a dataset's name, as pairs; later ones win."""
         reached = [minimum for minimum in self.for_ipc if minimum <= ipc]
         chosen = self.for_ipc[max(reached)] if reached else {}
-        return {**chosen, **self.presets.get(kind, {}), **self.presets.get(dataset, {})}
+        layers = (chosen, self.presets.get(kind, {}), self.presets.get(dataset, {}))
+        return [pair for layer in layers for pair in layer.items()]
 
 
-def check_distinct(targets: Losses, regularizers: Losses) -> None:
-    """Raise ValueError if a target and a regularizer of one recipe share a name: losses are logged by name."""
+def check_losses(targets: Losses, regularizers: Losses) -> None:
+    """Raise ValueError unless both map names to `Weighted` and share no name: losses are logged by name."""
+    for part, losses in (("targets", targets), ("regularizers", regularizers)):
+        if not isinstance(losses, Mapping) or not all(isinstance(loss, Weighted) for loss in losses.values()):
+            raise ValueError(
+                f"{part} must map names to condense.Weighted, as in {{'barycenter': Weighted(1.0)}}"
+            )
     for name in targets:
         if name in regularizers:
             raise ValueError(f"{name!r} is named both as a target and as a regularizer")

@@ -7,7 +7,7 @@ measure stage, and only a random network's weights can take gradients.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 Statistic = Literal["batchnorm", "convolutions"]
 AtOnce = Literal["batch", "whole classes", "one class"]
@@ -29,6 +29,9 @@ class ThroughTeacher:
     observes: bool = False
     each_member: bool = False
 
+    def __post_init__(self) -> None:
+        _check_statistics(self.statistics)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ThroughRandomNetwork:
@@ -38,6 +41,9 @@ class ThroughRandomNetwork:
     """
 
     statistics: tuple[Statistic, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_statistics(self.statistics)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +69,11 @@ class Needs:
     through: the network that it looks through.
     at_once: the images that one call of `loss` sees: a batch of any images, all images of each class in it, or the
         images of one class (the losses of the classes are then added up).
-    real_per_class: real images of each class that `loss` gets at every step; a smaller class gives all of its images.
+    real_per_class: the minimum number of real images of each class that `loss` gets at every step; a smaller class
+        gives all of its images.
     float32: whether networks compute in float32 for it in the recover stage, also where the run uses bfloat16.
 
-    Raises ValueError for a negative number of real images.
+    Raises ValueError for a value that is none of these.
     """
 
     through: Through = field(default_factory=ThroughTeacher)
@@ -75,6 +82,11 @@ class Needs:
     float32: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.through, Through):
+            kinds = ", ".join(f"{kind.__name__}()" for kind in get_args(Through))
+            raise ValueError(f"through must be one of {kinds}, not {self.through!r}")
+        if self.at_once not in get_args(AtOnce):
+            raise ValueError(f"at_once must be one of {', '.join(get_args(AtOnce))}, not {self.at_once!r}")
         if self.real_per_class < 0:
             raise ValueError(f"real_per_class must be 0 or more, not {self.real_per_class}")
 
@@ -106,3 +118,8 @@ class Needs:
     def weight_gradients(self) -> bool:
         """Whether the weights of its network take gradients."""
         return isinstance(self.through, ThroughWeightGradients)
+
+
+def _check_statistics(names: object) -> None:
+    if not isinstance(names, tuple) or not set(names) <= set(get_args(Statistic)):
+        raise ValueError(f"statistics must be a tuple of {', '.join(get_args(Statistic))}, not {names!r}")

@@ -1,9 +1,9 @@
 """Evaluation protocols: how students are trained on a distilled dataset, as named data.
 
-Protocols come from plugins, through the hook `condense_protocols`; condense brings the two below.
+Protocols come from plugins, through the hook `condense_protocols`; condense's own are in `condense.builtin`.
 
-Every protocol reports the accuracy of the last epoch on the real test images, always on the images as saved
-(8 bits). None chooses an epoch or a learning rate by the test images.
+Every protocol trains on the synthetic images as they are saved (8 bits), and reports the accuracy of the last
+epoch on the real test images. No protocol chooses an epoch or a learning rate by the test images.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ LabelMode = Literal["hard", "soft", "online"]
 class Protocol(Training):
     """How students are trained.
 
-    labels: hard (the class; cross-entropy), soft (one set of teacher logits per image, saved with it) or online
-        (the teacher answers for every augmented view during training; needs the teacher beside the images).
+    labels: hard (cross-entropy with the class), soft (the teacher's logits of each image, saved with it) or
+        online (the teacher labels every augmented view during training, so it is needed beside the images).
     temperature: T of KL(softmax(teacher / T) || softmax(student / T)), for soft and online labels.
-    weighted: whether the loss of an image counts with its weight in its class (times ipc).
-    model: the student's network, where the run does not choose one with student.model; "teacher": one like the
+    weighted: whether the loss of an image is multiplied by its weight in its class (times ipc).
+    model: the student's network, unless the run chooses one with student.model; "teacher": one like the
         teacher's.
     """
 

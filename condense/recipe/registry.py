@@ -1,8 +1,8 @@
-"""Finding plugins, keeping a broken one from harming the rest, and looking up what they offer.
+"""Find plugins, keep a broken one from harming the rest, and look up what they offer.
 
-A plugin is a module named by an entry point of the group "condense"; condense's own components come the same
-way, from the module `condense.builtin`. A plugin that fails is set aside with its reason, shown by
-`condense plugins`, and is fatal only when a run needs something that is not there.
+A plugin is a module named by an entry point of the group "condense". condense's own components come the same
+way, from the module `condense.builtin`. A plugin that fails is set aside with its reason, which `condense
+plugins` shows. A run fails only if it needs something that is not there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ GROUP = "condense"
 DISABLE_VARIABLE = "CONDENSE_DISABLE_PLUGINS"
 HOST = "condense"
 
-# What each hook gives: the kind users read, and the type each offer must have.
+# For each hook: the kind of its offers, as users read it, and the type that each offer must have.
 KINDS: Mapping[str, tuple[str, type]] = {
     "condense_feature_targets": ("feature target", FeatureTargetSpec),
     "condense_regularizers": ("regularizer", RegularizerSpec),
@@ -51,7 +51,11 @@ KINDS: Mapping[str, tuple[str, type]] = {
 
 @dataclass(frozen=True)
 class PluginStatus:
-    """A plugin as found: its name, version and module; `problem` says why it was set aside, "" if it works."""
+    """A plugin that was found.
+
+    name, version, module: as its entry point and its distribution give them.
+    problem: why it was set aside; "" if it works.
+    """
 
     name: str
     version: str
@@ -61,17 +65,17 @@ class PluginStatus:
 
 @dataclass(frozen=True)
 class Offer:
-    """A spec or method, and the plugin it came from."""
+    """A spec or method, and the plugin that it came from."""
 
     plugin: str
     spec: Any
 
 
 class Registry:
-    """Everything the loaded plugins offer. A name that two plugins offer answers to neither.
+    """Everything that the loaded plugins offer. A name that two plugins offer stands for neither offer.
 
-    disabled: the plugins that it was loaded without, so that another process can load the same; None for a registry
-    that was put together by hand.
+    disabled: the plugins that were disabled when it was loaded, so that another process can load the same
+    registry; None for a registry that was put together by hand.
     """
 
     def __init__(
@@ -87,14 +91,14 @@ class Registry:
         self.disabled = disabled
 
     def offers(self, kind: str) -> list[Offer]:
-        """All offers of a kind ("method", "feature target", ...), by name."""
+        """Return all offers of a kind ("method", "feature target", ...), sorted by name."""
         return [self._offers[kind][name] for name in sorted(self._offers[kind])]
 
     def find(self, kind: str, name: str) -> Any:
-        """The spec of that name.
+        """Return the spec of a kind and name.
 
-        Raises UnknownNameError listing the valid ones and any plugin set aside, and PluginError where two
-        plugins offer it: the order of installation must not choose the algorithm.
+        Raises UnknownNameError, which lists the valid names and any plugin set aside. Raises PluginError if
+        two plugins offer the name: the order of installation must not choose the algorithm.
         """
         offers = self._offers[kind]
         rivals = self.contested.get((kind, name))
@@ -112,23 +116,23 @@ class Registry:
         raise error
 
     def method(self, name: str) -> Method:
-        """The method of that name."""
+        """Return the method of that name."""
         found: Method = self.find("method", name)
         return found
 
     def protocol(self, name: str) -> Protocol:
-        """The protocol of that name."""
+        """Return the protocol of that name."""
         found: Protocol = self.find("protocol", name)
         return found
 
     def dataset(self, name: str) -> tuple[DatasetSpec, str]:
-        """The spec behind "NAME" or "NAME:ARGUMENT", and the argument ("" if none)."""
+        """Return the spec behind "NAME" or "NAME:ARGUMENT", and the argument ("" if there is none)."""
         spec, argument = self._with_argument("dataset", name)
         assert isinstance(spec, DatasetSpec)
         return spec, argument
 
     def model(self, name: str) -> tuple[ModelSpec, str]:
-        """The spec behind "NAME" or "NAME:ARGUMENT", and the argument ("" if none)."""
+        """Return the spec behind "NAME" or "NAME:ARGUMENT", and the argument ("" if there is none)."""
         spec, argument = self._with_argument("model", name)
         assert isinstance(spec, ModelSpec)
         return spec, argument
@@ -144,9 +148,10 @@ class Registry:
 
 
 def load_registry(disabled: Iterable[str] = (), environment: Mapping[str, str] = os.environ) -> Registry:
-    """Find the plugins and ask each what it offers. Imports neither torch nor POT.
+    """Find the plugins and ask each what it offers.
 
-    disabled: names of plugins that are not even imported; CONDENSE_DISABLE_PLUGINS (comma-separated) adds more.
+    disabled: names of plugins that are not even imported; CONDENSE_DISABLE_PLUGINS (comma-separated) adds
+    more.
     Raises UnknownNameError for a disabled plugin that is not installed.
     """
     off = set(disabled) | {name for name in environment.get(DISABLE_VARIABLE, "").split(",") if name}
@@ -167,7 +172,7 @@ def load_registry(disabled: Iterable[str] = (), environment: Mapping[str, str] =
 
 @cache
 def default_registry() -> Registry:
-    """The registry of this process, loaded once."""
+    """Return the registry of this process, loaded once."""
     return load_registry()
 
 
@@ -182,14 +187,14 @@ class _Loader:
     def add(self, name: str, version: str, module_name: str) -> None:
         first = next((status for status in self._plugins if status.name == name), None)
         if first:
-            # pluggy would skip it without a word.
+            # pluggy would skip it silently.
             self.set_aside(
                 name, version, module_name, f"the plugin from {first.module!r} took this name first"
             )
             return
         try:
             offers = self._ask(name, module_name)
-        except (Exception, SystemExit) as error:  # A stranger's code must not take the host down.
+        except (Exception, SystemExit) as error:  # A plugin's code must not take condense down.
             self.set_aside(name, version, module_name, f"{type(error).__name__}: {error}")
             return
         for kind, spec in offers:
@@ -216,11 +221,11 @@ class _Loader:
         _check_api(module)
         try:
             self._manager.register(module, name=name)
-            # Without this a misspelt hook would pass without a word.
+            # Without this check, a misspelt hook would be ignored silently.
             self._manager.check_pending()
             return self._collect(module)
         except BaseException:
-            # pluggy leaves a half-registered plugin answering.
+            # pluggy would keep calling a half-registered plugin.
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
             raise

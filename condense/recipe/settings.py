@@ -1,7 +1,7 @@
-"""Changing one setting of a configuration by its dotted key, with the value's type checked. Imports no torch.
+"""Change one setting of a configuration by its dotted key, with the value's type checked.
 
 recover.iterations=500 (or just iterations=500)      teacher.lr=0.1        protocol.augment.cutmix=0
-regularizers.class-batchnorm=10                      the weight of a component; adds it where it is absent
+regularizers.class-batchnorm=10                      the weight of a component, which is added if it is absent
 regularizers.class-batchnorm.form=norms              an option of a component
 initializer=noise, teacher.model=convnet             another component or network, with its own defaults
 teacher.model.width=64                               an option of that network
@@ -25,7 +25,7 @@ T = TypeVar("T")
 Pair = tuple[str, Any]
 Settings = Mapping[str, Any] | Sequence[Pair]
 
-# The fields that hold a Use, or several, and the kind of thing it names.
+# The fields that name something, and the kind of thing that each names.
 _KIND_OF_FIELD: Mapping[str, str] = {
     "initializer": "initializer",
     "targets": "feature target",
@@ -36,12 +36,12 @@ _KIND_OF_FIELD: Mapping[str, str] = {
     "dataset": "dataset",
 }
 _LOSSES = ("feature target", "regularizer")
-# Not networks, but names for one that is chosen elsewhere.
+# Names that stand for a network chosen elsewhere.
 _STAND_INS = (SAME_AS_TEACHER, AS_THE_PROTOCOL_SAYS)
 
 
 def pairs_of(settings: Settings) -> list[Pair]:
-    """Settings as pairs of dotted key and value, whichever way they were given."""
+    """Return settings, given as a mapping or as pairs, as pairs of dotted key and value."""
     return list(settings.items()) if isinstance(settings, Mapping) else list(settings)
 
 
@@ -54,9 +54,9 @@ class _Setting:
 
 
 def assign(config: T, key: str, value: Any, registry: Registry) -> T:
-    """`config` with the setting `key` changed. A key without a section belongs to `recover`.
+    """Return `config` with the setting `key` changed. A key without a section belongs to `recover`.
 
-    Raises OptionError for an unknown key (listing the nearest) or a value of the wrong type or range.
+    Raises OptionError for an unknown key (and names the nearest) or a value of the wrong type or range.
     """
     parts = key.split(".")
     top = {name for group in _groups(config) for name in _fields(group)}
@@ -66,7 +66,7 @@ def assign(config: T, key: str, value: Any, registry: Registry) -> T:
 
 
 def complete(config: T, registry: Registry) -> T:
-    """`config` with the options of every component and network checked and written out with their defaults."""
+    """Return `config` with the options of every component and network checked and their defaults filled in."""
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(cast(Any, config)):
         value = getattr(config, field.name)
@@ -86,7 +86,10 @@ def complete(config: T, registry: Registry) -> T:
 
 
 def options_of(use: Use, kind: str, registry: Registry) -> Any:
-    """The options dataclass of a component or network, filled from the recipe. Raises OptionError."""
+    """Return the options dataclass of a component or network, filled from the recipe.
+
+    Raises OptionError for an unknown option or a value of the wrong type or range.
+    """
     spec = find_spec(use.name, kind, registry)
     values: dict[str, Any] = {}
     for name, value in use.options.items():
@@ -98,7 +101,7 @@ def options_of(use: Use, kind: str, registry: Registry) -> Any:
 
 
 def find_spec(name: str, kind: str, registry: Registry) -> Any:
-    """The spec that a name in a recipe stands for."""
+    """Return the spec that a name in a recipe stands for."""
     if kind == "dataset":
         return registry.dataset(name)[0]
     if kind == "model":
@@ -107,7 +110,7 @@ def find_spec(name: str, kind: str, registry: Registry) -> Any:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """All settings under a configuration or a part of it, as dotted key to value, in order."""
+    """Return all settings of a configuration, or of a part of it, as dotted key to value, in order."""
     if isinstance(value, Use):
         options = {f"{prefix}.{name}": option for name, option in value.options.items()}
         return {prefix: value.name, **options}
@@ -206,7 +209,7 @@ def _use(name: str, loss: Weighted) -> Use:
 
 
 def _groups(config: Any) -> list[Any]:
-    """Return the groups of a configuration that has some, or the configuration itself."""
+    """Return the groups of a configuration, or the configuration itself if it has none."""
     return [getattr(config, group) for group in getattr(config, "GROUPS", ())] or [config]
 
 
@@ -238,7 +241,10 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
     try:
         return msgspec.convert(value, hint, strict=False)
     except msgspec.ValidationError as error:
-        raise OptionError(f"{key}={_text(value)}: {error}") from error
+        reason = str(error)
+        if typing.get_origin(hint) is typing.Literal:
+            reason = f"must be one of {', '.join(map(str, typing.get_args(hint)))}"
+        raise OptionError(f"{key}={_text(value)}: {reason}") from error
 
 
 def _takes_sequence(hint: Any) -> bool:

@@ -1,7 +1,7 @@
-"""What a plugin offers: frozen descriptions with a lazy way to build the thing described.
+"""What a plugin offers: frozen descriptions, and how to build what they describe.
 
-Nothing here imports torch. `build` may be given as a string, "package.module:attribute", which is imported
-only when a run needs it; so `condense --help` and `condense methods` answer at once.
+`build` may be a string, "package.module:attribute", which is imported only when a run needs it.
+So `condense --help` and `condense methods` answer at once.
 """
 
 from __future__ import annotations
@@ -13,12 +13,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from condense.errors import PluginError
+from condense.errors import CondenseError, PluginError
 from condense.recipe.needs import Needs
 
-# What the images of a dataset are like: up to 127 pixels wide in grey or in colour, or larger.
+# The kind of a dataset's images: up to 127 pixels wide, in grey or in colour, or larger.
 ImageKind = Literal["small-grey", "small-colour", "photographs"]
 IMAGE_KINDS: tuple[ImageKind, ...] = get_args(ImageKind)
+
+
+def kind_text(kind: str) -> str:
+    """Return a kind of images for people: "small grey images"."""
+    return f"{kind.replace('-', ' ')} images" if kind.startswith("small") else kind
+
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _BUILD = re.compile(r"[\w.]+:\w+")
@@ -26,20 +32,20 @@ _BUILD = re.compile(r"[\w.]+:\w+")
 
 @dataclass(frozen=True, kw_only=True)
 class NoOptions:
-    """For what has nothing to set."""
+    """The options of something that has nothing to set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What every offer has.
+    """What all offers have in common.
 
     name: lower-case words joined by hyphens; what users type.
     summary: one line.
     source: the paper (authors, venue, arXiv number) or the address it comes from; may be empty.
-    options: a dataclass whose fields all have defaults and whose `__post_init__` raises ValueError on a bad one.
-    build: "package.module:attribute" or a callable; what it is called with is said by each subclass.
+    options: a dataclass with a default for every field; its `__post_init__` raises ValueError for a bad value.
+    build: "package.module:attribute" or a callable; each subclass says with which arguments it is called.
 
-    Raises ValueError where the description is not usable, so a bad plugin is refused when it is loaded.
+    Raises ValueError if the description is not usable, so that a bad plugin is refused when it is loaded.
     """
 
     name: str
@@ -68,7 +74,7 @@ def imported(name: str, reference: str) -> Callable[..., Any]:
     module_name, attribute = reference.split(":")
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:  # A stranger's module may raise anything when it is imported.
+    except Exception as error:  # A plugin's module may raise anything when it is imported.
         raise PluginError(
             f"{name!r} cannot be built from {reference!r}: {type(error).__name__}: {error}"
         ) from error
@@ -76,7 +82,7 @@ def imported(name: str, reference: str) -> Callable[..., Any]:
 
 
 def check_name(what: str, name: str) -> None:
-    """Raise ValueError unless `name` is what users can type. what: is named so, for the text."""
+    """Raise ValueError unless `name` is lower-case words joined by hyphens. what: what it names, for the message."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{what} name {name!r} is not lower-case words joined by hyphens")
 
@@ -94,10 +100,15 @@ def check_options_type(owner: str, options: type) -> None:
 class LossSpec(Spec):
     """What the specs of feature targets and regularizers share.
 
-    needs: what the host has to show the loss; a `Needs`, or a function from the options to one.
+    needs: what condense has to show the loss; a `Needs`, or a function from the options to one.
     """
 
     needs: Needs | Callable[[Any], Needs] = field(default_factory=Needs)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (isinstance(self.needs, Needs) or callable(self.needs)):
+            raise ValueError(f"the needs of {self.name!r} must be a condense.Needs, not {self.needs!r}")
 
     def needs_of(self, options: Any) -> Needs:
         """Return what the loss needs with these options. Raises PluginError for anything but a `Needs`."""
@@ -149,11 +160,14 @@ class ModelSpec(Spec):
 class DatasetSpec(Spec):
     """A dataset; `build(options, DatasetRequest)` gives a `condense.RealDataset`.
 
-    like: the kind of its images, which chooses a method's presets. For a dataset that has to look at its images,
-        "package.module:function" of a function from (options, argument) to the kind; it must not import torch.
-    takes: what users type after the colon in "NAME:ARGUMENT", such as "PATH"; "" for a name without an argument.
-    settings: settings for every method on this dataset, by dotted key ("teacher.epochs"). Above all they name the
-        teacher, so that methods are compared under one. A method's presets and the user's settings win over them.
+    like: the kind of its images, which chooses a method's presets. If the kind depends on the images, this is
+        "package.module:function" instead: a function from (options, argument) to the kind, which must not
+        import torch.
+    takes: what users type after the colon in "NAME:ARGUMENT", such as "PATH"; "" for a name without an
+        argument.
+    settings: settings for every method on this dataset, by dotted key ("teacher.epochs"). Above all they
+        choose the teacher, so that methods are compared under the same one. A method's presets and the user's
+        settings win over them.
     settings_by_kind: the same for each kind, for a dataset that finds its kind; `settings` win over them.
 
     Raises ValueError for a kind that does not exist.
@@ -166,22 +180,34 @@ class DatasetSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.like not in IMAGE_KINDS and not _BUILD.fullmatch(self.like):
+        if self.like in IMAGE_KINDS:
+            return
+        if not _BUILD.fullmatch(self.like):
             raise ValueError(
                 f"DatasetSpec {self.name!r}: like {self.like!r} is neither 'module:function' nor one of "
                 f"{', '.join(IMAGE_KINDS)}"
             )
+        if "like" not in {option.name for option in dataclasses.fields(self.options)}:
+            raise ValueError(
+                f"DatasetSpec {self.name!r} finds the kind of its images, so its options need a field 'like' to keep it"
+            )
 
     def kind_of(self, options: Any, argument: str) -> ImageKind:
-        """Return the kind of the images, found from `like`. Raises PluginError for anything but a kind."""
+        """Return the kind of the images, according to `like`. Raises PluginError for anything but a kind."""
         kind: Any = self.like
         if kind not in IMAGE_KINDS:
-            kind = imported(self.name, self.like)(options, argument)
+            find = imported(self.name, self.like)
+            try:
+                kind = find(options, argument)
+            except CondenseError:
+                raise
+            except Exception as error:  # A plugin's code may raise anything.
+                raise PluginError(f"{self.like!r} failed: {type(error).__name__}: {error}") from error
         if kind not in IMAGE_KINDS:
             raise PluginError(f"{self.like!r} must give one of {', '.join(IMAGE_KINDS)}, not {kind!r}")
         found: ImageKind = kind
         return found
 
-    def settings_for(self, kind: ImageKind) -> dict[str, Any]:
-        """Return the settings for every method on this dataset, whose images are of a kind."""
-        return {**self.settings_by_kind.get(kind, {}), **self.settings}
+    def settings_for(self, kind: ImageKind) -> list[tuple[str, Any]]:
+        """Return the settings for every method on this dataset with this kind of images, as pairs; later ones win."""
+        return [*self.settings_by_kind.get(kind, {}).items(), *self.settings.items()]

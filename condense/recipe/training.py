@@ -1,4 +1,4 @@
-"""How a network is trained: the options teachers and students share. Imports no torch."""
+"""How a network is trained: the options that teachers and students share."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ Schedule = Literal["cosine", "half-cosine", "constant", "halfway"]
 
 
 SIAMESE_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
-"""The names in Zhao & Bilen, ICML 2021, in the order in which their code applies all of them."""
+"""The operations of Zhao & Bilen, ICML 2021, in the order in which their code applies them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
     """How a batch is augmented; everything is off unless set.
 
-    shuffle_patches: cut each image, before anything else, into this many rows and as many columns of tiles and permute
-        the rows and the columns (RDED; see `condense.data.patches`, also for sides that it does not divide); 0 and 1
-        are off.
-    crop_scale: random resized crop, least and greatest share of the area, e.g. (0.08, 1.0); None: none.
-    crop_ratio: least and greatest width / height of that crop.
-    flip: left-right with probability 1/2.
-    jitter: largest shift as a share of the side, rolled around the border; 1/7 is 32 pixels at 224.
-    siamese: which of `SIAMESE_OPERATIONS` to use; () is none.
-    siamese_single: one operation drawn from `siamese` per step, else all of them in the order given.
-    cutmix: alpha of the Beta(alpha, alpha) that the kept share comes from; 0 is off.
+    shuffle_patches: the number of rows, and of columns, of tiles that each image is cut into before anything
+        else. The rows and the columns are then permuted (RDED; see `condense.data.patches`, also for side
+        lengths that the number does not divide). 0 and 1 are off.
+    crop_scale: minimum and maximum area fraction of a random resized crop, e.g. (0.08, 1.0); None is off.
+    crop_ratio: minimum and maximum width / height of that crop.
+    flip: mirror left-right with probability 1/2.
+    jitter: maximum shift as a fraction of the side length, rolled around the border; 1/7 is 32 pixels at 224.
+    siamese: the names of the `SIAMESE_OPERATIONS` to use; () is off.
+    siamese_single: whether each step uses one operation drawn from `siamese`; otherwise it uses all of them
+        in the order given.
+    cutmix: alpha of the Beta(alpha, alpha) distribution of the fraction of the image that is kept; 0 is off.
 
-    Raises ValueError where a value cannot be used.
+    Raises ValueError if a value cannot be used.
     """
 
     shuffle_patches: int = 0
@@ -91,10 +92,15 @@ def _check_siamese(names: Sequence[str]) -> None:
 class Training:
     """Options of one training.
 
-    epochs: passes over the data. batch_size: images per step. optimizer: sgd (with Nesterov off and `momentum`),
-    adam or adamw (both with betas 0.9, 0.999). lr: at the start. weight_decay: decoupled for adamw.
-    schedule: cosine to 0, half-cosine (the first half of a cosine, to half of `lr`), constant, or halfway (a tenth from
-    the middle on), stepped every step.
+    epochs: passes over the data.
+    batch_size: images per step.
+    optimizer: sgd (with `momentum`, without Nesterov), adam or adamw (both with betas 0.9, 0.999).
+    lr: the initial learning rate.
+    momentum: of sgd.
+    weight_decay: decoupled for adamw.
+    schedule: of the learning rate, which changes at every step: cosine to 0, half-cosine (the first half of a
+        cosine, to half of `lr`), constant, or halfway (a tenth from the middle on).
+    augment: the augmentation of every batch.
     """
 
     epochs: int = 50

@@ -1,4 +1,4 @@
-"""run.json: what a run is, how far it is, how long each stage took. Written after every stage."""
+"""run.json: the settings, the progress and the stage times of a run, written after every stage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from condense.errors import StorageError
-from condense.recipe.config import RunConfig
+from condense.recipe.config import RunConfig, by_content
 from condense.recipe.settings import flatten
 from condense.runtime import Reporter
 from condense.storage.files import append_line, read_json, write_json
@@ -19,7 +19,7 @@ FORMAT = 2
 
 
 class Journal:
-    """The state of a run in its folder. A resumed run goes on with the seconds it has used already."""
+    """The state of a run in its folder. A resumed run adds to the seconds that it has used already."""
 
     def __init__(self, folder: RunFolder, data: dict[str, Any]) -> None:
         self.folder = folder
@@ -29,7 +29,7 @@ class Journal:
     def begin(
         cls, path: Path, config: RunConfig, versions: Mapping[str, str], host: Mapping[str, str]
     ) -> Journal:
-        """Start a run in a folder that does not exist yet. Raises StorageError where it does."""
+        """Start a run in a new folder. Raises StorageError if the folder exists."""
         folder = RunFolder.create(path)
         journal = cls(
             folder,
@@ -38,6 +38,7 @@ class Journal:
                 "name": path.name,
                 "status": "running",
                 "settings": config.to_dict(),
+                "checkpoint": by_content(config.recipe.teacher).checkpoint,
                 "versions": dict(versions),
                 "host": dict(host),
                 "stages": {},
@@ -49,20 +50,25 @@ class Journal:
 
     @classmethod
     def resume(cls, path: Path, config: RunConfig, earlier: RunConfig, host: Mapping[str, str]) -> Journal:
-        """Go on with an earlier run, whose images are kept whatever the evaluation and the device's index.
+        """Continue an earlier run. It keeps its images even if the evaluation or the device's index differs.
 
-        earlier: what run.json holds, as a configuration. host: as of `begin`.
-        Raises StorageError if the recipe or the kind of machine differs, naming what does.
+        earlier: the configuration in run.json.
+        host: as in `begin`.
+
+        Raises StorageError, which names the differences, if the recipe or the kind of machine differs.
         """
         folder = RunFolder.open(path)
+        data = read_json(folder.run_json)
         before, now = flatten(earlier.recipe), flatten(config.recipe)
+        # A checkpoint is known by its content: the file may have moved.
+        before["teacher.checkpoint"] = data["checkpoint"]
+        now["teacher.checkpoint"] = by_content(config.recipe.teacher).checkpoint
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         if changed:
             listed = ", ".join(f"{key} ({before.get(key)} then, {now.get(key)} now)" for key in changed[:5])
             raise StorageError(
                 f"{path} was started with other settings: {listed}. Repeat them, or choose another --name"
             )
-        data = read_json(folder.run_json)
         if data["host"]["computes"] != host["computes"]:
             raise StorageError(
                 f"{path} was started on {data['host']['computes']}, and this is {host['computes']}, which gives other "
@@ -73,18 +79,18 @@ class Journal:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What stages found, by stage."""
+        """What each stage found, by the stage's name."""
         stages: dict[str, Any] = self._data["stages"]
         return stages
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds used by each stage so far."""
+        """Seconds that each stage has used so far."""
         return {stage: round(float(facts["seconds"]), 3) for stage, facts in self.facts.items()}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
-        """Time a stage and keep what it found: put findings into the dictionary that is yielded."""
+        """Time a stage and save its findings, which the stage puts into the yielded dictionary."""
         facts = self.facts.setdefault(name, {"seconds": 0.0})
         began = time.perf_counter()
         try:
@@ -94,7 +100,7 @@ class Journal:
             self.save()
 
     def finish(self, outcome: Mapping[str, Any]) -> None:
-        """The run is done."""
+        """Mark the run as done and save its outcome."""
         self._data["status"] = "done"
         self._data["outcome"] = dict(outcome)
         self.save()
@@ -107,7 +113,7 @@ class Journal:
 def saved_config(path: Path) -> dict[str, Any]:
     """Return the settings in a run directory or a run.json, by group.
 
-    Raises StorageError if there is none, or if another version of condense wrote it.
+    Raises StorageError if there are none, or if a version of condense with another format wrote them.
     """
     file = path / "run.json" if path.is_dir() else path
     data = read_json(file)
@@ -124,9 +130,9 @@ def saved_config(path: Path) -> dict[str, Any]:
 
 
 class MetricsReporter:
-    """Passes everything on, and appends the values that come with finished units (epochs) to a file.
+    """A Reporter that passes everything on, and appends the values of finished units (epochs) to a file.
 
-    The recover stage writes its own lines, which say chunk and iteration.
+    The recover stage writes its own lines, which name chunk and iteration.
     """
 
     def __init__(self, told: Reporter, path: Path) -> None:
@@ -135,21 +141,21 @@ class MetricsReporter:
         self._done = 0
 
     def start(self, stage: str, detail: str, total: int, unit: str) -> None:
-        """A piece of work begins."""
+        """Report that a piece of work begins."""
         self._work, self._done = {"stage": stage, "detail": detail, "unit": unit}, 0
         self._told.start(stage, detail, total, unit)
 
     def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
-        """`count` units are done."""
+        """Report that `count` units are done."""
         self._done += count
         if values and count:
             append_line(self._path, {**self._work, "done": self._done, **values})
         self._told.advance(count, values)
 
     def finish(self, summary: str = "") -> None:
-        """The piece of work is done."""
+        """Report that the piece of work is done."""
         self._told.finish(summary)
 
     def note(self, text: str) -> None:
-        """Something the user should know."""
+        """Report something that the user should know."""
         self._told.note(text)

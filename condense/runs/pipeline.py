@@ -1,9 +1,9 @@
-"""The stages in order: what to skip, what to resume, what a run leaves behind."""
+"""Run the stages in order: skip what is not needed, resume what is done, and save the result."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from condense.data.dataset import RealDataset
 from condense.data.load import load_dataset
 from condense.engine.build import build_component, build_losses
-from condense.engine.components import Initializer, WeightedLoss
+from condense.engine.components import Evaluator, Initializer, WeightedLoss
 from condense.engine.evaluate import Score, StudentTrainer
 from condense.engine.labels import LABELS
 from condense.engine.measure import check_teacher, measure
@@ -47,25 +47,29 @@ def run(
     teachers: Teachers | None = None,
     dataset: RealDataset | None = None,
 ) -> RunResult:
-    """Condense a dataset and judge the outcome; everything that the run leaves behind lies under `path`.
+    """Condense a dataset and evaluate the result. Everything that the run saves lies under `path`.
 
-    resume: go on with the run in `path`, which must have the same recipe.
-    teachers: the folder of trained teachers that runs share; None keeps this run's teacher to itself.
-    dataset: the real dataset of the recipe, if it is loaded already.
+    resume: continue the run in `path`, which must have the same recipe.
+    teachers: the folder of trained teachers that runs share; None keeps the teacher to this run.
+    dataset: the real dataset of the recipe, if it is already loaded.
 
-    Raises CondenseError with a text for users.
+    Raises CondenseError with a message for users.
     """
     recipe = config.recipe
     runtime = make_runtime(config.machine.device, config.machine.precision, reporter)
     with numeric_settings(runtime):
         plan = make_plan(config, registry)
-        losses = build_losses(plan)
+        parts = _Parts(
+            losses=build_losses(plan),
+            initializer=build_component(recipe.initializer, "initializer", Initializer, registry),
+            evaluator=build_component(config.evaluation.evaluator, "evaluator", Evaluator, registry),
+        )
         dataset = load_dataset(recipe, config.machine, registry) if dataset is None else dataset
         check_ipc(recipe.ipc, dataset)
-        # Whatever cannot work is refused before anything is written.
+        # Refuse what cannot work before anything is written.
         teacher = fresh_teacher(recipe, dataset, registry, runtime) if plan.needs_teacher else None
         if teacher:
-            check_teacher({loss.name: loss.needs for loss in losses}, teacher)
+            check_teacher({loss.name: loss.needs for loss in parts.losses}, teacher)
         host = provenance.host(runtime)
         if resume:
             earlier = config_from_dict(saved_config(path), registry)
@@ -74,12 +78,12 @@ def run(
             journal = Journal.begin(path, config, provenance.versions(registry), host)
         runtime = replace(runtime, reporter=MetricsReporter(runtime.reporter, journal.folder.metrics))
         relabelled = resume and earlier.evaluation != config.evaluation
-        run = _Run(config, plan, losses, dataset, registry, runtime, journal, teachers)
+        run = _Run(config, plan, parts, dataset, registry, runtime, journal, teachers)
         return run.execute(teacher, relabelled=relabelled)
 
 
 def check_ipc(ipc: int, dataset: RealDataset) -> None:
-    """Raise DataError where a class has fewer real images than are asked for."""
+    """Raise DataError if a class has fewer than `ipc` real images."""
     counts = dataset.class_counts()
     fewest = min(range(len(counts)), key=counts.__getitem__)
     if ipc > counts[fewest]:
@@ -89,21 +93,30 @@ def check_ipc(ipc: int, dataset: RealDataset) -> None:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What a run is built from. It is built first, so that a plugin's mistake shows before any work."""
+
+    losses: tuple[WeightedLoss, ...]
+    initializer: Initializer
+    evaluator: Evaluator
+
+
 class _Run:
-    """One run under way: what its stages share."""
+    """A run in progress: what its stages share."""
 
     def __init__(
         self,
         config: RunConfig,
         plan: Plan,
-        losses: tuple[WeightedLoss, ...],
+        parts: _Parts,
         dataset: RealDataset,
         registry: Registry,
         runtime: Runtime,
         journal: Journal,
         teachers: Teachers | None,
     ) -> None:
-        self.config, self.plan, self.losses = config, plan, losses
+        self.config, self.plan, self.parts = config, plan, parts
         self.recipe, self.evaluation = config.recipe, config.evaluation
         self.dataset, self.registry, self.runtime = dataset, registry, runtime
         self.journal, self.folder, self.teachers = journal, journal.folder, teachers
@@ -112,15 +125,18 @@ class _Run:
             runtime.reporter.note(note)
 
     def execute(self, teacher: Network | None, *, relabelled: bool) -> RunResult:
-        """Do every stage that is not done. relabelled: whether an earlier artifact may have other labels."""
+        """Execute every stage that is not done and return the result.
+
+        relabelled: whether an earlier artifact may have other labels; it is then written again.
+        """
         teacher_accuracy = self._squeeze(teacher) if teacher else None
         if self.plan.measures:
             assert teacher is not None
             self._measure(teacher)
         synthesis = Synthesis(
             plan=self.plan,
-            losses=self.losses,
-            initializer=build_component(self.recipe.initializer, "initializer", Initializer, self.registry),
+            losses=self.parts.losses,
+            initializer=self.parts.initializer,
             dataset=self.dataset,
             teacher=teacher,
             folder=self.folder,
@@ -135,7 +151,7 @@ class _Run:
         return self._finish(distilled, scores, teacher_accuracy)
 
     def _squeeze(self, teacher: Network) -> float:
-        """Train or load the teacher in place; its accuracy."""
+        """Train or load the teacher in place and return its accuracy."""
         facts = self.journal.facts.get("squeeze", {})
         if self.folder.teacher.exists() and "accuracy" in facts:
             load_checkpoint(teacher, self.folder.teacher)
@@ -157,14 +173,14 @@ class _Run:
     def _measure(self, teacher: Network) -> None:
         if self.folder.measurements.exists():
             tensors, _ = read_tensors(self.folder.measurements)
-            for loss in self.losses:
+            for loss in self.parts.losses:
                 if loss.needs.observes:
                     loss.loss.restore(_below(tensors, loss.name))
             self.runtime.reporter.note(f"measurements taken from {self.folder.measurements}")
             return
         with self.journal.stage("measure"):
             measure(
-                self.losses,
+                self.parts.losses,
                 teacher,
                 self.dataset,
                 self.runtime,
@@ -174,7 +190,7 @@ class _Run:
             )
             state = {
                 f"{loss.name}/{key}": tensor
-                for loss in self.losses
+                for loss in self.parts.losses
                 for key, tensor in loss.loss.state().items()
             }
             write_tensors(self.folder.measurements, state)
@@ -186,6 +202,7 @@ class _Run:
         trainer = StudentTrainer(
             recipe=self.recipe,
             evaluation=self.evaluation,
+            evaluator=self.parts.evaluator,
             dataset=self.dataset,
             teacher=synthesis.teacher if answers else None,
             registry=self.registry,
@@ -233,6 +250,6 @@ class _Run:
 
 
 def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors under "name/", without that prefix."""
+    """Return the tensors whose names start with "name/", without that prefix."""
     prefix = f"{name}/"
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""What a result depends on beside its configuration: versions, processor, device."""
+"""What a result depends on besides its configuration: versions, processor, device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from condense.version import host_version
 
 
 def versions(registry: Registry) -> dict[str, str]:
-    """Versions of Python, of the packages that compute, and of every plugin in use."""
+    """Return the versions of Python, of the packages that compute, and of every plugin in use."""
     found = {"python": platform.python_version(), "condense": host_version()}
     for package in ("torch", "torchvision", "timm", "pot"):
         with suppress(importlib.metadata.PackageNotFoundError):
@@ -27,7 +27,7 @@ def versions(registry: Registry) -> dict[str, str]:
 
 
 def host(runtime: Runtime) -> dict[str, str]:
-    """What kind of computer this is: no names, no paths."""
+    """Return what kind of computer this is, without names or paths."""
     found = {
         "system": f"{platform.system()} {platform.machine()}",
         "cores": str(os.cpu_count()),

@@ -1,4 +1,4 @@
-"""Train and test students on an artifact made earlier, alone or inside its run directory."""
+"""Train and test students on an earlier artifact, alone or inside its run directory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from condense.data.dataset import RealDataset
 from condense.data.load import load_dataset
+from condense.engine.build import build_component
+from condense.engine.components import Evaluator
 from condense.engine.evaluate import StudentTrainer
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.squeeze import fresh_teacher
@@ -51,7 +53,7 @@ def reevaluate(
         dataset = dataset or str(beside["recipe"]["dataset"]["name"])
         machine = replace(machine, data_dir=machine.data_dir or str(beside["machine"]["data_dir"]))
     config = _config(distilled, registry, protocol, dataset, settings)
-    # The test images may depend on the teacher's seed, so that it stays as it was.
+    # The test images may depend on the teacher's seed, so it stays the same.
     recipe = replace(config.recipe, teacher=replace(config.recipe.teacher, seed=config.recipe.teacher_seed))
     recipe = replace(recipe, seed=recipe.seed if seed is None else seed)
     config = RunConfig(
@@ -70,6 +72,7 @@ def reevaluate(
         trainer = StudentTrainer(
             recipe=recipe,
             evaluation=config.evaluation,
+            evaluator=build_component(config.evaluation.evaluator, "evaluator", Evaluator, registry),
             dataset=real,
             teacher=source.network if source and labels.answers else None,
             registry=registry,
@@ -113,9 +116,9 @@ def _config(
 
 
 def _run_beside(path: Path) -> dict[str, Any]:
-    """Return the settings of the run that made an artifact if its run.json lies around it, else nothing.
+    """Return the settings of the run that made an artifact, if its run.json is in or above `path`; else {}.
 
-    They say where the dataset was found. An artifact does not say that, because it is made to be passed on.
+    They say where the dataset was found. The artifact does not say that, because it is made to be passed on.
     """
     for folder in (path, path.parent):
         if (folder / "run.json").is_file():
@@ -147,7 +150,7 @@ def _teacher(
     path: Path,
     given: Path | None,
 ) -> LabelledBy:
-    """Return the teacher that was named, or the one beside the artifact. Raises ModelError if there is none."""
+    """Return the teacher at `given`, else the one beside the artifact. Raises ModelError if there is none."""
     weights = given
     for folder in (path, path.parent):
         beside = folder / "teacher.safetensors"

@@ -1,4 +1,4 @@
-"""report.html: what a run found, on one page that needs nothing else."""
+"""report.html: what a run found, on one self-contained page."""
 
 from __future__ import annotations
 
@@ -14,19 +14,27 @@ from condense.text import byte_size, duration, flat, percent, setting_text
 
 
 def write_report(path: Path, outcome: Mapping[str, Any], grid_png: bytes) -> None:
-    """Write the page. Raises StorageError where that fails.
+    """Write the page. Raises StorageError if that fails.
 
-    outcome: name, method, dataset, ipc, seed; protocol (settings, nested); rows, one for each small dataset
-    that was evaluated: label, accuracy_mean, accuracy_std (None for one student), students, accuracies as
-    fractions; teacher_accuracy or None; seconds per stage; bytes of images, labels, teacher; settings (nested);
-    versions; notes. What else it holds is left out.
+    outcome: a mapping with the following keys; other keys are ignored.
+
+    - name, method, dataset, ipc, seed
+    - protocol: its settings, nested
+    - rows: one for each evaluated dataset, with label, accuracy_mean, accuracy_std (None for one student),
+      students and accuracies; accuracies are fractions
+    - teacher_accuracy: a fraction, or None
+    - seconds: per stage
+    - bytes: of images, labels and teacher
+    - settings: nested
+    - versions, notes
+
     grid_png: the picture of the distilled images.
     """
     write_text(path, render(outcome, grid_png))
 
 
 def render(outcome: Mapping[str, Any], grid_png: bytes) -> str:
-    """The page as text. Every text from outside is escaped; the page refers to nothing outside itself."""
+    """Return the page as text. Every text from outside is escaped, and the page refers to nothing outside itself."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("condense", "runs"),
         autoescape=True,
@@ -49,7 +57,7 @@ def render(outcome: Mapping[str, Any], grid_png: bytes) -> str:
 
 
 def _bars(outcome: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the table of accuracies, the teacher last."""
+    """Return the rows of the table of accuracies, with the teacher last."""
     rows = [
         {
             "label": row["label"],

@@ -18,9 +18,12 @@ from condense.storage.distilled import DistilledDataset
 class RunResult:
     """The outcome of a run.
 
-    path: the run directory. scores: the method first, then random real images where they were evaluated.
-    teacher_accuracy: in [0, 1], None for a run without a teacher. seconds: per stage. notes: what the user was
-    told. distilled: the dataset itself.
+    path: the run directory.
+    distilled: the distilled dataset.
+    scores: the method's score, then that of random real images if they were evaluated.
+    teacher_accuracy: in [0, 1]; None for a run without a teacher.
+    seconds: per stage.
+    notes: what the user was told.
     """
 
     path: Path
@@ -34,21 +37,21 @@ class RunResult:
 
     @property
     def accuracy(self) -> float | None:
-        """Mean accuracy of the method's students, in [0, 1]; None where no student was trained."""
+        """Mean accuracy of the method's students, in [0, 1]; None if no student was trained."""
         return self.scores[0].mean if self.scores else None
 
     @property
     def grid(self) -> Path:
-        """The picture of the distilled images."""
+        """Path of the picture of the distilled images."""
         return self.path / "grid.png"
 
     @property
     def report(self) -> Path:
-        """The page that shows the outcome."""
+        """Path of the page that shows the outcome."""
         return self.path / "report.html"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON and the report; accuracies as fractions, sizes in bytes."""
+        """Return plain data for JSON and the report; accuracies are fractions, sizes are in bytes."""
         recipe = self.config.recipe
         return {
             "name": self.path.name,
@@ -72,7 +75,7 @@ class RunResult:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
-    """The outcome of evaluating an earlier artifact, which lies at `path`."""
+    """The outcome of evaluating an earlier artifact. path: where the artifact lies."""
 
     path: Path
     config: RunConfig
@@ -81,7 +84,7 @@ class EvaluationResult:
     versions: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; accuracies as fractions, sizes in bytes."""
+        """Return plain data for JSON; accuracies are fractions, sizes are in bytes."""
         return {
             "path": str(self.path),
             "method": self.distilled.method,

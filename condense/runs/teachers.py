@@ -1,4 +1,4 @@
-"""Teachers, kept under the hash of what made them, so that runs that agree on the teacher share it."""
+"""Trained teachers, stored under the hash of what determines them, so that runs can share them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from condense.storage.files import read_json, write_json
 from condense.storage.tensors import write_tensors
 from condense.version import DISTRIBUTION
 
-# Images on disk that the hash of a split reads, or up to twice as many.
+# The hash of a split on disk reads this many images, or up to twice as many.
 _LOOKED_AT = 64
 
-# What computes and what brings networks.
+# The packages that compute or that provide networks.
 _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm")
 
 
@@ -32,7 +32,9 @@ _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm")
 class Taught:
     """A teacher that is ready.
 
-    file: its weights. accuracy: on the test images, in [0, 1]. seconds: to train or load, and test it.
+    file: its weights.
+    accuracy: on the test images, in [0, 1].
+    seconds: spent on training or loading it, and on testing it.
     """
 
     file: Path
@@ -47,11 +49,14 @@ class Teachers:
     path: Path
 
     def file(self, recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> Path:
-        """Where the teacher of this configuration lies, there or not."""
+        """Return the path of the weights of this configuration's teacher, whether the file exists or not."""
         return self.path / f"{teacher_hash(recipe, dataset, runtime)}.safetensors"
 
     def teach(self, network: Network, recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> Taught:
-        """Fill `network` with the kept weights, or train or load it and keep them. Raises what `squeeze` raises."""
+        """Fill `network` with the stored weights. If there are none, train or load it and store its weights.
+
+        Raises what `squeeze` raises.
+        """
         file = self.file(recipe, dataset, runtime)
         about = file.with_suffix(".json")
         if file.exists() and about.exists():
@@ -60,7 +65,7 @@ class Teachers:
         else:
             began = time.perf_counter()
             reached = squeeze(network, recipe, dataset, runtime)
-            # Not into the file of weights: its bytes must not depend on how long they took.
+            # The seconds are not stored in the file of weights: its bytes must not depend on them.
             write_json(about, {"accuracy": reached, "seconds": time.perf_counter() - began})
             write_tensors(file, network.model.state_dict(), {"model": network.name})
         network.frozen()
@@ -68,10 +73,10 @@ class Teachers:
 
 
 def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
-    """16 hexadecimal digits that depend on everything that decides a teacher's weights.
+    """Return 16 hexadecimal digits that depend on everything that determines a teacher's weights.
 
-    Its settings and seed, the content of its checkpoint, the images, the kind of device and precision, the versions
-    of `_PACKAGES`.
+    That is: its settings and seed, the content of its checkpoint, the images, the kind of device, the
+    precision and the versions of `_PACKAGES`.
     """
     settings = replace(by_content(recipe.teacher), seed=recipe.teacher_seed, measure_batch=1)
     made_of = {
@@ -92,9 +97,10 @@ def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
 
 
 def split_hash(split: Split) -> str:
-    """Of labels and pixels; of images on disk only some are read, spread evenly over the split.
+    """Return the hash of a split's labels and pixels. Of images on disk, only some spread evenly are read.
 
-    Some must be: which images are held out for testing can depend on the run's seed, with the labels all the same.
+    The labels alone are not enough: the held-out test images can depend on the run's seed while the labels
+    stay equal.
     """
     digest = hashlib.sha256(split.labels.numpy().tobytes())
     digest.update(repr((len(split), split.images.shape)).encode())

@@ -1,15 +1,15 @@
-"""The distilled dataset on disk, in files that others read without condense.
+"""The distilled dataset on disk, in files that can be read without condense.
 
     images/<class folder>/<slot>.png    lossless; grey as mode L, colour as RGB
-    metadata.csv                        a row per image, for Hugging Face's `imagefolder`
-    labels.safetensors                  "logits" (n, K), only where there are soft labels
+    metadata.csv                        one row per image, for Hugging Face's `imagefolder`
+    labels.safetensors                  "logits" (n, K), only if there are soft labels
     distilled.json                      everything else; see `Manifest`
     README.md                           dataset card, with code that trains on the images
 
-A class folder is `<index>-<slug of the class name>`, not the bare name: torchvision's ImageFolder numbers
-classes in alphabetical order of their folders, so with bare names its labels would differ from ours (and from
-the rows' order in labels.safetensors) for any dataset whose classes are not sorted; and names may hold
-slashes. The names themselves are in distilled.json and metadata.csv.
+A class folder is named `<index>-<slug of the class name>`, for two reasons. torchvision's ImageFolder numbers
+classes in alphabetical order of their folders; with bare names, its labels would differ from ours, and from
+the row order of labels.safetensors, for any dataset whose classes are not sorted. Class names may also
+contain slashes. The names themselves are in distilled.json and metadata.csv.
 
 The same dataset gives the same bytes.
 """
@@ -38,14 +38,14 @@ from condense.storage.encoding import encode_soft_labels
 from condense.storage.tensors import read_tensors
 
 FORMAT = 2
-# What Hugging Face knows as the name of a licence; any other text goes to `license_name`.
+# The licence names that Hugging Face knows; any other text goes to `license_name`.
 _LICENCES = {
     *("mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "unlicense", "cc0-1.0", "odbl", "pddl"),
     *("cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"),
 }
-# Hugging Face takes a folder with one of these words in its name for a split, and the rest for nothing.
+# Hugging Face reads a folder with one of these words in its name as a split, and ignores the others.
 _SPLIT_WORDS = re.compile(r"\b(train|training|test|testing|val|valid|validation|dev|eval|evaluation)\b")
-# The fields that DistilledDataset and Manifest share as they are.
+# The fields that Manifest copies from DistilledDataset.
 _COPIED = (
     *("name", "method", "dataset", "ipc", "label_mode"),
     *("teacher_hash", "teacher_bytes", "settings", "licence", "source"),
@@ -53,7 +53,13 @@ _COPIED = (
 
 
 class ClassEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One class: its name, its folder under images/, how many images are there and their weights, by slot."""
+    """One class in the manifest.
+
+    name: the class name.
+    folder: its folder under images/.
+    images: the number of images in the folder.
+    weights: the weight of each image, in slot order.
+    """
 
     name: str
     folder: str
@@ -62,10 +68,16 @@ class ClassEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """distilled.json. `format` is the version of all this; classes stand in label order.
+    """The content of distilled.json. Fields that are not listed are as in `DistilledDataset`.
 
-    mean, std: per channel, of pixels in [0, 1]. bytes: see `DistilledDataset.sizes`. teacher_hash: SHA-256.
-    settings: of the run that made the images; "evaluation" has the protocol to train on them with.
+    format: the version of the artifact format.
+    channels, height, width: of every image, the last two in pixels.
+    mean, std: per channel, of pixels in [0, 1].
+    soft_labels: whether labels.safetensors exists.
+    teacher_hash: SHA-256.
+    bytes: see `DistilledDataset.sizes`.
+    settings: of the run that made the images; "evaluation" contains the protocol to train on them with.
+    classes: in label order.
     """
 
     format: int
@@ -90,7 +102,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def class_folder(index: int, name: str, count: int) -> str:
-    """The folder of class `index` of `count`: ASCII without spaces; folders sort as indices do."""
+    """Return the folder name of class `index` of `count`: ASCII without spaces. Folders sort by index."""
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_name)[:40].strip("-")
     slug = _SPLIT_WORDS.sub(r"\1s", slug)
@@ -99,9 +111,9 @@ def class_folder(index: int, name: str, count: int) -> str:
 
 
 def save(data: DistilledDataset, path: Path | str, *, overwrite: bool = False) -> None:
-    """Write the artifact folder `path`, whole or not at all.
+    """Write the artifact folder `path`, completely or not at all.
 
-    Raises StorageError where it cannot be written, or where `path` exists and `overwrite` is False.
+    Raises StorageError if it cannot be written, or if `path` exists and `overwrite` is False.
     """
     manifest = _manifest(data)
     with files.replace_folder(Path(path), overwrite=overwrite) as folder:
@@ -135,7 +147,7 @@ def _manifest(data: DistilledDataset) -> Manifest:
 
 
 def _write_images(folder: Path, data: DistilledDataset, manifest: Manifest) -> list[tuple[object, ...]]:
-    """Write the PNG files; gives the rows of metadata.csv."""
+    """Write the PNG files and return the rows of metadata.csv."""
     for entry in manifest.classes:
         (folder / "images" / entry.folder).mkdir(parents=True)
     rows: list[tuple[object, ...]] = []
@@ -145,7 +157,7 @@ def _write_images(folder: Path, data: DistilledDataset, manifest: Manifest) -> l
         entry = manifest.classes[label]
         file_name = f"images/{entry.folder}/{slot:0{digits}d}.png"
         (folder / file_name).write_bytes(png)
-        # Nine digits give every float32 back exactly.
+        # Nine digits restore every float32 exactly.
         rows.append((file_name, label, entry.name, slot, f"{weight:.9g}"))
     return rows
 
@@ -165,7 +177,7 @@ def _card(manifest: Manifest, data: DistilledDataset) -> str:
     temperature = data.protocol.get("temperature")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("condense", "storage"),
-        autoescape=False,  # Markdown, not HTML; texts in the front matter go through `quoted`
+        autoescape=False,  # the card is Markdown; `quoted` escapes texts in the front matter
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -184,7 +196,7 @@ def _card(manifest: Manifest, data: DistilledDataset) -> str:
 
 
 def find(path: Path) -> Path:
-    """The artifact folder that `path` is or holds. Raises StorageError where there is none."""
+    """Return the artifact folder: `path` or the one inside it. Raises StorageError if there is none."""
     for folder in (path, path / "distilled"):
         if (folder / "distilled.json").is_file():
             return folder
@@ -198,9 +210,9 @@ def find(path: Path) -> Path:
 
 
 def load(path: Path | str) -> DistilledDataset:
-    """The distilled dataset in an artifact folder, or in the one inside a run directory.
+    """Return the distilled dataset in an artifact folder, or in the one inside a run directory.
 
-    Raises StorageError where files are missing, do not fit each other or come from another version.
+    Raises StorageError if files are missing, do not fit each other or come from another version.
     """
     folder = find(Path(path))
     manifest = _read_manifest(folder / "distilled.json")
@@ -250,7 +262,7 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _class_files(folder: Path, entry: ClassEntry) -> list[Path]:
-    """The images of one class, by slot."""
+    """Return the image files of one class, in slot order."""
     files = sorted((folder / "images" / entry.folder).glob("*.png"))
     if len(files) != entry.images:
         raise StorageError(
@@ -264,7 +276,7 @@ def _class_files(folder: Path, entry: ClassEntry) -> list[Path]:
 
 
 def _read_png(path: Path, manifest: Manifest) -> Tensor:
-    """(C, H, W) uint8."""
+    """Return a PNG file as (C, H, W) uint8. Raises StorageError if it does not fit the manifest."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             found = (image.mode, *image.size)

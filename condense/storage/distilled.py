@@ -1,4 +1,4 @@
-"""DistilledDataset: the small synthetic dataset that condensing makes, in memory and as a torch Dataset."""
+"""The distilled dataset in memory, as a torch Dataset."""
 
 from __future__ import annotations
 
@@ -22,27 +22,30 @@ from condense.storage.encoding import encode_png, encode_soft_labels
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """n synthetic images of K classes, ordered by class and then by slot.
+    """The small synthetic dataset that condensing makes: n images of K classes.
+
+    Images are ordered by class, then by slot.
 
     images: (n, C, H, W) uint8, C 1 or 3.
     labels: (n,) int64 in [0, K), the class of each image.
     slots: (n,) int64 in [0, ipc), the position of each image in its class.
-    weights: (n,) float32, not negative, summing to 1 over each class.
+    weights: (n,) float32, not negative; the weights of each class sum to 1.
     classes: K names in label order.
     mean, std: per channel, of pixels in [0, 1].
     ipc: images per class.
     label_mode: "hard", "soft" or "online", see `condense.Protocol`.
-    soft_labels: (n, K) float32, the teacher's logits (no softmax taken), for label mode "soft" alone.
-    name, method, dataset: names, for people.
-    teacher_hash: SHA-256 of the teacher's file, "" without one.
-    teacher_bytes: size of the teacher, if it has to be stored to train on this, else 0.
-    settings: "recipe" and "evaluation" of the run that made this, as plain data.
+    soft_labels: (n, K) float32, the teacher's logits (before softmax), for label mode "soft" only; otherwise
+        None.
+    name, method, dataset: names to show to users.
+    teacher_hash: SHA-256 of the teacher's file, "" without a teacher.
+    teacher_bytes: size of the teacher if training on this dataset needs it, otherwise 0.
+    settings: "recipe" and "evaluation" of the run that made this dataset, as plain data.
     licence, source: of the real images.
 
-    Indexing gives (image, label, weight) as tensors: the image (C, H, W) float32, normalised; the label, an int64
-    scalar, or (K,) float32 logits with soft labels; the weight, a float32 scalar.
+    Indexing returns (image, label, weight) as tensors. The image is (C, H, W) float32, normalised. The label
+    is an int64 scalar, or (K,) float32 logits with soft labels. The weight is a float32 scalar.
 
-    Raises DataError if these do not fit together.
+    Raises DataError if the fields do not fit together.
     """
 
     images: Tensor
@@ -80,20 +83,20 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
     @property
     def protocol(self) -> Mapping[str, Any]:
-        """How to train on this, as plain data; empty if the settings do not say."""
+        """The protocol to train on this dataset with, as plain data; empty if the settings have none."""
         found: Mapping[str, Any] = self.settings.get("evaluation", {}).get("protocol", {})
         return found
 
     @cached_property
     def png_images(self) -> list[bytes]:
-        """Each image as a PNG file, the bytes that `save` writes."""
+        """Each image as a PNG file: the bytes that `save` writes."""
         return [encode_png(image) for image in self.images]
 
     def sizes(self) -> dict[str, int]:
-        """Return the bytes that someone who trains on this has to store, as "images", "labels" and "teacher".
+        """Return the bytes to store for training on this dataset, as "images", "labels" and "teacher".
 
-        Images are PNG files. Labels are the file of soft labels, or else one class number per image (1 byte up to 256
-        classes, 2 up to 65,536).
+        The images are PNG files. The labels are the file of soft labels, or otherwise one class number per
+        image (1 byte for up to 256 classes, 2 for up to 65,536).
         """
         if self.soft_labels is not None:
             labels = len(encode_soft_labels(self.soft_labels))
@@ -136,7 +139,10 @@ def _check_images(data: DistilledDataset) -> None:
 
 
 def _check_order(data: DistilledDataset) -> None:
-    """Images are ordered as their files are: the rows of soft labels then fit the order of ImageFolder."""
+    """Raise DataError if images are not in the order of their files.
+
+    In that order, the rows of soft labels match ImageFolder's images.
+    """
     count, classes = len(data), len(data.classes)
     _check_shape("labels", data.labels, (count,), torch.int64)
     _check_shape("slots", data.slots, (count,), torch.int64)

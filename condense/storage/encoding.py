@@ -1,4 +1,4 @@
-"""Images and soft labels as the bytes of files."""
+"""Encoding of images and soft labels as the bytes of files."""
 
 from __future__ import annotations
 

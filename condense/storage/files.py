@@ -1,4 +1,4 @@
-"""Files and folders, written whole or not at all, and read with errors that say what to do."""
+"""Reading and writing of files and folders. A write is complete or does not happen."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _NUMBERS = re.compile(r"\[\n[-+\d.eE,\s]*\]")
 
 
 def _sync(path: Path) -> None:
-    """Make a file's bytes or a folder's names durable, where the system can do that."""
-    if os.name == "nt":  # opens no folders, and syncs no file opened for reading
+    """Make the content of a file, or the entries of a folder, durable if the system supports it."""
+    if os.name == "nt":  # Windows cannot open folders, nor sync files opened for reading
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network file systems sync no folders
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network file systems cannot sync folders
             raise
     finally:
         os.close(descriptor)
 
 
 def _sibling(path: Path) -> Path:
-    """A hidden name beside `path` that nothing else uses. Made here, not by tempfile, to obey the umask."""
+    """Return an unused hidden name beside `path`. Files made by tempfile would ignore the umask."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, also across a crash or a power cut. Makes the folders above it.
+    """Write a file completely or not at all, also across a crash or a power cut. Create the folders above it.
 
-    Raises StorageError where it cannot; what was at `path` before is then still there.
+    Raises StorageError if that fails; the earlier content of `path` then remains.
     """
     temporary = _sibling(path)
     try:
@@ -52,7 +52,7 @@ def write_bytes(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)  # noqa: PTH105 - one name for the step that makes it visible
+            os.replace(temporary, path)  # noqa: PTH105 - tests replace this function
         except BaseException:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -63,12 +63,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_bytes` of the text in UTF-8."""
+    """Write text in UTF-8, with `write_bytes`."""
     write_bytes(path, text.encode())
 
 
 def _plain(value: Any) -> Any:
-    """What msgspec does not encode by itself."""
+    """Return a path or a mapping as a type that msgspec encodes. Raises TypeError for any other value."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
@@ -77,20 +77,23 @@ def _plain(value: Any) -> Any:
 
 
 def json_bytes(value: object) -> bytes:
-    """Indented JSON, lists of numbers on one line. NaN and infinities become null: JSON has neither."""
+    """Return indented JSON, with lists of numbers on one line.
+
+    NaN and infinities become null, because JSON has neither.
+    """
     text = msgspec.json.format(msgspec.json.encode(value, enc_hook=_plain), indent=2).decode()
-    # A raw newline never stands inside a JSON string, so this touches lists of numbers only.
+    # A JSON string never contains a raw newline, so this changes lists of numbers only.
     text = _NUMBERS.sub(lambda match: "[" + " ".join(match[0][1:-1].split()) + "]", text)
     return text.encode() + b"\n"
 
 
 def write_json(path: Path, value: object) -> None:
-    """`write_bytes` of `json_bytes`. Takes dicts, lists, numbers, text, None, paths and dataclasses."""
+    """Write dicts, lists, numbers, text, None, paths and dataclasses as `json_bytes`, with `write_bytes`."""
     write_bytes(path, json_bytes(value))
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises StorageError where it is missing or no JSON."""
+    """Return the content of a JSON file. Raises StorageError if the file is missing or not valid JSON."""
     try:
         return msgspec.json.decode(path.read_bytes())
     except OSError as error:
@@ -100,7 +103,10 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, value: object) -> None:
-    """Append one line of JSON. A line that a crash cut off stays alone: the next one starts below it."""
+    """Append one line of JSON. If a crash cut off the last line, the new one starts on a line of its own.
+
+    Raises StorageError if the file cannot be written.
+    """
     line = msgspec.json.encode(value, enc_hook=_plain) + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,10 +120,11 @@ def append_line(path: Path, value: object) -> None:
 
 
 def same_file(source: Path, path: Path) -> None:
-    """Put the bytes of `source` at `path` too, without using the space twice where the file system can do that.
+    """Make `path` a hard link to `source`, or a copy if the file system does not support hard links.
 
-    Files here are replaced and never changed in place, so two names for one file do no harm.
-    Raises StorageError where there is no `source`, or `path` cannot be written; what was there is then still there.
+    A hard link saves space. It is safe because files here are replaced and never changed in place.
+    Raises StorageError if `source` is missing or `path` cannot be written; the earlier content of `path` then
+    remains.
     """
     if not source.is_file():
         raise StorageError(f"there is no file {source}")
@@ -130,7 +137,7 @@ def same_file(source: Path, path: Path) -> None:
             except OSError:
                 shutil.copyfile(source, temporary)
                 _sync(temporary)
-            os.replace(temporary, path)  # noqa: PTH105 - one name for the step that makes it visible
+            os.replace(temporary, path)  # noqa: PTH105 - tests replace this function
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -140,7 +147,7 @@ def same_file(source: Path, path: Path) -> None:
 
 
 def file_hash(path: Path) -> str:
-    """The SHA-256 of a file in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal. Raises StorageError if the file cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -150,10 +157,11 @@ def file_hash(path: Path) -> str:
 
 @contextmanager
 def replace_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Fill a folder that appears at `path` whole, when the block ends, or not at all, when it raises.
+    """Yield an empty folder that takes the place of `path` when the block ends, but not if the block raises.
 
-    Yields an empty folder beside `path`; write into it plainly, everything is synced at the end.
-    Raises StorageError where something is at `path` already, unless it is a folder and `overwrite` is True.
+    The folder lies beside `path`. Files written into it need no syncing: everything is synced at the end.
+    Raises StorageError if it cannot be written, or if `path` exists, unless it is a folder and `overwrite` is
+    True.
     """
     if os.path.lexists(path) and not (overwrite and path.is_dir()):
         raise StorageError(f"{path} exists already; remove it, or choose another place")
@@ -176,7 +184,10 @@ def replace_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def _swap(new: Path, path: Path, old: Path) -> None:
-    """Rename `new` to `path`; what was there goes to `old`, and back where the second rename fails."""
+    """Rename `path`, if it exists, to `old`, and `new` to `path`.
+
+    If the second rename fails, undo the first.
+    """
     existed = os.path.lexists(path)
     if existed:
         path.rename(old)

@@ -1,4 +1,4 @@
-"""A picture of a distilled dataset: a row for each class, its images in order of their slots."""
+"""A picture of a distilled dataset: one row per class, with its images in slot order."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from torch import Tensor
 from condense.storage.distilled import DistilledDataset
 from condense.storage.files import write_bytes
 
-_SMALLEST, _LARGEST = 56, 96  # sides in pixels between which images are drawn
-_GAP, _MARGIN, _GUTTER = 3, 20, 28  # between images, around everything, between blocks of classes
-_FONT_SIZE, _LABEL_WIDTH = 15, 170  # of class names, and the most room for them
-_WIDEST = 1300  # pixels that blocks side by side may take, so that the picture stays readable on a page
+_SMALLEST, _LARGEST = 56, 96  # minimum and maximum side length of a drawn image in pixels
+_GAP, _MARGIN, _GUTTER = 3, 20, 28  # pixels between images, around the picture, between blocks of classes
+_FONT_SIZE, _LABEL_WIDTH = 15, 170  # of class names, and their maximum width in pixels
+_WIDEST = 1300  # maximum width of blocks side by side in pixels, so that a page shows the picture readably
 _PAPER, _INK, _FAINT = (255, 255, 255), (32, 36, 44), (120, 126, 138)
 
 
 def image_grid(
     distilled: DistilledDataset, *, columns: int | None = None, max_classes: int = 20, max_slots: int = 10
 ) -> Image.Image:
-    """Draw the images, RGB, with the class names in front of the rows.
+    """Return an RGB picture of the images, with the class name in front of each row.
 
-    Images below 56 pixels are enlarged by a whole factor without smoothing, those above 96 reduced.
-    columns: how many classes stand side by side; None makes the picture about as wide as high. Of more than
-    `max_classes` classes every so-and-so-many-th is drawn, of more than `max_slots` images the first ones;
-    a line below then says so.
+    Images below 56 pixels are enlarged by a whole factor without smoothing; images above 96 pixels are
+    reduced. If classes or images are left out, a line at the bottom says so.
+
+    columns: the number of classes side by side; None makes the picture about as wide as high.
+    max_classes: the maximum number of classes; if there are more, evenly spaced ones are drawn.
+    max_slots: the maximum number of images per class; if there are more, the first ones are drawn.
     """
     total = len(distilled.classes)
     count = min(total, max_classes)
@@ -41,7 +43,7 @@ def image_grid(
     block_width = label_width + slots * (cell_width + _GAP) - _GAP
     side_by_side = min(columns or _balanced(count, block_width, cell_height), count)
     depth = -(-count // side_by_side)
-    side_by_side = -(-count // depth)  # no empty block at the right
+    side_by_side = -(-count // depth)  # leave no empty block at the right
     note = _note(count, total, slots, distilled.ipc)
     width = 2 * _MARGIN + side_by_side * (block_width + _GUTTER) - _GUTTER
     height = 2 * _MARGIN + depth * (cell_height + _GAP) - _GAP + (2 * _FONT_SIZE if note else 0)
@@ -60,19 +62,19 @@ def image_grid(
 
 
 def grid_png(distilled: DistilledDataset) -> bytes:
-    """The default picture as a PNG file."""
+    """Return the default picture as a PNG file."""
     buffer = io.BytesIO()
     image_grid(distilled).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def save_grid(distilled: DistilledDataset, path: Path) -> None:
-    """Write the default picture as a PNG file. Raises StorageError where that fails."""
+    """Write the default picture as a PNG file. Raises StorageError if that fails."""
     write_bytes(path, grid_png(distilled))
 
 
 def _cell(height: int, width: int) -> tuple[int, int]:
-    """The (width, height) at which images are drawn."""
+    """Return the (width, height) in pixels at which images are drawn."""
     longer, shorter = max(height, width), min(height, width)
     if longer > _LARGEST:
         return max(1, width * _LARGEST // longer), max(1, height * _LARGEST // longer)
@@ -81,7 +83,7 @@ def _cell(height: int, width: int) -> tuple[int, int]:
 
 
 def _tile(image: Tensor, size: tuple[int, int]) -> Image.Image:
-    """An image (C, H, W) uint8 at `size` (width, height), RGB."""
+    """Return an image (C, H, W) uint8 at `size` (width, height) in pixels, in RGB."""
     colour = image.expand(3, -1, -1) if image.shape[0] == 1 else image
     tile = Image.fromarray(torch.movedim(colour, 0, 2).contiguous().cpu().numpy())
     enlarge = size[0] >= tile.width
@@ -89,7 +91,7 @@ def _tile(image: Tensor, size: tuple[int, int]) -> Image.Image:
 
 
 def _balanced(count: int, block_width: int, cell_height: int) -> int:
-    """How many classes side by side make the picture nearest to a square, leaning to the wide side."""
+    """Return the number of classes side by side that makes width / height of the picture closest to 1.25."""
 
     def excess(side_by_side: int) -> float:
         depth = -(-count // side_by_side)
@@ -101,7 +103,7 @@ def _balanced(count: int, block_width: int, cell_height: int) -> int:
 
 
 def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The name on one line, cut to the room there is."""
+    """Return the name on one line, shortened to the maximum width of a name."""
     text = " ".join(name.split())
     if font.getlength(text) <= _LABEL_WIDTH:
         return text

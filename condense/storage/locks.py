@@ -1,4 +1,4 @@
-"""Folders that one process at a time works in."""
+"""Locks on folders, so that one process at a time works in a folder."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
 class HeldError(StorageError):
-    """Another process holds the folder."""
+    """Another process has locked the folder."""
 
 
 @contextmanager
 def held(folder: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Make the folder and keep other processes from holding it too. The lock ends with the process, however it ends.
+    """Create the folder and lock it inside the block against other processes.
 
-    The lock is a hidden file beside the folder, `.<name>.lock`, so that the folder itself stays empty. The file may
-    stay behind; an old one locks nothing. A file system that supports no locks gets none: the block runs without.
+    The lock also ends if the process is killed. It is a hidden file beside the folder, `.<name>.lock`, so
+    that the folder itself stays empty. The file may remain; an old file locks nothing. On a file system
+    without locks, the block runs unlocked.
 
-    waiting: called once before the wait, when another process holds the folder. None raises HeldError instead.
-    Raises StorageError if the folder or the lock cannot be made.
+    waiting: called once before waiting for another process to release the folder. If it is None, HeldError is
+        raised instead.
+
+    Raises StorageError if the folder or the lock cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +51,7 @@ def held(folder: Path, *, waiting: Callable[[], None] | None = None) -> Iterator
 
 
 def _acquired(lock: FileLock, folder: Path, *, blocking: bool) -> bool:
-    """Return False if another process holds the lock. A file system that supports no locks counts as True."""
+    """Return whether no other process holds the lock; True on a file system without locks."""
     try:
         lock.acquire(blocking=blocking)
     except Timeout:

@@ -1,4 +1,4 @@
-"""Where each file of a run lies."""
+"""The folder of a run and the paths of its files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where each file of a run lives. `path` is the folder; every property is a place, there or not."""
+    """The folder of a run. Each property is the path of one file or folder, which may not exist.
+
+    path: the folder.
+    """
 
     path: Path
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
-        """Make the folder. Raises StorageError where it exists and is not empty."""
+        """Create the folder. Raises StorageError if it exists and is not empty, or cannot be created."""
         try:
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 advice = "choose another --name, or continue it with --resume"
@@ -31,7 +34,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """An earlier run. Raises StorageError where `path` holds none."""
+        """Return the folder of an earlier run. Raises StorageError if `path` contains none."""
         if not path.is_dir():
             raise StorageError(f"there is no run directory {path}")
         if not (path / "run.json").is_file():
@@ -70,7 +73,12 @@ class RunFolder:
         return self.path / "chunks" / f"{index:05d}.safetensors"
 
     def student(self, label: str, index: int) -> Path:
-        """`label` names the dataset the student was trained on, e.g. "wmdd"; letters, digits, '._-'."""
+        """Return the path of one student's results.
+
+        label: names the dataset that the student was trained on, e.g. "wmdd"; letters, digits and '._-'.
+
+        Raises StorageError for a label with other characters.
+        """
         if not _LABEL.fullmatch(label):
             raise StorageError(f"{label!r} cannot be in a file name; use letters, digits and '._-'")
         return self.path / "students" / f"{label}-{index}.json"

@@ -19,16 +19,16 @@ _NONE: Mapping[str, str] = {}
 
 
 def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] = _NONE) -> bytes:
-    """A safetensors file in memory; the same tensors and metadata give the same bytes.
+    """Return tensors as a safetensors file in memory; the same tensors and metadata give the same bytes.
 
-    Tensors may be of any stride, share memory or live on a device: contiguous copies are stored.
+    Tensors may have any stride, share memory or be on a device: contiguous copies are stored.
     """
     copies = {
         name: torch.clone(tensor.detach().cpu(), memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
     raw = safetensors.torch.save(copies, metadata=dict(metadata))
-    # safetensors writes the metadata in the order of a hash map, which differs between processes.
+    # safetensors writes metadata in hash map order, which differs between processes.
     size = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + size])
     if "__metadata__" in header:
@@ -39,14 +39,14 @@ def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] 
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] = _NONE) -> None:
-    """`write_bytes` of `tensors_to_bytes`."""
+    """Write tensors and metadata as a safetensors file. Raises StorageError if that fails."""
     write_bytes(path, tensors_to_bytes(tensors, metadata))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file, on the CPU, and its metadata.
+    """Return the tensors of a safetensors file, on the CPU, and its metadata.
 
-    Raises StorageError where it is missing or broken.
+    Raises StorageError if the file is missing or broken.
     """
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:

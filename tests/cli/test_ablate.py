@@ -11,11 +11,11 @@ from condense_wmdd.method import WMDD
 Invoke = Callable[..., Result]
 PLUGIN = """
 import condense
-from condense import Method, Recover, Use
+from condense import Method, Recover, Weighted
 
 @condense.hookimpl
 def condense_methods():
-    targets = (Use(name="barycenter"), Use(name="cross-entropy"))
+    targets = {"barycenter": Weighted(), "cross-entropy": Weighted()}
     return [Method(name="plain", summary="no variants", targets=targets, recover=Recover(iterations=1))]
 """
 
@@ -28,7 +28,7 @@ def rows(condense: Invoke, *words: str) -> list[dict[str, object]]:
 
 
 def test_the_rows_of_wmdd_are_its_variants(condense: Invoke) -> None:
-    labels = [row["label"] for row in rows(condense, "wmdd", "--no-floor")]
+    labels = [row["label"] for row in rows(condense, "wmdd", "--no-reference")]
     assert labels == [variant.label for variant in WMDD.variants]
 
 

@@ -15,8 +15,8 @@ from click.testing import Result
 from condense_cli import compare
 from condense_cli.options import SectionedOption
 
-from condense import api
 from condense.comparison import cells
+from condense.comparison.design import design_comparison
 from condense.comparison.terms import terms_of
 
 Invoke = Callable[..., Result]
@@ -24,7 +24,7 @@ AddPlugins = Callable[..., None]
 
 PLUGIN = """
 import condense
-from condense import DatasetSpec, FeatureTarget, FeatureTargetSpec, Method, Recover, Use
+from condense import DatasetSpec, FeatureTarget, FeatureTargetSpec, Method, Recover, Weighted
 
 def build(options, request):
     import torch
@@ -38,7 +38,6 @@ def build(options, request):
     )
 
 class Failing(FeatureTarget):
-    measures = False
     def __init__(self, options):
         pass
     def loss(self, synthetic, real):
@@ -55,7 +54,7 @@ def condense_feature_targets():
 
 @condense.hookimpl
 def condense_methods():
-    return [Method(name="failing", summary="fails", targets=(Use(name="failing"),), recover=Recover(iterations=2))]
+    return [Method(name="failing", summary="fails", targets={"failing": Weighted()}, recover=Recover(iterations=2))]
 """
 SMALL = ["--dataset", "tiny", "--ipc", "1", "--seeds", "2", "--epochs", "1", "--no-scores", "--device", "cpu"]
 WMDD = ["--set", "wmdd:iterations=2"]
@@ -86,7 +85,7 @@ def test_a_comparison_in_a_pipe(tiny: Invoke) -> None:
     assert max(len(line) for line in lines if str(path) not in line) <= 100
     table = result.stdout.partition("tiny, 1 image per class")[2]
     assert max(map(len, table.splitlines())) <= 80
-    for text in ("fkd, 1 epoch", "dc, 1 epoch", "random (floor)", "all real images (teacher)"):
+    for text in ("fkd, 1 epoch", "dc, 1 epoch", "random (reference)", "all real images (teacher)"):
         assert text in table
     data = json.loads((path / "compare.json").read_text())
     for line in data["table"]:
@@ -103,6 +102,18 @@ def test_json_is_alone_on_stdout_and_is_the_file(tiny: Invoke) -> None:
     assert "[1/2] random" in result.stderr
 
 
+def test_dry_run_counts_what_is_done_without_asking_for_the_device(tiny: Invoke) -> None:
+    assert tiny("compare", "random", *SMALL).exit_code == 0
+    assert SMALL[-2:] == ["--device", "cpu"]
+    more = [*SMALL[:-2], "--seeds", "3", "--students", "2", "--dry-run"]
+    data = json.loads(tiny("compare", "random", *more, "--json").stdout)
+    assert data["cells"] == {"all": 3, "done": 2}
+    assert data["students"] == {"all": 6, "done": 2}
+    lines = [line.split(maxsplit=1) for line in tiny("compare", "random", *more).stdout.splitlines()]
+    assert ["cells", "3 (2 done): a row, distilled for one ipc and seed"] in lines
+    assert ["students", "6 (2 done): 2 for each cell and column"] in lines
+
+
 def test_a_row_that_fails_is_shown_and_the_exit_status_is_1(tiny: Invoke) -> None:
     result = tiny("compare", "failing", "random", *SMALL)
     assert result.exit_code == 1
@@ -110,7 +121,7 @@ def test_a_row_that_fails_is_shown_and_the_exit_status_is_1(tiny: Invoke) -> Non
     assert "  failing, ipc 1, seeds 0, 1: the loss is of no use" in result.stdout.partition("\nFailed\n")[2]
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["failing", "failed"] in lines
-    assert any(words[:2] == ["random", "(floor)"] for words in lines)
+    assert any(words[:2] == ["random", "(reference)"] for words in lines)
     result = tiny("compare", "failing", "random", *SMALL, "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["distilled"][0]["failure"] == "the loss is of no use"
@@ -194,17 +205,10 @@ def test_mistakes_load_no_torch() -> None:
     subprocess.run([sys.executable, "-c", check], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize(
-    ("command", "function"),
-    [
-        (compare.compare, api.design_compare),
-        (compare.sweep, api.design_sweep),
-        (compare.ablate, api.design_ablate),
-    ],
-)
-def test_the_defaults_in_the_help_are_the_librarys(command: object, function: Callable[..., object]) -> None:
+@pytest.mark.parametrize("command", [compare.compare, compare.sweep, compare.ablate])
+def test_the_defaults_in_the_help_are_the_librarys(command: object) -> None:
     parameters: Mapping[str, inspect.Parameter] = {
-        **inspect.signature(function).parameters,
+        **inspect.signature(design_comparison).parameters,
         **inspect.signature(terms_of).parameters,
     }
     shown = {

@@ -87,16 +87,18 @@ def test_a_method_shows_source_recipe_and_defaults(condense: Invoke) -> None:
     assert ["protocol", "fkd"] in lines
 
 
-def test_a_method_shows_its_presets_by_dataset(condense: Invoke, add_plugins: Callable[..., None]) -> None:
-    source = RIVAL.replace('"wmdd"', '"mine"').replace(
-        "summary=", 'presets={"imagenette": {"recover.lr": 0.1}}, summary='
-    )
-    add_plugins(mine=source)
+@pytest.mark.parametrize(
+    ("key", "shown"), [("imagenette", "imagenette"), ("small-grey", "small grey images")]
+)
+def test_a_method_shows_its_presets_by_dataset_and_kind_of_images(
+    condense: Invoke, add_plugins: Callable[..., None], key: str, shown: str
+) -> None:
+    more = f'presets={{"{key}": {{"recover.lr": 0.1}}}}, summary='
+    add_plugins(mine=RIVAL.replace('"wmdd"', '"mine"').replace("summary=", more))
     text = condense("methods", "show", "mine").stdout
-    assert text.split("Instead, on imagenette")[1].split() == ["recover.lr", "0.1"]
-    assert json.loads(condense("methods", "show", "mine", "--json").stdout)["presets"] == {
-        "imagenette": {"recover.lr": 0.1}
-    }
+    assert text.split(f"Instead, on {shown}")[1].split() == ["recover.lr", "0.1"]
+    data = json.loads(condense("methods", "show", "mine", "--json").stdout)
+    assert data["presets"] == {key: {"recover.lr": 0.1}}
 
 
 def test_a_method_shows_although_a_component_of_it_is_missing(condense: Invoke) -> None:
@@ -143,7 +145,7 @@ def test_a_protocol_of_a_plugin(condense: Invoke, add_plugins: Callable[..., Non
     result = condense(*words, "--protocol", "quick", "--json")
     assert result.exit_code == 0, result.output
     data = json.loads(result.stdout)
-    assert data["settings"]["protocol"]["name"] == "quick"
+    assert data["settings"]["evaluation"]["protocol"]["name"] == "quick"
     assert data["rows"][0]["students"] == 1
     assert "squeeze" not in data["seconds"]
     result = condense(*words, "--protocol", "quikc")
@@ -211,3 +213,14 @@ def test_a_key_can_be_copied_from_a_narrow_terminal(
     lines = condense("methods", "show", "g-vbsm").stdout.splitlines()
     assert all(len(line) <= 80 for line in lines)
     assert ["regularizers.convolutions.first_weight", "10"] in [line.split() for line in lines]
+
+
+def test_a_dataset_shows_the_kind_of_its_images_and_what_it_sets_for_every_method(condense: Invoke) -> None:
+    assert "kind of images: small grey images" in condense("datasets", "show", "fashion-mini").stdout
+    text = condense("datasets", "show", "folder").stdout
+    assert "kind of images: found from the images" in text
+    for kind in ("small grey images", "small colour images", "photographs"):
+        assert f"Settings for every method, for {kind}" in text
+    data = json.loads(condense("datasets", "show", "folder", "--json").stdout)
+    assert data["like"] == ""
+    assert data["settings_by_kind"]["photographs"]["teacher.model"] == "resnet18"

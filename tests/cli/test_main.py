@@ -7,57 +7,102 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import Result
+from condense_cli.listings import COMPONENT_KINDS
 from condense_cli.main import COMMANDS, cli
+from PIL import Image
+
+from condense.recipe.registry import default_registry
 
 Invoke = Callable[..., Result]
 
 HEAVY = ("torch", "numpy", "ot", "timm", "torchvision", "PIL")
-LISTINGS = [
-    "methods",
-    "methods show wmdd",
-    "methods show random --json",
-    "datasets --json",
-    "datasets show folder",
-    "models",
-    "models show convnet",
-    "protocols",
-    "protocols show fkd",
-    "components",
-    "components show barycenter",
-    "plugins",
+DRY_RUNS = [
+    "run --method wmdd --dry-run",
+    "run --method random --dataset imagenette --ipc 1 --dry-run --json",
+    "compare wmdd random --ipc 1,10 --protocol fkd,dc --dry-run",
+    "compare wmdd sre2l --dry-run --json",
+    "sweep --method wmdd --set lr=0.1,0.2 --dry-run",
+    "sweep --method wmdd --set regularizers.class-batchnorm=1,10 --validation 0.1 --dry-run --json",
+    "ablate wmdd --dry-run",
+    "ablate g-vbsm --dry-run --json",
 ]
 IMPORT_CHECK = """
 import sys
 from condense_cli.main import cli
 lines, heavy = sys.argv[1].split(";"), sys.argv[2].split(",")
 for line in lines:
+    status = 0
     try:
-        cli.main(line.split(), prog_name="condense", standalone_mode=False)
+        status = cli.main(line.split(), prog_name="condense", standalone_mode=False)
     except SystemExit:
         pass
+    assert not status, f"condense {line} ends with status {status}"
     loaded = [name for name in heavy if name in sys.modules]
     assert not loaded, f"condense {line} imports {loaded}"
 """
 
 
 def imports_none(lines: list[str], heavy: tuple[str, ...]) -> None:
-    subprocess.run(
+    """Run every line in one new process, and check after each that none of these modules is imported."""
+    done = subprocess.run(
         [sys.executable, "-c", IMPORT_CHECK, ";".join(lines), ",".join(heavy)],
-        check=True,
         capture_output=True,
+        text=True,
     )
+    assert done.returncode == 0, done.stderr
+
+
+def listings_and_shows() -> list[str]:
+    """Return every listing, and a line that shows each of the things listed."""
+    kinds = {"methods": ["method"], "datasets": ["dataset"], "models": ["model"], "protocols": ["protocol"]}
+    kinds["components"] = [*COMPONENT_KINDS]
+    lines = ["plugins", "plugins --json", "methods show random --json", "components --json show barycenter"]
+    for command, below in kinds.items():
+        names = dict.fromkeys(offer.spec.name for kind in below for offer in default_registry().offers(kind))
+        assert names
+        lines += [command, f"{command} --json", *(f"{command} show {name}" for name in names)]
+    return lines
 
 
 def test_help_and_version_import_nothing_but_click() -> None:
     imports_none(["--help", "--version"], (*HEAVY, "rich", "pluggy", "msgspec", "condense.recipe.registry"))
 
 
-def test_help_of_commands_and_listings_import_no_torch() -> None:
-    imports_none([*(f"{name} --help" for name in COMMANDS), *LISTINGS], HEAVY)
+def test_whatever_computes_nothing_imports_nothing_heavy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    helps = ["--help", *(f"{name} --help" for name in COMMANDS)]
+    imports_none([*helps, *listings_and_shows(), *DRY_RUNS], HEAVY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_of_an_earlier_run_imports_nothing_heavy(small_run: tuple[Path, Result]) -> None:
+    path, _ = small_run
+    imports_none([f"run --from {path} --dry-run", f"run --from {path} --resume --dry-run --json"], HEAVY)
+
+
+def test_a_dry_run_on_own_images_looks_at_some_and_imports_no_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pets" / "cat").mkdir(parents=True)
+    Image.new("L", (16, 16)).save(tmp_path / "pets" / "cat" / "one.png")
+    lines = [f"{what} --dataset folder:pets --dry-run" for what in ("run --method wmdd", "compare wmdd")]
+    imports_none(lines, tuple(name for name in HEAVY if name != "PIL"))
+
+
+@pytest.mark.parametrize("command", ["compare wmdd", "sweep --method wmdd --set lr=1,2", "ablate wmdd"])
+@pytest.mark.parametrize("word", ["--floor", "--no-floor"])
+def test_the_old_word_for_the_reference_is_refused(condense: Invoke, command: str, word: str) -> None:
+    result = condense(*command.split(), word, "--dry-run")
+    assert result.exit_code == 2
+    assert "No such option" in result.stderr and word in result.stderr
 
 
 def test_a_typing_error_is_answered_before_torch_is_loaded() -> None:

@@ -6,6 +6,7 @@ import inspect
 import json
 import shlex
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from condense_cli import evaluate as evaluate_module
 from condense_cli import run as run_module
 from condense_cli.options import SectionedOption
 from condense_cli.render.tables import COMPONENTS
+from PIL import Image
 
 from condense import api
-from condense.engine.evaluate import Bench
+from condense.engine.evaluate import StudentTrainer
 from condense.recipe.config import config_from_dict
 from condense.recipe.registry import load_registry
 from condense.recipe.settings import assign, flatten
@@ -88,7 +90,7 @@ def test_an_interrupted_run_says_how_to_go_on(condense: Invoke, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Bench, "score", stop)
+        patch.setattr(StudentTrainer, "score", stop)
         result = condense(*TINY, "--name", "with space")
     assert result.exit_code == 130
     assert "Traceback" not in result.stderr
@@ -102,10 +104,10 @@ def test_an_interrupted_run_says_how_to_go_on(condense: Invoke, monkeypatch: pyt
 def test_an_interruption_before_anything_was_written(
     condense: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(**_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "run", stop)
+    monkeypatch.setattr(api, "start", stop)
     result = condense(*TINY)
     assert result.exit_code == 130
     assert "before anything was written" in result.stderr
@@ -126,6 +128,80 @@ def test_dry_run_shows_the_work_and_writes_nothing(condense: Invoke, tmp_path: P
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
+def test_dry_run_shows_the_three_groups_of_settings(condense: Invoke) -> None:
+    text = condense("run", "--method", "wmdd", "--data-dir", "there", "--dry-run").stdout
+    titles = {
+        "recipe": "What is distilled (recipe)",
+        "evaluation": "How it is judged (evaluation)",
+        "machine": "Where it is computed (machine)",
+    }
+    lines = text.splitlines()
+    starts = [lines.index(title) for title in titles.values()]
+    assert starts == sorted(starts)
+    shown = {
+        group: [line.split(maxsplit=1) for line in lines[start:end]]
+        for group, start, end in zip(titles, starts, [*starts[1:], None], strict=True)
+    }
+    own = {
+        "recipe": [
+            ["method", "wmdd"],
+            ["dataset", "fashion-mini"],
+            ["ipc", "10"],
+            ["seed", "0"],
+            ["validation", "0"],
+        ],
+        "evaluation": [["protocol", "fkd"], ["students", "3"], ["reference", "true"]],
+        "machine": [["device", "auto"], ["precision", "auto"], ["data-dir", "there"]],
+    }
+    keys = {
+        "recipe": ["initializer", "targets.barycenter", "recover.lr", "teacher.model.width"],
+        "evaluation": ["protocol.labels", "student.model", "evaluator"],
+        "machine": [],
+    }
+    for group, found in shown.items():
+        assert found[1] == ["Options", "of their own"]
+        assert found[2 : 2 + len(own[group])] == own[group]
+        for other, wanted in keys.items():
+            for key in wanted:
+                assert (key in [line[0] for line in found if line]) == (group == other)
+
+
+def test_dry_run_gives_the_three_groups_as_json(condense: Invoke) -> None:
+    words = ["--students", "2", "--seed", "3", "--device", "cpu", "--data-dir", "there"]
+    settings = json.loads(condense("run", "--method", "wmdd", *words, "--dry-run", "--json").stdout)[
+        "settings"
+    ]
+    assert {group: set(fields) for group, fields in settings.items()} == {
+        "recipe": {
+            *("method", "dataset", "initializer", "targets", "regularizers", "recover", "teacher"),
+            *("ipc", "seed", "validation"),
+        },
+        "evaluation": {"protocol", "student", "evaluator", "students", "reference"},
+        "machine": {"device", "precision", "data_dir"},
+    }
+    assert (settings["recipe"]["method"], settings["recipe"]["seed"]) == ("wmdd", 3)
+    assert set(settings["recipe"]["targets"]) == {"barycenter", "cross-entropy"}
+    assert settings["recipe"]["targets"]["cross-entropy"] == {"weight": 1.0, "options": {}}
+    assert settings["evaluation"]["students"] == 2
+    assert settings["machine"] == {"device": "cpu", "precision": "auto", "data_dir": "there"}
+
+
+def test_dry_run_says_what_kind_of_images_a_folder_holds(condense: Invoke, tmp_path: Path) -> None:
+    for split, label in product(("train", "val"), ("cat", "dog")):
+        folder = tmp_path / "pets" / split / label
+        folder.mkdir(parents=True)
+        Image.new("L", (16, 16)).save(folder / "one.png")
+    words = ["run", "--method", "wmdd", "--dataset", "folder:pets", "--dry-run"]
+    text = " ".join(condense(*words).stdout.split())
+    assert "settings for small grey images are used" in text
+    data = json.loads(condense(*words, "--json").stdout)
+    assert data["settings"]["recipe"]["dataset"]["options"]["like"] == "small-grey"
+    assert data["settings"]["recipe"]["teacher"]["model"]["name"] == "convnet"
+    words += ["--set", "dataset.like=photographs"]
+    data = json.loads(condense(*words, "--json").stdout)
+    assert data["settings"]["recipe"]["teacher"]["model"]["name"] == "resnet18"
+
+
 def test_every_setting_shown_can_be_set_as_it_is_shown(condense: Invoke) -> None:
     words = ["run", "--method", "wmdd", "--set", "protocol.augment.siamese=flip,crop", "--dry-run"]
     text = {tuple(line.split(maxsplit=1)) for line in condense(*words).stdout.splitlines()}
@@ -144,7 +220,7 @@ def test_every_setting_shown_can_be_set_as_it_is_shown(condense: Invoke) -> None
 
 def test_teacher_is_short_for_a_setting(condense: Invoke) -> None:
     result = condense("run", "--method", "wmdd", "--teacher", "some.safetensors", "--dry-run", "--json")
-    assert json.loads(result.stdout)["settings"]["teacher"]["checkpoint"] == "some.safetensors"
+    assert json.loads(result.stdout)["settings"]["recipe"]["teacher"]["checkpoint"] == "some.safetensors"
 
 
 def test_trained_teachers_are_kept_in_a_folder_and_used_again(condense: Invoke) -> None:

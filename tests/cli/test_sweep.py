@@ -19,7 +19,7 @@ def plan(condense: Invoke, *words: str) -> dict[str, object]:
     return data
 
 
-def test_rows_are_the_values_and_the_floor(condense: Invoke) -> None:
+def test_rows_are_the_values_and_the_reference(condense: Invoke) -> None:
     data = plan(condense, "--set", "regularizers.class-batchnorm=0.01,0.1", "--set", "iterations=5")
     rows = data["rows"]
     assert isinstance(rows, list)
@@ -29,12 +29,12 @@ def test_rows_are_the_values_and_the_floor(condense: Invoke) -> None:
         "random",
     ]
     assert rows[0]["settings"] == {"recover.iterations": 5, "regularizers.class-batchnorm": 0.01}
-    assert data["floor"] == "random" and data["cells"] == {"all": 3, "done": 0}
+    assert data["reference"] == "random" and data["cells"] == {"all": 3, "done": 0}
     assert not Path("runs").exists()
 
 
 def test_semicolons_separate_values_with_commas(condense: Invoke) -> None:
-    data = plan(condense, "--set", "recover.augment.crop_scale=0.5,1;0.25,1", "--no-floor")
+    data = plan(condense, "--set", "recover.augment.crop_scale=0.5,1;0.25,1", "--no-reference")
     rows = data["rows"]
     assert isinstance(rows, list)
     assert [row["settings"]["recover.augment.crop_scale"] for row in rows] == [[0.5, 1.0], [0.25, 1.0]]

@@ -27,12 +27,16 @@ from condense.engine import components
 from condense.errors import OptionError
 from condense.models import observation
 from condense.models.catalog import ModelRequest
-from condense.models.observation import Observation, BatchLabels
-from condense.recipe.config import resolve
+from condense.models.network import Network
+from condense.models.observation import BatchLabels, Observation
+from condense.recipe.config import RunConfig, configure
 from condense.recipe.hooks import API_VERSION
-from condense.recipe.method import Method, Recover, Variant
+from condense.recipe.method import Method, Recover, Teacher, Use, Variant, Weighted
+from condense.recipe.needs import Needs, ThroughRandomNetwork, ThroughTeacher
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import DISABLE_VARIABLE, KINDS, Registry, load_registry
+from condense.recipe.specs import DatasetSpec, FeatureTargetSpec, InitializerSpec, ModelSpec, NoOptions
+from condense.runtime import make_runtime
 
 if TYPE_CHECKING:
     from condense_mean_feature.target import MeanFeature
@@ -94,15 +98,15 @@ def test_the_command_lists_its_method_and_its_option(registry: Registry) -> None
 
 @pytest.mark.parametrize("dataset", ["fashion-mini", "fashion-mnist", "imagenette"])
 def test_the_recipe_resolves_on_every_dataset(registry: Registry, dataset: str) -> None:
-    config = resolve(registry, method="mean-feature", dataset=dataset)
-    assert config.targets[0].options == {"shrink": 0.0}
-    assert config.recover.iterations == (300 if dataset == "fashion-mini" else 1000)
+    config = configure(registry, method="mean-feature", dataset=dataset)
+    assert config.recipe.losses == {"mean-feature": Weighted(1.0, {"shrink": 0.0})}
+    assert config.recipe.recover.iterations == (1000 if dataset == "imagenette" else 300)
 
 
 @pytest.mark.parametrize("value", ["-0.1", "1", "nan"])
 def test_a_bad_option_is_refused_with_its_text(registry: Registry, value: str) -> None:
     with pytest.raises(OptionError, match=r"shrink must lie in \[0, 1\)"):
-        resolve(registry, method="mean-feature", settings=[("targets.mean-feature.shrink", value)])
+        configure(registry, method="mean-feature", settings=[("targets.mean-feature.shrink", value)])
 
 
 def test_the_plugin_module_imports_no_torch() -> None:
@@ -240,17 +244,21 @@ def test_every_hook_has_an_entry_of_its_own(hook_name: str) -> None:
         observation.Moments,
         components.InitialRequest,
         components.EvaluationRequest,
-        components.Measurement,
+        components.StudentResult,
         Method,
         Variant,
+        Weighted,
         Recover,
         Protocol,
         ModelRequest,
         DatasetRequest,
+        InitializerSpec,
+        ModelSpec,
+        DatasetSpec,
     ],
 )
 def test_every_field_is_told_of(shown: Any) -> None:
-    missing = [field.name for field in dataclasses.fields(shown) if f"`{field.name}`" not in PAGE]
+    missing = [field.name for field in dataclasses.fields(shown) if not re.search(f"`{field.name}[`=]", PAGE)]
     assert missing == []
 
 
@@ -292,8 +300,157 @@ def test_the_gradients_of_the_page_are_those_of_the_weights() -> None:
     assert images.grad is not None
 
 
-def test_every_attribute_and_call_of_a_component_is_told_of() -> None:
-    public = [name for name in vars(components.Component) if not name.startswith("_")]
+def test_every_call_of_a_component_is_told_of() -> None:
+    public = [name for name in vars(components.Loss) if not name.startswith("_")]
     public += [name for name in vars(components.FeatureTarget) if not name.startswith("_")]
     public += [name for name in vars(components.Initializer) if not name.startswith("_")]
+    public += [name for name in vars(components.Evaluator) if not name.startswith("_")]
     assert [name for name in public if not re.search(rf"`{name}[`(]", PAGE)] == []
+
+
+# What the page says can be written.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RealImages:
+    """The options of the page's needs by an option."""
+
+    real_batch: int = 7
+
+
+def told_needs() -> list[Needs]:
+    """The right column of the table of needs, evaluated."""
+    [table] = re.findall(r"^\| you want \| you write \|$(.*?)^$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    names = {name: getattr(condense, name) for name in condense.__all__}
+    found = []
+    for code in re.findall(r"\| `((?:Needs|lambda).*?)`", table):
+        value = eval(code, dict(names))  # Our own page.
+        spec = FeatureTargetSpec(name="told", summary="one line", needs=value, build="nowhere:nothing")
+        found.append(spec.needs_of(RealImages()))
+    return found
+
+
+def test_the_table_of_needs_says_all_that_can_be_needed() -> None:
+    found = told_needs()
+    assert {needs.network for needs in found} == {"teacher", "random", "none"}
+    assert {statistic for needs in found for statistic in needs.statistics} == {"batchnorm", "convolutions"}
+    assert {needs.at_once for needs in found} == {"batch", "whole classes", "one class"}
+    assert {needs.real_per_class for needs in found} == {0, 64, 7}
+    for asked in ("observes", "each_member", "weight_gradients", "float32"):
+        assert {getattr(needs, asked) for needs in found} == {True, False}
+
+
+@pytest.mark.parametrize("shown", [Needs, ThroughTeacher, ThroughRandomNetwork])
+def test_every_need_is_told_of(shown: Any) -> None:
+    missing = [field.name for field in dataclasses.fields(shown) if f"{field.name}=" not in PAGE]
+    assert missing == []
+
+
+def made_by(start: str) -> Any:
+    """What the block of the page that begins so defines."""
+    [code] = [code for language, _, code in BLOCKS if language == "python" and code.startswith(start)]
+    names = {name: getattr(condense, name) for name in condense.__all__} | {"torch": torch}
+    before = set(names)
+    exec(code, names)  # Our own page.
+    [made] = [value for name, value in names.items() if name not in before and name != "__builtins__"]
+    return made
+
+
+def method_of_the_page(registry: Registry, monkeypatch: pytest.MonkeyPatch, **asked: Any) -> RunConfig:
+    module = ModuleType("methods_of_the_page")
+    module.condense_methods = condense.hookimpl(condense_methods_of([made_by("method = Method(")]))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    install(monkeypatch, EntryPoint("page", module.__name__, "condense"))
+    return configure(load_registry(), method="my-method", **asked)
+
+
+def condense_methods_of(methods: list[Method]) -> Any:
+    def condense_methods() -> list[Method]:
+        return methods
+
+    return condense_methods
+
+
+@pytest.mark.parametrize(
+    ("dataset", "iterations", "weight"),
+    [("fashion-mini", 300, 2.0), ("fashion-mnist", 300, 4.0), ("imagenette", 1000, 2.0)],
+)
+@pytest.mark.parametrize(
+    ("ipc", "lr", "batch"), [(1, 0.02, 100), (10, 0.05, 100), (49, 0.05, 100), (50, 0.1, 0)]
+)
+def test_the_settings_of_the_page_apply_where_it_says(
+    dataset: str,
+    iterations: int,
+    weight: float,
+    ipc: int,
+    lr: float,
+    batch: int,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = method_of_the_page(registry, monkeypatch, dataset=dataset, ipc=ipc).recipe
+    assert (recipe.recover.iterations, recipe.recover.lr, recipe.recover.batch) == (iterations, lr, batch)
+    assert recipe.targets == {"mean-feature": Weighted(weight, {"shrink": 0.1})}
+    if dataset == "imagenette":
+        assert recipe.teacher.model.name == "resnet18"
+    else:
+        options = {"width": 32, "depth": 3, "norm": "batch"}
+        assert recipe.teacher.model == Use(name="convnet", options=options)
+
+
+def test_a_method_says_no_more_of_its_teacher_than_the_dataset_lets_it(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = method_of_the_page(registry, monkeypatch, dataset="imagenette").recipe.teacher
+    assert ours == configure(registry, method="random", dataset="imagenette").recipe.teacher
+    assert ours != Teacher()
+
+
+def test_the_initializer_of_the_page_chooses_what_the_teacher_is_certain_of(
+    make_dataset: Any, make_network: Any
+) -> None:
+    dataset = make_dataset()
+    teacher: Network = make_network(dataset)
+    request = components.InitialRequest(
+        label=1,
+        ipc=3,
+        dataset=dataset,
+        generator=torch.Generator(),
+        targets=(),
+        teacher=teacher,
+        runtime=make_runtime("cpu", "fp32"),
+    )
+    own = dataset.train.of_class(1).tolist()
+    with torch.no_grad():
+        logits = [
+            float(teacher.logits(dataset.training_images(torch.tensor([index])))[0, 1]) for index in own
+        ]
+    ranked = [index for _, index in sorted(zip(logits, own, strict=True), reverse=True)]
+    found = made_by("class Choice")(NoOptions()).images(request)
+    torch.testing.assert_close(found, dataset.training_images(torch.tensor(ranked[:3])))
+
+
+def test_the_network_of_the_page_has_features_and_logits() -> None:
+    model = made_by("def build(")(NoOptions(), ModelRequest(argument="", classes=4, channels=3, size=8))
+    images = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    seen_by = Network(model, "mine").observe(images, BatchLabels.of_real(torch.zeros(5, dtype=torch.int64)))
+    assert seen_by.logits.shape == (5, 4)
+    torch.testing.assert_close(seen_by.features, images.flatten(1))
+
+
+def test_the_dataset_of_the_page_loads(tmp_path: Path) -> None:
+    draws = torch.Generator().manual_seed(0)
+    stored = {
+        part: {
+            "pixels": torch.randint(0, 256, (6, 3, 32, 32), generator=draws).to(torch.uint8),
+            "labels": torch.arange(6) % 2,
+        }
+        for part in ("train", "test")
+    }
+    torch.save(stored, tmp_path / "my-images.pt")
+    asked = DatasetRequest(name="my-images", argument="", data_dir=tmp_path, seed=0)
+    dataset = made_by("def load_images(")(NoOptions(), asked)
+    assert (dataset.name, dataset.classes, dataset.class_counts()) == ("my-images", ("cat", "dog"), [3, 3])
+    pixels = stored["train"]["pixels"][:2]
+    expected = (pixels.float() / 255 - 0.5) / 0.25
+    torch.testing.assert_close(dataset.training_images(torch.arange(2)), expected)

@@ -1,4 +1,4 @@
-"""Where output goes: a terminal is drawn on, a pipe gets plain lines."""
+"""The output: a terminal gets styled text, a pipe gets plain lines."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ UNWRAPPED = 10_000
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """A console on stdout or stderr. Nothing in a text is taken for markup, a number or an emoji."""
+    """Return a console on stdout or stderr. It does not interpret markup, numbers or emoji in a text."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def is_live(console: Console) -> bool:
-    """Whether lines can be drawn over: a terminal, and one that can."""
+    """Return whether the console is a terminal whose lines can be redrawn."""
     return console.file.isatty() and console.is_interactive
 
 
 def write(console: Console, *parts: RenderableType, one_line_each: bool = False) -> None:
-    """Print renderables and texts. A text is never wrapped here, so that a path can be copied whole.
+    """Print renderables and texts. A text is never wrapped, so that a path can be copied whole.
 
-    one_line_each: where the output is no terminal, wrap nothing at all.
+    one_line_each: if the output is no terminal, wrap nothing at all.
     """
     if console.file.isatty():
         for part in parts:

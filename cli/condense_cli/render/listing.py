@@ -1,4 +1,4 @@
-"""Listings of what there is, and of one thing in full: plain data in, renderables out."""
+"""Lists of what there is, and one entry in full: plain data in, renderables out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from condense.recipe.specs import kind_text
 from condense.text import counted, setting_text
 from condense_cli.render.tables import HEADING, QUIET
 
@@ -18,7 +19,7 @@ BAD = "yellow"
 
 
 def listing(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> Table:
-    """Rows by column name; the first column is what users type. Long texts go on below themselves."""
+    """Return rows by column name as a table; the first column is what users type. Long texts wrap in their column."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style=QUIET, pad_edge=False)
     for position, column in enumerate(columns):
         table.add_column(column.upper(), style="" if position else NAME, overflow="fold")
@@ -28,7 +29,7 @@ def listing(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> Table:
 
 
 def plugin_listing(data: Mapping[str, Any]) -> list[RenderableType]:
-    """Plugins with their state, then names that two of them claim."""
+    """Return the plugins with their state, then the names that two of them offer."""
     table = listing([], ("name", "version", "module", "state"))
     for plugin in data["plugins"]:
         state = Text("works") if plugin["works"] else Text(plugin["problem"], style=BAD)
@@ -41,24 +42,30 @@ def plugin_listing(data: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def detail(data: Mapping[str, Any]) -> list[RenderableType]:
-    """A method, a dataset, a network, a component or a protocol in full."""
+    """Return a method, a dataset, a network, a component or a protocol in full."""
     title = Text(str(data["name"]), style=NAME)
     if data.get("kind") and data.get("plugin"):
         title.append(f"  {data['kind']} of plugin {data['plugin']}", style=QUIET)
     parts: list[RenderableType] = [title, _indented(data["summary"])]
     if data["source"]:
         parts.append(_indented(data["source"], style=QUIET))
+    if "like" in data:
+        kind = kind_text(data["like"]) if data["like"] else "found from the images"
+        parts.append(_indented(f"kind of images: {kind}"))
     if "options" in data:
         parts += _options(data)
     if data.get("settings"):
         for_all = data.get("kind") == "dataset"
         heading = "Settings for every method" if for_all else "Settings, to be changed with --set KEY=VALUE"
         parts += ["", Text(heading, style=HEADING), _settings(data["settings"])]
+    for kind, settings in data.get("settings_by_kind", {}).items():
+        heading = f"Settings for every method, for {kind_text(kind)}"
+        parts += ["", Text(heading, style=HEADING), _settings(settings)]
     for least, settings in data.get("presets_by_ipc", {}).items():
         heading = f"Instead, from {counted(int(least), 'image')} per class on"
         parts += ["", Text(heading, style=HEADING), _settings(settings)]
     for dataset, settings in data.get("presets", {}).items():
-        parts += ["", Text(f"Instead, on {dataset}", style=HEADING), _settings(settings)]
+        parts += ["", Text(f"Instead, on {kind_text(dataset)}", style=HEADING), _settings(settings)]
     if data.get("variants"):
         parts += ["", Text("Rows of its ablation", style=HEADING), *map(_variant, data["variants"])]
     return parts
@@ -87,7 +94,7 @@ def _options(data: Mapping[str, Any]) -> list[RenderableType]:
 
 def _settings(settings: Mapping[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)  # a key is there to be copied
+    table.add_column(no_wrap=True)  # so that a key can be copied
     table.add_column(overflow="fold")
     for key, value in settings.items():
         table.add_row(Text(f"  {key}"), Text(setting_text(value)))

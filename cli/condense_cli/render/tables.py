@@ -1,4 +1,4 @@
-"""The outcome of a run, and the plan of one, as text: plain data in, renderables out."""
+"""The outcome and the plan of a run as text: plain data in, renderables out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMPONENTS = ("initializer", "targets", "regularizers", "evaluator")
 
 
 def headline(settings: Mapping[str, Any]) -> str:
-    """What is condensed, in one line. settings: a run's configuration as plain data."""
+    """Return what is condensed, in one line. settings: a recipe or an outcome, as plain data."""
     return (
         f"{settings['method']} on {_name_of(settings['dataset'])}, "
         f"{counted(settings['ipc'], 'image')} per class, seed {settings['seed']}"
@@ -33,7 +33,7 @@ def headline(settings: Mapping[str, Any]) -> str:
 
 
 def outcome_table(data: Mapping[str, Any]) -> list[RenderableType]:
-    """A run's outcome (`RunResult.to_dict()`): accuracies, then costs, then where everything lies."""
+    """Return a run's outcome (`RunResult.to_dict()`): accuracies, then costs, then paths."""
     facts = [
         ("protocol", _protocol(data["protocol"], data["rows"])),
         ("time", _times(data["seconds"])),
@@ -55,7 +55,7 @@ def outcome_table(data: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def evaluation_table(data: Mapping[str, Any]) -> list[RenderableType]:
-    """The outcome of evaluating an artifact (`EvaluationResult.to_dict()`)."""
+    """Return the outcome of evaluating an artifact (`EvaluationResult.to_dict()`)."""
     seconds = sum(row["seconds"] for row in data["rows"])
     facts = [
         ("protocol", _protocol(data["protocol"], data["rows"])),
@@ -75,7 +75,7 @@ def evaluation_table(data: Mapping[str, Any]) -> list[RenderableType]:
 def plan_table(
     config: RunConfig, stages: Mapping[str, str], notes: Iterable[str], path: Path
 ) -> list[RenderableType]:
-    """What a run would do, and every setting by the key that --set takes, in the three groups of a configuration."""
+    """Return what a run would do, and every setting by the key that --set takes, in the configuration's groups."""
     parts: list[RenderableType] = [
         Text(headline(config.to_dict()["recipe"]), style=HEADING),
         *_places({"would lie in": str(path)}),
@@ -94,12 +94,18 @@ def plan_table(
         parts += [pairs_table(own)]
         if sections:
             parts += [Text("  Change with --set KEY=VALUE", style=QUIET)]
-            parts += [pairs_table([*section, ("", "")]) for section in sections]
+            parts += _apart([pairs_table(section) for section in sections])
     return parts
 
 
+def _apart(tables: Sequence[Table]) -> list[RenderableType]:
+    """Return tables with an empty line between two."""
+    parts: list[RenderableType] = [part for table in tables for part in ("", table)]
+    return parts[1:]
+
+
 def _sections(flat: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[list[tuple[str, str]]]]:
-    """Return the settings that are options of their own, and the others in sections that belong together."""
+    """Return the settings that have an option of their own, and the others by section."""
     own: list[tuple[str, str]] = []
     sections: dict[str, list[tuple[str, str]]] = {}
     for key, value in flat.items():
@@ -165,7 +171,7 @@ def pairs_table(pairs: Iterable[tuple[str, str]], max_width: int | None = None) 
 
 
 def _places(paths: Mapping[str, str]) -> list[RenderableType]:
-    """One line for each path, never wrapped or cut by us."""
+    """Return one line for each path, neither wrapped nor cut."""
     return [f"  {what:<8}  {path}" for what, path in paths.items()]
 
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from condense import FeatureTargetSpec, Method, Needs, Recover, ThroughTeacher, Use, Weighted, hookimpl
 
-condense_api = 1
-_IDEA = (
-    "after DM (Zhao & Bilen, WACV 2023, arXiv 2110.04181), in a trained teacher instead of random networks"
-)
+condense_api = 2
+_IDEA = "after DM (Zhao & Bilen, WACV 2023, arXiv 2110.04181), in a trained teacher"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +47,6 @@ def condense_methods() -> list[Method]:
             initializer=Use(name="real"),
             targets={"mean-feature": Weighted()},
             recover=Recover(iterations=1000, lr=0.02),
-            presets={"fashion-mini": {"recover.iterations": 300}},
+            presets={"small-grey": {"recover.iterations": 300}},
         )
     ]

@@ -1,1 +1,1 @@
-"""The methods that others are compared with."""
+"""Baselines: the methods that others are compared with."""

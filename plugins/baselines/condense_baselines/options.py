@@ -1,4 +1,4 @@
-"""What can be set of the targets that match real batches. Imports no torch."""
+"""The options of the baselines' components."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class RealBatchOptions:
-    """real_batch: real images of each class at every step; a class that has fewer gives all it has."""
+    """real_batch: real images of each class at every step; a smaller class gives all of its images."""
 
     real_batch: int = 256
 
@@ -19,8 +19,8 @@ class RealBatchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchNormOptions:
-    """first_weight: how much the network's first BatchNorm layer counts, where every other layer counts 1. The
-    published code of SRe2L and CDA has 10, and the paper does not give it.
+    """first_weight: how much the network's first BatchNorm layer counts; every other layer counts 1. The
+        published code of SRe2L and CDA has 10, and the paper does not give it.
     """
 
     first_weight: float = 10.0
@@ -32,8 +32,8 @@ class BatchNormOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ConvolutionsOptions:
-    """first_weight: how much the network's first convolution counts, where every other one counts 1. patches: whether
-    the statistics of patches are matched beside those of channels.
+    """first_weight: how much the network's first convolution counts; every other one counts 1.
+    patches: whether the statistics of patches are matched beside those of channels.
     """
 
     first_weight: float = 10.0
@@ -46,8 +46,8 @@ class ConvolutionsOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DensificationOptions:
-    """temperature: of the softened eigenvalues that the eigenvalues are drawn to. side: to which images are made
-    smaller before, in pixels.
+    """temperature: of the softmax whose result the eigenvalues are pulled to.
+    side: the side length in pixels to which larger images are shrunk first.
     """
 
     temperature: float = 4.0
@@ -62,13 +62,16 @@ class DensificationOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RdedOptions:
-    """factor: every image is made of factor x factor tiles; a protocol that shuffles patches should know as many
-    (protocol.augment.shuffle_patches). pool: real images that are looked at, a random choice of the class; all of a
-    smaller class, and never fewer than tiles are wanted. crops: random crops of each of them. crop_scale: their least
-    and greatest share of the area; they are square.
+    """factor: every image is made of factor x factor tiles. A protocol that shuffles patches should have the
+        same number (protocol.augment.shuffle_patches).
+    pool: how many real images of the class are scored, chosen at random. It is raised to the number of tiles
+        needed; a smaller class gives all of its images.
+    crops: random crops of each of these images.
+    crop_scale: minimum and maximum area fraction of the crops, which are square.
 
-    The defaults are those of the published code (LINs-lab/RDED): factor, pool (--mipc) and crops (--num-crop) as in
-    its scripts for ImageNet and its subsets; crop_scale is that of torchvision's RandomResizedCrop, which it leaves.
+    The defaults are those of the published code (LINs-lab/RDED): factor, pool (--mipc) and crops (--num-crop)
+    as in its scripts for ImageNet and its subsets; crop_scale is the default of torchvision's
+    RandomResizedCrop, which the code keeps.
     """
 
     factor: int = 2

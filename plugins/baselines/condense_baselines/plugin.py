@@ -1,4 +1,4 @@
-"""What the baselines offer to condense. Imports no torch."""
+"""What the baselines offer to condense."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from condense_baselines.recipes.gvbsm import GVBSM
 from condense_baselines.recipes.rded import RDED, RDED_PROTOCOL
 from condense_baselines.recipes.sre2l import CDA, SRE2L
 
-condense_api = 1
+condense_api = 2
 _GVBSM = "Shao et al., CVPR 2024, arXiv 2311.17950"
 
 
 @hookimpl
 def condense_feature_targets() -> list[FeatureTargetSpec]:
-    """What real and synthetic images should have in common in random networks."""
+    """Return the targets that compare real and synthetic images in random networks."""
     return [
         FeatureTargetSpec(
             name="mean-embedding",
             summary="the mean feature of each class to that of its real images, in a random network",
             source="Zhao & Bilen, WACV 2023, arXiv 2110.04181",
             options=RealBatchOptions,
-            # The sum is one over classes either way. So each class has a view of its own, and less is held in memory.
+            # The loss is a sum over classes. One class at a time gives each its own view and needs less memory.
             needs=lambda options: Needs(
                 through=ThroughRandomNetwork(), at_once="one class", real_per_class=options.real_batch
             ),
@@ -53,7 +53,7 @@ def condense_feature_targets() -> list[FeatureTargetSpec]:
             summary="the weight gradients of each class to those of its real images, in a random network",
             source="Zhao, Mopuri & Bilen, ICLR 2021, arXiv 2006.05929",
             options=RealBatchOptions,
-            # In bfloat16 the gradient to the pixels turned by up to 18 degrees on Fashion-MNIST.
+            # In bfloat16 the gradient to the pixels was off by up to 18 degrees on Fashion-MNIST.
             needs=lambda options: Needs(
                 through=ThroughWeightGradients(),
                 at_once="one class",
@@ -67,7 +67,7 @@ def condense_feature_targets() -> list[FeatureTargetSpec]:
 
 @hookimpl
 def condense_regularizers() -> list[RegularizerSpec]:
-    """Statistics of the teacher's layers, and images that differ."""
+    """Return the regularizers: statistics of the teacher's layers, and images that differ."""
     return [
         RegularizerSpec(
             name="batchnorm",
@@ -100,7 +100,7 @@ def condense_regularizers() -> list[RegularizerSpec]:
 
 @hookimpl
 def condense_initializers() -> list[InitializerSpec]:
-    """Real images that the teacher chooses."""
+    """Return the initializers that let the teacher choose real images."""
     return [
         InitializerSpec(
             name="herding",
@@ -136,11 +136,11 @@ def condense_initializers() -> list[InitializerSpec]:
 
 @hookimpl
 def condense_protocols() -> list[Protocol]:
-    """RDED's training of students."""
+    """Return RDED's way to train students."""
     return [RDED_PROTOCOL]
 
 
 @hookimpl
 def condense_methods() -> list[Method]:
-    """Methods to compare with."""
+    """Return the methods to compare with."""
     return [RANDOM, SRE2L, CDA, DM, DC, DSA, GVBSM, HERDING, K_CENTER, MEDOIDS, RDED]

@@ -1,12 +1,12 @@
-"""The weighted atoms closest to a cloud of points in the 2-Wasserstein metric: three solvers, one answer.
+"""Find the weighted atoms closest to a cloud of points in the 2-Wasserstein metric, with one of three solvers.
 
-The problem is that of Liu et al., "Dataset Distillation via the Wasserstein Metric", ICCV 2025,
-arXiv 2311.18531: for points x (n, D), find k atoms b and weights w that minimise
-W2²(sum_j w_j δ(b_j), (1/n) sum_i δ(x_i)). It is the free-support barycenter of Cuturi and Doucet, "Fast
-Computation of Wasserstein Barycenters", ICML 2014, for a single measure.
+The problem is that of Liu et al., "Dataset Distillation via the Wasserstein Metric", ICCV 2025, arXiv
+2311.18531: for points x (n, D), find k atoms b and weights w that minimise W2²(sum_j w_j δ(b_j), (1/n) sum_i
+δ(x_i)). It is the free-support barycenter of Cuturi and Doucet, "Fast Computation of Wasserstein
+Barycenters", ICML 2014, for a single measure.
 
-`quantize` is the default and lives in `quantization.py`; `balanced` and `alternating` solve linear
-programmes and live in `transport.py`, which is imported, with POT, only when one of them is asked for.
+`quantize` is the default and lives in `quantization.py`. `balanced` and `alternating` solve linear programmes
+and live in `transport.py`, which is imported, with POT, only when one of them is used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from condense_wmdd.quantization import quantize
 Solver = Literal["quantize", "balanced", "alternating"]
 SOLVERS: tuple[Solver, ...] = get_args(Solver)
 
-# The paper's number of outer iterations for `alternating`; a bound that is rarely reached for the others.
+# Maximum iterations. For `alternating` this is the paper's number of outer iterations; the others rarely reach it.
 _ITERATIONS: dict[Solver, int] = {"quantize": 300, "balanced": 100, "alternating": 10}
 
 
@@ -32,9 +32,9 @@ _ITERATIONS: dict[Solver, int] = {"quantize": 300, "balanced": 100, "alternating
 class Barycenter:
     """A measure of k weighted atoms.
 
-    atoms    (k, D) on the device of the points; float64 where they are float64, else float32
-    weights  (k,) same device and dtype, each above 0, summing to 1
-    cost     W2² between these weighted atoms and the uniform measure on the points, computed in float64
+    atoms: (k, D), on the device of the points; float64 if the points are, else float32.
+    weights: (k,), same device and dtype, each above 0, summing to 1.
+    cost: W2² between these weighted atoms and the uniform measure on the points, computed in float64.
     """
 
     atoms: Tensor
@@ -52,27 +52,30 @@ def wasserstein_barycenter(
     iterations: int | None = None,
     tolerance: float = 1e-6,
 ) -> Barycenter:
-    """The `atoms` weighted atoms nearest in W2 to the uniform measure on `points` (n, D), any float dtype.
+    """Return the `atoms` weighted atoms nearest in W2 to the uniform measure on `points` (n, D), any float dtype.
 
-    solver      "quantize": free weights, optimal quantisation, no linear programme (the default);
-                "balanced": every weight is 1/atoms; "alternating": the algorithm of the paper
-    generator   the source of every draw; a CPU generator gives the same draws for any device of `points`
-    restarts    starts that `quantize` races against each other (also for the start of `balanced`);
-                "alternating" has a single start and does not read it
-    iterations  bound on the iterations of each stage; None: 300 for "quantize", 100 for "balanced" and the
-                paper's 10 for "alternating"
-    tolerance   "quantize" and "balanced" stop when an iteration lowers the cost by this share or less;
-                "alternating" runs all its iterations, as published, and does not read it
+    solver: "quantize": free weights, optimal quantisation, no linear programme. "balanced": every weight is
+        1/atoms. "alternating": the algorithm of the paper.
+    generator: the source of every draw; a CPU generator gives the same draws for any device of `points`.
+    restarts: the number of starts that compete in "quantize", and in the start of "balanced". "alternating"
+        has a single start and ignores this.
+    iterations: maximum iterations of each stage; None: 300 for "quantize", 100 for "balanced" and the paper's
+        10 for "alternating".
+    tolerance: "quantize" and "balanced" stop when an iteration lowers the cost by this fraction or less.
+        "alternating" runs all its iterations, as published, and ignores this.
+
+    Raises OptionError for arguments that no solver can use, and NumericalError if a point is not finite or
+    exact transport fails.
     """
     if solver not in SOLVERS:
         raise unknown_name("barycenter solver", str(solver), SOLVERS)
     _check(points, atoms, restarts, iterations, tolerance)
     dtype = torch.float64 if points.dtype == torch.float64 else torch.float32
-    # The mean is taken out in float64, so that points far from the origin keep their digits.
+    # Subtract the mean in float64, so that points far from the origin keep their digits.
     exact = points.detach().double()
     centre = exact.mean(0)
     centred = exact - centre
-    # A power of two: dividing by it costs no digit, and squares of the quotient cannot over- or underflow.
+    # Division by a power of two is exact, and the squares of the quotients cannot over- or underflow.
     largest = float(centred.abs().max())
     scale = 2.0 ** math.floor(math.log2(largest)) if largest > 0 else 1.0
     centred = centred / scale
@@ -93,10 +96,10 @@ def wasserstein_barycenter(
 
 
 def _finish(exact: Tensor, found: Tensor, weights: Tensor, dtype: torch.dtype, solver: Solver) -> Barycenter:
-    """Round the float64 atoms (k, D) to `dtype`, and measure the rounded atoms against the points (n, D)."""
+    """Round the float64 atoms (k, D) to `dtype` and compute the rounded atoms' cost against the points (n, D)."""
     rounded = found.to(dtype)
     if solver == "quantize":
-        # Every point sits at its nearest atom, so the weights are those shares and no plan can cost less.
+        # Every point goes to its nearest atom, so the weights are the fractions of points and no plan can cost less.
         cost = _nearest_cost(exact, rounded.double())
     else:
         from condense_wmdd.transport import transport_cost
@@ -106,9 +109,10 @@ def _finish(exact: Tensor, found: Tensor, weights: Tensor, dtype: torch.dtype, s
 
 
 def _nearest_cost(points: Tensor, atoms: Tensor, block: int = 2**24) -> float:
-    """Mean over points (n, D) of the squared distance to the nearest of atoms (k, D), by differences.
+    """Return the mean over points (n, D) of the squared distance to the nearest of atoms (k, D).
 
-    The nearest atom comes from the quick form of the distance, its distance from direct differences.
+    The nearest atom is found with the fast matrix form of the distance; its distance is then computed from
+    differences. block: the maximum number of elements of a matrix.
     """
     total = points.new_zeros(())
     centre = atoms.mean(0)
@@ -121,7 +125,7 @@ def _nearest_cost(points: Tensor, atoms: Tensor, block: int = 2**24) -> float:
 
 
 def _check(points: Tensor, atoms: int, restarts: int, iterations: int | None, tolerance: float) -> None:
-    """Refuse what no solver can use, before any work."""
+    """Raise OptionError or NumericalError for what no solver can use, before any work."""
     if points.ndim != 2 or 0 in points.shape:
         raise OptionError(
             f"points must be a matrix (n, D) with n and D at least 1; got the shape {tuple(points.shape)}. "

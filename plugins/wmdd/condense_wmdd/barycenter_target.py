@@ -13,9 +13,11 @@ from condense_wmdd.options import BarycenterOptions
 
 
 class BarycenterTarget(FeatureTarget):
-    """Slot j of class k should have the feature b_kj, atom j of the class's barycenter (Liu et al., eq. 7).
+    """Pulls the feature of slot j of class k to b_kj, atom j of the class's barycenter (Liu et al., eq. 7).
 
-    atoms: (K, ipc, D) float32. weights: (K, ipc) float32. costs: (K,) the W2^2 of each class.
+    atoms: (K, ipc, D) float32.
+    weights: (K, ipc) float32.
+    costs: (K,) float32, the W2^2 of each class.
     """
 
     def __init__(self, options: BarycenterOptions) -> None:

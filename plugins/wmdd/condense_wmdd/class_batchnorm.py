@@ -12,14 +12,17 @@ from condense_wmdd.options import ClassBatchNormOptions
 
 
 class ClassBatchNorm(Regularizer):
-    """The mean and variance of every BatchNorm input, over each class's synthetic images, should be those of its
-    real images (Liu et al., eq. 9):
+    """Pulls the mean and variance of every BatchNorm input to those of the real images, class by class.
+
+    Liu et al., eq. 9, with ~ for statistics over a class's synthetic images:
 
         sum over layers and classes of ||mu~_k - mu_k||^2 + ||sigma~^2_k - sigma^2_k||^2
 
-    The real statistics are exact over the training images, whatever the batches. With the classes pooled there is one
-    group instead of K: all real images, and all synthetic ones, of which every class counts the same.
-    mean, variance: (K, S), pooled (1, S), float32, all layers side by side.
+    The real statistics are exact over the training images and do not depend on the batches. With `per_class`
+    off there is one group instead of K: all real images, and all synthetic images, among which every class
+    counts equally.
+
+    mean, variance: (K, S) float32, or (1, S) with `per_class` off; all layers side by side.
     """
 
     def __init__(self, options: ClassBatchNormOptions) -> None:

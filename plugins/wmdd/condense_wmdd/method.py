@@ -1,13 +1,15 @@
-"""WMDD as a recipe, with the settings of its paper for each dataset, and its ablation. Imports no torch.
+"""WMDD as a recipe, with the settings of its paper for each dataset, and its ablation.
 
-The ablation is the paper's two by two: the barycenter or cross-entropy alone, with BatchNorm statistics of each class
-or of all classes together. Each row is the recipe with one or both parts exchanged and nothing else.
+The ablation is the paper's two by two: the barycenter or cross-entropy alone, with BatchNorm statistics of
+each class or of all classes together. Each row exchanges one or both of these parts of the recipe and nothing
+else.
 
-- "Barycenter" is the recipe's own pair, the barycenter and cross-entropy with weight 1: so the first row is the method,
-  and so the published code makes that row (its --wb adds the barycenter to the cross-entropy). The paper's objective
-  has no cross-entropy; for that row leave it out, `--without cross-entropy`.
-- "Global BN" is the same regularizer with the classes pooled: the same form, layers and weight, one mean and variance
-  for all images. Chunks stay whole classes; where they do not hold all classes, statistics of all are harder to reach.
+- "Barycenter" is the recipe's own pair, the barycenter and cross-entropy with weight 1, so the first row is
+  the method. The published code makes that row in the same way (its --wb adds the barycenter to the
+  cross-entropy). The paper's objective has no cross-entropy; `--without cross-entropy` gives that row.
+- "Global BN" is the same regularizer with the classes pooled: the same form, layers and weight, but one mean
+  and variance for all images. Chunks stay whole classes. If a chunk does not hold all classes, it can match
+  statistics of all classes less well.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from condense import Augment, Method, Recover, Teacher, Use, Variant, Weighted
 # Random resized crop, flip and jitter of up to 32 of 224 pixels at every step.
 _VIEWS = Augment(crop_scale=(0.08, 1.0), flip=True, jitter=1 / 7)
 
-# Not from the paper: chosen on training images held out, see docs/results.md. At 28x28 the crops and shifts that
+# Not from the paper: chosen on held-out training images, see docs/results.md. At 28x28, the crops and shifts that
 # suit photographs leave too little of a garment.
 _FASHION: Mapping[str, Any] = {
     "recover.iterations": 500,
@@ -72,7 +74,7 @@ WMDD = Method(
     summary="features to the Wasserstein barycenter of each class, per-class BatchNorm statistics",
     source="Liu et al., Dataset Distillation via the Wasserstein Metric, ICCV 2025, arXiv 2311.18531",
     initializer=Use(name="noise"),
-    # The paper's objective has no cross-entropy; the published code adds it with weight 1, and so it measures better.
+    # The paper's objective has no cross-entropy; the published code adds it with weight 1, which measures better.
     targets={"barycenter": Weighted(), "cross-entropy": Weighted()},
     regularizers={"class-batchnorm": Weighted(10.0)},
     recover=Recover(iterations=2000, batch=100, lr=0.25, betas=(0.5, 0.9), augment=_VIEWS),

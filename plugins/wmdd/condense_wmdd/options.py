@@ -1,4 +1,4 @@
-"""What can be set of WMDD's components. Imports no torch."""
+"""The options of WMDD's components."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Form = Literal["squares", "norms"]
 
 @dataclass(frozen=True, kw_only=True)
 class BarycenterOptions:
-    """solver: see `condense_wmdd.barycenter`. restarts: of the solver quantize.
-
-    form: "squares" is the paper's, sum_k sum_j ||f(x_kj) - b_kj||^2; "norms" the published code's,
-    mean_k ||F_k - B_k|| (Frobenius norm of a class's feature matrix less its atoms). "norms" is the default
-    because it measured better (docs/results.md).
+    """solver: quantize (free weights), balanced (equal weights) or alternating (the paper's algorithm).
+    restarts: how many starts compete in the solver quantize, and in the start of balanced.
+    form: "squares" is the paper's loss, sum_k sum_j ||f(x_kj) - b_kj||^2. "norms" is the published code's,
+        mean_k ||F_k - B_k||, the Frobenius norm of a class's feature matrix minus its atoms. "norms" is the
+        default because it measured better (docs/results.md).
     """
 
     solver: Literal["quantize", "balanced", "alternating"] = "quantize"
@@ -28,11 +28,12 @@ class BarycenterOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassBatchNormOptions:
-    """form: "squares" is the paper's, sum over layers and classes of squared differences; "norms" the published
-    code's, the mean over classes of norms, summed over layers.
-
-    weighted: whether the synthetic statistics weight each image as its atom (the paper) or equally (the code).
-    per_class: False pools the classes: one mean and variance over all images, the "global BN" of the paper's ablation.
+    """form: "squares" is the paper's loss, the sum over layers and classes of squared differences. "norms" is
+        the published code's, the mean over classes of norms, summed over layers.
+    weighted: whether each image counts in the synthetic statistics with the weight of its atom (the paper) or
+        equally (the code).
+    per_class: whether each class has statistics of its own. False pools the classes into one mean and
+        variance over all images, the "global BN" of the paper's ablation.
     """
 
     form: Form = "norms"

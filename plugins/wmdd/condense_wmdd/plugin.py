@@ -1,4 +1,4 @@
-"""What WMDD offers to condense. Imports no torch: components are built when a run needs them."""
+"""What WMDD offers to condense."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from condense import FeatureTargetSpec, Method, Needs, RegularizerSpec, ThroughT
 from condense_wmdd.method import WMDD
 from condense_wmdd.options import BarycenterOptions, ClassBatchNormOptions
 
-condense_api = 1
+condense_api = 2
 _PAPER = "Liu et al., ICCV 2025, arXiv 2311.18531"
 
 
 @hookimpl
 def condense_feature_targets() -> list[FeatureTargetSpec]:
-    """The barycenter of each class."""
+    """Return the target that matches the barycenter of each class."""
     return [
         FeatureTargetSpec(
             name="barycenter",
@@ -27,7 +27,7 @@ def condense_feature_targets() -> list[FeatureTargetSpec]:
 
 @hookimpl
 def condense_regularizers() -> list[RegularizerSpec]:
-    """Per-class BatchNorm statistics."""
+    """Return the regularizer that matches BatchNorm statistics per class."""
     return [
         RegularizerSpec(
             name="class-batchnorm",
@@ -44,5 +44,5 @@ def condense_regularizers() -> list[RegularizerSpec]:
 
 @hookimpl
 def condense_methods() -> list[Method]:
-    """WMDD."""
+    """Return WMDD."""
     return [WMDD]

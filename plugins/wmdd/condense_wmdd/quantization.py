@@ -1,15 +1,18 @@
 """Optimal quantisation: the free-weight barycenter without a linear programme.
 
-With free weights each point goes whole to its nearest atom, so w_j is the share of points nearest to b_j
-and b_j is their mean (Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory, 1982). The start
-is the k-means++ of Arthur and Vassilvitskii, SODA 2007, in the greedy form that their section 5 suggests.
+With free weights, each point goes entirely to its nearest atom. So w_j is the fraction of points nearest to
+b_j, and b_j is their mean (Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory, 1982). The
+start is the k-means++ of Arthur and Vassilvitskii, SODA 2007, in the greedy form that their section 5
+suggests.
 
 Deviations from the two papers:
-- several starts run side by side; every few iterations the costlier half of them is dropped;
-- an atom that loses its last point takes over the point that is farthest from its own atom;
-- where Lloyd's iterations end, moves of single points go on (Hartigan and Wong, "Algorithm AS 136", Applied
-  Statistics, 1979): they count how a move shifts both means, and leave optima that Lloyd's cannot leave;
-- the result is polished in float64, so its points sit at their nearest atoms to float64's precision.
+
+- Several starts run side by side; every few iterations the costlier half of them is dropped.
+- An atom that loses its last point takes over the point that is farthest from its own atom.
+- After Lloyd's iterations, single points move between atoms (Hartigan and Wong, "Algorithm AS 136", Applied
+  Statistics, 1979). Such a move counts how both means shift, and leaves optima that Lloyd's iterations cannot
+  leave.
+- The result is polished in float64, so each point is at its nearest atom to float64's precision.
 
 Everything runs on the device of the points. The host waits for the device once per iteration, not once per
 point or atom.
@@ -23,8 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_LEG = 4  # Lloyd iterations between two cullings; the winner was as good as with no culling at all
-_EXCHANGE_STOP = 10  # times the tolerance: single moves are many, and their last gains are not worth the wait
+_LEG = 4  # Lloyd iterations before half of the starts is dropped; the winner was as good as without that
+_EXCHANGE_STOP = 10  # times the tolerance: there are many single moves, and the last gains are not worth the time
 _GRAM_LIMIT = 16_384  # points; their Gram matrix takes 1 GiB in float32
 
 
@@ -37,9 +40,9 @@ def quantize(
     tolerance: float,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """Atoms (k, D) and weights (k,), both float64, for centred float64 points (n, D) of moderate scale.
+    """Return atoms (k, D) and weights (k,), both float64, for centred float64 points (n, D) of moderate scale.
 
-    The race runs in `dtype`; the polishing of its winner in float64.
+    The race of the starts runs in `dtype`, the polishing of its winner in float64.
     """
     state = _Cloud(points.to(dtype), atoms, restarts)
     labels = _race(state, _greedy_starts(state, generator), iterations, tolerance)
@@ -50,10 +53,10 @@ def quantize(
 
 
 def _settle(state: _Cloud, labels: Tensor, rounds: int = 8) -> tuple[Tensor, Tensor]:
-    """Atoms (k, D) at the means of labels (n,), and the share (k,) of points that have each as the nearest.
+    """Return atoms (k, D) at the means of labels (n,), and the fraction (k,) of points nearest to each atom.
 
-    An atom that is nobody's nearest is put on a point of its own and the shares are taken again, until no
-    such atom is left; only among coinciding points, where the choice costs nothing, can one remain.
+    An atom that is nearest to no point moves to a point of its own, and the fractions are computed again,
+    until there is no such atom. One can remain only among coinciding points, where the choice costs nothing.
     """
     found, labels = state.means(labels[None]), labels[None]
     for _ in range(rounds):
@@ -68,9 +71,9 @@ def _settle(state: _Cloud, labels: Tensor, rounds: int = 8) -> tuple[Tensor, Ten
 
 
 class _Cloud:
-    """The points of one problem with what is derived from them once; every method is a pure function.
+    """The points of one problem, and what is computed from them once. Every method is a pure function.
 
-    R restarts are worked on together: labels (R, n) in [0, k), distances (R, n).
+    R restarts are processed together: labels (R, n) in [0, k), distances (R, n).
     """
 
     def __init__(self, points: Tensor, atoms: int, restarts: int) -> None:
@@ -78,20 +81,22 @@ class _Cloud:
         self.points, self.k, self.n, self.restarts = points, atoms, n, restarts
         self.norms = points.square().sum(1)  # (n,)
         self.candidates = 2 + int(math.log(atoms))
-        # With the Gram matrix a candidate of k-means++ is a row look-up and a sum over a cluster needs no D.
-        # It costs n*n*D once; without it the start costs n*D for each candidate. A look-up is about five
-        # times slower than a multiplication inside a product of matrices, hence the second condition.
+        # With the Gram matrix, a candidate of k-means++ is a row look-up, and the cost of a sum over a cluster
+        # does not depend on D. The matrix costs n*n*D once; without it the start costs n*D for each candidate.
+        # A look-up is about five times slower than a multiplication inside a product of matrices, hence the
+        # second condition.
         affordable = n <= min(restarts * self.candidates * atoms, _GRAM_LIMIT)
         self.gram = points @ points.T if affordable and 5 * n <= atoms * dim else None  # (n, n) or None
 
     def products(self, rows: Tensor) -> Tensor:
-        """Inner products (len(rows), n) of the points chosen by `rows` with all the points."""
+        """Return the inner products (len(rows), n) of the points chosen by `rows` with all points."""
         return self.points[rows] @ self.points.T if self.gram is None else self.gram[rows]
 
     def means(self, labels: Tensor, table: Tensor | None = None) -> Tensor:
-        """Means (R, k, columns) of the rows of `table`, or of the points, that share a label; no empty label.
+        """Return the means (R, k, columns), by label, of the rows of `table` or of the points; no label may be empty.
 
-        Sorted bags rather than index_add_: faster on a CPU and the same bits every time on a GPU.
+        Sorted bags instead of index_add_: they are faster on a CPU, and give the same bits every time on a
+        GPU.
         """
         table = self.points if table is None else table
         runs = len(labels)
@@ -100,7 +105,7 @@ class _Cloud:
         return sums.view(runs, self.k, -1)
 
     def _sorted(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices of points (R*n,) grouped by restart and label, and where each of the R*k groups starts."""
+        """Return the indices (R*n,) of points grouped by restart and label, and the start (R*k,) of each group."""
         runs = len(labels)
         offsets = torch.arange(runs, device=labels.device)[:, None] * self.k
         grouped, order = (labels + offsets).flatten().sort(stable=True)
@@ -108,7 +113,7 @@ class _Cloud:
         return order % self.n, torch.searchsorted(grouped, groups)
 
     def assign(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Labels (R, n) of the atoms nearest to each point and the squared distances (R, n) to them.
+        """Return the labels (R, n) of the atoms nearest to each point and the squared distances (R, n) to them.
 
         The atoms are the means of the groups that `labels` (R, n) describes. A tie keeps the old label.
         """
@@ -122,7 +127,7 @@ class _Cloud:
         return self._pick(half[:, :, None] - products, labels)
 
     def spread(self, labels: Tensor) -> Tensor:
-        """Squared distances (k, n) from the means of labels (n,), a single restart, to all the points."""
+        """Return the squared distances (k, n) from the means of labels (n,), of one restart, to all points."""
         labels = labels[None]
         if self.gram is None:
             means = self.means(labels)[0]
@@ -133,16 +138,16 @@ class _Cloud:
         return (self.norms + 2 * (half[:, None] - products)).clamp(min=0)
 
     def means_of(self, values: Tensor, labels: Tensor) -> Tensor:
-        """Means (R, k) of values (R, n) over the points of each label."""
+        """Return the means (R, k) of values (R, n) over the points of each label."""
         order, starts = self._sorted(labels)
         runs = torch.arange(len(labels), device=labels.device).repeat_interleave(self.n)
         bags = F.embedding_bag(runs * self.n + order, values.reshape(-1, 1), starts, mode="mean")
         return bags.view(len(labels), self.k)
 
     def nearest(self, means: Tensor, half: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """`assign` for given atoms: means (R, k, D) and half of their squared norms (R, k).
+        """Do what `assign` does for given atoms: means (R, k, D) and half of their squared norms (R, k).
 
-        In blocks of points that bound the memory.
+        Blocks of points bound the memory.
         """
         runs = len(means)
         found: list[tuple[Tensor, Tensor]] = []
@@ -154,7 +159,7 @@ class _Cloud:
         return torch.cat([a for a, _ in found], 1), torch.cat([d for _, d in found], 1)
 
     def _pick(self, gaps: Tensor, labels: Tensor, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """The label and distance of the smallest gap; gaps (R, k, rows) are ||b||²/2 - <b, x>."""
+        """Return the label and the distance of the smallest gap. gaps: (R, k, rows), ||b||²/2 - <b, x>."""
         least, nearest = gaps.min(1)
         tie = gaps.gather(1, labels[:, None])[:, 0] <= least
         return torch.where(tie, labels, nearest), (self.norms[rows] + 2 * least).clamp(min=0)
@@ -162,15 +167,16 @@ class _Cloud:
     def repair(self, labels: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
         """Give each empty label the farthest point that can be spared, so that every label has a point.
 
-        A point can be spared if it is not the first of its label, so no repair empties another label; there
-        are always enough as k <= n. The cost cannot rise, and stays the same only among coinciding points.
+        Return the new labels (R, n) and distances (R, n). A point can be spared if it is not the first of its
+        label, so no repair empties another label. There are always enough such points because k <= n. The
+        cost cannot rise, and stays the same only among coinciding points.
         """
         runs = len(labels)
         order, starts = self._sorted(labels)
         counts = torch.zeros(runs, self.k, dtype=torch.long, device=labels.device)
         counts.scatter_add_(1, labels, torch.ones_like(labels))
         empty = counts == 0
-        # Column n is where the firsts of empty labels and the moves of filled ones go: it is dropped.
+        # Column n takes the first points of empty labels and the moves to filled ones; it is dropped.
         firsts = order[starts.clamp(max=len(order) - 1)].view(runs, self.k).masked_fill(empty, self.n)
         spare = F.pad(distances, (0, 1)).scatter(1, firsts, -1.0)[:, : self.n]
         donors = spare.argsort(dim=1, descending=True, stable=True)[:, : self.k]
@@ -182,10 +188,10 @@ class _Cloud:
 
 
 def _greedy_starts(state: _Cloud, generator: torch.Generator) -> Tensor:
-    """Labels (R, n) of a greedy k-means++ start for each restart, all restarts side by side.
+    """Return the labels (R, n) of a greedy k-means++ start for each restart, all restarts side by side.
 
-    Each step draws a few candidates with probability in proportion to the squared distance to the atoms so
-    far, and keeps the one that lowers the sum of those distances most. All draws are made up front, on the
+    Each step draws a few candidates with probability proportional to the squared distance to the atoms so
+    far, and keeps the candidate that lowers the sum of those distances most. All draws are made first, on the
     generator's device, so the loop never waits for the host.
     """
     points, norms, n, tries = state.points, state.norms, state.n, state.candidates
@@ -201,7 +207,7 @@ def _greedy_starts(state: _Cloud, generator: torch.Generator) -> Tensor:
         rows = torch.searchsorted(reach, draws[:, step] * reach[:, -1:], right=True).clamp(max=n - 1)
         gaps = norms[rows.flatten()][:, None] + norms - 2 * state.products(rows.flatten())
         gaps = gaps.view(restarts, tries, n).clamp(min=0)
-        gaps.scatter_(2, rows[:, :, None], 0.0)  # its own distance, free of rounding
+        gaps.scatter_(2, rows[:, :, None], 0.0)  # the candidate's own distance, free of rounding
         gaps = torch.minimum(gaps, distances[:, None])
         best = gaps.sum(2, dtype=torch.float64).argmin(1)
         kept = gaps.gather(1, best[:, None, None].expand(-1, 1, n))[:, 0]
@@ -212,7 +218,9 @@ def _greedy_starts(state: _Cloud, generator: torch.Generator) -> Tensor:
 
 
 def _race(state: _Cloud, labels: Tensor, iterations: int, tolerance: float) -> Tensor:
-    """Run all the restarts in labels (R, n), drop the costlier half after each leg; the winner (n,)."""
+    """Run all restarts in labels (R, n) and drop the costlier half after each leg. Return the winner's labels
+    (n,).
+    """
     while len(labels) > 1 and iterations > 0:
         labels, costs = _lloyd(state, labels, min(_LEG, iterations), tolerance)
         iterations -= _LEG
@@ -223,7 +231,7 @@ def _race(state: _Cloud, labels: Tensor, iterations: int, tolerance: float) -> T
 
 
 def _lloyd(state: _Cloud, labels: Tensor, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
-    """Lloyd's iterations on labels (R, n) until none improves; the labels and the costs (R,) in float64."""
+    """Run Lloyd's iterations on labels (R, n) until none improves. Return labels and costs (R,), float64."""
     costs = torch.full((len(labels),), torch.inf, dtype=torch.float64, device=labels.device)
     for _ in range(iterations):
         moved, distances = state.repair(*state.assign(labels))
@@ -236,11 +244,11 @@ def _lloyd(state: _Cloud, labels: Tensor, iterations: int, tolerance: float) -> 
 
 
 def _exchange(state: _Cloud, labels: Tensor, iterations: int, tolerance: float) -> Tensor:
-    """Move single points between the clusters of labels (n,) while that lowers the cost; new labels (n,).
+    """Move single points between the clusters of labels (n,) while that lowers the cost. Return the new labels (n,).
 
-    First every point with a gain moves at once, as in Lloyd's iterations. Those gains do not add up, so when
-    such a step fails to pay it is undone, and from then on each cluster takes part in one move per step, its
-    best: these gains add up, and the cost cannot rise.
+    At first, all points with a gain move at once, as in Lloyd's iterations. Those gains do not add up, so a
+    step that does not lower the cost is undone. From then on each cluster takes part in at most one move per
+    step, its best. These gains add up, and the cost cannot rise.
     """
     kept, lowest, together = labels, torch.inf, True
     for _ in range(iterations):
@@ -261,11 +269,16 @@ def _exchange(state: _Cloud, labels: Tensor, iterations: int, tolerance: float) 
 
 
 def _gains(state: _Cloud, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What the best move of each point lowers the summed cost by (n,), where it leads (n,), the sizes (k,) of
-    the clusters of labels (n,), and the squared distances (n,) to their means.
+    """Return what the best move of each point gains, for the clusters of labels (n,).
 
-    Taking x from a cluster of p points with mean b saves p/(p-1) ||x - b||²; adding it to one of q points
-    with mean c costs q/(q+1) ||x - c||². A gain within rounding counts as none, and a lone point stays.
+    gain: (n,), by how much the move lowers the summed cost.
+    target: (n,), the cluster that the move leads to.
+    sizes: (k,), the sizes of the clusters.
+    own: (n,), the squared distances of the points to the means of their own clusters.
+
+    Taking x from a cluster of p points with mean b saves p/(p-1) ||x - b||². Adding it to a cluster of q
+    points with mean c costs q/(q+1) ||x - c||². A gain within rounding counts as 0, and the only point of a
+    cluster stays.
     """
     distances = state.spread(labels)
     sizes = labels.bincount(minlength=state.k).to(distances.dtype)
@@ -279,10 +292,10 @@ def _gains(state: _Cloud, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tenso
 
 
 def _exclusive(gain: Tensor, labels: Tensor, target: Tensor, k: int) -> Tensor:
-    """Which points (n,) may move so that each of the k clusters loses or receives one point at most.
+    """Return which points (n,) may move so that each of the k clusters loses or receives at most one point.
 
-    A point moves if its gain is the best of both clusters; of equal gains, say of coinciding points, the
-    first counts.
+    A point moves if its gain is the best of both clusters. Of equal gains, such as those of coinciding
+    points, the first counts.
     """
     best = gain.new_zeros(k).scatter_reduce(0, labels, gain, "amax").scatter_reduce(0, target, gain, "amax")
     moving = (gain > 0) & (gain >= best[labels]) & (gain >= best[target])

@@ -1,8 +1,8 @@
 """The two barycenter solvers that solve transport problems: `balanced` and the paper's `alternating`.
 
-Exact transport is POT's network simplex, which runs on the CPU in float64; only the cost matrix and the plan
-travel there, all else stays on the device of the points. In this module the points are float64 and the
-plan T (n, k) moves mass T_ij from point i to atom j.
+Exact transport uses POT's network simplex, which runs on the CPU in float64. Only the cost matrix and the
+plan are copied between devices; everything else stays on the device of the points. In this module the points
+are float64, and the plan T (n, k) moves mass T_ij from point i to atom j.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from condense import NumericalError
 
-# The share of a uniform weight below which `alternating` lets no weight fall.
+# The minimum weight in `alternating`, as a fraction of a uniform weight.
 _WEIGHT_FLOOR = 1e-3
 _SIMPLEX_ITERATIONS = 50_000_000
 
 
 def squared_distances(points: Tensor, atoms: Tensor) -> Tensor:
-    """Squared distances (n, k) between points (n, D) and atoms (k, D), float64, none below 0."""
+    """Return the squared distances (n, k) between points (n, D) and atoms (k, D), float64, none below 0."""
     centre = atoms.mean(0)
     points, atoms = points - centre, atoms - centre
     norms = points.square().sum(1)[:, None] + atoms.square().sum(1)
@@ -26,9 +26,10 @@ def squared_distances(points: Tensor, atoms: Tensor) -> Tensor:
 
 
 def exact_transport(points: Tensor, atoms: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Plan (n, k), dual variables of the atoms (k,) and W2² from uniform points to atoms of weights (k,).
+    """Return the plan (n, k), the atoms' dual variables (k,) and W2² from uniform points to atoms of weights (k,).
 
-    The duals are those of the linear programme's constraints sum_i T_ij = w_j, known up to a constant.
+    The duals belong to the linear programme's constraints sum_i T_ij = w_j and are known up to a constant.
+    Raises NumericalError if POT finds no solution.
     """
     import ot
 
@@ -47,15 +48,15 @@ def exact_transport(points: Tensor, atoms: Tensor, weights: Tensor) -> tuple[Ten
 
 
 def transport_cost(points: Tensor, atoms: Tensor, weights: Tensor) -> float:
-    """W2² between the uniform measure on points (n, D) and the atoms (k, D) of weights (k,)."""
+    """Return W2² between the uniform measure on points (n, D) and the atoms (k, D) of weights (k,)."""
     return exact_transport(points, atoms, weights)[2]
 
 
 def balanced(points: Tensor, atoms: Tensor, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
-    """Atoms (k, D) that all weigh 1/k, and those weights (k,): transport and means in turn.
+    """Return atoms (k, D) that all weigh 1/k, and those weights (k,), from transport and means in turn.
 
-    The free-support barycenter of Cuturi and Doucet 2014 (Algorithm 2) with its weights held uniform and
-    the exact plan in place of the smoothed one. Neither step can raise the cost. `atoms` is the start.
+    This is the free-support barycenter of Cuturi and Doucet 2014 (Algorithm 2) with uniform weights, and with
+    the exact plan instead of the smoothed one. Neither step can raise the cost. `atoms` is the start.
     """
     weights = torch.full((len(atoms),), 1.0 / len(atoms), dtype=torch.float64, device=points.device)
     previous = float("inf")
@@ -71,19 +72,22 @@ def balanced(points: Tensor, atoms: Tensor, iterations: int, tolerance: float) -
 def alternating(
     points: Tensor, count: int, generator: torch.Generator, iterations: int
 ) -> tuple[Tensor, Tensor]:
-    """Atoms (k, D) and weights (k,) by the algorithm of Liu et al. 2025, arXiv 2311.18531 (K = 10).
+    """Return atoms (k, D) and weights (k,) from the algorithm of Liu et al. 2025, arXiv 2311.18531 (K = 10).
 
-    From k points drawn without replacement and uniform weights, each outer iteration takes
+    It starts from k points drawn without replacement, with uniform weights. Each outer iteration takes
 
-    - a projected subgradient step on the weights. W2² is convex in w and the duals v of the transport
+    - a projected subgradient step on the weights. W2² is convex in w, and the duals v of the transport
       problem are a subgradient: w <- project(w - step * v), onto the simplex;
     - a Newton step on the atoms, b_j <- b_j - (1/w_j) sum_i T_ij (b_j - x_i), with the plan T for the new
       weights.
 
-    Deviations: the step is 1 / (k * sqrt(t) * max_j |v_j - mean(v)|) in iteration t = 1, 2, ..., so the first
-    step changes no weight by more than 1/k and the scale of the points does not matter (the 1/sqrt(t) is the
-    usual one for subgradients); no weight falls below 0.001/k, where the paper's division by w_j would break;
-    the transport is solved anew between the two steps, so that sum_i T_ij is the new w_j.
+    Deviations:
+
+    - The step is 1 / (k * sqrt(t) * max_j |v_j - mean(v)|) in iteration t = 1, 2, ... So the first step
+      changes no weight by more than 1/k, and the scale of the points does not matter. The 1/sqrt(t) is usual
+      for subgradients.
+    - No weight falls below 0.001/k, where the paper's division by w_j would fail.
+    - The transport is solved again between the two steps, so that sum_i T_ij is the new w_j.
     """
     chosen = torch.randperm(len(points), generator=generator, device=generator.device)[:count]
     atoms = points[chosen.to(points.device)]
@@ -102,7 +106,7 @@ def alternating(
 
 
 def project_to_simplex(vector: Tensor) -> Tensor:
-    """The nearest point (k,), in Euclidean distance, of {w >= 0, sum w = 1} to vector (k,).
+    """Return the point (k,) of {w >= 0, sum w = 1} that is nearest to vector (k,) in Euclidean distance.
 
     It is max(vector - shift, 0), with the shift found from the sorted entries (Held, Wolfe and Crowder,
     Mathematical Programming, 1974).

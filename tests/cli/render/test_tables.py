@@ -44,7 +44,7 @@ OUTCOME: dict[str, Any] = {
     "teacher_accuracy": 0.912,
     "seconds": {"squeeze": 61.0, "measure": 0.5, "evaluate": 12.0},
     "bytes": {"images": 37_240, "labels": 100, "teacher": 1_300_000},
-    "settings": {"validation": 0.0},
+    "settings": {"recipe": {"validation": 0.0}},
 }
 
 
@@ -99,7 +99,7 @@ def test_a_run_without_students_or_teacher() -> None:
 
 
 def test_accuracy_on_held_out_images_is_marked() -> None:
-    text = drawn(outcome_table({**OUTCOME, "settings": {"validation": 0.1}}), 80)
+    text = drawn(outcome_table({**OUTCOME, "settings": {"recipe": {"validation": 0.1}}}), 80)
     assert "10.0 % of the training images" in " ".join(text.split())
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from condense.api import design_compare, design_sweep
-from condense.comparison.columns import Course, make_courses
-from condense.comparison.design import Design, Place
+from condense.comparison.columns import ColumnSetup, SharedSettings, make_columns, shared_settings
+from condense.comparison.design import Design, Place, design_comparison
+from condense.comparison.outcome import Kind
 from condense.data.dataset import RealDataset
 from condense.errors import CondenseError, OptionError
-from condense.recipe.method import Method, Recover, Use
+from condense.recipe.config import Machine
+from condense.recipe.method import Method, Recover, Use, Weighted
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
 from condense.recipe.training import Augment
@@ -21,7 +23,7 @@ BARE = Protocol(name="bare", labels="hard", epochs=7, augment=Augment(flip=True)
 WISHFUL = Method(
     name="wishful",
     summary="wants a longer teacher on tiny",
-    targets=(Use(name="cross-entropy"),),
+    targets={"cross-entropy": Weighted()},
     recover=Recover(iterations=2),
     protocol="bare",
     presets={"tiny": {"teacher.epochs": 9, "protocol.lr": 0.5}},
@@ -34,14 +36,20 @@ def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[.
     return make_registry(make_dataset(), methods=[WISHFUL], protocols=[BARE])
 
 
-def courses(registry: Registry, **changes: Any) -> tuple[Course, ...]:
-    usual: dict[str, Any] = {"protocols": ("fkd",), "epochs": (), "settings": (), "seed": 3, "scores": True}
-    return make_courses(registry, dataset="tiny", **{**usual, **changes})
+def shared(registry: Registry, *protocols: str, settings: Any = ()) -> list[SharedSettings]:
+    return [shared_settings(registry, "tiny", name, settings, 3) for name in protocols]
+
+
+def columns(
+    registry: Registry, *protocols: str, settings: Any = (), **changes: Any
+) -> tuple[ColumnSetup, ...]:
+    usual: dict[str, Any] = {"epochs": (), "students": 2, "scores": True}
+    return make_columns(registry, shared(registry, *protocols, settings=settings), **{**usual, **changes})
 
 
 def test_protocols_by_lengths_with_what_the_scores_need(registry: Registry) -> None:
-    found = courses(registry, protocols=("fkd", "bare"), epochs=(2, 4))
-    assert [(course.column.key, course.column.role, course.column.labels) for course in found] == [
+    found = columns(registry, "fkd", "bare", epochs=(2, 4))
+    assert [(setup.column.key, setup.column.role, setup.column.labels) for setup in found] == [
         ("fkd@2", "score", "online"),
         ("fkd@2/hard", "hard", "hard"),
         ("fkd@2/plain", "plain", "online"),
@@ -53,52 +61,66 @@ def test_protocols_by_lengths_with_what_the_scores_need(registry: Registry) -> N
         ("bare@4", "score", "hard"),
         ("bare@4/plain", "plain", "hard"),
     ]
-    protocols = {course.column.key: course.config.protocol for course in found}
+    protocols = {setup.column.key: setup.evaluation.protocol for setup in found}
     assert protocols["fkd@2/hard"].augment == protocols["fkd@2"].augment != Augment()
     assert protocols["fkd@2/plain"].augment == protocols["bare@4/plain"].augment == Augment()
-    assert all(course.config.protocol.epochs == course.column.epochs for course in found)
-    assert {course.column.student for course in found} == {"convnet width=8 depth=2"}
+    assert all(setup.evaluation.protocol.epochs == setup.column.epochs for setup in found)
+    assert all(setup.evaluation.protocol.labels == setup.column.labels for setup in found)
+    assert {setup.column.student for setup in found} == {"convnet width=8 depth=2"}
+
+
+def test_random_images_are_a_row_and_no_column_judges_them_once_more(registry: Registry) -> None:
+    evaluations = [setup.evaluation for setup in columns(registry, "fkd", students=2)]
+    assert [(found.students, found.reference) for found in evaluations] == [(2, False)] * 3
 
 
 def test_without_scores_there_are_the_columns_alone(registry: Registry) -> None:
-    found = courses(registry, protocols=("bare",), scores=False)
-    assert [course.column.key for course in found] == ["bare@7"]
+    found = columns(registry, "bare", scores=False)
+    assert [setup.column.key for setup in found] == ["bare@7"]
 
 
 def test_settings_of_protocols_are_for_every_column(registry: Registry) -> None:
     settings = [("protocol.labels", "soft"), ("student.model", "convnet"), ("student.model.norm", "instance")]
-    found = courses(registry, protocols=("fkd", "bare"), settings=settings)
-    assert {course.column.labels for course in found if course.column.role == "score"} == {"soft"}
-    assert {course.column.student for course in found} == {"convnet norm=instance"}
-    assert {course.config.teacher.seed for course in found} == {3}
+    found = columns(registry, "fkd", "bare", settings=settings)
+    assert {setup.column.labels for setup in found if setup.column.role == "score"} == {"soft"}
+    assert {setup.column.student for setup in found} == {"convnet norm=instance"}
+    networks = {str(setup.evaluation.student.model.options["norm"]) for setup in found}
+    assert networks == {"instance"}
+
+
+def test_the_teacher_has_the_seed_of_the_comparison_unless_it_is_given_one(registry: Registry) -> None:
+    assert {settings.teacher.seed for settings in shared(registry, "fkd", "bare")} == {3}
+    given = shared(registry, "fkd", "bare", settings=[("teacher.seed", "8")])
+    assert {settings.teacher.seed for settings in given} == {8}
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("protocols", "epochs", "says"),
     [
-        ({"epochs": (0,)}, "epochs must be at least 1, not 0"),
-        ({"epochs": (5, 5)}, "number of epochs 5 stands twice"),
-        ({"protocols": ("fkd", "fkd")}, "protocol fkd stands twice"),
-        ({"protocols": ("fdk",)}, "unknown protocol 'fdk'"),
-        ({"epochs": (5,), "settings": [("protocol.epochs", 3)]}, "say the same thing"),
+        (("fkd",), (0,), "epochs must be at least 1, not 0"),
+        (("fkd",), (5, 5), "number of epochs 5 stands twice"),
+        (("fkd", "fkd"), (), "protocol fkd stands twice"),
+        (("fdk",), (), "unknown protocol 'fdk'"),
     ],
 )
-def test_columns_that_cannot_be_are_refused(registry: Registry, changes: dict[str, Any], says: str) -> None:
+def test_columns_that_cannot_be_are_refused(
+    registry: Registry, protocols: tuple[str, ...], epochs: tuple[int, ...], says: str
+) -> None:
     with pytest.raises(CondenseError) as caught:
-        courses(registry, **changes)
+        columns(registry, *protocols, epochs=epochs)
     assert says in str(caught.value)
 
 
 def design(registry: Registry, *methods: str, **terms: Any) -> Design:
-    return design_compare(registry, methods or ["wmdd"], dataset="tiny", **terms)
+    return design_comparison("compare", methods or ["wmdd"], registry, dataset="tiny", **terms)
 
 
 def test_every_row_and_seed_has_the_datasets_teacher_of_the_first_seed(registry: Registry) -> None:
     made = design(registry, "wishful", "wmdd", ipc=(1, 5), seeds=2, seed=4, settings={"teacher.lr": 0.3})
-    assert all(config.teacher == made.shared.teacher for config in made.runs.values())
+    assert all(config.recipe.teacher == made.shared.teacher for config in made.runs.values())
     assert (made.shared.teacher.epochs, made.shared.teacher.lr, made.shared.teacher.seed) == (1, 0.3, 4)
     assert made.seeds == (4, 5)
-    assert {place.seed: config.seed for place, config in made.runs.items()} == {4: 4, 5: 5}
+    assert {place.seed: config.recipe.seed for place, config in made.runs.items()} == {4: 4, 5: 5}
     assert len(made.runs) == 3 * 2 * 2 == len(list(made.places()))
 
 
@@ -117,7 +139,9 @@ def test_what_the_user_asked_for_is_no_wish_of_the_method(registry: Registry) ->
 
 def test_presets_count_by_images_per_class(registry: Registry) -> None:
     made = design(registry, "wishful", ipc=(1, 5), seeds=1)
-    rates = {place.ipc: config.recover.lr for place, config in made.runs.items() if place.row == "wishful"}
+    rates = {
+        place.ipc: config.recipe.recover.lr for place, config in made.runs.items() if place.row == "wishful"
+    }
     assert rates == {1: 0.125, 5: 0.0625}
 
 
@@ -157,9 +181,10 @@ def test_work_goes_seed_by_seed(registry: Registry) -> None:
         ({"name": "cells"}, "must be one folder name"),
         ({"name": "a/b"}, "must be one folder name"),
         ({"validation": 1.5}, "validation must lie in"),
-        ({"precision": "half"}, "precision must be"),
+        ({"precision": "half"}, "precision=half: must be one of auto, bf16, fp32"),
         ({"student": "nope"}, "unknown model 'nope'"),
         ({"student": "convnet", "settings": {"student.model": "convnet"}}, "say the same thing"),
+        ({"epochs": 5, "settings": {"protocol.epochs": 3}}, "say the same thing"),
         ({"settings": {"iteratoins": 1}}, "row 'wmdd': unknown option 'iteratoins'"),
         ({"settings": {"teacher.epoch": 1}}, "unknown option"),
     ],
@@ -177,31 +202,66 @@ def test_the_name_follows_from_what_is_compared(registry: Registry) -> None:
     }
     assert len(names) == 6
     assert all(name.startswith("compare-wmdd-random-tiny-") for name in names)
-    assert design(registry).name == design(registry, data_dir="elsewhere").name
+    elsewhere: dict[str, Any] = {"data_dir": "elsewhere", "device": "cuda:1", "precision": "fp32"}
+    assert design(registry).name == design(registry, **elsewhere).name
     assert design(registry, name="mine").name == "mine"
 
 
 def test_the_command_makes_the_same_design_again(registry: Registry) -> None:
     terms: dict[str, Any] = {"seeds": 2, "epochs": (2, 3), "protocol": ("fkd", "bare"), "scores": False}
-    made = design(registry, "wmdd", ipc=(1, 5), floor=False, settings={"wmdd:lr": 0.5}, **terms)
+    made = design(registry, "wmdd", ipc=(1, 5), reference=False, settings={"wmdd:lr": 0.5}, **terms)
     assert made.command == (
         "condense compare wmdd --dataset tiny --ipc 1,5 --seeds 2 --protocol fkd,bare --epochs 2,3 "
-        "--set wmdd:lr=0.5 --no-floor --no-scores"
+        "--set wmdd:lr=0.5 --no-reference --no-scores"
     )
 
 
-def test_without_a_floor_no_scores_can_be_had(registry: Registry) -> None:
-    made = design(registry, floor=False)
-    assert [course.column.role for course in made.courses] == ["score"]
+def test_without_the_reference_no_scores_can_be_had(registry: Registry) -> None:
+    made = design(registry, reference=False)
+    assert [setup.column.role for setup in made.columns] == ["score"]
     assert any("scores are left out" in note for note in made.notes)
-    assert not any("left out" in note for note in design(registry, floor=False, scores=False).notes)
+    assert not any("left out" in note for note in design(registry, reference=False, scores=False).notes)
 
 
 def test_a_sweep_shares_the_cells_of_a_comparison(registry: Registry) -> None:
-    swept = design_sweep(registry, "wmdd", settings={"lr": [0.5, 0.25]}, dataset="tiny", seeds=1)
+    swept = design_comparison(
+        "sweep", "wmdd", registry, settings={"lr": [0.5, 0.25]}, dataset="tiny", seeds=1
+    )
     alone = design(registry, settings={"lr": "0.5"}, seeds=1)
     assert (
         swept.runs[Place(row="wmdd lr=0.5", ipc=10, seed=0)] == alone.runs[Place(row="wmdd", ipc=10, seed=0)]
     )
-    with pytest.raises(OptionError):
-        design_sweep(registry, "wmdd", settings={}, dataset="tiny")
+    with pytest.raises(OptionError, match="nothing to sweep over"):
+        design_comparison("sweep", "wmdd", registry, settings={}, dataset="tiny")
+
+
+@pytest.mark.parametrize("kind", ["sweep", "ablate"])
+def test_a_sweep_or_an_ablation_of_several_methods_is_refused(registry: Registry, kind: Kind) -> None:
+    with pytest.raises(OptionError, match=f"{kind} takes one method, not 2"):
+        design_comparison(kind, ["wmdd", "wishful"], registry, settings={"lr": [0.5, 1]}, dataset="tiny")
+
+
+def test_one_method_may_be_named_by_its_name_alone(registry: Registry) -> None:
+    alone, listed = (design_comparison("compare", named, registry) for named in ("wmdd", ["wmdd"]))
+    assert alone == listed
+
+
+def test_a_run_of_a_comparison_trains_no_students(registry: Registry) -> None:
+    evaluations = [config.evaluation for config in design(registry, students=2).runs.values()]
+    assert {(found.students, found.reference) for found in evaluations} == {(0, False)}
+
+
+def test_every_run_is_computed_where_it_was_asked_for(registry: Registry) -> None:
+    made = design(registry, device="cuda:1", precision="fp32", data_dir="elsewhere", validation=0.25)
+    asked = Machine(device="cuda:1", precision="fp32", data_dir="elsewhere")
+    assert {config.machine for config in made.runs.values()} == {made.machine} == {asked}
+    assert {config.recipe.validation for config in made.runs.values()} == {made.validation} == {0.25}
+    assert made.recipe == next(iter(made.runs.values())).recipe
+
+
+def test_all_recipes_of_a_row_differ_in_seed_and_images_per_class_alone(registry: Registry) -> None:
+    made = design(registry, "wmdd", ipc=(1, 5), seeds=2, reference=False)
+    recipes = [config.recipe for config in made.runs.values()]
+    assert [(recipe.seed, recipe.ipc) for recipe in recipes] == [(0, 1), (1, 1), (0, 5), (1, 5)]
+    assert all(replace(recipe, seed=0, ipc=1) == made.recipe for recipe in recipes)
+    assert made.recipe.dataset == made.shared.dataset == Use(name="tiny")

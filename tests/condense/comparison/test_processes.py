@@ -11,18 +11,16 @@ import pytest
 import torch
 
 import condense
-from condense.api import design_compare
-from condense.comparison.design import Design
+from condense.comparison.design import Design, design_comparison
 from condense.comparison.processes import Order, _help, check_jobs, helpers
-from condense.comparison.work import look_ahead
-from condense.comparison.workspace import Shelf
+from condense.comparison.workspace import Workspace, look_ahead
 from condense.data.load import load_dataset
 from condense.engine.squeeze import fresh_teacher
 from condense.errors import OptionError
+from condense.recipe.config import Machine
 from condense.recipe.registry import Registry, default_registry, load_registry
-from condense.runs.teachers import Taught
+from condense.runs.teachers import Taught, Teachers
 from condense.runtime import SilentReporter, make_runtime
-from condense.storage import locks
 from condense.storage.locks import held
 
 # Students see the pixels and hard labels; the teacher is as it was drawn.
@@ -38,27 +36,31 @@ SMALL: dict[str, Any] = {
 
 
 @dataclass
-class Bench:
+class Begun:
     """A comparison of random images of three seeds, with its teacher, before any cell."""
 
     design: Design
-    out: Path
+    space: Workspace
     taught: Taught
+
+    @property
+    def out(self) -> Path:
+        return self.space.out
 
     def done(self) -> int:
         return look_ahead(self.design, self.out, default_registry()).cells_done
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def begun(tmp_path: Path) -> Begun:
     registry = default_registry()
-    design = design_compare(registry, "random", seeds=3, **SMALL)
+    design = design_comparison("compare", "random", registry, seeds=3, **SMALL)
     runtime = make_runtime("cpu", "auto")
-    shelf = Shelf(tmp_path, registry, runtime)
-    config = shelf.run_config(design.shared)
-    dataset = load_dataset(config, registry)
-    network = fresh_teacher(config, dataset, registry, runtime)
-    return Bench(design, tmp_path, shelf.teachers.teach(network, config, dataset, runtime))
+    space = Workspace(tmp_path, registry, Machine(device="cpu", precision=runtime.precision))
+    dataset = load_dataset(design.recipe, design.machine, registry)
+    network = fresh_teacher(design.recipe, dataset, registry, runtime)
+    taught = Teachers(space.teachers).teach(network, design.recipe, dataset, runtime)
+    return Begun(design, space, taught)
 
 
 class Notes(SilentReporter):
@@ -69,30 +71,28 @@ class Notes(SilentReporter):
         self.notes.append(text)
 
 
-def test_a_helper_leaves_alone_what_another_process_works_on(bench: Bench) -> None:
+def test_a_helper_leaves_alone_what_another_process_works_on(begun: Begun) -> None:
     order = Order(
-        design=bench.design, out=bench.out, taught=bench.taught, without=(), threads=torch.get_num_threads()
+        design=begun.design, out=begun.out, taught=begun.taught, without=(), threads=torch.get_num_threads()
     )
-    registry = default_registry()
-    shelf = Shelf(bench.out, registry, make_runtime("cpu", "auto"))
-    place = next(bench.design.places())
-    with held(shelf.cell(shelf.run_config(bench.design.runs[place])).path):
+    place = next(begun.design.places())
+    with held(begun.space.cell(begun.design.runs[place].recipe).path):
         _help(order)
-    assert bench.done() == 2
+    assert begun.done() == 2
     _help(order)
-    assert bench.done() == 3
+    assert begun.done() == 3
 
 
 @pytest.mark.slow
-def test_a_process_does_all_of_it_while_nobody_else_does(bench: Bench) -> None:
+def test_a_process_does_all_of_it_while_nobody_else_does(begun: Begun) -> None:
     threads = torch.get_num_threads()
     notes = Notes()
-    with helpers(1, bench.design, bench.out, bench.taught, default_registry(), notes):
+    with helpers(1, begun.design, begun.out, begun.taught, default_registry(), notes):
         assert torch.get_num_threads() == max(1, threads // 2)
         until = time.monotonic() + 120
-        while bench.done() < 3 and time.monotonic() < until:
+        while begun.done() < 3 and time.monotonic() < until:
             time.sleep(0.2)
-        assert bench.done() == 3
+        assert begun.done() == 3
     assert (notes.notes, torch.get_num_threads()) == ([], threads)
 
 
@@ -112,24 +112,24 @@ def test_the_table_is_the_same_however_many_work_on_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_helper_that_dies_is_told_of(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_helper_that_dies_is_told_of(begun: Begun, capfd: pytest.CaptureFixture[str]) -> None:
     notes = Notes()
-    lost = replace(bench.design, shared=replace(bench.design.shared, device="cuda:99"))
-    with helpers(1, lost, bench.out, bench.taught, default_registry(), notes) as processes:
+    lost = replace(begun.design, machine=replace(begun.design.machine, device="cuda:99"))
+    with helpers(1, lost, begun.out, begun.taught, default_registry(), notes) as processes:
         for process in processes:
             process.join()
     assert notes.notes == ["a helping process ended with status 1; its work was done here"]
     assert "device 'cuda:99' cannot be used" in capfd.readouterr().err
 
 
-def test_without_helpers_nothing_is_started(bench: Bench) -> None:
+def test_without_helpers_nothing_is_started(begun: Begun) -> None:
     threads = torch.get_num_threads()
-    with helpers(0, bench.design, bench.out, bench.taught, default_registry(), SilentReporter()):
+    with helpers(0, begun.design, begun.out, begun.taught, default_registry(), SilentReporter()):
         assert torch.get_num_threads() == threads
-    assert bench.done() == 0
+    assert begun.done() == 0
 
 
-def test_where_several_cannot_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_several_cannot_work() -> None:
     by_hand = Registry({}, (), {})
     check_jobs(1, by_hand)
     check_jobs(2, default_registry())
@@ -137,9 +137,6 @@ def test_where_several_cannot_work(monkeypatch: pytest.MonkeyPatch) -> None:
         check_jobs(0, default_registry())
     with pytest.raises(OptionError, match="with a registry of your own"):
         check_jobs(2, by_hand)
-    monkeypatch.setattr(locks, "POSSIBLE", False)
-    with pytest.raises(OptionError, match="no locks"):
-        check_jobs(2, default_registry())
 
 
 def test_a_loaded_registry_says_what_it_was_loaded_without() -> None:

@@ -44,7 +44,7 @@ def test_the_time_left_is_that_of_like_pieces() -> None:
     found = Distilled(row="wmdd", ipc=1, seed=0, seconds={"measure": 2.0, "recover": 4.0})
     cell = Cell(row="wmdd", ipc=1, seed=0, column="one@5", accuracies=(0.5, 0.5), seconds=3.0)
     forecast.learn(found, [cell])
-    # 6 s to distil and twice 3 s to train; the floor takes no time to distil.
+    # 6 s to distil and twice 3 s to train; the reference takes no time to distil.
     assert forecast.left([place("wmdd", seed=1)]) == 12
     assert forecast.left([place("random")]) == 6
     # Ten times the images, ten times the time; another row counts as the ones known.

@@ -6,23 +6,24 @@ from collections.abc import Callable
 
 import pytest
 
-from condense.comparison.rows import Rows, ablate_rows, compare_rows, sort_settings, sweep_rows
+from condense.comparison.outcome import Kind
+from condense.comparison.rows import Rows, ablate_rows, compare_rows, rows_of, sort_settings, sweep_rows
 from condense.data.dataset import RealDataset
 from condense.errors import CondenseError, OptionError, PluginError, UnknownNameError
-from condense.recipe.method import Method, Recover, Use, Variant
-from condense.recipe.registry import Registry
+from condense.recipe.method import Method, Recover, Variant, Weighted
+from condense.recipe.registry import Offer, Registry
 
 NARROW = Method(
     name="narrow",
     summary="one target and one regularizer, no variants",
-    targets=(Use(name="barycenter"),),
-    regularizers=(Use(name="class-batchnorm"),),
+    targets={"barycenter": Weighted()},
+    regularizers={"class-batchnorm": Weighted()},
     recover=Recover(iterations=1),
 )
 VARIED = Method(
     name="varied",
     summary="two variants",
-    targets=(Use(name="barycenter"), Use(name="cross-entropy")),
+    targets={"barycenter": Weighted(), "cross-entropy": Weighted()},
     recover=Recover(iterations=1),
     variants=(
         Variant(label="all of it"),
@@ -32,7 +33,7 @@ VARIED = Method(
 GREEDY = Method(
     name="greedy",
     summary="a variant with a teacher of its own",
-    targets=(Use(name="barycenter"),),
+    targets={"barycenter": Weighted()},
     variants=(Variant(label="all"), Variant(label="taught", settings={"teacher.epochs": 9})),
 )
 
@@ -43,29 +44,23 @@ def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[.
 
 
 def labels(rows: Rows) -> list[str]:
-    return [recipe.label for recipe in rows.recipes]
+    return [row.label for row in rows.asked]
 
 
-def test_the_floor_is_added_behind_the_methods_named(registry: Registry) -> None:
-    rows = compare_rows(["narrow", "wmdd"], (), floor=True, registry=registry)
-    assert (labels(rows), rows.floor) == (["narrow", "wmdd", "random"], "random")
-    rows = compare_rows(["random", "wmdd"], (), floor=True, registry=registry)
-    assert (labels(rows), rows.floor) == (["random", "wmdd"], "random")
-    rows = compare_rows(["wmdd"], (), floor=False, registry=registry)
-    assert (labels(rows), rows.floor) == (["wmdd"], "")
+def test_the_reference_is_added_behind_the_methods_named(registry: Registry) -> None:
+    rows = compare_rows(["narrow", "wmdd"], (), reference=True, registry=registry)
+    assert (labels(rows), rows.reference) == (["narrow", "wmdd", "random"], "random")
+    rows = compare_rows(["random", "wmdd"], (), reference=True, registry=registry)
+    assert (labels(rows), rows.reference) == (["random", "wmdd"], "random")
+    rows = compare_rows(["wmdd"], (), reference=False, registry=registry)
+    assert (labels(rows), rows.reference) == (["wmdd"], "")
 
 
-def test_without_its_plugin_there_is_no_floor_and_a_note() -> None:
-    empty = Registry({"method": {"narrow": _offer(NARROW)}}, (), {})
-    rows = compare_rows(["narrow"], (), floor=True, registry=empty)
-    assert (labels(rows), rows.floor) == (["narrow"], "")
+def test_without_its_plugin_there_is_no_reference_and_a_note() -> None:
+    empty = Registry({"method": {"narrow": Offer("test", NARROW)}}, (), {})
+    rows = compare_rows(["narrow"], (), reference=True, registry=empty)
+    assert (labels(rows), rows.reference) == (["narrow"], "")
     assert "no plugin offers the method 'random'" in rows.notes[0]
-
-
-def _offer(method: Method) -> object:
-    from condense.recipe.registry import Offer
-
-    return Offer("test", method)
 
 
 def test_settings_go_to_all_rows_to_one_or_to_what_is_shared(registry: Registry) -> None:
@@ -75,8 +70,8 @@ def test_settings_go_to_all_rows_to_one_or_to_what_is_shared(registry: Registry)
         ("teacher.epochs", "2"),
         ("random:initializer", "noise"),
     ]
-    rows = compare_rows(["wmdd", "narrow"], settings, floor=True, registry=registry)
-    found = {recipe.label: recipe.settings for recipe in rows.recipes}
+    rows = compare_rows(["wmdd", "narrow"], settings, reference=True, registry=registry)
+    found = {row.label: row.settings for row in rows.asked}
     assert found == {
         "wmdd": (("iterations", "7"), ("lr", "0.5")),
         "narrow": (("iterations", "7"),),
@@ -94,6 +89,12 @@ def test_settings_go_to_all_rows_to_one_or_to_what_is_shared(registry: Registry)
         ({"seed": 1}, "use --seed and --seeds"),
         ({"dataset": "x"}, "use --dataset"),
         ({"wmdd:ipc": 1}, "use --ipc"),
+        ({"students": 1}, "use --students"),
+        ({"device": "cpu"}, "use --device"),
+        ({"precision": "bf16"}, "use --precision"),
+        ({"data_dir": "x"}, "use --data-dir"),
+        ({"validation": 0.5}, "use --validation"),
+        ({"random:reference": False}, "see --no-reference"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, object], says: str) -> None:
@@ -104,23 +105,30 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, object], says: 
 
 def test_names_are_checked_before_any_work(registry: Registry) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'wmdd'"):
-        compare_rows(["wmd"], (), floor=True, registry=registry)
+        compare_rows(["wmd"], (), reference=True, registry=registry)
     with pytest.raises(OptionError, match="the row 'wmdd' stands twice"):
-        compare_rows(["wmdd", "narrow", "wmdd"], (), floor=True, registry=registry)
+        compare_rows(["wmdd", "narrow", "wmdd"], (), reference=True, registry=registry)
     with pytest.raises(OptionError, match="no methods"):
-        compare_rows([], (), floor=True, registry=registry)
-    with pytest.raises(OptionError, match="leave the floor alone"):
-        compare_rows(["random"], {"lr": 1}, floor=True, registry=registry)
+        compare_rows([], (), reference=True, registry=registry)
+    with pytest.raises(OptionError, match="leave the reference alone"):
+        compare_rows(["random"], {"lr": 1}, reference=True, registry=registry)
 
 
 def test_a_method_of_two_plugins_is_refused() -> None:
     contested = Registry({"method": {}}, (), {("method", "narrow"): ("one", "other")})
     with pytest.raises(PluginError, match="plugins 'one' and 'other' both offer a method named 'narrow'"):
-        compare_rows(["narrow"], (), floor=True, registry=contested)
+        compare_rows(["narrow"], (), reference=True, registry=contested)
+
+
+@pytest.mark.parametrize("kind", ["sweep", "ablate"])
+@pytest.mark.parametrize("methods", [["wmdd", "narrow"], []])
+def test_sweeps_and_ablations_are_of_one_method(registry: Registry, kind: Kind, methods: list[str]) -> None:
+    with pytest.raises(OptionError, match=f"{kind} takes one method, not {len(methods)}"):
+        rows_of(kind, methods, {"lr": "1,2"}, dataset="tiny", reference=True, registry=registry)
 
 
 def sweep(registry: Registry, *settings: tuple[str, object], method: str = "narrow") -> Rows:
-    return sweep_rows(method, "tiny", settings, floor=True, registry=registry)
+    return sweep_rows(method, "tiny", settings, reference=True, registry=registry)
 
 
 def test_a_sweep_is_the_product_of_its_values_the_first_varying_slowest(registry: Registry) -> None:
@@ -139,12 +147,12 @@ def test_a_sweep_is_the_product_of_its_values_the_first_varying_slowest(registry
         ),
         "random",
     ]
-    assert rows.recipes[1].settings == (
+    assert rows.asked[1].settings == (
         ("regularizers.class-batchnorm", "0.1"),
         ("iterations", "3"),
         ("lr", "0.25"),
     )
-    assert rows.recipes[-1].settings == (("initializer", "noise"),)
+    assert rows.asked[-1].settings == (("initializer", "noise"),)
 
 
 def test_values_with_commas_are_separated_by_semicolons(registry: Registry) -> None:
@@ -157,7 +165,7 @@ def test_values_with_commas_are_separated_by_semicolons(registry: Registry) -> N
     ]
     rows = sweep(registry, ("recover.augment.crop_scale", "0.5,1"), ("lr", "1,2"))
     assert labels(rows)[:2] == ["narrow lr=1", "narrow lr=2"]
-    assert rows.recipes[0].settings[0] == ("recover.augment.crop_scale", "0.5,1")
+    assert rows.asked[0].settings[0] == ("recover.augment.crop_scale", "0.5,1")
 
 
 def test_python_lists_values_too(registry: Registry) -> None:
@@ -166,16 +174,16 @@ def test_python_lists_values_too(registry: Registry) -> None:
         registry, ("recover.augment.crop_scale", crops), ("lr", [1, 0.5]), ("recover.betas", (0.5, 0.9))
     )
     assert labels(rows)[1] == "narrow crop_scale=0.5,1 lr=0.5"
-    assert rows.recipes[0].settings[-1] == ("recover.betas", (0.5, 0.9))
+    assert rows.asked[0].settings[-1] == ("recover.betas", (0.5, 0.9))
 
 
 def test_a_setting_of_a_swept_component_is_kept(registry: Registry) -> None:
     rows = sweep(registry, ("initializer", "noise"), ("initializer.std", "0.5"), ("lr", "1,2"))
-    assert rows.recipes[0].settings == (("initializer", "noise"), ("initializer.std", "0.5"), ("lr", "1"))
+    assert rows.asked[0].settings == (("initializer", "noise"), ("initializer.std", "0.5"), ("lr", "1"))
     rows = sweep(registry, ("recover.network", "convnet,timm:resnet10t"), ("recover.network.width", 16))
-    assert rows.recipes[0].settings == (("recover.network", "convnet"), ("recover.network.width", 16))
+    assert rows.asked[0].settings == (("recover.network", "convnet"), ("recover.network.width", 16))
     rows = sweep(registry, ("narrow:recover.network", "convnet"), ("recover.network.width", "8,16"))
-    assert rows.recipes[1].settings == (("recover.network", "convnet"), ("recover.network.width", "16"))
+    assert rows.asked[1].settings == (("recover.network", "convnet"), ("recover.network.width", "16"))
 
 
 def test_keys_of_one_last_word_are_told_apart(registry: Registry) -> None:
@@ -207,14 +215,14 @@ def test_sweeps_that_cannot_be_are_refused(
 
 
 def ablate(registry: Registry, method: str, **settings: object) -> Rows:
-    return ablate_rows(method, "tiny", settings, floor=True, registry=registry)
+    return ablate_rows(method, "tiny", settings, reference=True, registry=registry)
 
 
 def test_an_ablation_has_the_variants_of_the_method(registry: Registry) -> None:
     rows = ablate(registry, "varied", iterations=3)
     assert labels(rows) == ["all of it", "less", "random"]
-    assert rows.recipes[1].without == ("cross-entropy",)
-    assert rows.recipes[1].settings == (("iterations", 3), ("lr", 0.5))
+    assert rows.asked[1].without == ("cross-entropy",)
+    assert rows.asked[1].settings == (("iterations", 3), ("lr", 0.5))
 
 
 def test_without_variants_each_component_is_left_out_in_turn(registry: Registry) -> None:

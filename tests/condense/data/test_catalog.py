@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from condense.data.catalog import DATASETS, FolderOptions, ImagenetteOptions
+from condense.recipe.specs import IMAGE_KINDS
 
 
 def test_names() -> None:
@@ -19,6 +20,19 @@ def test_names() -> None:
 def test_every_builder_can_be_imported() -> None:
     for spec in DATASETS:
         assert callable(spec.builder())
+
+
+def test_kinds_of_images() -> None:
+    kinds = {spec.name: spec.kind_of(spec.options(), "") for spec in DATASETS if spec.name != "folder"}
+    assert kinds == {"fashion-mini": "small-grey", "fashion-mnist": "small-grey", "imagenette": "photographs"}
+
+
+@pytest.mark.parametrize(("kind", "teacher"), [("small-grey", "convnet"), ("photographs", "resnet18")])
+def test_a_folder_has_the_settings_of_its_kind(kind: Any, teacher: str) -> None:
+    [folder] = [spec for spec in DATASETS if spec.name == "folder"]
+    assert folder.kind_of(FolderOptions(like=kind), "") == kind
+    assert dict(folder.settings_for(kind))["teacher.model"] == teacher
+    assert set(folder.settings_by_kind) == set(IMAGE_KINDS)
 
 
 def test_importing_it_is_light() -> None:

@@ -1,8 +1,9 @@
-"""Batches: which images, in which order, and the same from memory as from a source that decodes on demand."""
+"""Batches: which images and labels, in which order, and the same from memory as from files decoded when asked for."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from condense.data.cutmix import apply_cutmix
-from condense.data.dataset import ImageSource, MemoryImages
-from condense.data.feed import Batch, Feed
+from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
+from condense.data.feed import Batch, Feed, feed_of
 from condense.recipe.training import Augment
 from condense.runtime import make_runtime
 
@@ -49,8 +50,14 @@ def numbered(count: int, side: int = 4) -> Tensor:
     return torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(count, 1, side, side).contiguous()
 
 
+def label_of(index: int) -> int:
+    """The class that image number `index` has in these tests; neighbours differ."""
+    return (7 * index + 3) % 5
+
+
 def feed(images: ImageSource, size: int = 4) -> Feed:
-    return Feed(images, size=size, mean=MEAN, std=STD, runtime=RUNTIME)
+    labels = torch.tensor([label_of(index) for index in range(len(images))])
+    return Feed(images, labels, size=size, mean=MEAN, std=STD, runtime=RUNTIME)
 
 
 def numbers_in(images: Tensor) -> list[int]:
@@ -72,6 +79,7 @@ def test_test_batches_are_every_image_once_in_order(source: type[MemoryImages | 
     batches = list(feed(source(numbered(7))).test_batches(3))
     assert [batch.indices.tolist() for batch in batches] == [[0, 1, 2], [3, 4, 5], [6]]
     assert [numbers_in(batch.images) for batch in batches] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [batch.labels.tolist() for batch in batches] == [[3, 0, 2], [4, 1, 3], [0]]
     assert all(batch.mix is None for batch in batches)
 
 
@@ -93,6 +101,7 @@ def test_training_batches_are_every_image_once_and_never_one_alone(
     batches = list(plain.training_batches(Augment(), batch_size, seeded(seed)))
     for batch in batches:
         assert numbers_in(batch.images) == batch.indices.tolist()
+        assert batch.labels.tolist() == [label_of(index) for index in batch.indices.tolist()]
     sizes = [len(batch.indices) for batch in batches]
     assert sorted(index for batch in batches for index in batch.indices.tolist()) == list(range(count))
     assert len(batches) == plain.training_steps(batch_size)
@@ -143,6 +152,7 @@ def test_one_generator_gives_one_sequence_of_batches_from_any_source() -> None:
     for left, right, third in zip(memory, again, on_demand, strict=True):
         for same in (right, third):
             assert torch.equal(left.indices, same.indices)
+            assert torch.equal(left.labels, same.labels)
             assert torch.equal(left.images, same.images)
     assert not all(torch.equal(left.images, right.images) for left, right in zip(memory, other, strict=True))
 
@@ -163,9 +173,11 @@ def test_each_epoch_has_an_order_of_its_own() -> None:
 
 def test_cutmix_says_how_it_mixed() -> None:
     pixels = torch.randint(256, (8, 1, 8, 8), dtype=torch.uint8, generator=seeded())
-    plain = Feed(MemoryImages(pixels), size=8, mean=MEAN, std=STD, runtime=RUNTIME)
+    plain = feed(MemoryImages(pixels), size=8)
     for batch in plain.training_batches(Augment(cutmix=1.0), 4, seeded(3)):
         assert batch.mix is not None
+        # The labels are those of the images before they were mixed.
+        assert batch.labels.tolist() == [label_of(index) for index in batch.indices.tolist()]
         torch.testing.assert_close(batch.images, apply_cutmix(plain.centre(batch.indices), batch.mix))
 
 
@@ -214,3 +226,56 @@ def test_a_caller_may_stop_early() -> None:
 def test_batches_are_as_many_as_the_source_has_images() -> None:
     assert len(feed(MemoryImages(numbered(7)))) == 7
     assert feed(MemoryImages(numbered(7))).training_steps(3) == 2
+
+
+# One feed for each split and normalisation.
+
+
+def numbered_dataset() -> RealDataset:
+    """5 training and 3 test images of two classes that show their numbers."""
+
+    def split(count: int) -> Split:
+        return Split(MemoryImages(numbered(count)), torch.arange(count) % 2)
+
+    return RealDataset(
+        name="numbered", classes=("a", "b"), train=split(5), test=split(3), size=4, mean=MEAN, std=STD
+    )
+
+
+def test_a_split_has_one_feed_for_each_normalisation_and_precision() -> None:
+    dataset = numbered_dataset()
+    first = feed_of(dataset.train, dataset, RUNTIME)
+    assert feed_of(dataset.train, dataset, RUNTIME) is first
+    assert feed_of(dataset.train, dataset, make_runtime("cpu", "fp32")) is first
+    # A dataset that is the same in all that a feed depends on may be another object.
+    assert feed_of(dataset.train, replace(dataset, notes=("tuning",)), RUNTIME) is first
+    others = [
+        feed_of(dataset.test, dataset, RUNTIME),
+        feed_of(dataset.train, replace(dataset, mean=(0.1,)), RUNTIME),
+        feed_of(dataset.train, replace(dataset, std=(0.1,)), RUNTIME),
+        feed_of(dataset.train, replace(dataset, size=3), RUNTIME),
+        feed_of(dataset.train, dataset, make_runtime("cpu", "bf16")),
+        feed_of(numbered_dataset().train, dataset, RUNTIME),
+    ]
+    assert len({id(found) for found in (first, *others)}) == 7
+    assert feed_of(dataset.train, dataset, RUNTIME) is first
+
+
+def test_a_feed_of_a_split_shows_its_images_and_labels_normalised_like_the_dataset() -> None:
+    dataset = numbered_dataset()
+    for mean, std in ((0.4, 0.2), (0.1, 0.5)):
+        chosen = replace(dataset, mean=(mean,), std=(std,))
+        [batch] = feed_of(dataset.test, chosen, RUNTIME).test_batches(10)
+        assert batch.labels.tolist() == [0, 1, 0]
+        assert batch.images.shape == (3, 1, 4, 4)
+        for index, image in enumerate(batch.images):
+            expected = torch.full((1, 4, 4), (index / 255 - mean) / std)
+            torch.testing.assert_close(image, expected)
+
+
+def test_an_equal_split_is_another_one() -> None:
+    """Feeds belong to the object: splits that share no images share no feed."""
+    one, other = numbered_dataset(), numbered_dataset()
+    feed_of(one.train, one, RUNTIME)
+    assert len(one.train.feeds) == 1
+    assert other.train.feeds == one.test.feeds == {}

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional
 
-from condense.data.images import FolderImages, decode, load_images, read_headers
+from condense.data.headers import read_headers
+from condense.data.images import FolderImages, decode, load_images
 from condense.errors import DataError, StorageError
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)

@@ -108,10 +108,11 @@ def test_a_configuration_says_whether_test_images_are_held_back(
 ) -> None:
     dataset = replace(numbered([8, 8]), name="numbered")
     registry = make_registry(dataset)
-    real = load_dataset(configure(registry, method="random", dataset="numbered"), registry)
+    plain = configure(registry, method="random", dataset="numbered")
+    real = load_dataset(plain.recipe, plain.machine, registry)
     assert set(shown(real.test)) == {255}
     config = configure(registry, method="random", dataset="numbered", validation=0.25, seed=3)
-    tuning = load_dataset(config, registry)
+    tuning = load_dataset(config.recipe, config.machine, registry)
     assert shown(tuning.test) == shown(hold_out(dataset, 0.25, 3).test)
     assert 255 not in shown(tuning.test) + shown(tuning.train)
     assert len(tuning.test) == 4

@@ -132,7 +132,14 @@ def test_gradients_go_where_the_pixels_came_from() -> None:
 
 def test_training_batches_are_shuffled() -> None:
     pixels = torch.randint(256, (8, 1, 6, 6), dtype=torch.uint8, generator=seeded())
-    feed = Feed(MemoryImages(pixels), size=6, mean=(0.0,), std=(1.0,), runtime=make_runtime("cpu", "fp32"))
+    feed = Feed(
+        MemoryImages(pixels),
+        torch.zeros(8, dtype=torch.int64),
+        size=6,
+        mean=(0.0,),
+        std=(1.0,),
+        runtime=make_runtime("cpu", "fp32"),
+    )
     moved = 0
     for batch in feed.training_batches(Augment(shuffle_patches=3), 4, seeded()):
         for index, image in zip(batch.indices.tolist(), batch.images, strict=True):

@@ -1,4 +1,4 @@
-"""What an initializer can ask of the host: the real images of its class, and what the teacher sees of images."""
+"""What an initializer can ask of the host, and what a loss does and needs unless it says otherwise."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from condense.data.dataset import RealDataset
 from condense.engine import components
-from condense.engine.components import Component, FeatureTarget, Initializer, InitialRequest
+from condense.engine.components import FeatureTarget, InitialRequest, Loss, Regularizer
 from condense.errors import DataError
 from condense.models.network import Network
+from condense.models.observation import BatchLabels, Observation
+from condense.recipe.specs import FeatureTargetSpec, InitializerSpec, RegularizerSpec
 from condense.runtime import make_runtime
 
 MakeDataset = Callable[..., RealDataset]
@@ -114,20 +116,42 @@ def test_bfloat16_gives_float32_features(make_dataset: MakeDataset, make_network
     assert (seen.features.dtype, seen.logits.dtype) == (torch.float32, torch.float32)
 
 
-# What components say of themselves unless told otherwise.
+# What losses and initializers do and need unless they say otherwise.
 
 
-def test_a_component_asks_for_nothing_special() -> None:
-    assert (Component.network, Component.measures, Component.real_batch) == ("teacher", True, 0)
-    asks = (
-        Component.uses_moments,
-        Component.uses_convolutions,
-        Component.by_member,
-        Component.whole_classes,
-        Component.by_class,
-        Component.weight_gradients,
-        Initializer.needs_teacher,
-        Initializer.uses_targets,
+@pytest.mark.parametrize("kind", [FeatureTargetSpec, RegularizerSpec])
+def test_a_loss_needs_nothing_special(kind: Any) -> None:
+    spec = kind(name="plain", summary="x", build=lambda options: None)
+    needs = spec.needs_of(spec.options())
+    assert (needs.network, needs.at_once, needs.real_per_class, needs.statistics) == (
+        "teacher",
+        "batch",
+        0,
+        (),
     )
-    assert not any(asks)
+    assert not any((needs.observes, needs.each_member, needs.weight_gradients, needs.float32))
+
+
+def test_an_initializer_needs_nothing_special() -> None:
+    spec = InitializerSpec(name="plain", summary="x", build=lambda options: None)
+    assert not spec.needs_teacher
+    assert not spec.uses_targets
+
+
+@pytest.mark.parametrize("kind", [FeatureTarget, Regularizer])
+def test_a_loss_keeps_nothing_and_must_say_what_it_is(kind: type[Loss]) -> None:
+    loss, nothing = kind(), torch.zeros(1, 0)
+    seen = Observation(
+        images=nothing, batch=BatchLabels.of_real(torch.tensor([0])), features=nothing, logits=nothing
+    )
+    loss.begin(3)
+    loss.observe(seen)
+    loss.fit(2, torch.Generator())
+    assert loss.state() == {}
+    loss.restore({})
+    with pytest.raises(NotImplementedError):
+        loss.loss(seen, None)
+
+
+def test_a_target_has_equal_weights_and_no_features() -> None:
     assert FeatureTarget().slot_weights() is FeatureTarget().slot_features() is None

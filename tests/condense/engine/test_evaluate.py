@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
-from condense.engine.components import EvaluationRequest, Measurement
+from condense.engine.components import EvaluationRequest, StudentResult
 from condense.engine.evaluate import StudentEvaluator
-from condense.engine.relabel import relabel
+from condense.engine.labels import LABELS, LabelledBy
 from condense.errors import ModelError
 from condense.models.network import Network
 from condense.recipe.protocol import Protocol
@@ -52,6 +52,11 @@ def distilled_from(dataset: RealDataset, ipc: int = 2, first: int = 0) -> Distil
     )
 
 
+def softened(distilled: DistilledDataset, teacher: Network) -> DistilledDataset:
+    """With the teacher's soft labels."""
+    return LABELS["soft"].attach(distilled, LabelledBy(network=teacher), RUNTIME)
+
+
 class Lab:
     """Trains students and keeps them, with the weights they started from."""
 
@@ -74,7 +79,7 @@ class Lab:
         teacher: Network | None = None,
         student: int = 0,
         seed: int = 0,
-    ) -> Measurement:
+    ) -> StudentResult:
         request = EvaluationRequest(
             distilled=distilled,
             dataset=self.dataset,
@@ -150,7 +155,7 @@ def test_a_student_that_is_the_teacher_has_nothing_to_learn(
     teacher = make_network(dataset, norm="none")
     views = Augment(crop_scale=(0.3, 1.0), flip=True, cutmix=1.0) if labels == "online" else Augment()
     protocol = Protocol(**PLAIN, labels=labels, temperature=4.0, augment=views)
-    distilled = relabel(distilled_from(dataset), teacher, RUNTIME)
+    distilled = softened(distilled_from(dataset), teacher)
     before = copy.deepcopy(teacher.model.state_dict())
     lab = Lab(dataset, lambda generator: make_network(dataset, norm="none"))
     lab.evaluate(distilled, protocol, teacher if labels == "online" else None)
@@ -176,12 +181,12 @@ def test_soft_labels_of_mixed_images_are_mixed(make_dataset: MakeDataset, make_n
 
 
 @pytest.mark.parametrize("labels", ["hard", "soft", "online"])
-def test_an_image_of_weight_0_teaches_nothing_where_weights_count(
+def test_an_image_of_weight_0_teaches_nothing_if_weights_count(
     labels: Any, make_dataset: MakeDataset, make_network: MakeNetwork
 ) -> None:
     dataset = make_dataset()
     teacher = make_network(dataset, norm="none", seed=3)
-    one = relabel(distilled_from(dataset), teacher, RUNTIME)
+    one = softened(distilled_from(dataset), teacher)
     images = one.images.clone()
     images[1::2] = 255 - images[1::2]
     weights = torch.tensor([1.0, 0.0] * 3)
@@ -237,7 +242,4 @@ def test_soft_labels_that_are_not_there(make_dataset: MakeDataset, make_network:
     lab = Lab(dataset, fresh(dataset, make_network))
     with pytest.raises(ModelError) as caught:
         lab.evaluate(distilled_from(dataset), Protocol(**PLAIN, labels="soft"))
-    assert str(caught.value) == (
-        "the protocol wants soft labels and this distilled dataset has none; use --set protocol.labels=hard, "
-        "or make them with --teacher"
-    )
+    assert str(caught.value) == "a student with soft labels was given a distilled dataset without any"

@@ -1,21 +1,29 @@
-"""Measure: every image once to every component, and what stops it."""
+"""Measure: every image once to every loss that observes, and what stops it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from condense.data.dataset import RealDataset
-from condense.engine.components import Component, FeatureTarget, Regularizer
-from condense.engine.measure import check_taps, measure
+from condense.engine.components import FeatureTarget, Loss, WeightedLoss
+from condense.engine.measure import check_teacher, measure
 from condense.errors import ModelError, NumericalError
 from condense.models.ensemble import Ensemble
 from condense.models.network import Network
 from condense.models.observation import Observation
+from condense.recipe.needs import (
+    ImagesAlone,
+    Needs,
+    Statistic,
+    ThroughRandomNetwork,
+    ThroughTeacher,
+    ThroughWeightGradients,
+)
 from condense.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -43,26 +51,8 @@ class Diary(FeatureTarget):
         self.draw = int(torch.randint(2**31, (), generator=generator))
 
 
-class Tapping(Diary):
-    uses_moments = True
-
-
-class Looker(Regularizer):
-    uses_moments = True
-    network: ClassVar[Literal["teacher", "random"]] = "random"
-    measures = False
-
-
-class Convolving(Diary):
-    uses_convolutions = True
-
-
-class ByMember(Diary):
-    by_member = True
-
-
-class Blind(Component):
-    measures = False
+class Blind(Loss):
+    """Looks at no real image: its needs do not say that it observes."""
 
     def begin(self, classes: int) -> None:
         raise AssertionError("it does not want to see anything")
@@ -70,17 +60,39 @@ class Blind(Component):
     observe = fit = begin  # type: ignore[assignment]
 
 
-def run(dataset: RealDataset, teacher: Network, *components: Component, batch_size: int = 4) -> None:
-    measure(components, teacher, dataset, RUNTIME, batch_size=batch_size, seed=0, ipc=2)
+def observing(*statistics: Statistic, each_member: bool = False) -> Needs:
+    return Needs(through=ThroughTeacher(observes=True, statistics=statistics, each_member=each_member))
+
+
+BLIND = Needs(through=ThroughTeacher(statistics=("convolutions",)))
+RANDOM = Needs(through=ThroughRandomNetwork(statistics=("batchnorm", "convolutions")))
+
+
+def run(
+    dataset: RealDataset, teacher: Network, *losses: tuple[Loss, Needs], batch_size: int = 4, seed: int = 0
+) -> None:
+    measure(
+        [
+            WeightedLoss(name=str(index), loss=loss, weight=1.0, needs=needs)
+            for index, (loss, needs) in enumerate(losses)
+        ],
+        teacher,
+        dataset,
+        RUNTIME,
+        batch_size=batch_size,
+        seed=seed,
+        ipc=2,
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 20, 21, 100])
-def test_every_image_is_seen_once_by_every_component(
+def test_every_image_is_seen_once_by_every_loss_that_observes(
     batch_size: int, make_dataset: MakeDataset, make_network: MakeNetwork
 ) -> None:
     dataset = make_dataset()
     first, second = Diary(), Diary()
-    run(dataset, make_network(dataset), first, Blind(), second, batch_size=batch_size)
+    losses = [(first, observing()), (Blind(), BLIND), (Blind(), RANDOM), (second, observing())]
+    run(dataset, make_network(dataset), *losses, batch_size=batch_size)
     batches = -(-21 // batch_size)
     for diary in (first, second):
         assert diary.calls == ["begin 3", *["observe"] * batches, "fit 2"]
@@ -102,7 +114,7 @@ def test_observations_are_the_teachers_whatever_the_batches(
     images = dataset.training_images(torch.arange(21))
     for batch_size in (1, 5, 50):
         diary = Diary()
-        run(dataset, teacher, diary, batch_size=batch_size)
+        run(dataset, teacher, (diary, observing()), batch_size=batch_size)
         logits = torch.cat([batch.logits for batch in diary.batches])
         features = torch.cat([batch.features for batch in diary.batches])
         torch.testing.assert_close(logits, teacher.model(images), rtol=1e-4, atol=1e-5)
@@ -110,13 +122,13 @@ def test_observations_are_the_teachers_whatever_the_batches(
         assert not any(batch.features.requires_grad for batch in diary.batches)
 
 
-def test_moments_are_tapped_only_where_a_component_reads_them(
+def test_moments_are_read_only_for_a_loss_that_observes_them(
     make_dataset: MakeDataset, make_network: MakeNetwork
 ) -> None:
     dataset = make_dataset()
-    plain, tapping = Diary(), Tapping()
-    run(dataset, make_network(dataset), plain)
-    run(dataset, make_network(dataset), tapping)
+    plain, tapping = Diary(), Diary()
+    run(dataset, make_network(dataset), (plain, observing()), (Blind(), RANDOM))
+    run(dataset, make_network(dataset), (tapping, observing("batchnorm")))
     assert plain.batches[0].moments is None
     moments = tapping.batches[0].moments
     assert moments is not None
@@ -126,19 +138,31 @@ def test_moments_are_tapped_only_where_a_component_reads_them(
 def test_a_teacher_without_batchnorm(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
     teacher = make_network(make_dataset(), norm="instance")
     with pytest.raises(ModelError) as caught:
-        check_taps(["fine", "bn"], [Diary(), Tapping()], teacher)
+        check_teacher({"fine": observing(), "bn": observing("batchnorm")}, teacher)
     assert str(caught.value) == (
         "'bn' needs the BatchNorm statistics of the teacher, and 'convnet' has no BatchNorm layer; choose another "
         "with --set teacher.model=NAME, or leave it out with --without bn"
     )
-    check_taps(["fine"], [Diary()], teacher)
-    check_taps(["bn"], [Tapping()], make_network(make_dataset()))
+    check_teacher({"fine": observing()}, teacher)
+    check_teacher({"bn": observing("batchnorm")}, make_network(make_dataset()))
 
 
-def test_what_looks_through_random_networks_alone_needs_no_batchnorm_in_the_teacher(
-    make_dataset: MakeDataset, make_network: MakeNetwork
+@pytest.mark.parametrize("observes", [False, True])
+def test_a_loss_that_does_not_observe_needs_its_layers_in_the_teacher_as_well(
+    observes: bool, make_dataset: MakeDataset, make_network: MakeNetwork
 ) -> None:
-    check_taps(["look"], [Looker()], make_network(make_dataset(), norm="instance"))
+    needs = Needs(through=ThroughTeacher(statistics=("batchnorm",), observes=observes))
+    with pytest.raises(ModelError, match="'bn' needs the BatchNorm statistics of the teacher"):
+        check_teacher({"bn": needs}, make_network(make_dataset(), norm="instance"))
+
+
+@pytest.mark.parametrize("through", [RANDOM.through, ThroughWeightGradients(), ImagesAlone()])
+def test_a_loss_that_does_not_look_through_the_teacher_needs_nothing_in_it(
+    through: Any, make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    teacher = make_network(make_dataset(), norm="instance")
+    check_teacher({"look": Needs(through=through)}, teacher)
+    check_teacher({"look": Needs(through=through)}, ensemble_of(teacher, teacher))
 
 
 def test_features_that_are_nan_stop_the_pass(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
@@ -147,7 +171,7 @@ def test_features_that_are_nan_stop_the_pass(make_dataset: MakeDataset, make_net
     teacher.model.features[0].weight.data.fill_(torch.nan)
     diary = Diary()
     with pytest.raises(NumericalError) as caught:
-        run(dataset, teacher, diary)
+        run(dataset, teacher, (diary, observing()))
     assert str(caught.value) == (
         "the teacher's features of 4 of 4 real images are not finite, first that of training image 0; "
         "try --precision fp32, or another teacher"
@@ -175,7 +199,7 @@ def test_the_image_whose_features_are_not_finite_is_named(make_dataset: MakeData
     pixels[:, 0, 0, 0] = 0
     pixels[[9, 11, 13], 0, 0, 0] = 255
     with pytest.raises(NumericalError, match=r"of 2 of 4 real images .* first that of training image 9;"):
-        run(dataset, Network(Fragile(), "fragile"), Diary())
+        run(dataset, Network(Fragile(), "fragile"), (Diary(), observing()))
 
 
 def ensemble_of(*members: Network) -> Network:
@@ -189,56 +213,73 @@ def test_through_several_networks_each_batch_is_seen_once_through_each(
 ) -> None:
     dataset = make_dataset()
     networks = make_network(dataset), make_network(dataset, width=4, seed=1)
-    diary = ByMember()
-    run(dataset, ensemble_of(*networks), diary, batch_size=10)
+    diary, by_member = Diary(), observing(each_member=True)
+    run(dataset, ensemble_of(*networks), (diary, by_member), batch_size=10)
     assert [batch.member for batch in diary.batches] == [0, 1] * 3
     for first, second in zip(diary.batches[::2], diary.batches[1::2], strict=True):
         assert first.images is second.images
         assert first.batch is second.batch
     for index, network in enumerate(networks):
-        alone = ByMember()
-        run(dataset, network, alone, batch_size=10)
+        alone = Diary()
+        run(dataset, network, (alone, by_member), batch_size=10)
         for seen, expected in zip(diary.batches[index::2], alone.batches, strict=True):
             assert torch.equal(seen.features, expected.features)
             assert torch.equal(seen.logits, expected.logits)
 
 
-def test_convolutions_are_tapped_only_where_a_component_reads_them(
+def test_convolutions_are_read_only_for_a_loss_that_observes_them(
     make_dataset: MakeDataset, make_network: MakeNetwork
 ) -> None:
     dataset = make_dataset()
-    plain, convolving = Tapping(), Convolving()
-    run(dataset, make_network(dataset), plain)
-    run(dataset, make_network(dataset), convolving)
+    plain, convolving = Diary(), Diary()
+    run(dataset, make_network(dataset), (plain, observing("batchnorm")), (Blind(), BLIND))
+    run(dataset, make_network(dataset), (convolving, observing("convolutions")))
     assert plain.batches[0].convolutions is plain.batches[0].patches is None
     assert convolving.batches[0].moments is None
     assert convolving.batches[0].convolutions is not None
     assert convolving.batches[0].convolutions.mean.shape == (4, 9)
 
 
-def test_what_looks_through_one_network_refuses_several(
+def test_a_loss_that_looks_through_one_network_refuses_several(
     make_dataset: MakeDataset, make_network: MakeNetwork
 ) -> None:
     pair = ensemble_of(make_network(make_dataset()), make_network(make_dataset()))
     with pytest.raises(ModelError) as caught:
-        check_taps(["one by one", "one"], [ByMember(), Diary()], pair)
+        check_teacher({"one by one": observing(each_member=True), "one": observing()}, pair)
     assert str(caught.value) == (
         "'one' looks through one network, and 'pair' is 2; choose another teacher with --set teacher.model=NAME, or "
         "leave it out with --without one"
     )
-    check_taps(["random"], [Looker()], pair)
-    check_taps(["alone"], [Diary()], ensemble_of(make_network(make_dataset())))
+    check_teacher({"random": RANDOM}, pair)
+    check_teacher({"alone": observing()}, ensemble_of(make_network(make_dataset())))
 
 
-def test_every_member_must_have_what_is_tapped(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
-    class Both(ByMember):
-        uses_moments = True
-        uses_convolutions = True
-
-    dataset = make_dataset()
+def test_every_member_must_have_the_layers_that_are_read(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    dataset, both = make_dataset(), observing("batchnorm", "convolutions", each_member=True)
     bare = Network(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 3)), "bare")
     with pytest.raises(ModelError, match="convolution statistics of the teacher, and 'bare' has no Conv2d"):
-        check_taps(["both"], [Both()], ensemble_of(make_network(dataset), bare))
+        check_teacher({"both": both}, ensemble_of(make_network(dataset), bare))
     with pytest.raises(ModelError, match="'convnet' has no BatchNorm layer"):
-        check_taps(["both"], [Both()], ensemble_of(make_network(dataset, norm="instance"), bare))
-    check_taps(["both"], [Both()], ensemble_of(make_network(dataset), make_network(dataset)))
+        check_teacher({"both": both}, ensemble_of(make_network(dataset, norm="instance"), bare))
+    check_teacher({"both": both}, ensemble_of(make_network(dataset), make_network(dataset)))
+
+
+def test_losses_are_fitted_from_draws_of_the_seed_and_their_place_among_those_that_observe(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    dataset = make_dataset()
+    teacher = make_network(dataset)
+
+    def draws(*losses: tuple[Loss, Needs], seed: int = 0) -> list[int]:
+        run(dataset, teacher, *losses, seed=seed)
+        return [loss.draw for loss, _ in losses if isinstance(loss, Diary)]
+
+    def diaries() -> list[tuple[Loss, Needs]]:
+        return [(Diary(), observing()) for _ in range(2)]
+
+    first = draws(*diaries())
+    assert draws(*diaries()) == first
+    assert draws((Blind(), BLIND), *diaries()) == first
+    assert not set(draws(*diaries(), seed=1)) & set(first)

@@ -2,86 +2,76 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from condense.data.dataset import RealDataset
-from condense.engine.components import FeatureTarget, Initializer
 from condense.engine.plan import Plan, make_plan
 from condense.errors import OptionError, PluginError
 from condense.recipe.config import configure
-from condense.recipe.method import Method, Recover, Use
+from condense.recipe.method import Method, Recover, Weighted
+from condense.recipe.needs import (
+    ImagesAlone,
+    Needs,
+    ThroughRandomNetwork,
+    ThroughTeacher,
+    ThroughWeightGradients,
+)
 from condense.recipe.registry import Registry
-from condense.recipe.specs import EvaluatorSpec, FeatureTargetSpec, InitializerSpec
+from condense.recipe.specs import FeatureTargetSpec, InitializerSpec, NoOptions, RegularizerSpec
 
 
-class Fresh(FeatureTarget):
-    network: ClassVar[Literal["teacher", "random"]] = "random"
-    measures = False
+def never(options: Any) -> Any:
+    raise AssertionError("a plan builds nothing")
 
 
-class FreshObserver(FeatureTarget):
-    network: ClassVar[Literal["teacher", "random"]] = "random"
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """exact: whether float32 is needed. real: real images of each class."""
+
+    exact: bool = False
+    real: int = 2
 
 
-class Whole(FeatureTarget):
-    measures = False
-    whole_classes = True
+def computed(options: Reach) -> Needs:
+    return Needs(through=ThroughRandomNetwork(), real_per_class=options.real, float32=options.exact)
 
 
-class Single(FeatureTarget):
-    measures = False
-    by_class = True
-
-
-class TeachersGradients(FeatureTarget):
-    measures = False
-    weight_gradients = True
-
-
-class TappedGradients(Fresh):
-    weight_gradients = True
-    uses_moments = True
-
-
-class ConvolvingGradients(Fresh):
-    weight_gradients = True
-    uses_convolutions = True
-
-
-class FreshGradients(Fresh):
-    weight_gradients = True
-
-
-class Asking(Initializer):
-    needs_teacher = True
-
-
-class Reader(Initializer):
-    uses_targets = True
-
-
-def spec(kind: Any, name: str, build: Any) -> Any:
-    return kind(name=name, summary="x", build=lambda options: build)
+def target(name: str, needs: Any, options: type = NoOptions) -> FeatureTargetSpec:
+    return FeatureTargetSpec(name=name, summary="x", build=never, needs=needs, options=options)
 
 
 TARGETS = [
-    spec(FeatureTargetSpec, "fresh", Fresh()),
-    spec(FeatureTargetSpec, "fresh-observer", FreshObserver()),
-    spec(FeatureTargetSpec, "odd", "a string"),
-    spec(FeatureTargetSpec, "whole", Whole()),
-    spec(FeatureTargetSpec, "single", Single()),
-    spec(FeatureTargetSpec, "teachers-gradients", TeachersGradients()),
-    spec(FeatureTargetSpec, "tapped-gradients", TappedGradients()),
-    spec(FeatureTargetSpec, "convolving-gradients", ConvolvingGradients()),
-    spec(FeatureTargetSpec, "fresh-gradients", FreshGradients()),
+    target("fresh", Needs(through=ThroughRandomNetwork())),
+    target("whole", Needs(at_once="whole classes")),
+    target("single", Needs(at_once="one class")),
+    target("gradients", Needs(through=ThroughWeightGradients())),
+    target("alone", Needs(through=ImagesAlone())),
+    target("watching", Needs(through=ThroughTeacher(observes=True))),
+    target("reaching", computed, Reach),
+    target("odd", lambda options: "everything"),
 ]
 METHODS = [
-    Method(name=name, summary="x", targets=(Use(name=name),), recover=Recover(iterations=3), protocol="dc")
-    for name in [target.name for target in TARGETS]
+    Method(
+        name=spec.name,
+        summary="x",
+        targets={spec.name: Weighted()},
+        recover=Recover(iterations=3),
+        protocol="dc",
+    )
+    for spec in TARGETS
 ]
+
+
+def initializer(name: str, **needs: bool) -> InitializerSpec:
+    return InitializerSpec(name=name, summary="x", build=never, **needs)
 
 
 @pytest.fixture
@@ -89,21 +79,23 @@ def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[.
     return make_registry(
         make_dataset(),
         feature_targets=TARGETS,
-        initializers=[
-            spec(InitializerSpec, "asking", Asking()),
-            spec(InitializerSpec, "reader", Reader()),
-        ],
-        evaluators=[spec(EvaluatorSpec, "odd-evaluator", object())],
+        regularizers=[RegularizerSpec(name="beside", summary="x", build=never)],
+        initializers=[initializer("asking", needs_teacher=True), initializer("reader", uses_targets=True)],
         methods=METHODS,
     )
 
 
 def plan(registry: Registry, method: str, **changes: Any) -> Plan:
-    changes = {"students": 1, "settings": [], **changes}
-    return make_plan(configure(registry, method=method, dataset="tiny", **changes), registry)
+    changes = {"dataset": "tiny", "students": 1, "settings": [], **changes}
+    return make_plan(configure(registry, method=method, **changes), registry)
+
+
+def names(found: Plan) -> list[str]:
+    return [loss.name for loss in found.losses]
 
 
 KEPT = {"protocol": "dc"}
+SOFT = {"settings": [("protocol.labels", "soft")]}
 CASES = [
     # method, changes, needs a teacher, measures, compares with random images
     ("wmdd", {}, True, True, True),
@@ -122,9 +114,16 @@ CASES = [
     ("random", {"protocol": "dc"}, False, False, False),
     ("random", {"students": 0}, False, False, False),
     ("random", {"protocol": "dc", "settings": [("initializer", "asking")]}, True, False, True),
-    ("random", {"protocol": "dc", "settings": [("protocol.labels", "soft")]}, True, False, False),
+    ("random", {"protocol": "dc", **SOFT}, True, False, False),
+    # Soft labels are made before any student is trained, and online ones while students are trained.
+    ("random", {"protocol": "dc", "students": 0, **SOFT}, True, False, False),
+    ("random", {"protocol": "fkd", "students": 0}, False, False, False),
     ("fresh", {}, False, False, True),
     ("fresh", {"protocol": "fkd"}, True, False, True),
+    ("gradients", {}, False, False, True),
+    ("alone", {}, False, False, True),
+    ("whole", {}, True, False, True),
+    ("watching", {}, True, True, True),
     # An initializer that reads the targets has them fitted, so there is a teacher to fit them by.
     ("wmdd", {**KEPT, "settings": [("iterations", 0), ("initializer", "reader")]}, True, True, True),
     ("random", {**KEPT, "settings": [("initializer", "reader")]}, False, False, True),
@@ -141,43 +140,83 @@ def test_stages_that_a_configuration_needs(
     assert list(said) == ["squeeze", "measure", "recover", "relabel", "evaluate"]
     assert said["squeeze"].startswith("skipped") is not teacher
     assert said["measure"].startswith("skipped") is not measures
-    assert said["recover"].startswith("keep") is not bool(found.iterations)
+    assert said["recover"].startswith("keep") is not bool(found.recipe.recover.iterations)
     assert ("random real images" in said["evaluate"]) is reference
+    assert said["evaluate"].startswith("skipped") is (changes.get("students") == 0)
 
 
-def test_terms_are_targets_then_regularizers_with_their_weights(registry: Registry) -> None:
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("hard", "nothing to do: labels are hard"),
+        ("soft", "the teacher's logits of every image"),
+        ("online", "nothing to do: labels are online"),
+    ],
+)
+def test_what_is_said_of_labels(mode: str, said: str, registry: Registry) -> None:
+    found = plan(registry, "random", settings=[("protocol.labels", mode)])
+    assert dict(found.stages())["relabel"] == said
+
+
+def test_losses_are_targets_then_regularizers_with_their_weights(registry: Registry) -> None:
     found = plan(registry, "wmdd", settings=[("regularizers.class-batchnorm", 3)])
-    assert [(term.name, term.weight) for term in found.terms] == [
-        ("barycenter", 1.0),
-        ("cross-entropy", 1.0),
-        ("class-batchnorm", 3.0),
+    assert [(loss.name, loss.kind, loss.weight) for loss in found.losses] == [
+        ("barycenter", "feature target", 1.0),
+        ("cross-entropy", "feature target", 1.0),
+        ("class-batchnorm", "regularizer", 3.0),
     ]
-    assert found.targets == tuple(term.component for term in found.terms[:2])
+    for loss in found.losses:
+        assert loss.spec is registry.find(loss.kind, loss.name)
+        assert isinstance(loss.options, loss.spec.options)
+        assert loss.needs == loss.spec.needs_of(loss.options)
 
 
-def test_what_a_plugin_builds_must_be_what_it_said(registry: Registry) -> None:
+def test_needs_are_computed_from_the_options(registry: Registry) -> None:
+    def needs(*settings: tuple[str, Any]) -> Needs:
+        [loss] = plan(registry, "reaching", settings=settings).losses
+        return loss.needs
+
+    random = ThroughRandomNetwork()
+    assert needs() == Needs(through=random, real_per_class=2)
+    assert needs(("targets.reaching.real", 7)) == Needs(through=random, real_per_class=7)
+    exact = needs(("targets.reaching.real", 0), ("targets.reaching.exact", True))
+    assert exact == Needs(through=random, float32=True)
+
+
+def test_needs_that_are_none_are_the_plugins_mistake(registry: Registry) -> None:
     with pytest.raises(PluginError) as caught:
         plan(registry, "odd")
-    assert str(caught.value) == "feature target 'odd' was built as 'a string', which is no Component"
-    with pytest.raises(
-        PluginError, match=r"evaluator 'odd-evaluator' was built as .*, which is no Evaluator"
-    ):
-        plan(registry, "random", settings=[("evaluator", "odd-evaluator")])
+    assert str(caught.value) == "the needs of 'odd' must be a condense.Needs, not 'everything'"
 
 
-def test_a_fresh_network_cannot_be_measured_with(registry: Registry) -> None:
-    with pytest.raises(PluginError, match="feature target 'fresh-observer' wants to observe the real images"):
-        plan(registry, "fresh-observer")
+def test_needs_that_make_no_sense_cannot_be_written_down() -> None:
+    """Real images are shown through a trained teacher alone; weights that take gradients are a random network's."""
+    nonsense: list[tuple[type, str, Any]] = [
+        (ThroughRandomNetwork, "observes", True),
+        (ThroughWeightGradients, "observes", True),
+        (ImagesAlone, "observes", True),
+        (ThroughWeightGradients, "statistics", ("batchnorm",)),
+        (ThroughWeightGradients, "statistics", ("convolutions",)),
+        (ImagesAlone, "statistics", ("batchnorm",)),
+        (ThroughTeacher, "weight_gradients", True),
+    ]
+    for through, name, value in nonsense:
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+            through(**{name: value})
+    gradients = Needs(through=ThroughWeightGradients())
+    assert (gradients.network, gradients.weight_gradients, gradients.statistics) == ("random", True, ())
+    assert not gradients.observes
 
 
-def test_nothing_is_built_that_is_not_used(registry: Registry) -> None:
+def test_nothing_is_planned_that_is_not_used(registry: Registry) -> None:
     """Without steps there are no regularizers, and targets only for an initializer that reads them."""
     kept = [("iterations", 0)]
-    assert plan(registry, "wmdd", settings=kept).terms == ()
+    assert plan(registry, "wmdd", settings=kept).losses == ()
     found = plan(registry, "wmdd", settings=[*kept, ("initializer", "reader")])
-    assert [term.name for term in found.terms] == ["barycenter", "cross-entropy"]
+    assert names(found) == ["barycenter", "cross-entropy"]
     moving = plan(registry, "wmdd", settings=[("initializer", "reader")])
-    assert [term.name for term in moving.terms] == ["barycenter", "cross-entropy", "class-batchnorm"]
+    assert names(moving) == ["barycenter", "cross-entropy", "class-batchnorm"]
+    assert moving.initializer is registry.find("initializer", "reader")
 
 
 @pytest.mark.parametrize("method", ["whole", "single"])
@@ -189,51 +228,47 @@ def test_chunks_of_slots_tear_classes_apart(method: str, registry: Registry) -> 
         f"recover.chunk=slots: '{method}' needs all images of a class at once; use recover.chunk=classes, or leave "
         f"it out with --without {method}"
     )
-    assert plan(registry, method).terms
-    assert plan(registry, "fresh", settings=[slots]).terms
-    # Where no step is taken, no loss is asked for.
+    assert plan(registry, method).losses
+    assert plan(registry, "fresh", settings=[slots]).losses
+    # If no step is taken, no loss is asked for.
     reading = [slots, ("iterations", 0), ("initializer", "reader")]
-    assert [term.name for term in plan(registry, method, settings=reading).terms] == [method]
+    assert names(plan(registry, method, settings=reading)) == [method]
 
 
-def test_a_component_that_sees_classes_alone_says_what_it_does_to_others(registry: Registry) -> None:
-    added = [("regularizers.class-batchnorm", 1), ("targets.barycenter", 1)]
+def test_a_loss_that_sees_classes_alone_says_what_it_does_to_others(registry: Registry) -> None:
+    added = [("regularizers.beside", 1), ("targets.fresh", 1)]
     assert plan(registry, "single").notes == plan(registry, "wmdd").notes == ()
     assert plan(registry, "single", settings=added[:1]).notes == (
-        "single has every step done one class at a time, so that class-batchnorm sees one class at a time as well",
+        "single has every step done one class at a time, so that beside sees one class at a time as well",
     )
-    assert (
-        plan(registry, "single", settings=added)
-        .notes[0]
-        .endswith("barycenter, class-batchnorm see one class at a time as well")
+    assert plan(registry, "single", settings=added).notes == (
+        "single has every step done one class at a time, so that fresh, beside see one class at a time as well",
     )
 
 
-def test_wmdd_needs_whole_classes_for_its_components_alone(registry: Registry) -> None:
+@pytest.mark.parametrize(
+    ("mode", "side", "kind"),
+    [("L", 28, "small grey images"), ("RGB", 28, "small colour images"), ("RGB", 200, "photographs")],
+)
+def test_a_kind_of_images_that_was_found_is_said(
+    mode: str, side: int, kind: str, tmp_path: Path, registry: Registry
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new(mode, (side, side)).save(tmp_path / name / "1.png")
+    assert plan(registry, "random", dataset=f"folder:{tmp_path}").notes == (
+        f"settings for {kind} are used; --set dataset.like=KIND chooses those for another kind",
+    )
+    assert plan(registry, "random", dataset="fashion-mini").notes == ()
+
+
+def test_wmdd_needs_whole_classes_for_its_own_losses_alone(registry: Registry) -> None:
     slots = [("chunk", "slots")]
     for without, name in (([], "barycenter"), (["barycenter"], "class-batchnorm")):
         with pytest.raises(OptionError, match=f"'{name}' needs all images of a class at once"):
             plan(registry, "wmdd", settings=slots, without=without)
     found = plan(registry, "wmdd", settings=slots, without=["barycenter", "class-batchnorm"])
-    assert [term.name for term in found.terms] == ["cross-entropy"]
-
-
-@pytest.mark.parametrize("method", ["teachers-gradients", "tapped-gradients"])
-def test_gradients_of_weights_are_for_random_networks_without_moments(
-    method: str, registry: Registry
-) -> None:
-    with pytest.raises(PluginError) as caught:
-        plan(registry, method)
-    assert str(caught.value) == (
-        f"feature target '{method}' takes gradients to the weights, which is for random networks and without "
-        "moments: set network = 'random' and uses_moments = False"
-    )
-    assert plan(registry, "fresh-gradients").terms
-
-
-def test_gradients_of_weights_are_not_for_convolutions_either(registry: Registry) -> None:
-    with pytest.raises(PluginError, match=r"set network = 'random' and uses_convolutions = False"):
-        plan(registry, "convolving-gradients")
+    assert names(found) == ["cross-entropy"]
 
 
 def test_a_curriculum_needs_crops(registry: Registry) -> None:
@@ -242,25 +277,66 @@ def test_a_curriculum_needs_crops(registry: Registry) -> None:
         OptionError, match="crop_schedule=linear changes random resized crops, and there are none"
     ):
         plan(registry, "wmdd", settings=settings)
-    assert plan(registry, "wmdd", settings=[*settings, ("recover.iterations", 0)]).iterations == 0
+    kept = plan(registry, "wmdd", settings=[*settings, ("recover.iterations", 0)])
+    assert kept.recipe.recover.iterations == 0
+
+
+RANDOM_NETWORKS = [
+    ("recover.network", "convnet"),
+    ("recover.network_steps", 2),
+    ("recover.inner.epochs", 1),
+]
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("setting", "message"),
     [
         (
-            [("recover.network", "convnet")],
-            "recover.network has no effect: none of barycenter, cross-entropy, class-",
+            RANDOM_NETWORKS[0],
+            "recover.network has no effect: none of barycenter, cross-entropy, class-batchnorm looks through a "
+            "random network",
         ),
-        ([("recover.network_steps", 2)], "recover.network_steps has no effect"),
-        ([("recover.inner.epochs", 1)], "recover.inner.epochs has no effect"),
-        ([("recover.crop_start", 0.5)], "recover.crop_start has no effect without a recover.crop_schedule"),
-        ([("recover.crop_share", 0.5)], "recover.crop_share has no effect without a recover.crop_schedule"),
+        (RANDOM_NETWORKS[1], "recover.network_steps has no effect"),
+        (RANDOM_NETWORKS[2], "recover.inner.epochs has no effect"),
+        (
+            ("recover.crop_start", 0.5),
+            "recover.crop_start has no effect without a recover.crop_schedule",
+        ),
+        (
+            ("recover.crop_share", 0.5),
+            "recover.crop_share has no effect without a recover.crop_schedule",
+        ),
     ],
 )
 def test_settings_without_effect_are_refused(
-    settings: list[tuple[str, Any]], message: str, registry: Registry
+    setting: tuple[str, Any], message: str, registry: Registry
 ) -> None:
     with pytest.raises(OptionError, match=message):
-        plan(registry, "wmdd", settings=settings)
-    assert plan(registry, "wmdd", settings=[*settings, ("recover.iterations", 0)]).iterations == 0
+        plan(registry, "wmdd", settings=[setting])
+    kept = plan(registry, "wmdd", settings=[setting, ("recover.iterations", 0)])
+    assert kept.recipe.recover.iterations == 0
+
+
+@pytest.mark.parametrize("setting", RANDOM_NETWORKS)
+def test_settings_of_random_networks_have_an_effect_on_what_looks_through_one(
+    setting: tuple[str, Any], registry: Registry
+) -> None:
+    assert plan(registry, "fresh", settings=[setting]).losses
+    assert plan(registry, "gradients", settings=[setting]).losses
+    with pytest.raises(OptionError, match="has no effect: none of alone looks through a random network"):
+        plan(registry, "alone", settings=[setting])
+
+
+def test_planning_imports_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from condense.engine.plan import make_plan\n"
+        "from condense.recipe.config import configure\n"
+        "from condense.recipe.registry import load_registry\n"
+        "registry = load_registry()\n"
+        "for method in [offer.spec.name for offer in registry.offers('method')]:\n"
+        "    make_plan(configure(registry, method=method), registry).stages()\n"
+        "sys.exit('imported torch' if 'torch' in sys.modules else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

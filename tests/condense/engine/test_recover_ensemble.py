@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import ClassVar, Literal
 
 import pytest
 import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
-from condense.engine.components import FeatureTarget, Term
+from condense.engine.components import FeatureTarget, Loss, WeightedLoss
 from condense.engine.recover import Chunk, recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.engine.standard import CrossEntropy
@@ -20,6 +19,7 @@ from condense.models.ensemble import Ensemble
 from condense.models.network import Network
 from condense.models.observation import Observation
 from condense.recipe.method import Recover
+from condense.recipe.needs import Needs, ThroughRandomNetwork, ThroughTeacher
 from condense.recipe.specs import NoOptions
 from condense.rng import generator
 from condense.runtime import make_runtime
@@ -32,9 +32,6 @@ MakeNetwork = Callable[..., Network]
 class Witness(FeatureTarget):
     """Notes through which network it looked, and what it was shown."""
 
-    measures = False
-    by_member = True
-
     def __init__(self) -> None:
         self.seen: list[Observation] = []
 
@@ -43,12 +40,8 @@ class Witness(FeatureTarget):
         return synthetic.logits.square().mean()
 
 
-class Convolving(Witness):
-    uses_convolutions = True
-
-
-class RandomConvolving(Convolving):
-    network: ClassVar[Literal["teacher", "random"]] = "random"
+BY_MEMBER = Needs(through=ThroughTeacher(each_member=True))
+CONVOLVING = Needs(through=ThroughTeacher(each_member=True, statistics=("convolutions",)))
 
 
 def never(draws: torch.Generator) -> Network:
@@ -68,15 +61,15 @@ def chunk_of(dataset: RealDataset) -> Chunk:
 
 
 def recover(
-    dataset: RealDataset, networks: Networks, *components: FeatureTarget, iterations: int = 7
+    dataset: RealDataset, networks: Networks, *losses: tuple[Loss, Needs], iterations: int = 7
 ) -> tuple[Tensor, Tensor]:
     """The images, and where the generator of the chunk stood afterwards."""
     draws = generator(0, "recover", "chunk", 0)
     images = recover_chunk(
         chunk_of(dataset),
         [
-            Term(name=str(index), component=component, weight=1.0)
-            for index, component in enumerate(components)
+            WeightedLoss(name=str(index), loss=loss, weight=1.0, needs=needs)
+            for index, (loss, needs) in enumerate(losses)
         ],
         networks,
         Recover(iterations=iterations, lr=0.05),
@@ -101,22 +94,22 @@ def test_every_step_looks_through_one_network_and_each_has_its_turn(
     calls: list[int] = []
     for member in trio.members:
         member.model.register_forward_hook(lambda *_, index=member.member: calls.append(index))
-    first, second = Witness(), Convolving()
-    recover(dataset, Networks(trio, never), first, second)
+    first, second = Witness(), Witness()
+    recover(dataset, Networks(trio, never), (first, BY_MEMBER), (second, CONVOLVING))
     assert calls == [0, 1, 2, 0, 1, 2, 0]
     for witness in (first, second):
         assert [seen.member for seen in witness.seen] == calls
     assert all(seen.convolutions is not None for seen in second.seen)
     again = Witness()
-    recover(dataset, Networks(trio, never), again, iterations=30)
+    recover(dataset, Networks(trio, never), (again, BY_MEMBER), iterations=30)
     assert Counter(seen.member for seen in again.seen) == {0: 10, 1: 10, 2: 10}
 
 
 def test_it_gives_the_same_bytes_again(trio: Network, make_dataset: MakeDataset) -> None:
     dataset = make_dataset()
-    one, _ = recover(dataset, Networks(trio, never), CrossEntropy(NoOptions()))
-    again, _ = recover(dataset, Networks(trio, never), CrossEntropy(NoOptions()))
-    alone, _ = recover(dataset, Networks(trio.members[0], never), CrossEntropy(NoOptions()))
+    one, _ = recover(dataset, Networks(trio, never), (CrossEntropy(NoOptions()), BY_MEMBER))
+    again, _ = recover(dataset, Networks(trio, never), (CrossEntropy(NoOptions()), BY_MEMBER))
+    alone, _ = recover(dataset, Networks(trio.members[0], never), (CrossEntropy(NoOptions()), BY_MEMBER))
     assert torch.equal(one, again)
     assert not torch.equal(one, alone)
 
@@ -126,7 +119,7 @@ def test_the_turns_take_no_draw(trio: Network, make_dataset: MakeDataset) -> Non
     dataset = make_dataset()
     start = generator(0, "recover", "chunk", 0).get_state()
     for teacher in (trio, trio.members[1]):
-        _, state = recover(dataset, Networks(teacher, never), Witness())
+        _, state = recover(dataset, Networks(teacher, never), (Witness(), BY_MEMBER))
         assert torch.equal(state, start)
 
 
@@ -135,7 +128,7 @@ def test_a_plain_teacher_is_given_as_it_is(make_dataset: MakeDataset, make_netwo
     networks = Networks(plain, never)
     draws = generator(0)
     for iteration in range(5):
-        assert networks.of_step([Witness()], iteration, Recover(), draws) == {"teacher": plain}
+        assert networks.of_step([BY_MEMBER], iteration, Recover(), draws) == {"teacher": plain}
     assert torch.equal(draws.get_state(), generator(0).get_state())
 
 
@@ -146,4 +139,5 @@ def test_random_networks_without_convolutions_are_refused(make_dataset: MakeData
         return Network(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), "linear")
 
     with pytest.raises(ModelError, match="reads the inputs of convolutions, and 'linear' has none"):
-        recover(dataset, Networks(None, linear), RandomConvolving())
+        needs = Needs(through=ThroughRandomNetwork(statistics=("convolutions",)))
+        recover(dataset, Networks(None, linear), (Witness(), needs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
-from condense.engine.components import Component, FeatureTarget, Term
+from condense.engine.components import FeatureTarget, Loss, WeightedLoss
 from condense.engine.recover import Chunk, recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.engine.standard import CrossEntropy
 from condense.models.network import Network
 from condense.models.observation import Observation
 from condense.recipe.method import Recover
+from condense.recipe.needs import AtOnce, Needs, ThroughRandomNetwork, ThroughWeightGradients
 from condense.recipe.specs import NoOptions
 from condense.recipe.training import Augment, Training
 from condense.runtime import make_runtime
@@ -34,7 +35,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 @pytest.fixture
 def dataset(make_dataset: MakeDataset) -> RealDataset:
-    """3 classes of 4 training images each: components that ask for 4 get them all."""
+    """3 classes of 4 training images each: losses that ask for 4 get them all."""
     return make_dataset(counts=(4, 4, 4))
 
 
@@ -54,17 +55,21 @@ class Site:
     """Recovery by plain gradient descent; keeps the networks and the losses."""
 
     def __init__(
-        self, dataset: RealDataset, make_network: MakeNetwork, *components: Component, **options: Any
+        self,
+        dataset: RealDataset,
+        make_network: MakeNetwork,
+        *losses: tuple[Loss, Needs],
+        **options: Any,
     ) -> None:
         self.dataset, self.teacher = dataset, make_network(dataset)
-        self.terms = [
-            Term(name=f"{type(component).__name__.lower()}-{index}", component=component, weight=weight)
-            for index, (component, weight) in enumerate(zip(components, (2.0, 0.5), strict=False))
+        self.losses = [
+            WeightedLoss(name=f"{type(loss).__name__.lower()}-{index}", loss=loss, weight=weight, needs=needs)
+            for index, ((loss, needs), weight) in enumerate(zip(losses, (2.0, 0.5), strict=False))
         ]
         plain = {"iterations": 1, "optimizer": "sgd", "momentum": 0.0, "schedule": "constant", "log_every": 1}
         self.options = Recover(**{**plain, **options})
         self.random: list[Network] = []
-        self.losses: list[Mapping[str, float]] = []
+        self.logged: list[Mapping[str, float]] = []
 
         def fresh(draws: torch.Generator) -> Network:
             seed = int(torch.randint(2**31, (), generator=draws))
@@ -76,21 +81,18 @@ class Site:
     def __call__(self, chunk: Chunk) -> Tensor:
         return recover_chunk(
             chunk,
-            self.terms,
+            self.losses,
             self.networks,
             self.options,
             self.dataset,
             generator=seeded(),
             runtime=RUNTIME,
-            log=lambda _, losses: self.losses.append(dict(losses)),
+            log=lambda _, losses: self.logged.append(dict(losses)),
         )
 
 
 class Witness(FeatureTarget):
     """Keeps what it sees; its loss is the square of the mean feature, which mixes all images of a batch."""
-
-    measures = False
-    real_batch = 4
 
     def __init__(self) -> None:
         self.seen: list[tuple[Observation, Observation]] = []
@@ -101,17 +103,18 @@ class Witness(FeatureTarget):
         return (synthetic.features.mean(dim=0) - real.features.mean(dim=0)).square().sum()
 
 
-class ByClass(Witness):
-    by_class = True
+# Both see 4 real images of each class.
+AT_ONCE = Needs(real_per_class=4)
+BY_CLASS = Needs(real_per_class=4, at_once="one class")
 
 
 # One class at a time.
 
 
-def test_a_component_sees_one_class_with_all_its_slots_and_only_its_real_images(
+def test_a_loss_sees_one_class_with_all_its_slots_and_only_its_real_images(
     dataset: RealDataset, chunk: Chunk, make_network: MakeNetwork
 ) -> None:
-    Site(dataset, make_network, witness := ByClass(), iterations=2, lr=1e-9)(chunk)
+    Site(dataset, make_network, (witness := Witness(), BY_CLASS), iterations=2, lr=1e-9)(chunk)
     assert len(witness.seen) == 6
     for number, (synthetic, real) in enumerate(witness.seen):
         label = number % 3
@@ -139,8 +142,8 @@ def test_the_order_of_the_images_in_a_chunk_does_not_matter(
         weights=chunk.weights[order],
         images=chunk.images[order],
     )
-    straight = Site(dataset, make_network, ByClass(), iterations=3, lr=0.1)(chunk)
-    found = Site(dataset, make_network, witness := ByClass(), iterations=3, lr=0.1)(mixed)
+    straight = Site(dataset, make_network, (Witness(), BY_CLASS), iterations=3, lr=0.1)(chunk)
+    found = Site(dataset, make_network, (witness := Witness(), BY_CLASS), iterations=3, lr=0.1)(mixed)
     torch.testing.assert_close(found, straight[order])
     assert [seen.batch.labels.tolist() for seen, _ in witness.seen[:3]] == [[0, 0], [1, 1], [2, 2]]
 
@@ -175,22 +178,22 @@ def slow_gradient(
 
 
 @pytest.mark.parametrize(
-    ("component", "groups"), [(ByClass, [[0], [1], [2]]), (Witness, [[0, 1, 2]])], ids=["by class", "at once"]
+    ("needs", "groups"), [(BY_CLASS, [[0], [1], [2]]), (AT_ONCE, [[0, 1, 2]])], ids=["by class", "at once"]
 )
 def test_the_losses_of_the_classes_are_added_and_so_are_their_gradients(
-    component: type[Witness],
+    needs: Needs,
     groups: list[list[int]],
     dataset: RealDataset,
     chunk: Chunk,
     make_network: MakeNetwork,
 ) -> None:
-    """Also those of a component beside it, which is then shown one class at a time as well."""
+    """Also those of a loss beside it, which is then shown one class at a time as well."""
     expected, loss = slow_gradient(dataset, chunk, make_network(dataset), groups)
     rate = 0.3 / float(expected.abs().max())  # far enough to be seen, and no pixel reaches the border
-    site = Site(dataset, make_network, component(), CrossEntropy(NoOptions()), lr=rate)
+    site = Site(dataset, make_network, (Witness(), needs), (CrossEntropy(NoOptions()), Needs()), lr=rate)
     found = site(chunk)
     torch.testing.assert_close(found, chunk.images - rate * expected, rtol=0, atol=1e-5)
-    assert site.losses[0][site.terms[0].name] == pytest.approx(loss, rel=1e-4)
+    assert site.logged[0][site.losses[0].name] == pytest.approx(loss, rel=1e-4)
 
 
 # Gradients of the weights.
@@ -203,11 +206,6 @@ def gradients(logits: Tensor, labels: Tensor, weights: tuple[Tensor, ...]) -> tu
 
 class GradientMatch(FeatureTarget):
     """The squared distance of the gradients that synthetic and real images give (DC, with another distance)."""
-
-    network: ClassVar[Literal["teacher", "random"]] = "random"
-    measures = False
-    weight_gradients = True
-    real_batch = 4
 
     def __init__(self) -> None:
         self.seen: list[tuple[Observation, Observation]] = []
@@ -223,8 +221,8 @@ class GradientMatch(FeatureTarget):
         return torch.stack([(one - other.detach()).square().sum() for one, other in pairs]).sum()
 
 
-class GradientMatchByClass(GradientMatch):
-    by_class = True
+def gradient_needs(at_once: AtOnce = "batch") -> Needs:
+    return Needs(through=ThroughWeightGradients(), real_per_class=4, at_once=at_once)
 
 
 def match_in_float64(
@@ -249,12 +247,11 @@ def match_in_float64(
 
 
 @pytest.mark.parametrize(
-    ("component", "groups"),
-    [(GradientMatch, [[0, 1, 2]]), (GradientMatchByClass, [[0], [1], [2]])],
-    ids=["at once", "by class"],
+    ("at_once", "groups"),
+    [("batch", [[0, 1, 2]]), ("whole classes", [[0, 1, 2]]), ("one class", [[0], [1], [2]])],
 )
 def test_a_loss_of_weight_gradients_reaches_the_pixels(
-    component: type[GradientMatch],
+    at_once: AtOnce,
     groups: list[list[int]],
     dataset: RealDataset,
     chunk: Chunk,
@@ -262,16 +259,16 @@ def test_a_loss_of_weight_gradients_reaches_the_pixels(
 ) -> None:
     """Against central differences in float64 of the loss, in a dozen pixels."""
     rate = 1e-3
-    site = Site(dataset, make_network, component(), lr=rate)
+    site = Site(dataset, make_network, (GradientMatch(), gradient_needs(at_once)), lr=rate)
     found = site(chunk)
     [network] = site.random
-    moved = (chunk.images - found).double() / rate / 2  # the weight of the term is 2
+    moved = (chunk.images - found).double() / rate / 2  # the weight of the loss is 2
 
     def loss(images: Tensor) -> float:
         return match_in_float64(network, dataset, chunk, images, groups)
 
     start, step = chunk.images.double(), 1e-5
-    assert site.losses[0]["loss"] == pytest.approx(2 * loss(start), rel=1e-4)
+    assert site.logged[0]["loss"] == pytest.approx(2 * loss(start), rel=1e-4)
     slopes, expected = [], []
     for place in torch.randperm(start.numel(), generator=seeded(1))[:12].tolist():
         nudge = torch.zeros_like(start).view(-1)
@@ -286,7 +283,7 @@ def test_a_loss_of_weight_gradients_reaches_the_pixels(
 def test_parameters_are_the_weights_of_the_network_that_is_looked_through(
     dataset: RealDataset, chunk: Chunk, make_network: MakeNetwork
 ) -> None:
-    site = Site(dataset, make_network, target := GradientMatch(), iterations=3, lr=1e-3)
+    site = Site(dataset, make_network, (target := GradientMatch(), gradient_needs()), iterations=3, lr=1e-3)
     site(chunk)
     assert len(site.random) == 3
     for network, (synthetic, real) in zip(site.random, target.seen, strict=True):
@@ -298,16 +295,14 @@ def test_parameters_are_the_weights_of_the_network_that_is_looked_through(
         assert all(weight.grad is None for weight in weights)
 
 
-class Plain(Witness):
-    """Through the same random network, and asks for no gradients of its weights."""
-
-    network: ClassVar[Literal["teacher", "random"]] = "random"
+# Through a random network too, and without gradients of its weights.
+PLAIN = Needs(through=ThroughRandomNetwork(), real_per_class=4)
 
 
 def test_without_weight_gradients_there_are_no_parameters_and_real_images_have_no_graph(
     dataset: RealDataset, chunk: Chunk, make_network: MakeNetwork
 ) -> None:
-    Site(dataset, make_network, plain := Plain(), teacher := Witness())(chunk)
+    Site(dataset, make_network, (plain := Witness(), PLAIN), (teacher := Witness(), AT_ONCE))(chunk)
     for synthetic, real in (*plain.seen, *teacher.seen):
         assert synthetic.parameters == real.parameters == ()
         assert synthetic.features.requires_grad
@@ -315,11 +310,22 @@ def test_without_weight_gradients_there_are_no_parameters_and_real_images_have_n
 
 
 def test_the_teacher_is_left_out_of_it(dataset: RealDataset, chunk: Chunk, make_network: MakeNetwork) -> None:
-    """A component that looks through the teacher sees real images without gradients, as ever."""
-    Site(dataset, make_network, GradientMatch(), teacher := Witness())(chunk)
+    """A loss that looks through the teacher sees real images without gradients, as ever."""
+    Site(dataset, make_network, (GradientMatch(), gradient_needs()), (teacher := Witness(), AT_ONCE))(chunk)
     [(synthetic, real)] = teacher.seen
     assert synthetic.parameters == real.parameters == ()
     assert not real.features.requires_grad
+
+
+def test_a_loss_beside_it_that_looks_through_a_random_network_looks_through_the_same(
+    dataset: RealDataset, chunk: Chunk, make_network: MakeNetwork
+) -> None:
+    matching, beside = GradientMatch(), Witness()
+    site = Site(dataset, make_network, (matching, gradient_needs()), (beside, PLAIN), lr=1e-3)
+    site(chunk)
+    assert len(site.random) == 1
+    [(seen, _)], [(also, _)] = matching.seen, beside.seen
+    assert seen is also
 
 
 def test_matching_gradients_works_under_siamese_views_and_inner_training(
@@ -333,9 +339,10 @@ def test_matching_gradients_works_under_siamese_views_and_inner_training(
         "augment": Augment(siamese=("color", "crop", "cutout", "flip", "scale", "rotate")),
         "lr": 1e-2,
     }
-    site = Site(dataset, make_network, GradientMatchByClass(), **options)
+    matching = (GradientMatch(), gradient_needs("one class"))
+    site = Site(dataset, make_network, matching, **options)
     found = site(chunk)
     assert len(site.random) == 2
     assert bool(torch.isfinite(found).all())
     assert not torch.equal(found, chunk.images)
-    assert torch.equal(found, Site(dataset, make_network, GradientMatchByClass(), **options)(chunk))
+    assert torch.equal(found, Site(dataset, make_network, matching, **options)(chunk))

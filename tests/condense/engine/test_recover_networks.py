@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
-from condense.engine.components import Component, FeatureTarget
 from condense.engine.recover_networks import Networks, PixelFeed
 from condense.models.network import Network
 from condense.recipe.method import Recover
+from condense.recipe.needs import (
+    ImagesAlone,
+    Needs,
+    ThroughRandomNetwork,
+    ThroughTeacher,
+    ThroughWeightGradients,
+)
 from condense.recipe.training import Augment, Training
 from condense.rng import derive_seed
 from condense.runtime import make_runtime
@@ -28,17 +34,10 @@ MakeNetwork = Callable[..., Network]
 PLAIN = Training(epochs=1, batch_size=100, lr=0.1, momentum=0.0, weight_decay=0.0, schedule="constant")
 
 
-class Looker(FeatureTarget):
-    """Looks through the teacher."""
-
-
-class RandomLooker(Component):
-    network: ClassVar[Literal["teacher", "random"]] = "random"
-    measures = False
-
-
-class Differentiator(RandomLooker):
-    weight_gradients = True
+TEACHER = Needs(through=ThroughTeacher())
+RANDOM = Needs(through=ThroughRandomNetwork())
+GRADIENTS = Needs(through=ThroughWeightGradients())
+ALONE = Needs(through=ImagesAlone())
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -62,8 +61,8 @@ class Bench:
 
         self.networks = Networks(self.teacher, fresh)
 
-    def step(self, iteration: int, components: Sequence[Component] = (RandomLooker(),)) -> dict[str, Network]:
-        return self.networks.of_step(components, iteration, self.options, self.draws)
+    def step(self, iteration: int, needs: Sequence[Needs] = (RANDOM,)) -> dict[str, Network]:
+        return self.networks.of_step(needs, iteration, self.options, self.draws)
 
     def learn(self, iteration: int) -> None:
         self.networks.learn(
@@ -89,13 +88,28 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 def test_one_network_for_each_kind_that_is_wanted(bench: Callable[..., Bench]) -> None:
     site = bench()
-    assert site.step(0, [Looker()]) == {"teacher": site.teacher}
+    assert site.step(0, [TEACHER]) == {"teacher": site.teacher}
     assert site.made == 0
-    both = site.step(0, [Looker(), RandomLooker(), RandomLooker()])
+    both = site.step(0, [TEACHER, RANDOM, RANDOM])
     assert list(both) == ["teacher", "random"]
     assert both["teacher"] is site.teacher
     assert site.made == 1
     assert list(site.step(1)) == ["random"]
+
+
+def test_gradients_of_weights_are_those_of_a_random_network(bench: Callable[..., Bench]) -> None:
+    site = bench()
+    assert list(site.step(0, [GRADIENTS])) == ["random"]
+    assert site.made == 1
+
+
+def test_a_loss_of_the_images_alone_has_no_network(bench: Callable[..., Bench]) -> None:
+    site = bench()
+    state = site.draws.get_state()
+    assert site.step(0, [ALONE]) == site.step(1, []) == {}
+    assert site.made == 0
+    assert torch.equal(site.draws.get_state(), state)
+    assert site.step(3, [ALONE, TEACHER]) == {"teacher": site.teacher}
 
 
 @pytest.mark.parametrize(
@@ -125,20 +139,18 @@ def test_the_generator_decides_the_networks(bench: Callable[..., Bench]) -> None
 
 def test_a_random_network_is_in_training_mode_and_the_teacher_is_not(bench: Callable[..., Bench]) -> None:
     site = bench()
-    found = site.step(0, [Looker(), RandomLooker()])
+    found = site.step(0, [TEACHER, RANDOM])
     assert found["random"].model.training
     assert not found["teacher"].model.training
 
 
 @pytest.mark.parametrize("trainable", [False, True])
-def test_weights_take_gradients_only_where_a_component_asks(
-    trainable: bool, bench: Callable[..., Bench]
-) -> None:
+def test_weights_take_gradients_only_if_a_loss_asks(trainable: bool, bench: Callable[..., Bench]) -> None:
     """Also after the network learned, for which it needs gradients of its own."""
     site = bench(network_steps=9, inner=PLAIN)
-    components = [Looker(), RandomLooker(), *([Differentiator()] if trainable else [])]
+    needs = [TEACHER, RANDOM, *([GRADIENTS] if trainable else [])]
     for iteration in range(3):
-        found = site.step(iteration, components)
+        found = site.step(iteration, needs)
         assert {weight.requires_grad for weight in found["random"].model.parameters()} == {trainable}
         assert not any(weight.requires_grad for weight in found["teacher"].model.parameters())
         site.learn(iteration)
@@ -173,9 +185,9 @@ def test_it_does_not_learn_unless_asked_to(bench: Callable[..., Bench]) -> None:
 def test_the_teacher_never_learns(bench: Callable[..., Bench]) -> None:
     site = bench(network_steps=3, inner=PLAIN)
     before = weights(site.teacher)
-    site.step(0, [Looker()])
+    site.step(0, [TEACHER])
     site.learn(0)
-    site.step(1, [Looker(), RandomLooker()])
+    site.step(1, [TEACHER, RANDOM])
     site.learn(1)
     assert same(before, weights(site.teacher))
 
@@ -240,12 +252,14 @@ def test_learning_lowers_the_loss_on_the_synthetic_images(bench: Callable[..., B
 @pytest.mark.parametrize(("batch_size", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (5, [5]), (9, [5])])
 def test_every_image_comes_once_as_it_is(batch_size: int, sizes: list[int]) -> None:
     pixels = torch.randn(5, 3, 4, 4, generator=seeded(), requires_grad=True)
-    feed = PixelFeed(pixels, RUNTIME)
+    labels = torch.tensor([2, 0, 1, 1, 0])
+    feed = PixelFeed(pixels, labels, RUNTIME)
     batches = list(feed.training_batches(Augment(), batch_size, seeded(1)))
     assert [len(batch.indices) for batch in batches] == sizes
     assert feed.training_steps(batch_size) == len(sizes)
     assert sorted(torch.cat([batch.indices for batch in batches]).tolist()) == [0, 1, 2, 3, 4]
     for batch in batches:
         assert torch.equal(batch.images, pixels.detach()[batch.indices])
+        assert torch.equal(batch.labels, labels[batch.indices])
         assert not batch.images.requires_grad
         assert batch.mix is None

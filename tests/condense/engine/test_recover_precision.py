@@ -1,21 +1,21 @@
-"""A component that asks for full precision sees float32 where the run has bfloat16."""
+"""A loss that needs float32 sees it also where the run has bfloat16."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
 
 import pytest
 import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
-from condense.engine.components import FeatureTarget, Term
+from condense.engine.components import FeatureTarget, WeightedLoss
 from condense.engine.recover import Chunk, recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.models.network import Network
 from condense.models.observation import Observation
 from condense.recipe.method import Recover
+from condense.recipe.needs import Needs, ThroughRandomNetwork
 from condense.runtime import make_runtime
 
 MakeDataset = Callable[..., RealDataset]
@@ -23,9 +23,6 @@ MakeNetwork = Callable[..., Network]
 
 
 class Witness(FeatureTarget):
-    measures = False
-    real_batch = 2
-
     def __init__(self) -> None:
         self.features: list[Tensor] = []
 
@@ -35,23 +32,20 @@ class Witness(FeatureTarget):
         return synthetic.features.square().sum()
 
 
-class Exact(Witness):
-    full_precision = True
-
-
-class ExactElsewhere(Exact):
-    network: ClassVar[Literal["teacher", "random"]] = "random"
+PLAIN = Needs(real_per_class=2)
+EXACT = Needs(real_per_class=2, float32=True)
+EXACT_ELSEWHERE = Needs(real_per_class=2, float32=True, through=ThroughRandomNetwork())
 
 
 @pytest.mark.parametrize(
-    ("kinds", "exact"),
-    [([Witness], False), ([Exact], True), ([Witness, Exact], True), ([Witness, ExactElsewhere], False)],
+    ("needs", "exact"),
+    [([PLAIN], False), ([EXACT], True), ([PLAIN, EXACT], True), ([PLAIN, EXACT_ELSEWHERE], False)],
 )
-def test_features_are_those_of_float32_only_where_a_component_of_the_same_network_asks(
-    kinds: list[type[Witness]], exact: bool, make_dataset: MakeDataset, make_network: MakeNetwork
+def test_features_are_those_of_float32_only_if_a_loss_of_the_same_network_asks(
+    needs: list[Needs], exact: bool, make_dataset: MakeDataset, make_network: MakeNetwork
 ) -> None:
     dataset = make_dataset()
-    network, components = make_network(dataset), [kind() for kind in kinds]
+    network, losses = make_network(dataset), [Witness() for _ in needs]
     chunk = Chunk(
         index=0,
         labels=torch.arange(3),
@@ -61,7 +55,10 @@ def test_features_are_those_of_float32_only_where_a_component_of_the_same_networ
     )
     recover_chunk(
         chunk,
-        [Term(name=f"term-{place}", component=kind, weight=1.0) for place, kind in enumerate(components)],
+        [
+            WeightedLoss(name=f"loss-{place}", loss=loss, weight=1.0, needs=needs[place])
+            for place, loss in enumerate(losses)
+        ],
         Networks(network, lambda _: make_network(dataset, norm="instance", seed=1)),
         Recover(iterations=1),
         dataset,
@@ -69,7 +66,7 @@ def test_features_are_those_of_float32_only_where_a_component_of_the_same_networ
         runtime=make_runtime("cpu", "bf16"),
         log=lambda *_: None,
     )
-    seen = components[0].features
+    seen = losses[0].features
     assert len(seen) == 2
     for features in seen:
         rounded = features.bfloat16().float()

@@ -17,9 +17,8 @@ from condense.engine.training import accuracy as accuracy_of
 from condense.engine.training import hard_loss, train
 from condense.errors import ModelError, NumericalError
 from condense.models.network import Network
-from condense.recipe.config import RunConfig, resolve
+from condense.recipe.config import Recipe, configure
 from condense.recipe.registry import Registry
-from condense.recipe.settings import assign
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import SilentReporter, make_runtime
 from condense.storage.tensors import tensors_to_bytes, write_tensors
@@ -31,19 +30,21 @@ class Workshop:
     def __init__(self, dataset: RealDataset, registry: Registry) -> None:
         self.dataset, self.registry = dataset, registry
 
-    def config(self, **settings: Any) -> RunConfig:
-        config = resolve(
+    def recipe(self, seed: int = 0, **settings: Any) -> Recipe:
+        """settings: of the teacher."""
+        config = configure(
             self.registry,
             method="wmdd",
             dataset=self.dataset.name,
-            settings=[(f"teacher.{key}", value) for key, value in settings.items() if key != "seed"],
+            settings=[(f"teacher.{key}", value) for key, value in settings.items()],
+            seed=seed,
         )
-        return assign(config, "seed", settings.get("seed", 0), self.registry)
+        return config.recipe
 
-    def squeeze(self, **settings: Any) -> tuple[Network, float]:
-        config = self.config(**settings)
-        teacher = fresh_teacher(config, self.dataset, self.registry, RUNTIME)
-        return teacher, squeeze(teacher, config, self.dataset, RUNTIME)
+    def squeeze(self, seed: int = 0, **settings: Any) -> tuple[Network, float]:
+        recipe = self.recipe(seed, **settings)
+        teacher = fresh_teacher(recipe, self.dataset, self.registry, RUNTIME)
+        return teacher, squeeze(teacher, recipe, self.dataset, RUNTIME)
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_one_seed_gives_one_teacher_to_the_byte(shop: Workshop) -> None:
 
 
 def test_training_teaches_and_leaves_a_frozen_teacher(shop: Workshop) -> None:
-    start = content(fresh_teacher(shop.config(), shop.dataset, shop.registry, RUNTIME))
+    start = content(fresh_teacher(shop.recipe(), shop.dataset, shop.registry, RUNTIME))
     teacher, accuracy = shop.squeeze(epochs=12, batch_size=8)
     assert accuracy > 0.9
     assert content(teacher) != start
@@ -137,16 +138,17 @@ def ensemble(*members: str) -> dict[str, Any]:
 
 def test_members_are_trained_apart_from_draws_of_their_own(shop: Workshop) -> None:
     """Each as it would be alone, from its initial weights and the draws of its place."""
-    config = shop.config(**ensemble("convnet", "convnet"))
-    fresh = fresh_teacher(config, shop.dataset, shop.registry, RUNTIME)
+    recipe = shop.recipe(**ensemble("convnet", "convnet"))
+    fresh = fresh_teacher(recipe, shop.dataset, shop.registry, RUNTIME)
     teacher, accuracy = shop.squeeze(**ensemble("convnet", "convnet"))
     data = shop.dataset
-    feed = Feed(data.train.images, size=data.size, mean=data.mean, std=data.std, runtime=RUNTIME)
+    feed = Feed(
+        data.train.images, data.train.labels, size=data.size, mean=data.mean, std=data.std, runtime=RUNTIME
+    )
     for index, alone in enumerate(fresh.members):
         draws = generator(0, "squeeze", *(("training", 1) if index else ("training",)))
-        loss = hard_loss(data.train.labels, 3)
         with isolated_global_rng(draws):
-            train(alone, feed, loss, config.teacher, generator=draws, runtime=RUNTIME, what="one")
+            train(alone, feed, hard_loss(3), recipe.teacher, generator=draws, runtime=RUNTIME, what="one")
         assert content(teacher.members[index]) == content(alone)
     assert content(teacher.members[0]) != content(teacher.members[1])
     assert accuracy == accuracy_of(teacher, data.test, data, RUNTIME)
@@ -168,9 +170,9 @@ def test_the_epochs_of_all_members_are_reported(shop: Workshop) -> None:
         def start(self, stage: str, detail: str, total: int, unit: str) -> None:
             seen.append((detail, total))
 
-    config = shop.config(**ensemble("convnet", "convnet"))
+    recipe = shop.recipe(**ensemble("convnet", "convnet"))
     runtime = replace(RUNTIME, reporter=Listener())
-    squeeze(fresh_teacher(config, shop.dataset, shop.registry, RUNTIME), config, shop.dataset, runtime)
+    squeeze(fresh_teacher(recipe, shop.dataset, shop.registry, RUNTIME), recipe, shop.dataset, runtime)
     assert seen == [("training ensemble (convnet, convnet)", 4)]
 
 

@@ -10,10 +10,14 @@ import pytest
 import torch
 
 from condense.data.dataset import RealDataset
-from condense.engine.components import EvaluationRequest, Evaluator, Measurement
-from condense.engine.evaluate import Bench
+from condense.engine.build import build_component
+from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
+from condense.engine.evaluate import Score, StudentTrainer
+from condense.errors import PluginError
 from condense.recipe.config import configure
+from condense.recipe.method import Use
 from condense.recipe.registry import Registry
+from condense.recipe.specs import EvaluatorSpec
 from condense.runtime import make_runtime
 from condense.storage.distilled import DistilledDataset
 
@@ -24,32 +28,47 @@ class Counter(Evaluator):
     def __init__(self) -> None:
         self.requests: list[EvaluationRequest] = []
 
-    def evaluate(self, request: EvaluationRequest) -> Measurement:
+    def evaluate(self, request: EvaluationRequest) -> StudentResult:
         self.requests.append(request)
-        return Measurement(student=request.student, accuracy=request.student / 10, seconds=1.0, steps=4)
+        return StudentResult(student=request.student, accuracy=request.student / 10, seconds=1.0, steps=4)
 
 
 @pytest.fixture
-def bench(make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]) -> Bench:
+def counter() -> Counter:
+    return Counter()
+
+
+@pytest.fixture
+def trainer(
+    make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry], counter: Counter
+) -> StudentTrainer:
+    """3 students, which the counter measures."""
     dataset = make_dataset()
-    registry = make_registry(dataset)
-    config = configure(registry, method="random", dataset="tiny", students=3, seed=4)
-    return Bench(
-        config=config,
+    evaluators = [
+        EvaluatorSpec(name="counter", summary="x", build=lambda _: counter),
+        EvaluatorSpec(name="odd", summary="x", build=lambda _: "a string"),
+    ]
+    registry = make_registry(dataset, evaluators=evaluators)
+    settings = [("evaluator", "counter")]
+    config = configure(registry, method="random", dataset="tiny", students=3, seed=4, settings=settings)
+    return StudentTrainer(
+        recipe=config.recipe,
+        evaluation=config.evaluation,
+        evaluator=build_component(config.evaluation.evaluator, "evaluator", Evaluator, registry),
         dataset=dataset,
-        evaluator=Counter(),
         teacher=None,
         registry=registry,
         runtime=make_runtime("cpu", "fp32"),
     )
 
 
-def test_students_have_the_network_that_the_protocol_or_the_user_says(bench: Bench) -> None:
+def test_students_have_the_network_that_the_protocol_or_the_user_says(trainer: StudentTrainer) -> None:
     def widths(*settings: tuple[str, Any], protocol: str = "fkd") -> int:
         config = configure(
-            bench.registry, method="random", dataset="tiny", protocol=protocol, settings=settings
+            trainer.registry, method="random", dataset="tiny", protocol=protocol, settings=settings
         )
-        student = replace(bench, config=config).build_student(torch.Generator())
+        chosen = replace(trainer, recipe=config.recipe, evaluation=config.evaluation)
+        student = chosen.build_student(torch.Generator())
         first: torch.Tensor = next(student.model.parameters())
         return len(first)
 
@@ -75,46 +94,74 @@ def distilled() -> DistilledDataset:
     )
 
 
-def requests(bench: Bench) -> list[EvaluationRequest]:
-    assert isinstance(bench.evaluator, Counter)
-    return bench.evaluator.requests
-
-
-def test_every_student_is_trained_and_kept(bench: Bench, distilled: DistilledDataset) -> None:
+def test_every_student_is_trained_and_kept(
+    trainer: StudentTrainer, distilled: DistilledDataset, counter: Counter
+) -> None:
     kept: dict[int, Any] = {}
-    score = bench.score(distilled, "mine", keep=kept.__setitem__)
-    assert [request.student for request in requests(bench)] == [0, 1, 2]
-    assert {request.seed for request in requests(bench)} == {4}
+    score = trainer.score(distilled, "mine", keep=kept.__setitem__)
+    assert [request.student for request in counter.requests] == [0, 1, 2]
+    assert {request.seed for request in counter.requests} == {4}
     assert score.label == "mine"
     assert score.mean == pytest.approx(0.1)
     assert kept == {n: {"student": n, "accuracy": n / 10, "seconds": 1.0, "steps": 4} for n in range(3)}
 
 
 def test_students_that_are_remembered_are_not_trained_again(
-    bench: Bench, distilled: DistilledDataset
+    trainer: StudentTrainer, distilled: DistilledDataset, counter: Counter
 ) -> None:
     kept: dict[int, Any] = {}
-    first = bench.score(distilled, "mine", keep=kept.__setitem__)
-    requests(bench).clear()
+    first = trainer.score(distilled, "mine", keep=kept.__setitem__)
+    counter.requests.clear()
     del kept[1]
-    again = bench.score(distilled, "mine", recall=kept.get, keep=kept.__setitem__)
-    assert [request.student for request in requests(bench)] == [1]
+    again = trainer.score(distilled, "mine", recall=kept.get, keep=kept.__setitem__)
+    assert [request.student for request in counter.requests] == [1]
     assert again == first
     assert sorted(kept) == [0, 1, 2]
 
 
-def test_a_student_is_the_teachers_architecture_unless_another_is_chosen(bench: Bench) -> None:
-    def widths(bench: Bench) -> int:
-        weight = bench.build_student(torch.Generator().manual_seed(0)).model.get_parameter(
-            "features.0.weight"
-        )
-        return len(weight)
+def test_a_student_is_the_teachers_architecture_unless_another_is_chosen(trainer: StudentTrainer) -> None:
+    def widths(trainer: StudentTrainer) -> int:
+        student = trainer.build_student(torch.Generator().manual_seed(0))
+        return len(student.model.get_parameter("features.0.weight"))
 
-    assert widths(bench) == 8
+    assert widths(trainer) == 8
     config = configure(
-        bench.registry,
+        trainer.registry,
         method="random",
         dataset="tiny",
         settings=[("student.model", "convnet"), ("student.model.width", 5), ("student.model.depth", 1)],
     )
-    assert widths(replace(bench, config=config)) == 5
+    assert widths(replace(trainer, recipe=config.recipe, evaluation=config.evaluation)) == 5
+
+
+def test_an_evaluator_that_a_plugin_did_not_build(
+    trainer: StudentTrainer, distilled: DistilledDataset
+) -> None:
+    odd = replace(trainer.evaluation, evaluator=Use(name="odd"))
+    with pytest.raises(PluginError) as caught:
+        build_component(odd.evaluator, "evaluator", Evaluator, trainer.registry)
+    assert str(caught.value) == "evaluator 'odd' was built as 'a string', which is no Evaluator"
+
+
+def results(*accuracies: float) -> tuple[StudentResult, ...]:
+    return tuple(
+        StudentResult(student=number, accuracy=accuracy, seconds=1.5, steps=7)
+        for number, accuracy in enumerate(accuracies)
+    )
+
+
+def test_a_score_is_the_mean_and_the_sample_standard_deviation() -> None:
+    score = Score(label="mine", students=results(0.5, 0.8, 0.2))
+    assert score.mean == pytest.approx(0.5)
+    assert score.std == pytest.approx(0.3)  # The root of (0 + 0.09 + 0.09) / 2.
+    assert score.to_dict() == {
+        "label": "mine",
+        "accuracy_mean": pytest.approx(0.5),
+        "accuracy_std": pytest.approx(0.3),
+        "accuracies": [0.5, 0.8, 0.2],
+        "students": 3,
+        "steps": 7,
+        "seconds": 4.5,
+    }
+    alone = Score(label="mine", students=results(0.5))
+    assert (alone.mean, alone.std) == (0.5, None)

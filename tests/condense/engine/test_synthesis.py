@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from condense.data.dataset import RealDataset
 from condense.engine.components import FeatureTarget, Initializer, InitialRequest
 from condense.models.network import Network
 from condense.models.observation import Observation
-from condense.recipe.method import Method, Recover, Use
+from condense.recipe.method import Method, Recover, Use, Weighted
 from condense.recipe.registry import Registry
 from condense.recipe.specs import FeatureTargetSpec, InitializerSpec
 from condense.runs.result import RunResult
@@ -45,8 +46,6 @@ class Marks(Initializer):
 class Still(FeatureTarget):
     """Moves nothing; keeps what it sees."""
 
-    measures = False
-
     def __init__(self) -> None:
         self.seen: list[Observation] = []
 
@@ -61,9 +60,6 @@ class Still(FeatureTarget):
 class Nearest(Initializer):
     """The real image whose feature is nearest to the one that each slot should have."""
 
-    needs_teacher = True
-    uses_targets = True
-
     def __init__(self) -> None:
         self.wanted: list[Tensor] = []
 
@@ -77,20 +73,20 @@ class Nearest(Initializer):
 
 
 class Site:
-    """A place where runs are made, with the components above."""
+    """A place where runs are made, with the target and the initializers above."""
 
     def __init__(self, out: Path, make_dataset: MakeDataset, make_registry: MakeRegistry) -> None:
         self.out, self.dataset = out, make_dataset()
         self.still, self.nearest = Still(), Nearest()
 
-        def spec(kind: Any, name: str, build: Any) -> Any:
-            return kind(name=name, summary="x", build=lambda _: build)
+        def spec(kind: Any, name: str, build: Any, **needs: bool) -> Any:
+            return kind(name=name, summary="x", build=lambda _: build, **needs)
 
         still = Method(
             name="still",
             summary="x",
             initializer=Use(name="marks"),
-            targets=(Use(name="still"),),
+            targets={"still": Weighted()},
             recover=Recover(iterations=1),
             protocol="dc",
         )
@@ -99,7 +95,7 @@ class Site:
             feature_targets=[spec(FeatureTargetSpec, "still", self.still)],
             initializers=[
                 spec(InitializerSpec, "marks", Marks()),
-                spec(InitializerSpec, "nearest", self.nearest),
+                spec(InitializerSpec, "nearest", self.nearest, needs_teacher=True, uses_targets=True),
             ],
             methods=[still],
         )
@@ -184,6 +180,34 @@ def test_the_initial_images_do_not_depend_on_how_chunks_are_cut(site: Site) -> N
     ]
     assert torch.equal(found[0].images, found[1].images)
     assert torch.equal(found[0].images, found[2].images)
+
+
+# Labels.
+
+
+@pytest.mark.parametrize(
+    ("method", "labels", "mode"),
+    [
+        ("still", "hard", "hard"),
+        ("still", "soft", "soft"),
+        ("still", "online", "online"),
+        ("random", "hard", "hard"),
+        ("random", "soft", "soft"),
+        # Nothing looks through a teacher, and without students nobody asks one for labels.
+        ("random", "online", "hard"),
+    ],
+)
+def test_labels_are_those_of_the_protocol_if_there_is_a_teacher(
+    method: str, labels: str, mode: str, site: Site
+) -> None:
+    result = site.run(method, settings={"protocol.labels": labels})
+    file, found = result.path / "teacher.safetensors", result.distilled
+    assert found.label_mode == mode
+    assert (found.soft_labels is not None) is (mode == "soft")
+    assert found.teacher_bytes == (file.stat().st_size if mode == "online" else 0)
+    expected = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
+    assert found.teacher_hash == expected
+    assert file.exists() is (method == "still" or mode == "soft")
 
 
 # Initializers that read the targets.

@@ -7,8 +7,10 @@ import math
 import pytest
 import torch
 
+from condense.engine.catalog import FEATURE_TARGETS
 from condense.engine.standard import CrossEntropy
-from condense.models.observation import Observation, BatchLabels
+from condense.models.observation import BatchLabels, Observation
+from condense.recipe.needs import Needs, ThroughTeacher
 from condense.recipe.specs import NoOptions
 
 
@@ -27,6 +29,13 @@ def test_cross_entropy_is_the_mean_over_the_batch_whatever_the_weights() -> None
             logits=logits,
         )
         assert target.loss(seen, None).item() == pytest.approx(slow, rel=1e-6)
-    assert not target.measures
     assert target.slot_weights() is None
     assert target.state() == {}
+
+
+def test_cross_entropy_looks_through_every_member_of_a_teacher_and_observes_nothing() -> None:
+    [spec] = [spec for spec in FEATURE_TARGETS if spec.name == "cross-entropy"]
+    needs = spec.needs_of(spec.options())
+    assert needs == Needs(through=ThroughTeacher(each_member=True))
+    assert not needs.observes
+    assert isinstance(spec.builder()(spec.options()), CrossEntropy)

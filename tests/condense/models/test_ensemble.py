@@ -18,8 +18,9 @@ from condense.models.catalog import EnsembleOptions, ModelRequest
 from condense.models.ensemble import Ensemble, build_ensemble
 from condense.models.network import Network
 from condense.models.observation import BatchLabels
-from condense.recipe.config import RunConfig, config_from_dict, resolve
+from condense.recipe.config import RunConfig, config_from_dict, configure
 from condense.recipe.method import Use
+from condense.recipe.needs import Statistic
 from condense.recipe.registry import Registry, load_registry
 from condense.recipe.settings import options_of
 from condense.recipe.specs import ModelSpec
@@ -27,7 +28,7 @@ from condense.runtime import make_runtime
 from condense.storage.tensors import write_tensors
 
 RUNTIME = make_runtime("cpu", "fp32")
-ROSTER = BatchLabels.of_real(torch.tensor([0, 1, 2, 1]))
+LABELS = BatchLabels.of_real(torch.tensor([0, 1, 2, 1]))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -80,23 +81,23 @@ def test_what_is_seen_of_the_whole_and_of_its_members() -> None:
     one, other = Bend(1), Bend(2)
     network = of(one, other).frozen()
     images = torch.randn(4, 1, 8, 8, generator=seeded(), requires_grad=True)
-    seen = network.observe(images, ROSTER, moments=False)
+    seen = network.observe(images, LABELS)
     torch.testing.assert_close(seen.features, torch.cat([images.flatten(1), images.flatten(1) ** 2], dim=1))
     torch.testing.assert_close(seen.logits, (one(images) + other(images)) / 2)
     assert seen.member == 0
     for index, (member, model) in enumerate(zip(network.members, (one, other), strict=True)):
         assert (member.member, member.model, member.name) == (index, model, f"net {index}")
-        shown = member.observe(images, ROSTER, moments=True, convolutions=True)
+        shown = member.observe(images, LABELS, ["batchnorm", "convolutions"])
         assert shown.member == index
         torch.testing.assert_close(shown.logits, model(images))
         assert not any(parameter.requires_grad for parameter in member.model.parameters())
         assert member.members == (member,)
 
 
-@pytest.mark.parametrize("asked", [{"moments": True}, {"moments": False, "convolutions": True}])
-def test_the_layers_of_the_whole_cannot_be_seen_at_once(asked: dict[str, bool]) -> None:
+@pytest.mark.parametrize("statistics", [("batchnorm",), ("convolutions",), ("batchnorm", "convolutions")])
+def test_the_layers_of_the_whole_cannot_be_seen_at_once(statistics: tuple[Statistic, ...]) -> None:
     with pytest.raises(ModelError, match="'ensemble' is 2 networks, whose layers can be seen"):
-        of(Bend(1), Bend(2)).observe(torch.zeros(4, 1, 8, 8), ROSTER, **asked)
+        of(Bend(1), Bend(2)).observe(torch.zeros(4, 1, 8, 8), LABELS, statistics)
 
 
 def test_members_are_built_through_the_registry_each_from_its_own_place(
@@ -162,18 +163,21 @@ def test_members_that_are_refused(members: tuple[str, ...], reason: str) -> None
 
 def resolved(**settings: Any) -> RunConfig:
     chosen = [("teacher.model", "ensemble"), ("teacher.model.members", "convnet, timm:resnet10t")]
-    return resolve(load_registry(), method="sre2l", settings=[*chosen, *settings.items()])
+    return configure(load_registry(), method="sre2l", settings=[*chosen, *settings.items()])
+
+
+def student(config: RunConfig) -> Use:
+    return config.evaluation.student_network(config.recipe.teacher)
 
 
 def test_it_is_chosen_by_settings_and_survives_run_json() -> None:
     config = resolved()
-    assert config.teacher.model.options["members"] == ("convnet", "timm:resnet10t")
+    assert config.recipe.teacher.model.options["members"] == ("convnet", "timm:resnet10t")
     assert config_from_dict(json.loads(json.dumps(config.to_dict())), load_registry()) == config
 
 
 def test_a_student_like_the_teacher_is_its_first_member() -> None:
-    config = resolved()
-    assert config.student_model == Use(name="convnet")
-    assert config.network_of(config.recover.network) == Use(name="convnet")
-    assert resolved(**{"student.model": "resnet18"}).student_model.name == "resnet18"
-    assert resolved(**{"teacher.model.pretrained": True}).student_model == Use(name="convnet")
+    assert student(resolved()) == Use(name="convnet")
+    assert resolved().recipe.random_network == Use(name="convnet")
+    assert student(resolved(**{"student.model": "resnet18"})).name == "resnet18"
+    assert student(resolved(**{"teacher.model.pretrained": True})) == Use(name="convnet")

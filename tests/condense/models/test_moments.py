@@ -10,7 +10,7 @@ from torch import Tensor
 
 from condense.errors import NumericalError
 from condense.models.moments import ClassMoments, group_statistics, per_image_moments
-from condense.models.observation import Moments, BatchLabels
+from condense.models.observation import BatchLabels, Moments
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -106,7 +106,9 @@ def test_shards_merge_by_addition(data: tuple[Tensor, Tensor, Tensor, int], work
 
 def test_an_empty_shard_may_come_first() -> None:
     shard = ClassMoments(1)
-    shard.add(moments_of(torch.tensor([[1.0], [3.0]]), torch.zeros(1)), BatchLabels.of_real(torch.tensor([0, 0])))
+    shard.add(
+        moments_of(torch.tensor([[1.0], [3.0]]), torch.zeros(1)), BatchLabels.of_real(torch.tensor([0, 0]))
+    )
     merged = ClassMoments(1)
     merged.merge(ClassMoments(1))
     merged.merge(shard)
@@ -239,5 +241,7 @@ def test_statistics_before_anything_was_added() -> None:
 def test_a_variance_is_never_negative() -> None:
     sums = ClassMoments(1)
     constant = torch.full((3, 1, 2, 2), 1e4) + 1 / 3
-    sums.add(moments_of(constant, torch.tensor([9e3])), BatchLabels.of_real(torch.zeros(3, dtype=torch.int64)))
+    sums.add(
+        moments_of(constant, torch.tensor([9e3])), BatchLabels.of_real(torch.zeros(3, dtype=torch.int64))
+    )
     assert sums.class_statistics()[1].item() >= 0

@@ -51,7 +51,7 @@ def images() -> Tensor:
     return torch.randn(BATCH, 3, 9, 9, generator=seeded(1))
 
 
-ROSTER = BatchLabels.of_real(torch.tensor([0, 1, 0]))
+LABELS = BatchLabels.of_real(torch.tensor([0, 1, 0]))
 
 
 def torchvision_model(name: str) -> nn.Module:
@@ -91,14 +91,14 @@ def test_features_are_what_the_classifier_turns_into_logits(
     network = Network(model, "zoo").frozen()
     images = torch.randn(BATCH, 3, size, size, generator=seeded())
     with torch.no_grad():
-        seen = network.observe(images, ROSTER, moments=True)
+        seen = network.observe(images, LABELS, ["batchnorm"])
         expected = model(images)
     classifier = model.get_submodule(path)
     assert isinstance(classifier, nn.Linear)
     assert seen.features.shape == (BATCH, classifier.in_features)
     torch.testing.assert_close(seen.logits, expected)
     torch.testing.assert_close(classifier(seen.features), expected)
-    assert (seen.moments is not None) == (len(network.batch_norm_layers) > 0)
+    assert (seen.moments is not None) == (len(network.layers_of("batchnorm")) > 0)
 
 
 def test_a_model_without_a_linear_layer_has_no_classifier() -> None:
@@ -117,17 +117,17 @@ def test_a_classifier_that_is_never_called() -> None:
 
     network = Network(Odd(), "odd")
     with pytest.raises(ModelError, match="odd: the classifier was not called"):
-        network.observe(torch.zeros(2, 3, 4, 4), ROSTER, moments=False)
+        network.observe(torch.zeros(2, 3, 4, 4), LABELS)
     assert not network.model.get_submodule("unused")._forward_pre_hooks
 
 
 def test_observing_changes_nothing(small: Network, images: Tensor) -> None:
     before = {name: value.clone() for name, value in small.model.state_dict().items()}
     expected = small.model(images)
-    seen = small.observe(images, ROSTER, moments=True)
+    seen = small.observe(images, LABELS, ["batchnorm"])
     torch.testing.assert_close(seen.logits, expected, rtol=0, atol=0)
     assert seen.images is images
-    assert seen.batch is ROSTER
+    assert seen.batch is LABELS
     assert all(torch.equal(before[name], value) for name, value in small.model.state_dict().items())
     hooks = [module._forward_pre_hooks for module in small.model.modules()]
     assert all(not registered for registered in hooks)
@@ -135,7 +135,7 @@ def test_observing_changes_nothing(small: Network, images: Tensor) -> None:
 
 def test_taps_are_removed_after_an_error(small: Network) -> None:
     with pytest.raises(RuntimeError):
-        small.observe(torch.zeros(BATCH, 7, 9, 9), ROSTER, moments=True)
+        small.observe(torch.zeros(BATCH, 7, 9, 9), LABELS, ["batchnorm"])
     assert all(not module._forward_pre_hooks for module in small.model.modules())
 
 
@@ -152,9 +152,9 @@ def test_moments_are_those_of_the_inputs_of_each_layer(small: Network, images: T
     small.model(images)
     for handle in handles:
         handle.remove()
-    moments = small.observe(images, ROSTER, moments=True).moments
+    moments = small.observe(images, LABELS, ["batchnorm"]).moments
     assert moments is not None
-    assert moments.layers == small.batch_norm_layers == ("first.1", "second.1", "third")
+    assert moments.layers == small.layers_of("batchnorm") == ("first.1", "second.1", "third")
     means, seconds = moments.mean.split([4, 6, 6], dim=1), moments.second.split([4, 6, 6], dim=1)
     for layer, mean, second in zip(moments.layers, means, seconds, strict=True):
         x = inputs[layer].flatten(2) if inputs[layer].dim() > 2 else inputs[layer][:, :, None]
@@ -178,7 +178,7 @@ def test_the_moments_of_a_batch_are_what_batch_norm_normalises_with(images: Tens
         model(5 + torch.randn(8, 3, 9, 9))
     before = model.first[1].running_mean.clone()
     pixels = images.clone().requires_grad_()
-    moments = Network(model, "fresh").observe(pixels, ROSTER, moments=True).moments
+    moments = Network(model, "fresh").observe(pixels, LABELS, ["batchnorm"]).moments
     assert moments is not None
     mean, variance = group_statistics(moments, torch.full((1, BATCH), 1 / BATCH))
     x = model.first[0](images)
@@ -193,7 +193,7 @@ def test_the_moments_of_a_batch_are_what_batch_norm_normalises_with(images: Tens
 def test_gradients_flow_to_the_images(small: Network, images: Tensor) -> None:
     for part in ("features", "logits", "mean", "second"):
         pixels = images.clone().requires_grad_()
-        seen = small.observe(pixels, ROSTER, moments=True)
+        seen = small.observe(pixels, LABELS, ["batchnorm"])
         value = getattr(seen, part) if part in ("features", "logits") else getattr(seen.moments, part)
         value.square().sum().backward()
         assert pixels.grad is not None
@@ -201,23 +201,23 @@ def test_gradients_flow_to_the_images(small: Network, images: Tensor) -> None:
     assert all(parameter.grad is None for parameter in small.model.parameters())
 
 
-def test_moments_only_where_they_are_asked_for(small: Network, images: Tensor) -> None:
-    assert small.observe(images, ROSTER, moments=False).moments is None
+def test_moments_only_if_they_are_asked_for(small: Network, images: Tensor) -> None:
+    assert small.observe(images, LABELS).moments is None
     bare = Network(nn.Sequential(nn.Flatten(), nn.Linear(243, 2)), "bare")
-    assert bare.batch_norm_layers == ()
-    assert bare.observe(images, ROSTER, moments=True).moments is None
+    assert bare.layers_of("batchnorm") == ()
+    assert bare.observe(images, LABELS, ["batchnorm"]).moments is None
 
 
 def test_norms_without_running_statistics_are_not_tapped(images: Tensor) -> None:
     norm = nn.BatchNorm2d(3, track_running_stats=False)
     network = Network(nn.Sequential(norm, nn.Flatten(), nn.Linear(243, 2)), "batch only")
-    assert network.batch_norm_layers == ()
-    assert network.observe(images, ROSTER, moments=True).moments is None
+    assert network.layers_of("batchnorm") == ()
+    assert network.observe(images, LABELS, ["batchnorm"]).moments is None
 
 
 def test_under_autocast_everything_that_is_shown_is_float32(small: Network, images: Tensor) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        seen = small.observe(images, ROSTER, moments=True)
+        seen = small.observe(images, LABELS, ["batchnorm"])
     assert seen.moments is not None
     shown = (seen.features, seen.logits, seen.moments.mean, seen.moments.second, seen.moments.running_mean)
     assert {value.dtype for value in shown} == {torch.float32}

@@ -1,4 +1,4 @@
-"""Rosters: who is in a batch, and each image's share of its class."""
+"""Who is in a batch, and each image's share of its class."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from condense.models.observation import Moments, BatchLabels
+from condense.models.observation import BatchLabels, Moments
 
 
-def test_a_roster_by_hand() -> None:
+def test_the_labels_of_a_batch_by_hand() -> None:
     batch = BatchLabels.of(
         torch.tensor([5, 2, 5, 5]), torch.tensor([0, 0, 1, 2]), torch.tensor([0.5, 1.0, 0.25, 0.25])
     )
@@ -21,7 +21,7 @@ def test_a_roster_by_hand() -> None:
     )
 
 
-def test_a_roster_of_real_images_counts_each_the_same() -> None:
+def test_every_real_image_of_a_batch_counts_the_same() -> None:
     batch = BatchLabels.of_real(torch.tensor([1, 0, 1]))
     assert batch.slots.tolist() == [0, 0, 0]
     assert batch.weights.tolist() == [1, 1, 1]

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from condense.data.dataset import RealDataset
 from condense.models.moments import group_statistics
 from condense.models.network import Network
-from condense.models.observation import Moments, BatchLabels
+from condense.models.observation import BatchLabels, Moments
 from condense.models.taps import patch_moments
 
 MakeDataset = Callable[..., RealDataset]
 MakeNetwork = Callable[..., Network]
-ROSTER = BatchLabels.of_real(torch.tensor([0, 1, 0]))
+LABELS = BatchLabels.of_real(torch.tensor([0, 1, 0]))
 EQUAL = torch.full((1, 3), 1 / 3)
 
 
@@ -46,7 +46,7 @@ def cut(x: Tensor, side: int) -> Tensor:
 
 
 def tapped(network: Network, images: Tensor) -> tuple[Moments, Moments]:
-    seen = network.observe(images, ROSTER, moments=False, convolutions=True)
+    seen = network.observe(images, LABELS, ["convolutions"])
     assert seen.moments is None
     assert seen.convolutions is not None
     assert seen.patches is not None
@@ -59,7 +59,7 @@ def test_statistics_of_channels_are_those_of_plain_hooks(
     network = make_network(make_dataset(channels=3))
     images = 1 + 2 * torch.randn(3, 3, 8, 8, generator=seeded())
     channels, _ = tapped(network, images)
-    assert channels.layers == network.convolution_layers == ("features.0", "features.4")
+    assert channels.layers == network.layers_of("convolutions") == ("features.0", "features.4")
     assert channels.running_mean.tolist() == [0] * 11
     assert channels.running_var.tolist() == [1] * 11
     mean, variance = group_statistics(channels, EQUAL)
@@ -106,8 +106,8 @@ def test_all_taps_in_one_pass_give_what_each_gives(
 ) -> None:
     network = make_network(make_dataset())
     images = torch.randn(3, 1, 8, 8, generator=seeded())
-    both = network.observe(images, ROSTER, moments=True, convolutions=True)
-    alone = network.observe(images, ROSTER, moments=True)
+    both = network.observe(images, LABELS, ["batchnorm", "convolutions"])
+    alone = network.observe(images, LABELS, ["batchnorm"])
     channels, patches = tapped(network, images)
     for got, expected in (
         (both.moments, alone.moments),
@@ -126,7 +126,7 @@ def test_gradients_reach_every_image(make_dataset: MakeDataset, make_network: Ma
     network = make_network(make_dataset())
     for part in ("convolutions", "patches"):
         images = torch.randn(3, 1, 8, 8, generator=seeded(), requires_grad=True)
-        moments = getattr(network.observe(images, ROSTER, moments=False, convolutions=True), part)
+        moments = getattr(network.observe(images, LABELS, ["convolutions"]), part)
         (gradient,) = torch.autograd.grad(moments.mean.sum() + moments.second.sum(), images)
         assert bool((gradient.flatten(1).abs().sum(1) > 0).all())
 
@@ -147,6 +147,6 @@ def test_under_autocast_everything_is_float32_and_near(
 
 def test_a_network_without_convolutions() -> None:
     network = Network(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), "linear")
-    seen = network.observe(torch.zeros(3, 1, 8, 8), ROSTER, moments=False, convolutions=True)
-    assert network.convolution_layers == ()
+    seen = network.observe(torch.zeros(3, 1, 8, 8), LABELS, ["convolutions"])
+    assert network.layers_of("convolutions") == ()
     assert seen.convolutions is seen.patches is None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from condense.recipe.method import Method, Recover, Student, Teacher, Use, Variant
+from condense.recipe.method import Method, Recover, Student, Teacher, Use, Variant, Weighted
 from condense.recipe.training import Augment, Training
 
 KEPT = Recover(iterations=0)
@@ -15,15 +15,15 @@ KEPT = Recover(iterations=0)
 
 def test_a_method_that_keeps_its_initial_images_needs_no_target() -> None:
     method = Method(name="mine", summary="x", recover=KEPT)
-    assert method.targets == method.regularizers == ()
+    assert method.targets == method.regularizers == {}
     assert method.student.model.name == "protocol"
     assert method.variants == ()
 
 
 def test_a_method_that_recovers_needs_a_target() -> None:
     with pytest.raises(ValueError, match="'mine' recovers for 2000 steps without a target"):
-        Method(name="mine", summary="x", regularizers=(Use(name="class-batchnorm"),))
-    assert Method(name="mine", summary="x", targets=(Use(name="cross-entropy"),)).recover.iterations == 2000
+        Method(name="mine", summary="x", regularizers={"class-batchnorm": Weighted()})
+    assert Method(name="mine", summary="x", targets={"cross-entropy": Weighted()}).recover.iterations == 2000
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "two words", "under_score", "-a"])
@@ -109,15 +109,38 @@ def test_the_network_of_the_teacher_is_its_own(name: str) -> None:
         Teacher(model=Use(name=name))
 
 
-@pytest.mark.parametrize("weight", [math.nan, math.inf])
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -math.inf])
 def test_a_weight_is_a_number(weight: float) -> None:
-    with pytest.raises(ValueError, match="the weight of 'mine' must be a finite number"):
-        Use(name="mine", weight=weight)
+    with pytest.raises(ValueError, match=f"a weight must be a finite number, not {weight}"):
+        Weighted(weight)
 
 
-def test_two_components_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="'same' stands more than once"):
-        Method(name="mine", summary="x", targets=(Use(name="same"),), regularizers=(Use(name="same"),))
+def test_a_weight_is_one_unless_another_is_given() -> None:
+    assert (Weighted().weight, Weighted().options) == (1.0, {})
+
+
+@pytest.mark.parametrize("part", ["targets", "regularizers"])
+@pytest.mark.parametrize("losses", [(Use(name="a"),), {"a": 1.0}, {"a": Use(name="a")}, ("a",)])
+def test_losses_are_given_by_name_with_a_weight(part: str, losses: Any) -> None:
+    with pytest.raises(ValueError, match=rf"{part} must map names to condense\.Weighted"):
+        Method(name="mine", summary="x", recover=KEPT, **{part: losses})
+
+
+def test_numbers_of_images_per_class_are_numbers() -> None:
+    with pytest.raises(
+        ValueError, match=r"the keys of for_ipc are numbers of images per class, not \['10'\]"
+    ):
+        Method(name="mine", summary="x", recover=KEPT, for_ipc={"10": {"lr": 1.0}})  # type: ignore[dict-item]
+
+
+def test_a_target_and_a_regularizer_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="'same' is named both as a target and as a regularizer"):
+        Method(
+            name="mine",
+            summary="x",
+            targets={"same": Weighted()},
+            regularizers={"same": Weighted(weight=2.0)},
+        )
 
 
 # Presets.
@@ -126,7 +149,7 @@ PRESET = Method(
     name="mine",
     summary="x",
     recover=KEPT,
-    presets={"there": {"lr": 0.5, "teacher.lr": 0.1}},
+    presets={"there": {"lr": 0.5, "teacher.lr": 0.1}, "photographs": {"teacher.lr": 0.3, "batch": 7}},
     for_ipc={10: {"lr": 10.0}, 50: {"batch": 0}, 2: {"lr": 2.0, "log_every": 7}},
 )
 
@@ -150,7 +173,33 @@ def test_the_entry_of_the_greatest_number_reached_counts_and_the_preset_wins_ove
     dataset: str, ipc: int, expected: dict[str, Any]
 ) -> None:
     """One entry counts, not all that are reached: that of 50 takes nothing from those of 10 and 2."""
-    assert PRESET.settings_for(dataset, ipc) == expected
+    assert dict(PRESET.settings_for(dataset, "small-grey", ipc)) == expected
+
+
+@pytest.mark.parametrize(
+    ("dataset", "ipc", "expected"),
+    [
+        ("elsewhere", 1, {"teacher.lr": 0.3, "batch": 7}),
+        ("elsewhere", 2, {"lr": 2.0, "log_every": 7, "teacher.lr": 0.3, "batch": 7}),
+        ("elsewhere", 50, {"teacher.lr": 0.3, "batch": 7}),
+        ("there", 1, {"lr": 0.5, "teacher.lr": 0.1, "batch": 7}),
+        ("there", 50, {"lr": 0.5, "teacher.lr": 0.1, "batch": 7}),
+    ],
+)
+def test_a_preset_for_a_name_wins_over_one_for_a_kind_and_both_over_one_for_images_per_class(
+    dataset: str, ipc: int, expected: dict[str, Any]
+) -> None:
+    assert dict(PRESET.settings_for(dataset, "photographs", ipc)) == expected
+
+
+def test_presets_are_listed_from_the_weakest_to_the_strongest() -> None:
+    """A later setting may name a network anew, which resets the options that an earlier one set."""
+    listed = PRESET.settings_for("there", "photographs", 2)
+    assert listed == [
+        *(("lr", 2.0), ("log_every", 7)),
+        *(("teacher.lr", 0.3), ("batch", 7)),
+        *(("lr", 0.5), ("teacher.lr", 0.1)),
+    ]
 
 
 @pytest.mark.parametrize("labels", [("a", "a"), ("",), ("a", "")])

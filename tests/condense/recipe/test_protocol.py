@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from condense.builtin import DC, FKD
+from condense.engine.labels import LABELS
 from condense.errors import UnknownNameError
 from condense.recipe.method import Use
 from condense.recipe.protocol import Protocol
@@ -17,7 +18,7 @@ from condense.recipe.training import Augment
 
 
 def test_fkd_is_the_protocol_of_sre2l_and_wmdd() -> None:
-    assert FKD.needs_teacher
+    assert LABELS[FKD.labels].need_teacher(students=1)
     assert FKD.labels == "online"  # The teacher labels every view, as FKD stores its labels per crop.
     assert FKD.temperature == 20
     assert (FKD.optimizer, FKD.lr, FKD.weight_decay) == ("adamw", 0.001, 0.01)
@@ -29,7 +30,7 @@ def test_fkd_is_the_protocol_of_sre2l_and_wmdd() -> None:
 
 
 def test_dc_is_the_protocol_of_dc_dsa_and_dm() -> None:
-    assert not DC.needs_teacher
+    assert not LABELS[DC.labels].need_teacher(students=1)
     assert DC.labels == "hard"
     assert (DC.optimizer, DC.lr) == ("sgd", 0.01)
     assert DC.schedule == "halfway"

@@ -12,7 +12,8 @@ import pytest
 
 from condense.data.dataset import RealDataset
 from condense.errors import StorageError
-from condense.recipe.config import RunConfig, config_from_dict, configure
+from condense.recipe.config import Machine, RunConfig, config_from_dict, configure
+from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
 from condense.runs.journal import Journal, saved_config
 
@@ -27,8 +28,11 @@ def config(registry: Registry) -> RunConfig:
     return configure(registry, method="wmdd", dataset="tiny", ipc=2, data_dir="here")
 
 
+HOST = {"cores": "2", "computes": "cpu, float32"}
+
+
 def begin(path: Path, config: RunConfig) -> Journal:
-    return Journal.begin(path, config, {"python": "3"}, {"cores": "2"})
+    return Journal.begin(path, config, {"python": "3"}, HOST)
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -41,7 +45,8 @@ def test_it_is_there_from_the_beginning(tmp_path: Path, config: RunConfig, regis
     begin(path, config)
     found = content(path)
     assert (found["name"], found["status"], found["outcome"], found["stages"]) == ("one", "running", None, {})
-    assert (found["versions"], found["host"]) == ({"python": "3"}, {"cores": "2"})
+    assert (found["format"], found["versions"], found["host"]) == (2, {"python": "3"}, HOST)
+    assert list(found["settings"]) == ["recipe", "evaluation", "machine"]
     for place in (path, path / "run.json"):
         assert config_from_dict(saved_config(place), registry) == config
 
@@ -55,7 +60,7 @@ def test_stages_are_timed_also_where_they_fail_and_add_up(tmp_path: Path, config
     first = content(path)["stages"]["squeeze"]
     assert first["accuracy"] == 0.5
     assert first["seconds"] > 0
-    again = Journal.resume(path, config, config)
+    again = Journal.resume(path, config, config, HOST)
     with again.stage("squeeze"):
         pass
     assert content(path)["stages"]["squeeze"]["seconds"] > first["seconds"]
@@ -67,28 +72,71 @@ def test_stages_are_timed_also_where_they_fail_and_add_up(tmp_path: Path, config
 def test_other_settings_are_named(tmp_path: Path, config: RunConfig) -> None:
     path = tmp_path / "one"
     begin(path, config)
-    other = replace(config, ipc=3, recover=replace(config.recover, lr=0.5))
+    recipe = config.recipe
+    other = replace(config, recipe=replace(recipe, ipc=3, recover=replace(recipe.recover, lr=0.5)))
     with pytest.raises(StorageError) as caught:
-        Journal.resume(path, other, config)
+        Journal.resume(path, other, config, HOST)
     assert str(caught.value) == (
         f"{path} was started with other settings: ipc (2 then, 3 now), recover.lr (0.25 then, 0.5 now). "
         "Repeat them, or choose another --name"
     )
-    fewer = replace(config, regularizers=())
+    fewer = replace(config, recipe=replace(recipe, regularizers={}))
     with pytest.raises(StorageError, match=r"regularizers\.class-batchnorm \(10\.0 then, None now\)"):
-        Journal.resume(path, fewer, config)
-    Journal.resume(path, replace(config, data_dir="moved"), config)
+        Journal.resume(path, fewer, config, HOST)
+
+
+def test_another_evaluation_or_place_is_taken_over(tmp_path: Path, config: RunConfig) -> None:
+    path = tmp_path / "one"
+    begin(path, config)
+    evaluation = replace(config.evaluation, students=7, protocol=Protocol(name="mine", epochs=2))
+    other = replace(
+        config, evaluation=evaluation, machine=Machine(device="cuda:1", precision="fp32", data_dir="moved")
+    )
+    Journal.resume(path, other, config, HOST).save()
+    assert content(path)["settings"] == json.loads(json.dumps(other.to_dict()))
+
+
+@pytest.mark.parametrize("computes", ["cpu, bfloat16", "cuda, float32"])
+def test_another_kind_of_machine_is_named(computes: str, tmp_path: Path, config: RunConfig) -> None:
+    path = tmp_path / "one"
+    begin(path, config)
+    with pytest.raises(StorageError) as caught:
+        Journal.resume(path, config, config, {**HOST, "computes": computes})
+    assert str(caught.value) == (
+        f"{path} was started on cpu, float32, and this is {computes}, which gives other images; "
+        "set --device and --precision, or choose another --name"
+    )
+    # Another computer of the same kind will do.
+    Journal.resume(path, config, config, {"cores": "64", "computes": "cpu, float32"})
 
 
 def test_folders_without_a_run(tmp_path: Path, config: RunConfig) -> None:
     with pytest.raises(StorageError, match="there is no run directory"):
-        Journal.resume(tmp_path / "gone", config, config)
+        Journal.resume(tmp_path / "gone", config, config, HOST)
     with pytest.raises(StorageError, match=r"is no run directory: it has no run\.json"):
-        Journal.resume(tmp_path, config, config)
-    for text in ("[]", '{"format": 2, "config": {}}', '{"format": 1}'):
+        Journal.resume(tmp_path, config, config, HOST)
+    for text in (
+        "[]",
+        "{}",
+        '{"settings": {}}',
+        '{"format": 2, "config": {}}',
+        '{"format": 2, "settings": []}',
+    ):
         (tmp_path / "run.json").write_text(text)
-        with pytest.raises(StorageError, match=r"run\.json is not the run\.json of a run of this version"):
+        with pytest.raises(StorageError, match=r"run\.json is not the run\.json of a run of condense$"):
             saved_config(tmp_path)
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_run_of_another_format_says_so(version: int, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"format": version, "config": {}, "settings": {}}))
+    for place in (tmp_path, tmp_path / "run.json"):
+        with pytest.raises(StorageError) as caught:
+            saved_config(place)
+        assert str(caught.value) == (
+            f"{tmp_path / 'run.json'} has format {version}, and this version of condense reads format 2; "
+            "start the run again, or use the version of condense that wrote it"
+        )
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path, config: RunConfig) -> None:
@@ -97,5 +145,5 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path, config: RunConfig) -> Non
     with pytest.raises(
         StorageError, match="exists already; choose another --name, or continue it with --resume"
     ):
-        begin(tmp_path / "one", replace(config, ipc=1))
+        begin(tmp_path / "one", replace(config, recipe=replace(config.recipe, ipc=1)))
     assert content(tmp_path / "one") == before

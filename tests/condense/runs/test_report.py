@@ -66,7 +66,10 @@ def outcome(**changes: Any) -> dict[str, Any]:
         "teacher_accuracy": 0.9132,
         "seconds": {"squeeze": 61.0, "recover": 4.25},
         "bytes": {"images": 54_321, "labels": 100, "teacher": 0},
-        "settings": {"ipc": 10, "targets": [{"name": "mean", "weight": 0.5}]},
+        "settings": {
+            "recipe": {"ipc": 10, "targets": {"mean": {"weight": 0.5, "options": {}}}},
+            "evaluation": {"students": 3},
+        },
         "versions": {"torch": "2.14"},
         "notes": ["a note"],
     }
@@ -80,7 +83,8 @@ def test_the_page_says_what_was_found() -> None:
     assert ["teacher, on all real images", "91.3"] in page.rows
     assert ["squeeze", "1 min 01 s"] in page.rows
     assert ["augment.flip", "true"] in page.rows
-    assert ["targets.mean.weight", "0.5"] in page.rows
+    assert ["recipe.targets.mean.weight", "0.5"] in page.rows
+    assert ["evaluation.students", "3"] in page.rows
     assert ["torch", "2.14"] in page.rows
     assert {"my run", "a note", "54.3 kB", "100 B", "1 min 05 s"} <= set(page.text)
 
@@ -114,7 +118,10 @@ def test_a_hostile_text_stays_text() -> None:
         protocol=outcome()["protocol"] | {"name": HOSTILE},
         rows=[row | {"label": HOSTILE} for row in outcome()["rows"]],
         seconds={HOSTILE: 1.0, "recover": 1.0},
-        settings={HOSTILE: HOSTILE, "targets": [{"name": HOSTILE, "weight": [HOSTILE]}]},
+        settings={
+            "recipe": {HOSTILE: HOSTILE, "targets": {HOSTILE: {"weight": [HOSTILE], "options": {}}}},
+            "evaluation": {HOSTILE: HOSTILE},
+        },
         versions={HOSTILE: HOSTILE},
         notes=[HOSTILE],
     )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from condense.engine.components import Measurement
+from condense.engine.components import StudentResult
 from condense.engine.evaluate import Score
 
 
 def score(*accuracies: float) -> Score:
     return Score(
         label="mine",
-        measurements=tuple(
-            Measurement(student=index, accuracy=accuracy, seconds=1.5, steps=7)
+        students=tuple(
+            StudentResult(student=index, accuracy=accuracy, seconds=1.5, steps=7)
             for index, accuracy in enumerate(accuracies)
         ),
     )

@@ -19,7 +19,8 @@ import condense
 from condense.data.dataset import MemoryImages, RealDataset, Split
 from condense.data.load import hold_out
 from condense.errors import ModelError
-from condense.recipe.config import RunConfig, configure
+from condense.recipe.config import Recipe, configure
+from condense.recipe.method import Use
 from condense.recipe.registry import Registry
 from condense.runs.result import RunResult
 from condense.runs.teachers import Teachers, split_hash, teacher_hash
@@ -193,10 +194,9 @@ def dataset(make_dataset: MakeDataset) -> RealDataset:
     return make_dataset()
 
 
-def config(registry: Registry, *settings: tuple[str, Any], **changes: Any) -> RunConfig:
-    return configure(
-        registry, **{"method": "wmdd", "dataset": "tiny", "settings": settings, "ipc": 1, **changes}
-    )
+def recipe(registry: Registry, *settings: tuple[str, Any], **changes: Any) -> Recipe:
+    chosen = {"method": "wmdd", "dataset": "tiny", "settings": settings, "ipc": 1, **changes}
+    return configure(registry, **chosen).recipe
 
 
 def changed(split: Split, *, pixel: bool = False, label: bool = False) -> Split:
@@ -212,7 +212,7 @@ def changed(split: Split, *, pixel: bool = False, label: bool = False) -> Split:
 
 def hashes(registry: Registry, dataset: RealDataset) -> Iterator[tuple[str, str]]:
     """A hash for every change, by what is changed."""
-    plain = config(registry)
+    plain = recipe(registry)
     yield "nothing", teacher_hash(plain, dataset, RUNTIME)
     for key, value in (
         ("teacher.lr", 0.01),
@@ -221,11 +221,12 @@ def hashes(registry: Registry, dataset: RealDataset) -> Iterator[tuple[str, str]
         ("teacher.model.width", 16),
         ("teacher.seed", 1),
     ):
-        yield key, teacher_hash(config(registry, (key, value)), dataset, RUNTIME)
-    yield "seed", teacher_hash(config(registry, seed=2), dataset, RUNTIME)
-    yield "validation", teacher_hash(config(registry, validation=0.2), dataset, RUNTIME)
+        yield key, teacher_hash(recipe(registry, (key, value)), dataset, RUNTIME)
+    yield "seed", teacher_hash(recipe(registry, seed=2), dataset, RUNTIME)
+    yield "validation", teacher_hash(recipe(registry, validation=0.2), dataset, RUNTIME)
     yield "precision", teacher_hash(plain, dataset, make_runtime("cpu", "bf16"))
     yield "device", teacher_hash(plain, dataset, replace(RUNTIME, device=torch.device("meta")))
+    yield "dataset", teacher_hash(replace(plain, dataset=Use(name="other")), dataset, RUNTIME)
     for what in ("train", "test"):
         for how in ("pixel", "label"):
             change: dict[str, Any] = {what: changed(getattr(dataset, what), **{how: True})}
@@ -237,7 +238,7 @@ def hashes(registry: Registry, dataset: RealDataset) -> Iterator[tuple[str, str]
 
 def test_whatever_makes_another_teacher_makes_another_hash(registry: Registry, dataset: RealDataset) -> None:
     found = dict(hashes(registry, dataset))
-    assert len(set(found.values())) == len(found) == 16
+    assert len(set(found.values())) == len(found) == 17
     for value in found.values():
         assert len(value) == 16
         int(value, 16)
@@ -247,12 +248,12 @@ def test_whatever_makes_another_teacher_makes_another_hash(registry: Registry, d
 def test_so_do_other_versions(
     package: str, registry: Registry, dataset: RealDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = teacher_hash(config(registry), dataset, RUNTIME)
+    before = teacher_hash(recipe(registry), dataset, RUNTIME)
     installed = importlib.metadata.version
     monkeypatch.setattr(
         importlib.metadata, "version", lambda name: "0.0" if name == package else installed(name)
     )
-    assert teacher_hash(config(registry), dataset, RUNTIME) != before
+    assert teacher_hash(recipe(registry), dataset, RUNTIME) != before
 
 
 @pytest.mark.parametrize(
@@ -270,13 +271,22 @@ def test_so_do_other_versions(
 def test_what_makes_no_other_teacher_makes_no_other_hash(
     settings: list[tuple[str, Any]], changes: dict[str, Any], registry: Registry, dataset: RealDataset
 ) -> None:
-    found = teacher_hash(config(registry, *settings, **changes), dataset, RUNTIME)
-    assert found == teacher_hash(config(registry), dataset, RUNTIME)
+    found = teacher_hash(recipe(registry, *settings, **changes), dataset, RUNTIME)
+    assert found == teacher_hash(recipe(registry), dataset, RUNTIME)
+
+
+def test_the_index_of_a_device_makes_no_other_hash(registry: Registry, dataset: RealDataset) -> None:
+    found = {
+        teacher_hash(recipe(registry), dataset, replace(RUNTIME, device=torch.device(device)))
+        for device in ("cuda", "cuda:0", "cuda:1")
+    }
+    assert len(found) == 1
+    assert teacher_hash(recipe(registry), dataset, RUNTIME) not in found
 
 
 def test_the_file_is_named_by_the_hash(registry: Registry, dataset: RealDataset, tmp_path: Path) -> None:
-    file = Teachers(tmp_path).file(config(registry), dataset, RUNTIME)
-    assert file == tmp_path / f"{teacher_hash(config(registry), dataset, RUNTIME)}.safetensors"
+    file = Teachers(tmp_path).file(recipe(registry), dataset, RUNTIME)
+    assert file == tmp_path / f"{teacher_hash(recipe(registry), dataset, RUNTIME)}.safetensors"
 
 
 @dataclass(frozen=True)

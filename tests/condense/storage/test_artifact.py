@@ -82,7 +82,8 @@ def test_a_broken_image(saved: Path, content: bytes | str) -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"format": 2}, "has format version 2, but this version of condense reads 1"),
+        ({"format": 1}, "has format version 1, but this version of condense reads 2; use the version"),
+        ({"format": 3}, "has format version 3, but this version of condense reads 2; use the version"),
         ({"mean": "x"}, "is no description of a distilled dataset: .*mean"),
         ({"classes": [{"name": "b"}]}, "is no description of a distilled dataset: .*folder"),
         ({"classes": []}, "names no classes"),

@@ -66,15 +66,21 @@ def soft(**more: Any) -> DistilledDataset:
         data,
         soft_labels=logits,
         label_mode="soft",
-        recipe={"protocol": {"name": "fkd", "temperature": 20.0}, "ipc": data.ipc},
+        settings={
+            "recipe": {"method": "wmdd", "ipc": data.ipc},
+            "evaluation": {"protocol": {"name": "fkd", "temperature": 20.0}},
+        },
         name="a: 'name' # \"here\"\n",
         method="wmdd",
         dataset="mini",
         teacher_hash="ab" * 32,
-        teacher_bytes=1234,
         licence="CC BY 4.0",
         source="https://example.org/images",
     )
+
+
+def online(**more: Any) -> DistilledDataset:
+    return dataclasses.replace(soft(**more), soft_labels=None, label_mode="online", teacher_bytes=1234)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -110,7 +116,8 @@ def test_items_of_soft_labels_are_logits() -> None:
     data = soft()
     assert data.soft_labels is not None
     assert torch.equal(data[4][1], data.soft_labels[4])
-    assert int(dataclasses.replace(data, label_mode="hard")[4][1]) == 1
+    for label_mode in ("hard", "online"):
+        assert int(dataclasses.replace(data, label_mode=label_mode, soft_labels=None)[4][1]) == 1
 
 
 @pytest.mark.parametrize(
@@ -132,8 +139,17 @@ def test_items_of_soft_labels_are_logits() -> None:
         ({"weights": torch.full((39,), torch.nan)}, "finite"),
         ({"weights": torch.tensor([2.0, -0.5, -0.5] * 13)}, "not negative"),
         ({"label_mode": "softly"}, "label mode 'softly' is none of hard, soft, online"),
-        ({"label_mode": "soft"}, "needs soft labels"),
-        ({"soft_labels": torch.zeros(39, 12)}, r"soft labels must be \(39, 13\)"),
+        ({"label_mode": "soft"}, "belong to label mode 'soft' and to no other; .*'soft', and there are none"),
+        (
+            {"label_mode": "soft", "soft_labels": torch.zeros(39, 12)},
+            r"soft labels must be \(39, 13\) torch.float32, not \(39, 12\)",
+        ),
+        ({"label_mode": "soft", "soft_labels": torch.zeros(39, 13).long()}, "soft labels must be"),
+        ({"soft_labels": torch.zeros(39, 13)}, "the mode is 'hard', and there are some"),
+        (
+            {"label_mode": "online", "soft_labels": torch.zeros(39, 13)},
+            "the mode is 'online', and there are some",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], text: str) -> None:
@@ -153,17 +169,21 @@ def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
     images = sum(len(content) for name, content in files.items() if name.endswith(".png"))
     assert data.sizes() == {"images": images, "labels": len(files["labels.safetensors"]), "teacher": 0}
     assert json.loads(files["distilled.json"])["bytes"] == data.sizes()
-    online = dataclasses.replace(data, label_mode="online")
-    assert online.sizes() == {"images": images, "labels": 39, "teacher": 1234}
+    assert online().sizes() == {"images": images, "labels": 39, "teacher": 1234}
     assert make(ipc=1, classes=tuple(map(str, range(256)))).sizes()["labels"] == 256
     assert make(ipc=1, classes=tuple(map(str, range(257)))).sizes()["labels"] == 2 * 257
+
+
+def test_how_to_train_is_read_from_the_settings() -> None:
+    assert soft().protocol == {"name": "fkd", "temperature": 20.0}
+    assert make().protocol == dataclasses.replace(make(), settings={"recipe": {}}).protocol == {}
 
 
 # On disk
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("of", [make, soft])
+@pytest.mark.parametrize("of", [make, soft, online])
 def test_what_is_saved_is_loaded(tmp_path: Path, channels: int, of: Any) -> None:
     data = of(channels=channels)
     save(data, tmp_path / "run" / "distilled")
@@ -260,6 +280,7 @@ def test_the_card_is_valid_whatever_the_names_hold(tmp_path: Path) -> None:
     assert card["task_categories"] == ["image-classification"]
     assert "dataset-distillation" in card["tags"]
     assert "39 synthetic images" in body
+    assert "temperature = 20.0\n" in body
     for licence, wanted in (("", "unknown"), ("MIT", "mit"), ("Ask: us", "other")):
         save(dataclasses.replace(make(), licence=licence), tmp_path / "d", overwrite=True)
         front = (tmp_path / "d" / "README.md").read_text(encoding="utf-8").split("---\n", 2)[1]

@@ -8,8 +8,6 @@ import hashlib
 import json
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -158,52 +156,6 @@ def test_lines_are_appended(tmp_path: Path) -> None:
     ]
     with pytest.raises(StorageError, match="cannot write"):
         store.append_line(tmp_path / "run", {})
-
-
-def test_tensors_of_any_layout_come_back(tmp_path: Path) -> None:
-    base = torch.arange(48.0).view(2, 3, 2, 4)
-    tensors = {
-        "channels last": base.to(memory_format=torch.channels_last),
-        "transposed": base.transpose(0, 3),
-        "shared": base,
-        "part": base[0],
-        "expanded": torch.ones(1).expand(5),
-        "scalar": torch.tensor(3),
-        "empty": torch.empty(0, 2),
-        "half": torch.ones(2, dtype=torch.bfloat16),
-        "parameter": torch.nn.Parameter(torch.ones(2)),
-    }
-    store.write_tensors(tmp_path / "t.safetensors", tensors, {"ünï": '"quoted"\n'})
-    found, metadata = store.read_tensors(tmp_path / "t.safetensors")
-    assert metadata == {"ünï": '"quoted"\n'}
-    assert found.keys() == tensors.keys()
-    for name, tensor in tensors.items():
-        torch.testing.assert_close(found[name], tensor.detach(), rtol=0, atol=0)
-    store.write_tensors(tmp_path / "bare.safetensors", {"x": base})
-    assert store.read_tensors(tmp_path / "bare.safetensors")[1] == {}
-
-
-def test_tensor_files_are_the_same_in_every_process() -> None:
-    # safetensors itself orders metadata by a hash with a random seed per process.
-    what = "{name: torch.ones(2) for name in 'cab'}, {name: name for name in 'zyxwvuts'}"
-    write = f"sys.stdout.buffer.write(files.tensors_to_bytes({what}))"
-    code = f"import sys, torch; from condense.storage import files; {write}"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
-    tensors, metadata = {name: torch.ones(2) for name in "cab"}, {name: name for name in "zyxwvuts"}
-    assert store.tensors_to_bytes(tensors, metadata) == other
-    header = other[8 : 8 + int.from_bytes(other[:8], "little")]
-    assert list(json.loads(header)["__metadata__"]) == sorted("zyxwvuts")
-    assert len(header) % 8 == 0
-
-
-def test_tensors_that_cannot_be_read(tmp_path: Path) -> None:
-    path = tmp_path / "t.safetensors"
-    with pytest.raises(StorageError, match="there is no file"):
-        store.read_tensors(path)
-    store.write_tensors(path, {"x": torch.ones(100)})
-    path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(StorageError, match=r"t\.safetensors is no valid safetensors file"):
-        store.read_tensors(path)
 
 
 @pytest.mark.parametrize("links", [True, False])

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from condense.errors import NumericalError, OptionError
-from condense.models.observation import Observation, BatchLabels
+from condense.models.observation import BatchLabels, Observation
+from condense.recipe.registry import load_registry
 
 FORMS = ("squares", "norms")
 
@@ -32,7 +33,7 @@ def seen(features: Tensor, batch: BatchLabels) -> Observation:
     )
 
 
-def roster_of(labels: Sequence[int], ipc: int, weights: Tensor) -> BatchLabels:
+def batch_of(labels: Sequence[int], ipc: int, weights: Tensor) -> BatchLabels:
     """All slots of these classes. weights: (K, ipc)."""
     chosen = torch.tensor(labels)
     return BatchLabels.of(
@@ -83,7 +84,7 @@ def test_loss_against_loops(form: str, labels: tuple[int, ...], ipc: int, seed: 
     weights = weights / weights.sum(1, keepdim=True)
     features = torch.randn(len(labels) * ipc, 5, generator=draws)
     target = fitted(form, atoms, weights)
-    got = target.loss(seen(features, roster_of(labels, ipc, weights)), None)
+    got = target.loss(seen(features, batch_of(labels, ipc, weights)), None)
     assert got.shape == ()
     assert got.item() == pytest.approx(slow_loss(form, features, atoms, labels), rel=1e-5)
 
@@ -92,7 +93,7 @@ def test_loss_by_hand() -> None:
     """Two classes of two slots: gaps (3, 4), (0, 0) and (0, 0), (0, 12)."""
     atoms = torch.zeros(2, 2, 2)
     features = torch.tensor([[3.0, 4], [0, 0], [0, 0], [0, 12]])
-    batch = roster_of((0, 1), 2, torch.full((2, 2), 0.5))
+    batch = batch_of((0, 1), 2, torch.full((2, 2), 0.5))
     assert fitted("squares", atoms).loss(seen(features, batch), None).item() == 25 + 144
     assert fitted("norms", atoms).loss(seen(features, batch), None).item() == (5 + 12) / 2
 
@@ -105,12 +106,12 @@ def test_classes_of_a_batch_are_independent() -> None:
     for form in FORMS:
         target = fitted(form, atoms)
         both = features.clone().requires_grad_(True)
-        together = target.loss(seen(both, roster_of((0, 2), 2, equal)), None)
+        together = target.loss(seen(both, batch_of((0, 2), 2, equal)), None)
         together.backward()
         parts = []
         for place, label in enumerate((0, 2)):
             alone = features[2 * place : 2 * place + 2].clone().requires_grad_(True)
-            part = target.loss(seen(alone, roster_of((label,), 2, equal)), None)
+            part = target.loss(seen(alone, batch_of((label,), 2, equal)), None)
             part.backward()
             parts.append(part.item())
             assert both.grad is not None and alone.grad is not None
@@ -124,7 +125,7 @@ def test_classes_of_a_batch_are_independent() -> None:
 def test_features_on_their_atoms_have_no_loss_and_a_finite_gradient(form: str) -> None:
     atoms = torch.randn(2, 3, 4, generator=seeded())
     features = atoms.flatten(0, 1).clone().requires_grad_(True)
-    loss = fitted(form, atoms).loss(seen(features, roster_of((0, 1), 3, torch.full((2, 3), 1 / 3))), None)
+    loss = fitted(form, atoms).loss(seen(features, batch_of((0, 1), 3, torch.full((2, 3), 1 / 3))), None)
     loss.backward()
     assert loss.item() < 1e-5
     assert features.grad is not None
@@ -185,10 +186,19 @@ def test_what_was_fitted_comes_back() -> None:
     feed(target, features, labels, 40, 2)
     target.fit(3, seeded())
     other.restore({name: tensor.clone() for name, tensor in target.state().items()})
-    batch = seen(torch.randn(6, 5, generator=seeded(2)), roster_of((0, 1), 3, target.weights))
+    batch = seen(torch.randn(6, 5, generator=seeded(2)), batch_of((0, 1), 3, target.weights))
     assert torch.equal(other.loss(batch, None), target.loss(batch, None))
     assert torch.equal(other.slot_weights(), target.slot_weights())
     assert torch.equal(other.costs, target.costs)
+
+
+def test_it_observes_through_one_teacher_and_needs_whole_classes() -> None:
+    needs = load_registry().find("feature target", "barycenter").needs_of(BarycenterOptions())
+    assert needs.network == "teacher"
+    assert needs.observes
+    assert needs.statistics == ()
+    assert needs.at_once == "whole classes"
+    assert not needs.each_member
 
 
 def test_a_second_measurement_forgets_the_first() -> None:

@@ -17,10 +17,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from condense.data.dataset import RealDataset, Split
+from condense.engine.components import WeightedLoss
 from condense.engine.measure import measure
 from condense.models.moments import safe_norm
 from condense.models.network import Network
-from condense.models.observation import Moments, Observation, BatchLabels
+from condense.models.observation import BatchLabels, Moments, Observation
+from condense.recipe.needs import Needs
+from condense.recipe.registry import load_registry
 from condense.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -55,9 +58,17 @@ def two_passes(network: Network, images: Tensor, share: Tensor) -> list[tuple[Te
     return found
 
 
+def needs(**options: Any) -> Needs:
+    """What the plugin declares for the regularizer with these options."""
+    asked = ClassBatchNormOptions(**options)
+    found: Needs = load_registry().find("regularizer", "class-batchnorm").needs_of(asked)
+    return found
+
+
 def fit(dataset: RealDataset, teacher: Network, batch_size: int = 8, **options: Any) -> ClassBatchNorm:
     regularizer = ClassBatchNorm(ClassBatchNormOptions(**options))
-    measure([regularizer], teacher, dataset, RUNTIME, batch_size=batch_size, seed=0, ipc=2)
+    weighted = WeightedLoss(name="class-batchnorm", loss=regularizer, weight=1.0, needs=needs(**options))
+    measure([weighted], teacher, dataset, RUNTIME, batch_size=batch_size, seed=0, ipc=2)
     return regularizer
 
 
@@ -95,10 +106,10 @@ def test_statistics_are_those_of_two_passes_for_any_batches_and_order(
 
 
 def observe(teacher: Network, images: Tensor, batch: BatchLabels) -> Observation:
-    return teacher.observe(images, batch, moments=True)
+    return teacher.observe(images, batch, ["batchnorm"])
 
 
-def roster_of(labels: Sequence[int], slots: Sequence[int], weights: Sequence[float]) -> BatchLabels:
+def batch_of(labels: Sequence[int], slots: Sequence[int], weights: Sequence[float]) -> BatchLabels:
     return BatchLabels.of(torch.tensor(labels), torch.tensor(slots), torch.tensor(weights))
 
 
@@ -139,7 +150,7 @@ def test_loss_against_loops(
     totals = torch.tensor(
         [sum(float(w) for w, other in zip(weights, labels, strict=True) if other == own) for own in labels]
     )
-    batch = roster_of(labels, [0] * len(labels), (weights / totals).tolist())
+    batch = batch_of(labels, [0] * len(labels), (weights / totals).tolist())
     shares = weights / totals if weighted else 1 / counts
     got = found.loss(observe(teacher, images, batch), None)
     assert got.shape == ()
@@ -157,7 +168,7 @@ def test_the_classes_pooled_against_loops(
     teacher = make_network(dataset)
     found = fit(dataset, teacher, form=form, weighted=weighted, per_class=False)
     images = torch.randn(5, 1, 8, 8, generator=seeded())
-    batch = roster_of([2, 0, 2, 0, 0], [0, 0, 1, 1, 2], [0.9, 0.5, 0.1, 0.3, 0.2])
+    batch = batch_of([2, 0, 2, 0, 0], [0, 0, 1, 1, 2], [0.9, 0.5, 0.1, 0.3, 0.2])
     thirds = [0.25, 1 / 6, 0.25, 1 / 6, 1 / 6]
     shares = torch.tensor([0.45, 0.25, 0.05, 0.15, 0.1] if weighted else thirds)
     real = dataset.training_images(torch.arange(21))
@@ -216,7 +227,7 @@ def test_loss_and_gradient_exactly_at_the_optimum(form: Any) -> None:
     second = torch.tensor([[13.0, 13.0]], requires_grad=True)
     seen = Observation(
         images=torch.zeros(1, 1, 2, 2),
-        batch=roster_of([0], [0], [1.0]),
+        batch=batch_of([0], [0], [1.0]),
         features=torch.zeros(1, 1),
         logits=torch.zeros(1, 2),
         moments=synthetic_moments(mean, second, torch.eye(2)),
@@ -238,7 +249,7 @@ def test_loss_by_hand() -> None:
     targets = {"mean": torch.tensor([[0.0, 6, 3]]), "variance": torch.tensor([[8.0, 20, 11]])}
     seen = Observation(
         images=torch.zeros(2, 1, 2, 2),
-        batch=roster_of([0, 0], [0, 1], [0.25, 0.75]),
+        batch=batch_of([0, 0], [0, 1], [0.25, 0.75]),
         features=torch.zeros(2, 1),
         logits=torch.zeros(2, 2),
         moments=synthetic_moments(mean, second, layer_of),
@@ -264,9 +275,9 @@ def test_classes_of_a_batch_are_independent(
     teacher = make_network(dataset)
     found = fit(dataset, teacher, form=form)
     images = torch.randn(4, 1, 8, 8, generator=seeded())
-    both = found.loss(observe(teacher, images, roster_of([0, 0, 2, 2], [0, 1, 0, 1], [0.5] * 4)), None)
+    both = found.loss(observe(teacher, images, batch_of([0, 0, 2, 2], [0, 1, 0, 1], [0.5] * 4)), None)
     alone = [
-        found.loss(observe(teacher, images[part], roster_of([label] * 2, [0, 1], [0.5] * 2)), None).item()
+        found.loss(observe(teacher, images[part], batch_of([label] * 2, [0, 1], [0.5] * 2)), None).item()
         for label, part in ((0, slice(0, 2)), (2, slice(2, 4)))
     ]
     expected = sum(alone) if form == "squares" else sum(alone) / 2
@@ -279,10 +290,18 @@ def test_what_was_fitted_comes_back(make_dataset: MakeDataset, make_network: Mak
     found, other = fit(dataset, teacher), ClassBatchNorm(ClassBatchNormOptions())
     assert {tensor.dtype for tensor in found.state().values()} == {torch.float32}
     other.restore({name: tensor.clone() for name, tensor in found.state().items()})
-    seen = observe(
-        teacher, torch.randn(2, 1, 8, 8, generator=seeded()), roster_of([1, 1], [0, 1], [0.3, 0.7])
-    )
+    seen = observe(teacher, torch.randn(2, 1, 8, 8, generator=seeded()), batch_of([1, 1], [0, 1], [0.3, 0.7]))
     assert torch.equal(other.loss(seen, None), found.loss(seen, None))
+
+
+@pytest.mark.parametrize("per_class", [True, False])
+def test_it_reads_the_batch_norms_of_the_teacher_for_whole_classes(per_class: bool) -> None:
+    wanted = needs(per_class=per_class)
+    assert wanted.network == "teacher"
+    assert wanted.observes
+    assert wanted.statistics == ("batchnorm",)
+    assert wanted.at_once == "whole classes"
+    assert not wanted.each_member
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=5))

@@ -10,7 +10,8 @@ import pytest
 from condense_wmdd.method import PRESETS, WMDD
 
 from condense.data.catalog import DATASETS
-from condense.recipe.config import RunConfig, resolve
+from condense.recipe.config import RunConfig, configure
+from condense.recipe.method import Use
 from condense.recipe.registry import load_registry
 from condense.recipe.settings import flatten
 
@@ -18,73 +19,84 @@ REGISTRY = load_registry()
 
 
 def resolved(dataset: str, *more: tuple[str, Any]) -> RunConfig:
-    return resolve(REGISTRY, method="wmdd", dataset=dataset, settings=more)
+    return configure(REGISTRY, method="wmdd", dataset=dataset, settings=more)
 
 
 def assert_recover(config: RunConfig, *, lr: float, batch_norm: float) -> None:
-    recover = config.recover
+    recover = config.recipe.recover
     assert (recover.optimizer, recover.betas, recover.lr) == ("adam", (0.5, 0.9), lr)
     assert (recover.iterations, recover.batch) == (2000, 100)
     assert recover.augment.flip
     assert recover.augment.crop_scale is not None
     assert round(recover.augment.jitter * 224) == 32
-    weights = {use.name: use.weight for use in config.components}
+    weights = {name: loss.weight for name, loss in config.recipe.losses.items()}
     assert weights == {"barycenter": 1.0, "cross-entropy": 1.0, "class-batchnorm": batch_norm}
 
 
 def test_imagenette_has_the_settings_of_the_paper() -> None:
     config = resolved("imagenette")
     assert_recover(config, lr=0.25, batch_norm=10.0)
-    teacher = config.teacher
+    teacher = config.recipe.teacher
     assert (teacher.model.name, teacher.model.options["pretrained"]) == ("resnet18", False)
     assert teacher.model.options["stem"] == "auto"  # the published one at 224
     assert (teacher.optimizer, teacher.lr, teacher.weight_decay) == ("sgd", 0.025, 1e-4)
     assert (teacher.batch_size, teacher.schedule, teacher.epochs) == (32, "cosine", 50)
-    assert config.dataset.options["size"] == 224
-    assert config.student_model == config.teacher.model
-    assert config.protocol.name == "fkd"
+    assert config.recipe.dataset.options["size"] == 224
+    assert config.evaluation.student_network(teacher) == teacher.model
+    assert config.evaluation.protocol.name == "fkd"
 
 
 def test_tiny_imagenet_has_the_settings_of_the_paper() -> None:
     """The dataset comes later; its settings are data already, and valid."""
     config = resolved("imagenette", *PRESETS["tiny-imagenet"].items())
     assert_recover(config, lr=0.1, batch_norm=500.0)
-    assert config.teacher.model.name == "resnet18"
-    assert config.teacher.model.options == {"stem": "tiny", "pretrained": False}
+    expected = Use(name="resnet18", options={"stem": "tiny", "pretrained": False})
+    assert config.recipe.teacher.model == expected
 
 
 def test_imagenet_1k_has_torchvisions_teacher() -> None:
     config = resolved("imagenette", *PRESETS["imagenet-1k"].items())
     assert_recover(config, lr=0.25, batch_norm=10.0)
-    assert config.teacher.model.name == "resnet18"
-    assert config.teacher.model.options["pretrained"] is True
+    assert config.recipe.teacher.model.name == "resnet18"
+    assert config.recipe.teacher.model.options["pretrained"] is True
 
 
 def test_the_method_without_a_preset_is_that_of_imagenette() -> None:
-    assert flatten(WMDD.recover) == flatten(resolved("imagenette").recover)
+    assert flatten(WMDD.recover) == flatten(resolved("imagenette").recipe.recover)
 
 
 @pytest.mark.parametrize("dataset", [spec.name for spec in DATASETS])
 @pytest.mark.parametrize("method", [offer.spec.name for offer in REGISTRY.offers("method")])
 def test_every_method_resolves_for_every_dataset(method: str, dataset: str) -> None:
     spec = next(spec for spec in DATASETS if spec.name == dataset)
-    config = resolve(REGISTRY, method=method, dataset=f"{dataset}:somewhere" if spec.takes else dataset)
-    assert config.method == method
-    assert config.recover.iterations == 0 or config.targets
+    config = configure(REGISTRY, method=method, dataset=f"{dataset}:somewhere" if spec.takes else dataset)
+    assert config.recipe.method == method
+    assert config.recipe.recover.iterations == 0 or config.recipe.targets
 
 
 @pytest.mark.parametrize("dataset", [spec.name for spec in DATASETS])
 def test_methods_are_compared_under_one_teacher(dataset: str) -> None:
     spec = next(spec for spec in DATASETS if spec.name == dataset)
     name = f"{dataset}:somewhere" if spec.takes else dataset
-    ours, theirs = (resolve(REGISTRY, method=method, dataset=name) for method in ("wmdd", "random"))
-    assert ours.teacher == theirs.teacher
-    assert ours.protocol == theirs.protocol
+    ours, theirs = (configure(REGISTRY, method=method, dataset=name) for method in ("wmdd", "random"))
+    assert ours.recipe.teacher == theirs.recipe.teacher
+    assert ours.evaluation == theirs.evaluation
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_every_preset_is_valid(preset: str) -> None:
     resolved("imagenette", *PRESETS[preset].items())
+
+
+@pytest.mark.parametrize("dataset", ["fashion-mini", "fashion-mnist"])
+@pytest.mark.parametrize(
+    "method", [offer.spec.name for offer in REGISTRY.offers("method") if "small-grey" in offer.spec.presets]
+)
+def test_settings_for_small_grey_images_reach_every_dataset_of_them(method: str, dataset: str) -> None:
+    preset = REGISTRY.method(method).presets["small-grey"]
+    found = flatten(configure(REGISTRY, method=method, dataset=dataset))
+    assert preset
+    assert {key: found[key] for key in preset} == dict(preset)
 
 
 def test_offers_name_their_paper_and_import_no_torch() -> None:

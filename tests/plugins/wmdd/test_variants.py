@@ -10,7 +10,7 @@ import pytest
 from condense_wmdd.method import PRESETS, WMDD
 
 from condense.engine.plan import make_plan
-from condense.recipe.config import RunConfig, resolve
+from condense.recipe.config import RunConfig, configure
 from condense.recipe.method import Variant
 from condense.recipe.registry import load_registry
 
@@ -28,7 +28,13 @@ PARTS = {
 def resolved(variant: Variant, preset: str) -> RunConfig:
     """`variant` under a preset, also of a dataset that does not come with condense."""
     settings: list[tuple[str, Any]] = [*PRESETS[preset].items(), *variant.settings.items()]
-    return resolve(REGISTRY, method="wmdd", dataset="imagenette", settings=settings, without=variant.without)
+    return configure(
+        REGISTRY, method="wmdd", dataset="imagenette", settings=settings, without=variant.without
+    )
+
+
+def without_losses(config: RunConfig) -> RunConfig:
+    return replace(config, recipe=replace(config.recipe, targets={}, regularizers={}))
 
 
 def test_the_variants_are_the_papers_two_by_two() -> None:
@@ -41,20 +47,20 @@ def test_every_variant_resolves_to_the_parts_it_names(label: str, preset: str) -
     config = resolved(VARIANTS[label], preset)
     barycenter, per_class = PARTS[label]
     names = ["barycenter", "cross-entropy"] if barycenter else ["cross-entropy"]
-    assert [use.name for use in config.targets] == names
-    (regularizer,) = config.regularizers
-    assert (regularizer.name, regularizer.options["per_class"]) == ("class-batchnorm", per_class)
-    assert [term.name for term in make_plan(config, REGISTRY).terms] == [*names, "class-batchnorm"]
+    assert list(config.recipe.targets) == names
+    [(name, regularizer)] = config.recipe.regularizers.items()
+    assert (name, regularizer.options["per_class"]) == ("class-batchnorm", per_class)
+    assert [loss.name for loss in make_plan(config, REGISTRY).losses] == [*names, "class-batchnorm"]
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_variants_differ_in_nothing_else(preset: str) -> None:
     configs = [resolved(variant, preset) for variant in WMDD.variants]
     for one, other in itertools.pairwise(configs):
-        assert replace(one, targets=(), regularizers=()) == replace(other, targets=(), regularizers=())
-    assert len({config.regularizers[0].weight for config in configs}) == 1
-    targets = {use.name: use for config in configs for use in config.targets}
-    assert all(use == targets[use.name] for config in configs for use in config.targets)
+        assert without_losses(one) == without_losses(other)
+    assert len({config.recipe.regularizers["class-batchnorm"].weight for config in configs}) == 1
+    targets = {name: use for config in configs for name, use in config.recipe.targets.items()}
+    assert all(use == targets[name] for config in configs for name, use in config.recipe.targets.items())
 
 
 def test_the_first_variant_is_the_method_itself() -> None:

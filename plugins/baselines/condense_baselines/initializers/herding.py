@@ -1,4 +1,4 @@
-"""Herding: real images, one after the other, so that the mean of those chosen stays close to the class's mean."""
+"""Herding: choose real images one by one, so that their mean stays close to the class's mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from condense_baselines.initializers.teacher_features import teacher_features
 
 
 class Herding(Initializer):
-    """Slot j starts from the image that herding chooses as number j, so fewer images are the first of more."""
+    """Starts slot j from the j-th image that herding chooses, so a smaller ipc has the first images of a
+    larger one.
+    """
 
     def __init__(self, options: NoOptions) -> None:
         self.options = options
@@ -22,20 +24,24 @@ class Herding(Initializer):
 
 
 def herd(features: Tensor, count: int) -> Tensor:
-    """(count,) int64: which of the points `features` (n, D) herding chooses, in order; count at most n.
+    """Return (count,) int64, the indices of the points in `features` (n, D) that herding chooses, in order;
+    count <= n.
 
     The greedy form with a running mean, Rebuffi et al., iCaRL, CVPR 2017, arXiv 1611.07725, algorithm 4:
 
         p_k = argmin over x not yet chosen of || mean - (x + p_1 + ... + p_{k-1}) / k ||
 
-    the lowest index of equals. Welling's herding (ICML 2009), p_k = argmax <w_{k-1}, x> with w_k = w_{k-1} + mean - p_k
-    and w_0 = mean, chooses the same where all features have one norm (Chen, Welling & Smola, UAI 2010, arXiv 1203.3472)
-    and no image comes twice.
+    The lowest index of equal points is chosen. Welling's herding (ICML 2009) is p_k = argmax <w_{k-1}, x>
+    with w_k = w_{k-1} + mean - p_k and w_0 = mean. It chooses the same points if all features have one norm
+    (Chen, Welling & Smola, UAI 2010, arXiv 1203.3472) and no image comes twice.
 
-    Deviations: never an image twice, which neither paper rules out; features as the teacher gives them, not divided by
-    their norms, which iCaRL does for its classifier by class means.
+    Deviations:
+
+    - No image is chosen twice, which neither paper rules out.
+    - The features are as the teacher gives them. iCaRL divides them by their norms, for its classifier by
+      class means.
     """
-    # With the mean at the origin the mean of k points is nearest to it where their sum is.
+    # With the mean at the origin, the k points with the mean nearest to it are those with the sum nearest to it.
     away = features - features.mean(dim=0)
     total = torch.zeros_like(away[0])
     free = torch.ones(len(away), dtype=torch.bool)

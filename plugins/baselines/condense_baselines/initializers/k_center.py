@@ -1,4 +1,4 @@
-"""K-center: real images that cover their class, so that none is far from all of those chosen."""
+"""K-center: choose real images that cover their class, so that no image is far from all chosen ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from condense_baselines.initializers.teacher_features import teacher_features
 
 
 class KCenter(Initializer):
-    """Slot j starts from the image that is chosen as number j, so fewer images are the first of more."""
+    """Starts slot j from the j-th image that is chosen, so a smaller ipc has the first images of a larger one."""
 
     def __init__(self, options: NoOptions) -> None:
         self.options = options
@@ -22,18 +22,22 @@ class KCenter(Initializer):
 
 
 def greedy_centers(features: Tensor, count: int) -> Tensor:
-    """(count,) int64: which of the points `features` (n, D) are centers, in order of choice; count at most n.
+    """Return (count,) int64, the indices of the points in `features` (n, D) that are centers, in order of
+    choice; count <= n.
 
     Sener & Savarese, Active Learning for Convolutional Neural Networks: A Core-Set Approach, ICLR 2018, arXiv
     1708.00489, algorithm 1 (k-Center-Greedy):
 
         u = argmax over i not yet chosen of min over chosen j of || x_i - x_j ||
 
-    the lowest index of equals. Its radius, the greatest distance of a point to its nearest center, is at most twice
-    the least there is for `count` centers, whatever the first one.
+    The lowest index of equal points is chosen. The radius is the maximum distance of a point to its nearest
+    center. It is at most twice the minimum radius for `count` centers, whatever the first center is.
 
-    Deviations: it starts from nothing instead of a labelled pool, so the first center is the point nearest to the mean;
-    it chooses within one class; no mixed-integer programme afterwards (their "robust k-center").
+    Deviations:
+
+    - It starts from nothing instead of a labelled pool, so the first center is the point nearest to the mean.
+    - It chooses within one class.
+    - It has no mixed-integer programme afterwards (their "robust k-center").
     """
     away = features - features.mean(dim=0)
     pick = int(away.square().sum(dim=1).argmin())
@@ -43,7 +47,7 @@ def greedy_centers(features: Tensor, count: int) -> Tensor:
     while len(chosen) < count:
         free[pick] = False
         distances = torch.minimum(distances, (away - away[pick]).square().sum(dim=1))
-        # A free copy of a center is at distance 0, and still to be preferred to a center.
+        # A point that equals a center is at distance 0, and is still preferred to the center itself.
         pick = int(distances.where(free, -1).argmax())
         chosen.append(pick)
     return torch.tensor(chosen)

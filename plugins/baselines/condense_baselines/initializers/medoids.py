@@ -13,10 +13,11 @@ from condense_baselines.initializers.teacher_features import teacher_features
 
 
 class Medoids(Initializer):
-    """Slot j starts from the real image that stands for the feature which the first target with any wants of slot j.
+    """Starts slot j from a real image near the feature that the first target with slot features has for slot j.
 
-    With WMDD (`--method wmdd --set initializer=medoids`) that is the medoid of atom j of the class's barycenter, so
-    every image starts near the feature it is to have. Raises OptionError where no target has features for slots.
+    With WMDD (`--method wmdd --set initializer=medoids`) this is the medoid of atom j of the class's
+    barycenter, so every image starts near the feature that it should have. Raises OptionError if no target
+    has slot features.
     """
 
     def __init__(self, options: NoOptions) -> None:
@@ -30,7 +31,10 @@ class Medoids(Initializer):
 
 
 def wanted_features(targets: Sequence[FeatureTarget]) -> Tensor:
-    """(K, ipc, D): the features that the first of the targets with any wants."""
+    """Return (K, ipc, D): the slot features of the first target that has any.
+
+    Raises OptionError if no target has any.
+    """
     for target in targets:
         features = target.slot_features()
         if features is not None:
@@ -43,12 +47,13 @@ def wanted_features(targets: Sequence[FeatureTarget]) -> Tensor:
 
 
 def assign(features: Tensor, atoms: Tensor) -> Tensor:
-    """(m,) int64: for each of `atoms` (m, D) another one of the points `features` (n, D); m at most n.
+    """Return (m,) int64: for each of `atoms` (m, D) the index of a point of its own in `features` (n, D); m <= n.
 
-    The assignment with the least sum of squared distances, so two atoms that share their nearest point part where it
-    costs least: exact, by scipy's linear_sum_assignment (a shortest augmenting path method).
+    The assignment has the minimum sum of squared distances. So if two atoms share their nearest point, one of
+    them gets another point where that costs the minimum. It is exact, by scipy's linear_sum_assignment (a
+    shortest augmenting path method).
     """
     distances = torch.cdist(atoms, features, compute_mode="donot_use_mm_for_euclid_dist")
-    # One row per atom, all of them assigned, in order.
+    # Each atom is one row; all rows are assigned, in order.
     _, columns = linear_sum_assignment(distances.square().numpy())
     return torch.from_numpy(columns)

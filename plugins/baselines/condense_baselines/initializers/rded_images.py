@@ -1,16 +1,20 @@
-"""RDED's images: of real images the crops that the teacher finds easiest, several of them side by side.
+"""RDED's images: tiles, side by side, from the crops of real images that the teacher finds easiest.
 
-Sun et al., On the Diversity and Realism of Distilled Dataset, CVPR 2024, arXiv 2312.03526, section 4 and figure 3;
-published code LINs-lab/RDED. For every class:
+Sun et al., On the Diversity and Realism of Distilled Dataset, CVPR 2024, arXiv 2312.03526, section 4 and
+figure 3; published code LINs-lab/RDED. For every class:
 
-1. take a pool of real images and several random crops of each, shrunk to the size of a tile;
-2. score each crop by the teacher's cross-entropy with the true label, the crop in the middle of a canvas of the mean
-   colour as large as an image (so the code; the paper calls the negative loss the realism score);
-3. keep the best crop of every image, and of those the best ipc x factor^2;
-4. tile k of image j is the one ranked k x ipc + j, so every image has tiles of all ranks.
+1. Take a pool of real images and several random crops of each, shrunk to the size of a tile.
+2. Score each crop by the teacher's cross-entropy with the true label. The teacher sees the crop in the centre
+   of an image that otherwise has the mean colour (as in the code; the paper calls the negative loss the
+   realism score).
+3. Keep the best crop of every image, and of those the best ipc x factor^2.
+4. Make the crop of rank k x ipc + j tile k of image j, so that every image has tiles of all ranks.
 
-Deviations: tiles that are one pixel larger, where the factor does not divide the side, are resized bilinearly (there to
-the nearest pixel); images are kept without JPEG.
+Deviations:
+
+- If the factor does not divide the side length, some tiles are one pixel larger. They are resized bilinearly;
+  the code resizes to the nearest pixel.
+- Images are kept without JPEG.
 """
 
 from __future__ import annotations
@@ -33,18 +37,18 @@ from condense import (
 )
 from condense_baselines.options import RdedOptions
 
-# Images of the pool that are read, cropped and looked at together.
+# How many images of the pool are read, cropped and scored together.
 _BATCH = 64
 
 
 class RdedImages(Initializer):
-    """Tiles of real images, each from another one."""
+    """Makes images from tiles; each tile comes from another real image."""
 
     def __init__(self, options: RdedOptions) -> None:
         self.options = options
 
     def images(self, request: InitialRequest) -> Tensor:
-        """(ipc, C, S, S), normalised. Raises DataError where the class has fewer images than there are tiles."""
+        """Return (ipc, C, S, S), normalised. Raises DataError if the class has fewer images than tiles."""
         factor, indices = self.options.factor, request.real()
         wanted = request.ipc * factor**2
         if len(indices) < wanted:
@@ -64,7 +68,10 @@ class RdedImages(Initializer):
 def easiest_crops(
     indices: Tensor, side: int, options: RdedOptions, request: InitialRequest
 ) -> tuple[Tensor, Tensor]:
-    """The best crop of each of the training images (b,), normalised (b, C, side, side), and before it its loss (b,)."""
+    """Return the losses (b,) and the best crops (b, C, side, side) of the training images `indices` (b,).
+
+    The crops are normalised.
+    """
     dataset, runtime = request.dataset, request.runtime
     pixels = dataset.train.images.read(indices)
     square = centre_crop(pixels, min(pixels.shape[-2:])).to(runtime.device)
@@ -82,8 +89,10 @@ def easiest_crops(
 
 
 def teacher_losses(crops: Tensor, request: InitialRequest) -> Tensor:
-    """(b,) the teacher's cross-entropy with the class of `request` for crops (b, C, s, s), normalised, none larger than
-    an image; each is shown in the middle of an image that is 0 elsewhere.
+    """Return (b,), the teacher's cross-entropy of crops (b, C, s, s) with the class of `request`.
+
+    The crops are normalised and no larger than an image; each is shown in the centre of an image that is 0
+    elsewhere. Raises NumericalError if a loss is not finite.
     """
     border = request.dataset.size - crops.shape[-1]
     before, after = border // 2, border - border // 2
@@ -99,9 +108,10 @@ def teacher_losses(crops: Tensor, request: InitialRequest) -> Tensor:
 
 
 def tiled(crops: Tensor, sides: list[int]) -> Tensor:
-    """(n, C, S, S) of crops (n * f * f, C, s, s): tile (row, column) of image j is crop (row * f + column) * n + j.
+    """Return (n, C, S, S), made of crops (n * f * f, C, s, s).
 
-    sides: the heights of the f rows, and the widths of the columns; S is their sum.
+    Tile (row, column) of image j is crop (row * f + column) * n + j.
+    sides: the heights of the f rows, which are also the widths of the f columns; S is their sum.
     """
     factor = len(sides)
     grid = crops.unflatten(0, (factor, factor, -1))

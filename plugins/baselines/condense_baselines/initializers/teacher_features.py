@@ -1,4 +1,4 @@
-"""What the teacher makes of the real images of one class: the space in which coresets are chosen."""
+"""The teacher's features of the real images of one class, among which coresets are chosen."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 from condense import InitialRequest, NumericalError
 
-# Images whose pixels are in memory at once; of the others only the features are.
+# How many images have their pixels in memory at once. Of the others only the features are kept.
 _BATCH = 256
 
 
 def teacher_features(request: InitialRequest, indices: Tensor) -> Tensor:
-    """(n, D) float64 on the CPU: the teacher's features of training images (n,), not augmented.
+    """Return (n, D) float64 on the CPU: the teacher's features of training images (n,), not augmented.
 
-    Raises NumericalError where they are not finite.
+    Raises NumericalError if they are not finite.
     """
     parts = [request.observe(part).features.cpu() for part in indices.split(_BATCH)]
     features = torch.cat(parts).double()

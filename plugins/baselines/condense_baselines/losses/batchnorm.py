@@ -10,14 +10,19 @@ from condense_baselines.options import BatchNormOptions
 
 
 class BatchNorm(Regularizer):
-    """The inputs of every BatchNorm layer should have the mean and variance that the layer normalises with (Yin,
-    Xing & Shen, NeurIPS 2023, arXiv 2306.13092, the regularization term of its recover stage; DeepInversion's):
+    """Pulls the mean and variance of every BatchNorm input to those that the layer normalises with.
+
+    Yin, Xing & Shen, NeurIPS 2023, arXiv 2306.13092, the regularization term of the recover stage, from
+    DeepInversion:
 
         sum over layers l of w_l (||mu_l(x~) - running_mean_l||_2 + ||sigma^2_l(x~) - running_var_l||_2)
 
-    mu_l, sigma^2_l: mean and biased variance over all images of the batch, of whatever classes, and all positions.
-    w_l: `first_weight` for the first layer and 1 for the others, as in the published code. The running statistics
-    came with the teacher, so nothing is measured; they are of all classes together, and a batch should be, too.
+    mu_l, sigma^2_l: mean and biased variance over all positions of all images of the batch, whatever their
+        classes.
+    w_l: `first_weight` for the first layer and 1 for the others, as in the published code.
+
+    The running statistics come with the teacher, so nothing is measured. They are of all classes together,
+    and a batch should hold many classes, too.
     """
 
     def __init__(self, options: BatchNormOptions) -> None:

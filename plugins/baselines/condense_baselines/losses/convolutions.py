@@ -1,4 +1,4 @@
-"""G-VBSM's statistics of convolutions: what goes into them, over channels and over patches."""
+"""G-VBSM's statistics of the inputs of convolutions, over channels and over patches."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from condense_baselines.options import ConvolutionsOptions
 
 @dataclass
 class _Statistics:
-    """Of one network and one kind: the sums of the measure stage, and the mean and variance, (S,) float32 each."""
+    """The statistics of one kind in one network.
+
+    sums: the sums of the measure stage.
+    mean, variance: (S,) float32 each.
+    """
 
     sums: ClassMoments = field(default_factory=lambda: ClassMoments(0))
     mean: Tensor = field(default_factory=lambda: torch.empty(0))
     variance: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def gaps(self, moments: Moments) -> Tensor:
-        """(L,): ||mu(x~) - mu|| + ||sigma^2(x~) - sigma^2|| of each layer, over the whole batch."""
+        """Return (L,): ||mu(x~) - mu|| + ||sigma^2(x~) - sigma^2|| of each layer, over the whole batch."""
         if self.mean.device != moments.mean.device:
             self.mean, self.variance = (
                 self.mean.to(moments.mean.device),
@@ -34,23 +38,30 @@ class _Statistics:
 
 
 class Convolutions(Regularizer):
-    """The inputs of every convolution should have the mean and variance that they have on the real images (Shao et
-    al., CVPR 2024, arXiv 2311.17950, generalized statistical matching; the form is that of the published code):
+    """Pulls the mean and variance of the inputs of every convolution to those of the real images.
+
+    Shao et al., CVPR 2024, arXiv 2311.17950, generalized statistical matching, in the form of the published
+    code:
 
         sum over convolutions l of w_l sum over s in {channels, patches} of
             ||mu_s,l(x~) - mu_s,l||_2 + ||sigma^2_s,l(x~) - sigma^2_s,l||_2
 
-    mu, sigma^2: mean and biased variance over all images of the batch, of whatever classes: of each channel over all
-    positions, and of each patch of 16x16 positions (4x4 where images are small) over its positions and all channels.
+    mu, sigma^2: mean and biased variance over all images of the batch, whatever their classes. Channels: of
+        each channel over all positions. Patches: of each patch of 16x16 positions (4x4 for small images) over
+        its positions and all channels.
     w_l: `first_weight` for the first convolution, whose input is the image, and 1 for the others.
 
     Deviations from that code (shaoshitong/G_VBSM_Dataset_Condensation):
-    - the real statistics are exact over the training images as they are; there, of images cropped and flipped at
-      random, and the variances are means of the variances of batches, which depend on the size of the batches;
-    - the statistics of the synthetic images are those of the step; there, a moving average over the steps gives the
-      value (alpha 0.4 or 0.8), and only the gradient is the step's: chunks would have to remember their past;
-    - every convolution counts at every step; there, with small images, each is left out with probability 0.4;
-    - patches: a length that their side does not divide is stretched without smoothing what the variance is of.
+
+    - The real statistics are exact over the training images as they are. The code takes them over randomly
+      cropped and flipped images, and its variances are means of the variances of batches, which depend on the
+      batch size.
+    - The synthetic statistics are those of the step. In the code, a moving average over the steps (alpha 0.4
+      or 0.8) gives the value, and only the gradient is the step's; chunks would have to remember their past.
+    - Every convolution counts at every step. With small images, the code leaves out each with probability
+      0.4.
+    - If the side length of a patch does not divide a length, the length counts as stretched. The values whose
+      variance is taken are not smoothed by that.
     """
 
     def __init__(self, options: ConvolutionsOptions) -> None:

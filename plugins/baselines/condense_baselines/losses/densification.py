@@ -1,4 +1,4 @@
-"""G-VBSM's data densification: the images of a class should differ."""
+"""G-VBSM's data densification: the images of a class should differ from each other."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from condense_baselines.options import DensificationOptions
 
 
 class Densification(Regularizer):
-    """The eigenvalues of each class's Gram matrix should be more alike (Shao et al., CVPR 2024, arXiv 2311.17950, data
-    densification; the form is that of the published code):
+    """Pulls the eigenvalues of each class's Gram matrix towards each other.
+
+    Shao et al., CVPR 2024, arXiv 2311.17950, data densification, in the form of the published code:
 
         sum over classes k of KL(softmax(e_k / T) || softmax(e_k)),    e_k the eigenvalues of X_k X_k^T
 
-    X_k: the augmented images of class k, pooled to 32x32 pixels (smaller ones stay as they are), a row for each.
-    The softened side takes no gradient. A class of one image has one eigenvalue, so nothing happens.
+    X_k: the augmented images of class k, one row each, pooled to 32x32 pixels (the option `side`); smaller
+        images stay as they are.
 
-    It looks at images alone, whatever the network.
+    The softened eigenvalues take no gradient. A class of one image has one eigenvalue, so its loss is 0. The
+    loss reads the images alone and looks through no network.
     """
 
     def __init__(self, options: DensificationOptions) -> None:

@@ -1,4 +1,4 @@
-"""The target of DC and DSA: real and synthetic images should pull at a network's weights in the same direction."""
+"""The target of DC and DSA: real and synthetic images should give weight gradients of the same direction."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from torch import Tensor
 from condense import FeatureTarget, Observation
 from condense_baselines.options import RealBatchOptions
 
-# As in the published code. A row whose gradient is far shorter than its root counts as 1, wherever it points.
+# As in the published code. Rows much shorter than the root of this number are at distance 1, in any direction.
 _LEAST = 1e-6
 
 
 class GradientMatch(FeatureTarget):
-    """For each class, in a random network with weights W (Zhao, Mopuri & Bilen, ICLR 2021, arXiv 2006.05929, eq. 9):
+    """Pulls the weight gradients of each class's synthetic images to those of real images, in a random network.
+
+    Zhao, Mopuri & Bilen, ICLR 2021, arXiv 2006.05929, eq. 9, with weights W:
 
         D(d CE(synthetic images) / dW, d CE(real images) / dW), D as in `gradient_distance`
 
-    CE: the mean cross-entropy of the class's synthetic images, and of `real_batch` of its real ones. The gradient to
-    the pixels goes through that of the weights, a second derivative. As in the published code, and not in the paper,
-    biases and the weights of norms do not count.
+    CE: the mean cross-entropy of the class's synthetic images, or of `real_batch` of its real images.
+
+    The gradient to the pixels goes through the weight gradients, a second derivative. As in the published
+    code, and unlike the paper, biases and the weights of normalisation layers do not count.
     """
 
     def __init__(self, options: RealBatchOptions) -> None:
@@ -35,7 +38,8 @@ class GradientMatch(FeatureTarget):
 
 
 def weight_gradients(seen: Observation, *, differentiable: bool) -> tuple[Tensor, ...]:
-    """Of the mean cross-entropy of a batch to the weights that are matrices or filters, (O, ...) each.
+    """Return the gradients of a batch's mean cross-entropy to the weights that are matrices or filters, (O,
+    ...) each.
 
     differentiable: whether gradients flow on through the result, to the images.
     """
@@ -45,10 +49,12 @@ def weight_gradients(seen: Observation, *, differentiable: bool) -> tuple[Tensor
 
 
 def gradient_distance(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
-    """Sum over layers and output nodes of 1 - cos(angle) between two sets of gradients (DC, eq. 10): a scalar.
+    """Return the sum over layers and output nodes of 1 - cos(angle) between two sets of gradients, a scalar
+    (DC, eq. 10).
 
-    one, other: by layer, (O, ...) with O output nodes: a linear layer's (O, I), a convolution's (O, I, h, w); all that
-    leads to an output node is one vector. As in the published code, 1e-6 is added to the product of the two lengths.
+    one, other: a tensor (O, ...) for each layer with O output nodes: (O, I) for a linear layer, (O, I, h, w)
+    for a convolution. All weights of an output node form one vector. As in the published code, 1e-6 is added
+    to the product of the two lengths.
     """
     layers = [
         _row_distances(mine.flatten(1), theirs.flatten(1)) for mine, theirs in zip(one, other, strict=True)
@@ -57,7 +63,7 @@ def gradient_distance(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
 
 
 def _row_distances(one: Tensor, other: Tensor) -> Tensor:
-    """(O, n) and (O, n) to (O,)."""
+    """Return the distances (O,) between the rows of (O, n) and (O, n)."""
     lengths = torch.linalg.vector_norm(one, dim=1) * torch.linalg.vector_norm(other, dim=1)
     distances: Tensor = 1 - (one * other).sum(dim=1) / (lengths + _LEAST)
     return distances

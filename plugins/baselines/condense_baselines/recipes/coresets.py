@@ -40,7 +40,7 @@ MEDOIDS = Method(
 
 RANDOM = Method(
     name="random",
-    summary="random real images, nothing optimised: the floor every method has to beat",
+    summary="random real images, nothing optimised: the reference that every method has to beat",
     initializer=Use(name="real"),
     recover=Recover(iterations=0),
     protocol="fkd",

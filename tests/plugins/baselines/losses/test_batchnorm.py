@@ -66,7 +66,7 @@ def slow_terms(network: Network, images: Tensor) -> list[Tensor]:
 def loss(network: Network, images: Tensor, labels: Sequence[int], **options: Any) -> Tensor:
     weights = torch.rand(len(labels), generator=seeded(9)) + 0.1
     batch = BatchLabels.of(torch.tensor(labels), torch.zeros(len(labels), dtype=torch.int64), weights)
-    seen = network.observe(images, batch, moments=True)
+    seen = network.observe(images, batch, ["batchnorm"])
     return BatchNorm(BatchNormOptions(**options)).loss(seen, None)
 
 
@@ -140,12 +140,14 @@ def test_the_gradient_is_finite_where_the_loss_is_zero(
 
 
 def test_it_measures_nothing_and_takes_any_mixture_of_classes() -> None:
-    regularizer = BatchNorm(BatchNormOptions())
-    assert regularizer.uses_moments
-    assert not regularizer.measures
-    assert not regularizer.whole_classes
-    assert not regularizer.by_class
-    assert regularizer.state() == {}
+    options = BatchNormOptions()
+    needs = load_registry().find("regularizer", "batchnorm").needs_of(options)
+    assert needs.network == "teacher"
+    assert needs.statistics == ("batchnorm",)
+    assert not needs.observes
+    assert needs.at_once == "batch"
+    assert needs.each_member
+    assert BatchNorm(options).state() == {}
 
 
 @pytest.mark.parametrize("value", [-1.0, math.inf, math.nan])

@@ -13,11 +13,14 @@ from condense_baselines.options import ConvolutionsOptions
 from torch import Tensor, nn
 
 from condense.data.dataset import RealDataset
-from condense.engine.measure import check_taps, measure
+from condense.engine.components import WeightedLoss
+from condense.engine.measure import check_teacher, measure
 from condense.errors import ModelError
 from condense.models.ensemble import Ensemble
 from condense.models.network import Network
-from condense.models.observation import Observation, BatchLabels
+from condense.models.observation import BatchLabels, Observation
+from condense.recipe.needs import Needs
+from condense.recipe.registry import load_registry
 from condense.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -29,16 +32,25 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def needs(**options: Any) -> Needs:
+    """What the plugin declares for the regularizer with these options."""
+    found: Needs = (
+        load_registry().find("regularizer", "convolutions").needs_of(ConvolutionsOptions(**options))
+    )
+    return found
+
+
 def fitted(dataset: RealDataset, teacher: Network, *, batch_size: int = 4, **options: Any) -> Convolutions:
     regularizer = Convolutions(ConvolutionsOptions(**options))
-    measure([regularizer], teacher, dataset, RUNTIME, batch_size=batch_size, seed=0, ipc=2)
+    weighted = WeightedLoss(name="convolutions", loss=regularizer, weight=1.0, needs=needs(**options))
+    measure([weighted], teacher, dataset, RUNTIME, batch_size=batch_size, seed=0, ipc=2)
     return regularizer
 
 
 def look(network: Network, images: Tensor, labels: Sequence[int]) -> Observation:
     weights = torch.rand(len(labels), generator=seeded(9)) + 0.1
     batch = BatchLabels.of(torch.tensor(labels), torch.zeros(len(labels), dtype=torch.int64), weights)
-    return network.observe(images, batch, moments=False, convolutions=True)
+    return network.observe(images, batch, ["convolutions"])
 
 
 def statistics(network: Network, images: Tensor, *, patches: bool) -> list[list[Tensor]]:
@@ -130,7 +142,7 @@ def test_each_network_of_an_ensemble_has_statistics_of_its_own(
     networks = [make_network(dataset), make_network(dataset, width=4, seed=1)]
     pair = Network(Ensemble(("a", "b"), [network.model for network in networks]), "pair").frozen()
     regularizer = fitted(dataset, pair)
-    check_taps(["convolutions"], [regularizer], pair)
+    check_teacher({"convolutions": needs()}, pair)
     restored = Convolutions(ConvolutionsOptions())
     restored.restore(regularizer.state())
     images = torch.randn(5, 1, 8, 8, generator=seeded())
@@ -143,7 +155,15 @@ def test_each_network_of_an_ensemble_has_statistics_of_its_own(
 def test_a_network_without_convolutions_is_refused(make_dataset: MakeDataset) -> None:
     linear = Network(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), "linear")
     with pytest.raises(ModelError, match="'convolutions' needs the convolution statistics"):
-        check_taps(["convolutions"], [Convolutions(ConvolutionsOptions())], linear)
+        check_teacher({"convolutions": needs()}, linear)
+
+
+def test_it_reads_the_inputs_of_convolutions_of_the_real_images_too() -> None:
+    assert needs().network == "teacher"
+    assert needs().observes
+    assert needs().statistics == ("convolutions",)
+    assert needs().at_once == "batch"
+    assert needs().real_per_class == 0
 
 
 @pytest.mark.parametrize("value", [-1.0, math.inf, math.nan])

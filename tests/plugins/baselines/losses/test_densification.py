@@ -12,7 +12,8 @@ from condense_baselines.losses.densification import Densification
 from condense_baselines.options import DensificationOptions
 from torch import Tensor
 
-from condense.models.observation import Observation, BatchLabels
+from condense.models.observation import BatchLabels, Observation
+from condense.recipe.registry import load_registry
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -81,12 +82,14 @@ def test_equal_images_have_finite_gradients() -> None:
     assert bool(torch.isfinite(gradient).all())
 
 
-def test_it_takes_any_network_and_whole_classes() -> None:
-    component = Densification(DensificationOptions())
-    assert component.whole_classes
-    assert component.by_member
-    assert not component.measures
-    assert component.state() == {}
+def test_it_needs_whole_classes_and_no_network() -> None:
+    options = DensificationOptions()
+    needs = load_registry().find("regularizer", "densification").needs_of(options)
+    assert needs.network == "none"
+    assert needs.at_once == "whole classes"
+    assert needs.each_member
+    assert not needs.observes
+    assert Densification(options).state() == {}
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0.0}, {"temperature": math.inf}, {"side": 0}])

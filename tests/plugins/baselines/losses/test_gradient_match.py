@@ -20,11 +20,13 @@ from torch import Tensor
 from torch.func import functional_call
 
 from condense.data.dataset import RealDataset
-from condense.engine.components import Term
+from condense.engine.components import WeightedLoss
 from condense.engine.recover import Chunk, recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.models.network import Network
-from condense.models.observation import Observation, BatchLabels
+from condense.models.observation import BatchLabels, Observation
+from condense.recipe.needs import Needs
+from condense.recipe.registry import load_registry
 from condense.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -87,7 +89,7 @@ def test_a_row_of_zeros_has_a_finite_gradient() -> None:
 
 
 def observed(network: Network, images: Tensor, label: int) -> Observation:
-    return network.observe(images, BatchLabels.of_real(torch.full((len(images),), label)), moments=False)
+    return network.observe(images, BatchLabels.of_real(torch.full((len(images),), label)))
 
 
 def random_network(dataset: RealDataset, make_network: MakeNetwork, seed: int = 0) -> Network:
@@ -144,6 +146,23 @@ def test_equal_batches_are_as_close_as_the_published_constant_allows(
 # In recover.
 
 
+def needs_of(options: RealBatchOptions) -> Needs:
+    """What the plugin declares for the target with these options."""
+    found: Needs = load_registry().find("feature target", "gradient-match").needs_of(options)
+    return found
+
+
+@pytest.mark.parametrize("real", [1, 256])
+def test_it_takes_weight_gradients_of_one_class_in_float32(real: int) -> None:
+    needs = needs_of(RealBatchOptions(real_batch=real))
+    assert needs.network == "random"
+    assert needs.weight_gradients
+    assert needs.at_once == "one class"
+    assert needs.real_per_class == real
+    assert needs.float32
+    assert not needs.observes
+
+
 class Watched(GradientMatch):
     """Keeps the weights of the network at every class and step, and the losses."""
 
@@ -190,7 +209,11 @@ class Site:
         )
         return recover_chunk(
             chunk,
-            [Term(name="gradient-match", component=self.target, weight=1.0)],
+            [
+                WeightedLoss(
+                    name="gradient-match", loss=self.target, weight=1.0, needs=needs_of(self.target.options)
+                )
+            ],
             Networks(None, self.fresh),
             self.options,
             self.dataset,

@@ -18,11 +18,13 @@ from torch import Tensor
 from condense.data.dataset import RealDataset
 from condense.data.siamese import SiameseDraw, draw_siamese
 from condense.engine import recover
-from condense.engine.components import Term
+from condense.engine.components import WeightedLoss
 from condense.engine.recover import Chunk, recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.models.network import Network
-from condense.models.observation import Observation, BatchLabels
+from condense.models.observation import BatchLabels, Observation
+from condense.recipe.needs import Needs
+from condense.recipe.registry import load_registry
 from condense.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -102,6 +104,22 @@ def test_a_batch_of_no_real_images() -> None:
         RealBatchOptions(real_batch=0)
 
 
+def needs_of(options: RealBatchOptions) -> Needs:
+    """What the plugin declares for the target with these options."""
+    found: Needs = load_registry().find("feature target", "mean-embedding").needs_of(options)
+    return found
+
+
+@pytest.mark.parametrize("real", [1, 256])
+def test_it_wants_real_images_of_one_class_in_a_random_network(real: int) -> None:
+    needs = needs_of(RealBatchOptions(real_batch=real))
+    assert needs.network == "random"
+    assert needs.at_once == "one class"
+    assert needs.real_per_class == real
+    assert not needs.observes
+    assert not needs.weight_gradients
+
+
 class Watched(MeanEmbedding):
     """Keeps what it sees."""
 
@@ -136,7 +154,7 @@ def recovered(
 
     return recover_chunk(
         chunk,
-        [Term(name="mean-embedding", component=target, weight=1.0)],
+        [WeightedLoss(name="mean-embedding", loss=target, weight=1.0, needs=needs_of(target.options))],
         Networks(None, fresh),
         replace(DM.recover, iterations=steps),
         dataset,

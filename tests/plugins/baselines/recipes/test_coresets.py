@@ -15,7 +15,7 @@ from condense.data.dataset import DatasetRequest, RealDataset
 from condense.data.fashion import load_fashion_mini
 from condense.engine.plan import make_plan
 from condense.errors import DataError
-from condense.recipe.config import RunConfig, resolve
+from condense.recipe.config import RunConfig, configure
 from condense.recipe.registry import Registry, load_registry
 from condense.recipe.specs import NoOptions
 
@@ -26,7 +26,7 @@ MakeRegistry = Callable[..., Registry]
 
 
 def resolved(method: str, dataset: str, *more: tuple[str, Any]) -> RunConfig:
-    return resolve(REGISTRY, method=method, dataset=dataset, settings=more)
+    return configure(REGISTRY, method=method, dataset=dataset, settings=more)
 
 
 @pytest.mark.parametrize("dataset", [spec.name for spec in DATASETS])
@@ -34,17 +34,18 @@ def resolved(method: str, dataset: str, *more: tuple[str, Any]) -> RunConfig:
 def test_it_resolves_under_the_teacher_and_protocol_of_random(method: str, dataset: str) -> None:
     name = f"{dataset}:somewhere" if dataset == "folder" else dataset
     ours, theirs = resolved(method, name), resolved("random", name)
-    assert (ours.teacher, ours.protocol) == (theirs.teacher, theirs.protocol)
-    assert ours.recover.iterations == 0
-    assert ours.initializer.name == method
+    assert ours.recipe.teacher == theirs.recipe.teacher
+    assert ours.evaluation == theirs.evaluation
+    assert ours.recipe.recover.iterations == 0
+    assert ours.recipe.initializer.name == method
 
 
 @pytest.mark.parametrize("method", CORESETS)
 def test_a_teacher_is_needed_also_for_hard_labels(method: str) -> None:
-    plan = make_plan(resolve(REGISTRY, method=method, protocol="dc"), REGISTRY)
+    plan = make_plan(configure(REGISTRY, method=method, protocol="dc"), REGISTRY)
     assert plan.needs_teacher
     assert plan.measures is (method == "medoids")
-    assert [term.name for term in plan.terms] == (["barycenter"] if method == "medoids" else [])
+    assert [loss.name for loss in plan.losses] == (["barycenter"] if method == "medoids" else [])
 
 
 def assert_distinct_real_images(images: torch.Tensor, dataset: RealDataset, ipc: int) -> None:

@@ -11,7 +11,8 @@ import pytest
 import condense
 from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
-from condense.recipe.config import RunConfig, resolve
+from condense.recipe.config import RunConfig, configure
+from condense.recipe.method import Weighted
 from condense.recipe.registry import Registry, load_registry
 from condense.recipe.training import SIAMESE_OPERATIONS, Augment
 
@@ -22,7 +23,7 @@ MakeRegistry = Callable[..., Registry]
 
 
 def resolved(method: str, ipc: int = 10, dataset: str = "fashion-mnist") -> RunConfig:
-    return resolve(REGISTRY, method=method, dataset=dataset, ipc=ipc)
+    return configure(REGISTRY, method=method, dataset=dataset, ipc=ipc)
 
 
 @pytest.mark.parametrize("method", BOTH)
@@ -41,7 +42,7 @@ def resolved(method: str, ipc: int = 10, dataset: str = "fashion-mnist") -> RunC
 )
 def test_loops_are_those_of_the_published_code(method: str, ipc: int, outer: int, inner: int) -> None:
     """1000 networks, whatever the number of images; in between, the loops of the next lower number."""
-    recover = resolved(method, ipc).recover
+    recover = resolved(method, ipc).recipe.recover
     assert (recover.iterations, recover.network_steps, recover.inner.epochs) == (1000 * outer, outer, inner)
 
 
@@ -50,7 +51,7 @@ def test_loops_are_those_of_the_published_code(method: str, ipc: int, outer: int
 )
 def test_settings_are_those_of_the_published_code(method: str, initial: str, views: tuple[str, ...]) -> None:
     config = resolved(method)
-    recover, inner = config.recover, config.recover.inner
+    recover, inner = config.recipe.recover, config.recipe.recover.inner
     assert (recover.optimizer, recover.lr, recover.momentum, recover.schedule) == (
         "sgd",
         0.1,
@@ -63,23 +64,20 @@ def test_settings_are_those_of_the_published_code(method: str, initial: str, vie
     assert recover.augment == inner.augment == Augment(siamese=views)
     assert recover.network.name == "convnet"
     assert recover.network.options == {"width": 128, "depth": 3, "norm": "instance"}
-    assert config.initializer.name == initial
-    [target] = config.targets
-    assert (target.name, target.weight, target.options) == ("gradient-match", 1.0, {"real_batch": 256})
-    assert config.protocol.name == "dc"
-    assert config.student_model == recover.network
+    assert config.recipe.initializer.name == initial
+    assert config.recipe.losses == {"gradient-match": Weighted(1.0, {"real_batch": 256})}
+    assert config.evaluation.protocol.name == "dc"
+    assert config.evaluation.student_network(config.recipe.teacher) == recover.network
 
 
 @pytest.mark.parametrize("ipc", [1, 10, 50])
 @pytest.mark.parametrize("dataset", ["fashion-mini", "fashion-mnist", "imagenette"])
 def test_dsa_is_dc_but_for_augmentation_and_the_initial_images(dataset: str, ipc: int) -> None:
     ours, theirs = resolved("dsa", ipc, dataset), resolved("dc", ipc, dataset)
-    recover = replace(
-        ours.recover,
-        augment=theirs.recover.augment,
-        inner=replace(ours.recover.inner, augment=theirs.recover.inner.augment),
-    )
-    assert replace(ours, method="dc", recover=recover, initializer=theirs.initializer) == theirs
+    mine, dc = ours.recipe.recover, theirs.recipe.recover
+    recover = replace(mine, augment=dc.augment, inner=replace(mine.inner, augment=dc.inner.augment))
+    recipe = replace(ours.recipe, method="dc", recover=recover, initializer=theirs.recipe.initializer)
+    assert replace(ours, recipe=recipe) == theirs
 
 
 @pytest.mark.parametrize("method", BOTH)

@@ -11,7 +11,8 @@ from condense_baselines.recipes.dm import DM
 import condense
 from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
-from condense.recipe.config import RunConfig, resolve
+from condense.recipe.config import RunConfig, configure
+from condense.recipe.method import Weighted
 from condense.recipe.registry import Registry, load_registry
 from condense.recipe.training import SIAMESE_OPERATIONS
 
@@ -21,14 +22,14 @@ MakeRegistry = Callable[..., Registry]
 
 
 def resolved(dataset: str = "fashion-mnist", ipc: int = 10) -> RunConfig:
-    return resolve(REGISTRY, method="dm", dataset=dataset, ipc=ipc)
+    return configure(REGISTRY, method="dm", dataset=dataset, ipc=ipc)
 
 
 @pytest.mark.parametrize("ipc", [1, 10, 50])
 @pytest.mark.parametrize("dataset", ["fashion-mnist", "imagenette"])
 def test_settings_are_those_of_the_published_code(dataset: str, ipc: int) -> None:
     config = resolved(dataset, ipc)
-    recover = config.recover
+    recover = config.recipe.recover
     assert (recover.iterations, recover.network_steps, recover.inner.epochs) == (20000, 1, 0)
     assert (recover.optimizer, recover.lr, recover.momentum, recover.schedule) == (
         "sgd",
@@ -40,16 +41,15 @@ def test_settings_are_those_of_the_published_code(dataset: str, ipc: int) -> Non
     assert recover.augment.siamese_single
     assert recover.network.name == "convnet"
     assert recover.network.options == {"width": 128, "depth": 3, "norm": "instance"}
-    assert config.initializer.name == "real"
-    [target] = config.targets
-    assert (target.name, target.weight, target.options) == ("mean-embedding", 1.0, {"real_batch": 256})
-    assert config.protocol.name == "dc"
-    assert config.student_model == recover.network
+    assert config.recipe.initializer.name == "real"
+    assert config.recipe.losses == {"mean-embedding": Weighted(1.0, {"real_batch": 256})}
+    assert config.evaluation.protocol.name == "dc"
+    assert config.evaluation.student_network(config.recipe.teacher) == recover.network
 
 
 def test_the_embedded_dataset_has_a_short_preset_and_no_other_has_one() -> None:
     assert DM.presets.keys() == {"fashion-mini"}
-    assert resolved("fashion-mini").recover.iterations < 1000
+    assert resolved("fashion-mini").recipe.recover.iterations < 1000
 
 
 def test_it_needs_neither_teacher_nor_measurement() -> None:

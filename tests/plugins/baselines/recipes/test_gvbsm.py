@@ -16,7 +16,8 @@ from condense.data.catalog import DATASETS
 from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
 from condense.models.build import build_network
-from condense.recipe.config import resolve
+from condense.recipe.config import configure
+from condense.recipe.method import Weighted
 from condense.recipe.registry import Registry, load_registry
 from condense.recipe.settings import assign
 from condense.runtime import make_runtime
@@ -57,18 +58,18 @@ def registry(make_registry: MakeRegistry, make_dataset: MakeDataset) -> Registry
 
 
 def test_the_settings_are_the_published_ones() -> None:
-    config = resolve(REGISTRY, method="g-vbsm", dataset="imagenette")
-    recover = config.recover
+    config = configure(REGISTRY, method="g-vbsm", dataset="imagenette")
+    recover = config.recipe.recover
     assert (recover.iterations, recover.lr, recover.betas) == (4000, 0.1, (0.5, 0.9))
     assert (recover.chunk, recover.schedule) == ("classes", "cosine")
     assert GVBSM.recover.batch == 80
-    weights = {use.name: use.weight for use in config.components}
-    assert weights == {"cross-entropy": 1, "batchnorm": 0.01, "convolutions": 0.01, "densification": 1}
-    options = {use.name: use.options for use in config.regularizers}
-    assert options["batchnorm"] == {"first_weight": 1.0}
-    assert options["convolutions"] == {"first_weight": 10.0, "patches": True}
-    assert options["densification"] == {"temperature": 4.0, "side": 32}
-    assert config.protocol.name == "fkd"
+    assert config.recipe.targets == {"cross-entropy": Weighted(1.0)}
+    assert config.recipe.regularizers == {
+        "batchnorm": Weighted(0.01, {"first_weight": 1.0}),
+        "convolutions": Weighted(0.01, {"first_weight": 10.0, "patches": True}),
+        "densification": Weighted(1.0, {"temperature": 4.0, "side": 32}),
+    }
+    assert config.evaluation.protocol.name == "fkd"
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -78,22 +79,23 @@ def test_every_preset_names_an_ensemble(name: str) -> None:
     keys = list(preset)
     assert preset["teacher.model"] == "ensemble"
     assert keys.index("teacher.model") < keys.index("teacher.model.members")
-    config = resolve(REGISTRY, method="g-vbsm")
+    config = configure(REGISTRY, method="g-vbsm")
     for key, value in preset.items():
         config = assign(config, key, value, REGISTRY)
-    assert len(config.teacher.model.options["members"]) > 1
+    assert len(config.recipe.teacher.model.options["members"]) > 1
     assert make_plan(config, REGISTRY).needs_teacher
 
 
 @pytest.mark.parametrize("spec", [spec for spec in DATASETS if not spec.takes], ids=lambda spec: spec.name)
 def test_every_dataset_has_several_teachers(spec: condense.DatasetSpec) -> None:
-    config = resolve(REGISTRY, method="g-vbsm", dataset=spec.name)
-    assert config.teacher.model.name == "ensemble"
-    assert config.student_model.name == config.teacher.model.options["members"][0]
+    config = configure(REGISTRY, method="g-vbsm", dataset=spec.name)
+    teacher = config.recipe.teacher
+    assert teacher.model.name == "ensemble"
+    assert config.evaluation.student_network(teacher).name == teacher.model.options["members"][0]
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "channels"), [("fashion-mini", 28, 1), ("tiny-imagenet", 64, 3), ("imagenette", 64, 3)]
+    ("name", "size", "channels"), [("small-grey", 28, 1), ("tiny-imagenet", 64, 3), ("imagenette", 64, 3)]
 )
 def test_the_teachers_of_a_preset_take_such_images(
     name: str, size: int, channels: int, make_dataset: MakeDataset
@@ -103,8 +105,8 @@ def test_the_teachers_of_a_preset_take_such_images(
     network = build_network(use, dataset, REGISTRY, RUNTIME, torch.Generator().manual_seed(0)).frozen()
     assert network.logits(dataset.training_images(torch.arange(2))).shape == (2, 3)
     for member in network.members:
-        assert member.batch_norm_layers
-        assert member.convolution_layers
+        assert member.layers_of("batchnorm")
+        assert member.layers_of("convolutions")
 
 
 def run(registry: Registry, out: Path, **changes: Any) -> condense.RunResult:
@@ -171,7 +173,7 @@ def test_one_teacher_will_do(registry: Registry, tmp_path: Path) -> None:
         settings={**settings, **plain},
         registry=registry,
     )
-    assert result.scores[0].measurements
+    assert result.scores[0].students
 
 
 def test_methods_that_look_through_one_network_refuse_several(registry: Registry, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import condense
 from condense.data.catalog import DATASETS
 from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
-from condense.recipe.config import RunConfig, resolve
+from condense.recipe.config import RunConfig, configure
+from condense.recipe.method import Use
 from condense.recipe.registry import Registry, load_registry
 from condense.recipe.training import Augment
 
@@ -24,18 +25,18 @@ MakeRegistry = Callable[..., Registry]
 
 
 def resolved(dataset: str, *more: tuple[str, Any]) -> RunConfig:
-    return resolve(REGISTRY, method="rded", dataset=dataset, settings=more)
+    return configure(REGISTRY, method="rded", dataset=dataset, settings=more)
 
 
 def test_settings_are_those_of_the_published_scripts() -> None:
     config = resolved("imagenette")
     expected = {"factor": 2, "pool": 300, "crops": 5, "crop_scale": (0.08, 1.0)}
-    assert (config.initializer.name, config.initializer.options) == ("rded", expected)
-    assert config.recover.iterations == 0
-    assert config.protocol.name == "rded"
+    assert config.recipe.initializer == Use(name="rded", options=expected)
+    assert config.recipe.recover.iterations == 0
+    assert config.evaluation.protocol.name == "rded"
     small = resolved("folder:somewhere", *PRESETS["tiny-imagenet"].items())
-    assert small.initializer.options["factor"] == 1
-    assert small.protocol.augment.shuffle_patches == 1
+    assert small.recipe.initializer.options["factor"] == 1
+    assert small.evaluation.protocol.augment.shuffle_patches == 1
     assert RDED.presets.keys() == REGISTRY.method("wmdd").presets.keys() - {"imagenette"}
 
 
@@ -48,14 +49,14 @@ def test_every_preset_is_valid(preset: str) -> None:
 def test_it_resolves_under_the_teacher_of_random_and_needs_it(dataset: str) -> None:
     name = f"{dataset}:somewhere" if dataset == "folder" else dataset
     config = resolved(name)
-    assert config.teacher == resolve(REGISTRY, method="random", dataset=name).teacher
+    assert config.recipe.teacher == configure(REGISTRY, method="random", dataset=name).recipe.teacher
     assert make_plan(config, REGISTRY).needs_teacher
-    hard = make_plan(resolve(REGISTRY, method="rded", dataset=name, protocol="dc"), REGISTRY)
+    hard = make_plan(configure(REGISTRY, method="rded", dataset=name, protocol="dc"), REGISTRY)
     assert hard.needs_teacher
     assert not hard.measures
-    assert not hard.terms
+    assert not hard.losses
     # What the preset says of the protocol leaves others as they are: 1 is off.
-    assert hard.config.protocol.augment.shuffle_patches <= 1
+    assert hard.evaluation.protocol.augment.shuffle_patches <= 1
 
 
 def test_the_protocol_is_that_of_the_published_code() -> None:
@@ -88,7 +89,7 @@ def test_a_run_of_it_and_another_method_by_its_protocol(
         )
 
     one, again, random = run("rded"), run("rded"), run("random")
-    assert one.config.protocol.augment.shuffle_patches == 2
+    assert one.config.evaluation.protocol.augment.shuffle_patches == 2
     assert one.distilled.images.shape == (9, 1, 8, 8)
     assert torch.equal(one.distilled.images, again.distilled.images)
     assert one.accuracy == again.accuracy

@@ -16,7 +16,8 @@ from condense.data.catalog import DATASETS
 from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
 from condense.engine.recover import Chunk, crop_scale, recover_chunk
-from condense.recipe.config import RunConfig, resolve
+from condense.recipe.config import RunConfig, configure
+from condense.recipe.method import Weighted
 from condense.recipe.registry import Registry, load_registry
 from condense.recipe.settings import flatten
 
@@ -28,7 +29,7 @@ MakeRegistry = Callable[..., Registry]
 
 
 def resolved(method: str, dataset: str = "imagenette", *more: tuple[str, Any]) -> RunConfig:
-    return resolve(REGISTRY, method=method, dataset=dataset, settings=more)
+    return configure(REGISTRY, method=method, dataset=dataset, settings=more)
 
 
 def preset(method: str, name: str) -> RunConfig:
@@ -49,20 +50,19 @@ def test_settings_are_those_of_the_published_commands(
     method: str, dataset: str, lr: float, weight: float, side: int, shift: int
 ) -> None:
     config = preset(method, dataset)
-    recover = config.recover
+    recipe, recover = config.recipe, config.recipe.recover
     assert (recover.iterations, recover.batch, recover.chunk) == (4000, 100, "slots")
     assert (recover.optimizer, recover.betas, recover.lr) == ("adam", (0.5, 0.9), lr)
     assert recover.schedule == "cosine"
     assert recover.augment.crop_scale == (0.08, 1.0)
     assert recover.augment.flip
     assert round(recover.augment.jitter * side) == shift
-    assert [(use.name, use.weight) for use in config.targets] == [("cross-entropy", 1.0)]
-    assert [(use.name, use.weight) for use in config.regularizers] == [("batchnorm", weight)]
-    assert config.regularizers[0].options == {"first_weight": 10.0}
-    assert config.initializer.name == "noise"
-    assert config.teacher.model.name == "resnet18"
-    assert config.teacher.model.options["pretrained"] is (dataset == "imagenet-1k")
-    assert config.protocol.name == "fkd"
+    assert recipe.targets == {"cross-entropy": Weighted(1.0)}
+    assert recipe.regularizers == {"batchnorm": Weighted(weight, {"first_weight": 10.0})}
+    assert recipe.initializer.name == "noise"
+    assert recipe.teacher.model.name == "resnet18"
+    assert recipe.teacher.model.options["pretrained"] is (dataset == "imagenet-1k")
+    assert config.evaluation.protocol.name == "fkd"
 
 
 @pytest.mark.parametrize("method", BOTH)
@@ -77,9 +77,9 @@ def test_there_is_a_preset_for_every_dataset_of_wmdd(method: str) -> None:
 def test_it_resolves_under_the_teacher_and_views_of_wmdd(method: str, dataset: str) -> None:
     name = f"{dataset}:somewhere" if dataset == "folder" else dataset
     ours, theirs = resolved(method, name), resolved("wmdd", name)
-    assert ours.teacher == theirs.teacher
-    assert ours.protocol == theirs.protocol
-    assert ours.recover.augment == theirs.recover.augment
+    assert ours.recipe.teacher == theirs.recipe.teacher
+    assert ours.evaluation == theirs.evaluation
+    assert ours.recipe.recover.augment == theirs.recipe.recover.augment
     plan = make_plan(ours, REGISTRY)
     assert plan.needs_teacher
     assert not plan.measures
@@ -88,11 +88,11 @@ def test_it_resolves_under_the_teacher_and_views_of_wmdd(method: str, dataset: s
 @pytest.mark.parametrize("dataset", [spec.name for spec in DATASETS if not spec.takes])
 def test_cda_is_sre2l_but_for_the_curriculum(dataset: str) -> None:
     ours, theirs = resolved("cda", dataset), resolved("sre2l", dataset)
-    recover = ours.recover
+    recover = ours.recipe.recover
     assert (recover.crop_schedule, recover.crop_start, recover.crop_share) == ("cosine", 1.0, 1.0)
-    assert theirs.recover.crop_schedule == "none"
+    assert theirs.recipe.recover.crop_schedule == "none"
     plain = replace(recover, crop_schedule="none")
-    assert replace(ours, method="sre2l", recover=plain) == theirs
+    assert replace(ours, recipe=replace(ours.recipe, method="sre2l", recover=plain)) == theirs
     assert flatten(CDA.teacher) == flatten(SRE2L.teacher)
 
 
@@ -118,7 +118,7 @@ def test_the_curriculum_is_that_of_the_published_code(mode: str, milestone: floa
 
 
 def test_the_curriculum_of_cda_falls_from_whole_images_to_the_least_crop() -> None:
-    options = resolved("cda", "fashion-mini").recover
+    options = resolved("cda", "fashion-mini").recipe.recover
     shares = [scale[0] for step in range(options.iterations) if (scale := crop_scale(options, step))]
     assert shares[0] == 1.0
     assert shares == sorted(shares, reverse=True)

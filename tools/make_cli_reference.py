@@ -1,0 +1,215 @@
+"""Write docs/cli.md from the commands themselves: `python tools/make_cli_reference.py`. Imports no torch.
+
+tests/test_cli_reference.py fails if docs/cli.md is not what this makes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+from condense_cli.main import COMMANDS, cli
+
+PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
+WIDTH = 118
+
+INTRODUCTION = """\
+# The command line
+
+This page is made from the commands by `python tools/make_cli_reference.py`. `condense COMMAND --help` prints the same.
+
+## Settings
+
+Every number and every part of a run is a setting with a dotted key. `--dry-run` prints all of them with their values,
+and the work ahead; it computes and writes nothing. `--set KEY=VALUE` changes one and may be repeated:
+
+    condense run --method wmdd --set recover.iterations=200 --set teacher.model.width=32 --dry-run
+
+| you want | you write |
+|---|---|
+| a number, a word, true or false | `--set recover.lr=0.05`, `--set recover.augment.flip=false` |
+| several numbers in one value | `--set recover.augment.crop_scale=0.3,1` |
+| no value, where a setting allows it | `--set recover.augment.crop_scale=none` |
+| another weight of a loss, or one more loss | `--set targets.cross-entropy=0.5` |
+| an option of a loss | `--set targets.barycenter.form=squares` |
+| another network or initializer | `--set teacher.model=resnet18`, `--set initializer=real` |
+| an option of that network or initializer | `--set teacher.model.width=32`, `--set initializer.std=0.5` |
+
+`recover.` may be left out: `--set lr=0.05`. A new choice of network forgets the options of the network before it, so
+choose the network first and set its options after it. `condense components show NAME` and `condense models show
+NAME` print the options of a part.
+
+Settings apply in this order, and later ones win: the recipe of the method; what the dataset says for every method,
+above all its teacher; the presets of the method for the number of images per class, for the kind of images, and for
+the dataset; `--set`.
+
+There are three groups. They decide what has to be computed again:
+
+| group | what it holds | what depends on it |
+|---|---|---|
+| recipe | method, dataset, losses, `recover.*`, `teacher.*`, ipc, seed, validation | the synthetic images |
+| evaluation | `protocol.*`, `student.*`, `evaluator`, number of students, reference | the accuracy of students |
+| machine | device, precision, folder of datasets | rounding, which differs between types of device and precisions |
+
+Settings that have an option of their own, such as `--ipc` and `--seed`, are refused in `--set`.
+
+### In a comparison
+
+`condense compare` and `condense ablate` take settings for all rows but the reference, and `condense compare` also for
+the rows of one method:
+
+    condense compare wmdd dm --set recover.iterations=100 --set dm:recover.lr=0.5
+
+Settings below `teacher.`, `student.`, `protocol.`, `evaluator` and `dataset.` are the same for every row, because
+otherwise the rows could not be compared. So a comparison ignores the teacher that a method would choose.
+
+`condense sweep` takes several values for a setting, with commas between them. If one value has commas of its own, put
+semicolons between the values. The rows are all combinations:
+
+    condense sweep --method wmdd --set recover.lr=0.05,0.1 --set "recover.augment.crop_scale=0.08,1;0.5,1"
+
+## Going on with earlier work
+
+A run keeps every finished piece: the teacher, what the losses measured, every chunk of images, every student.
+`--resume` goes on behind them. The recipe and the kind of machine must be those of the earlier run. The protocol, the
+number of students, the number of the GPU and the folder of datasets may differ:
+
+    condense run --method wmdd --name mine --students 1
+    condense run --method wmdd --name mine --students 3 --resume
+    condense run --from runs/mine --name again
+
+The last line repeats the run from its run.json in a new folder. A comparison needs no such option: the same command
+again uses what is finished below `--out` and goes on with the rest.
+
+## Exit status
+
+| status | meaning |
+|---|---|
+| 0 | everything worked |
+| 1 | an error, or a row of a comparison failed; the others are in the table |
+| 2 | the command line is wrong |
+| 130 | Ctrl-C; what is finished is kept, and the last line says how to go on |
+
+## Environment variables
+
+| variable | meaning |
+|---|---|
+| `CONDENSE_DATA_DIR` | the folder of datasets, where `--data-dir` is not given |
+| `CONDENSE_DISABLE_PLUGINS` | plugins to leave out, `NAME,NAME,...` |
+| `CONDENSE_TRACEBACK` | `1` shows where an error arose, as `--traceback` does |
+| `OMP_WAIT_POLICY` | whether waiting threads spin: `ACTIVE`, or `PASSIVE`, which `condense` sets if there is no value |
+
+Without `CONDENSE_DATA_DIR` and `--data-dir`, datasets are in the cache folder of the user: `~/.cache/condense/data` on
+Linux. `OMP_WAIT_POLICY=ACTIVE` makes runs about a quarter faster on a CPU that nothing else uses, and several times
+slower where other programs want the cores.
+"""
+
+# The heading of options that have none in the help.
+_OUTPUT = "Output"
+# Commands that share most options with an earlier one.
+_LIKE = {"sweep": "compare", "ablate": "compare"}
+
+
+def reference() -> str:
+    """Return docs/cli.md."""
+    root = click.Context(cli, info_name="condense")
+    contexts = {name: click.Context(found, info_name=name, parent=root) for name, found in _commands(root)}
+    lines = [INTRODUCTION, "## Options of every command", ""]
+    lines += ["These stand before the name of the command. `-h` and `--help` work everywhere.", ""]
+    lines += _table(_row(option) for option in _options(cli))
+    for name, context in contexts.items():
+        if not isinstance(context.command, click.Group):
+            lines += _command(context, contexts.get(_LIKE.get(name, "")))
+    lines += _listings([each for each in contexts.values() if isinstance(each.command, click.Group)])
+    return "\n".join(lines)
+
+
+def _commands(root: click.Context) -> Iterator[tuple[str, click.Command]]:
+    for name in COMMANDS:
+        found = cli.get_command(root, name)
+        assert found is not None, name
+        yield name, found
+
+
+def _command(context: click.Context, like: click.Context | None) -> Iterator[str]:
+    """Yield the lines about one command. like: a command whose options are not repeated."""
+    yield from (f"## `{context.command_path}`", "", f"    {_usage(context)}", "")
+    yield from (_text(context.command.help or ""), "")
+    repeated = {_row(option) for option in _options(like.command)} if like else set()
+    sections: dict[str, list[tuple[str, str, str]]] = {}
+    for option in _options(context.command):
+        row = _row(option)
+        if row not in repeated:
+            sections.setdefault(getattr(option, "section", _OUTPUT), []).append(row)
+    for title, rows in sections.items():
+        yield from (f"**{title}**", "", *_table(rows))
+    if like:
+        yield from (f"All other options are those of `{like.command_path}`.", "")
+
+
+def _listings(contexts: list[click.Context]) -> Iterator[str]:
+    """Yield the lines about the commands that list something and show one of it."""
+    yield from (
+        "## What there is",
+        "",
+        "Each of these lists all that is installed, and `show` prints one in full:",
+        "",
+    )
+    for context in contexts:
+        yield f"    {context.command_path} [OPTIONS]"
+        for name, command in getattr(context.command, "commands", {}).items():
+            yield f"    {_usage(click.Context(command, info_name=name, parent=context))}"
+    rows = {_row(option): None for context in contexts for option in _options(context.command)}
+    yield from ("", *_table(rows))
+
+
+def _usage(context: click.Context) -> str:
+    return " ".join([context.command_path, *context.command.collect_usage_pieces(context)])
+
+
+def _options(command: click.Command) -> list[click.Option]:
+    return [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+
+
+def _table(rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    yield from ("| option | meaning | default |", "|---|---|---|")
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+    yield ""
+
+
+def _row(option: click.Option) -> tuple[str, str, str]:
+    """Return how an option is written, its meaning and its default."""
+    value = option.metavar or ""
+    if isinstance(option.type, click.Choice):
+        value = "|".join(map(str, option.type.choices))
+    names = [" ".join(filter(None, (name, value))) for name in option.opts]
+    default = getattr(option, "default_shown", "")
+    meaning = (option.help or "").removesuffix(f"  [{default}]")
+    if option.required:
+        default = "required"
+    elif option.show_default:
+        default = str(option.default)
+    return ", ".join(f"`{name}`" for name in (*names, *option.secondary_opts)), meaning, default
+
+
+def _text(text: str) -> str:
+    """Return a docstring in lines of one width."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(
+        textwrap.fill(" ".join(part.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
+        for part in paragraphs
+    )
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(reference(), encoding="utf-8", newline="\n")
+    print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
