@@ -1,11 +1,11 @@
-"""Times the barycenter solvers against each other and against scikit-learn's KMeans, and measures their costs.
+"""Time the barycenter solvers against each other and against scikit-learn's KMeans, and measure their costs.
 
     python benchmarks/barycenter.py [--repeats 5] [--device cpu] [--quick]
 
 The points look like a network's features: a mixture of Gaussians after a ReLU. The contestants of a problem
-take turns in one process, so that a slow spell of the machine falls on all of them; a first, untimed turn
-warms them up. Seconds are medians over the repeats. Each cost is W2² by POT's ot.emd2 from the atoms and the
-weights that a contestant found, in float64, the median over the repeats, whose seeds differ.
+take turns in one process, so that a slow phase of the machine affects all of them; a first, untimed turn
+warms them up. Seconds are medians over the repeats. A cost is W2² by POT's ot.emd2 from the atoms and weights
+that a contestant found, in float64; it is the median over the repeats, whose seeds differ.
 
 The ratios compare with `quantize`: seconds above 1 are slower, costs above 1 are worse.
 """
@@ -29,7 +29,7 @@ Contestant = Callable[[int], Found]  # from a seed
 
 
 def features(n: int, dim: int, seed: int = 0, modes: int = 20) -> Tensor:
-    """Points (n, D), float32, none negative, with many zeros, as after a network's last ReLU."""
+    """Return points (n, D), float32, none negative, with many zeros, as after a network's last ReLU."""
     source = torch.Generator().manual_seed(seed)
     centres = 0.5 * torch.randn(modes, dim, generator=source)
     chosen = torch.randint(modes, (n,), generator=source)
@@ -58,7 +58,7 @@ def kmeans(points: Tensor, k: int, starts: int) -> Contestant:
 
 
 def exact_cost(points: Tensor, found: Found) -> float:
-    """W2² by POT between the uniform measure on points (n, D) and the weighted atoms."""
+    """Return W2² by POT between the uniform measure on points (n, D) and the weighted atoms."""
     x, atoms, weights = (tensor.double().cpu().numpy() for tensor in (points, *found))
     costs = ((x**2).sum(1)[:, None] + (atoms**2).sum(1) - 2 * x @ atoms.T).clip(min=0)
     return float(ot.emd2(np.full(len(x), 1 / len(x)), weights / weights.sum(), costs, numItermax=50_000_000))

@@ -3,10 +3,10 @@
     python benchmarks/fashion_mnist.py --data-dir DIR --out runs/results
     python benchmarks/fashion_mnist.py --data-dir DIR --out runs/tuning --tune --seeds 1
 
-Every seed has its own teacher, synthetic images and student, so the standard deviations are of all three. Both
-methods share the teacher of the seed and the initial weights of the student. With --tune, variants of WMDD's losses
-and settings are compared on a tenth of the training images held out, and the test images are not looked at.
-A line of JSON is appended to results.jsonl for every student, and work that is there already is not repeated.
+Every seed has its own teacher, synthetic images and student, so the standard deviations cover all three. Both
+methods share the teacher of the seed and the initial weights of the student. With --tune, variants of WMDD's
+losses and settings are compared on a held-out tenth of the training images, and the test images are not used.
+A line of JSON is appended to results.jsonl for every student, and finished work is not repeated.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WMDD = "regularizers.class-batchnorm"
 
 
 def variants(tune: bool) -> dict[str, tuple[str, Settings]]:
-    """Name to (method, settings)."""
+    """Return (method, settings) by the name of the variant."""
     chosen: dict[str, tuple[str, Settings]] = {"random": ("random", []), "wmdd": ("wmdd", [])}
     if not tune:
         return chosen
@@ -49,7 +49,7 @@ def variants(tune: bool) -> dict[str, tuple[str, Settings]]:
 
 
 def teacher_of(seed: int, arguments: argparse.Namespace) -> Path:
-    """The weights of this seed's teacher, trained where they are not there yet."""
+    """Return the weights of this seed's teacher, trained if they do not exist yet."""
     name = f"teacher-seed{seed}"
     weights = Path(arguments.out) / name / "teacher.safetensors"
     if not weights.exists():
@@ -66,7 +66,7 @@ def teacher_of(seed: int, arguments: argparse.Namespace) -> Path:
 
 
 def common(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What every run is given."""
+    """Return the arguments that every run gets."""
     return {
         "dataset": "fashion-mnist",
         "data_dir": arguments.data_dir,
@@ -79,7 +79,7 @@ def common(arguments: argparse.Namespace) -> dict[str, Any]:
 def condense_and_evaluate(
     name: str, ipc: int, seed: int, arguments: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """One dataset and its students, one for each label mode and training length."""
+    """Distil one dataset and train its students. Return a row for each label mode and training length."""
     method, settings = variants(arguments.tune)[name]
     teacher = teacher_of(seed, arguments)
     folder = f"{name.replace(' ', '_').replace('=', '')}-ipc{ipc}-seed{seed}"
@@ -130,7 +130,7 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Accuracy in percent, mean ± standard deviation over seeds, a column for each label mode and length."""
+    """Return accuracies in percent, mean ± standard deviation over seeds; a column for each label mode and length."""
     cells: dict[tuple[int, str], dict[tuple[str, int], list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         cells[row["ipc"], row["variant"]][row["labels"], row["epochs"]].append(100 * row["accuracy"])

@@ -1,4 +1,4 @@
-"""Images for benchmarks that need some, whatever they show."""
+"""A dataset for benchmarks in which it does not matter what the images show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from condense.data.dataset import MemoryImages, RealDataset, Split
 
 
 def noise(classes: int, per_class: int, channels: int, size: int) -> RealDataset:
-    """Smooth noise in a colour for every class: what the images show does not matter for the time."""
+    """Return smooth noise with one colour for every class; what images show does not matter for the time."""
     source = torch.Generator().manual_seed(0)
     labels = torch.arange(classes).repeat_interleave(per_class)
     colours = torch.rand(classes, channels, 1, 1, generator=source)

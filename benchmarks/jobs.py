@@ -1,12 +1,13 @@
-"""Times a comparison made by one process against the same one made by several.
+"""Time a comparison made by one process against the same one made by several.
 
     OMP_WAIT_POLICY=PASSIVE python benchmarks/jobs.py [--repeats 3] [--jobs 2] [--width 64] [--epochs 100] [--seeds 4]
 
-The comparison is of random images with WMDD's on fashion-mini under `fkd`. Teacher and dataset are there before
-anything is timed; what is timed is all the rest, with starting the further processes and writing the page. The
-contestants take turns, each in a folder of its own, so that a slow spell of the machine falls on all of them. Seconds
-are medians over the turns, a ratio is that of medians. Both must have found the same accuracies, or nearly: sums of
-several threads differ in their last bits from those of one. OMP_WAIT_POLICY is what the command line sets.
+It compares WMDD with random real images on fashion-mini under `fkd`. Teacher and dataset exist before the
+timing starts. Everything else is timed, also the start of more processes and the writing of the page. The
+contestants take turns, each in a folder of its own, so that a slow phase of the machine affects all of them.
+Seconds are medians over the turns, and a ratio is a ratio of medians. Both must find nearly the same
+accuracies: sums of several threads differ in their last bits from those of one. OMP_WAIT_POLICY is what the
+command line sets.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ TOLERANCE = 0.05  # of the mean accuracies, which lie in [0, 1]
 
 
 def mean_accuracies(result: ComparisonResult) -> list[float]:
-    """By row, over its seeds."""
+    """Return the mean accuracy of each row over its seeds."""
     assert not result.failures, result.failures
     by_row: dict[str, list[float]] = {}
     for cell in result.outcome.cells:

@@ -1,4 +1,4 @@
-"""Losses for benchmarks, with the needs that their plugins declare."""
+"""Built losses for benchmarks, with the needs that their plugins declare."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from condense.recipe.registry import default_registry
 
 
 def weighted(kind: str, name: str, loss: Any, weight: float = 1.0) -> WeightedLoss:
-    """Return a loss that was built by hand. kind: "feature target" or "regularizer". name: of its spec."""
+    """Return a loss that was built by hand, with its needs. kind: "feature target" or "regularizer".
+
+    name: the name of its spec.
+    """
     spec = default_registry().find(kind, name)
     return WeightedLoss(name=name, loss=loss, weight=weight, needs=spec.needs_of(loss.options))

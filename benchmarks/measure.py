@@ -1,19 +1,21 @@
-"""Times the measure stage against two passes with a loader per class.
+"""Time the measure stage against two passes with a loader per class.
 
     python benchmarks/measure.py [--repeats 7] [--device auto] [--only convnet]
 
-Both collect what WMDD needs of the real images: the features of every image and the BatchNorm statistics of every
-class. The contestants:
+Both collect what WMDD needs from the real images: the features of every image and the BatchNorm statistics of
+every class. The contestants:
 
-two passes: float32 and contiguous, as one would write it down: for each class a loader over its images; one pass
-    keeps the input of the classifier, another takes mean and variance of each BatchNorm input of each batch.
+two passes: a straightforward version, float32 and contiguous, with a loader over the images of each class.
+    One pass keeps the input of the classifier; another takes mean and variance of each BatchNorm input of
+    each batch.
 float32: `measure`, one pass for both, in float32 and contiguous.
-condense: `measure` as a run calls it: bfloat16 where the machine is made for it, channels-last, flush-denormal.
+condense: `measure` as a run calls it: bfloat16 if the machine supports it well, channels-last,
+    flush-denormal.
 
-Finding the barycenters is not part of it; benchmarks/barycenter.py times that. The contestants take turns in one
-process, so that a slow spell of the machine falls on all of them; a first, untimed turn warms them up. Seconds are
-medians over the turns, a ratio is that of medians. Before anything is timed, all must have found the same features
-and statistics.
+Finding the barycenters is not part of it; benchmarks/barycenter.py times that. The contestants take turns in
+one process, so that a slow phase of the machine affects all of them; a first, untimed turn warms them up.
+Seconds are medians over the turns, and a ratio is a ratio of medians. Before the timing starts, all must have
+found the same features and statistics.
 """
 
 from __future__ import annotations
@@ -43,12 +45,19 @@ from condense.recipe.registry import default_registry
 from condense.runtime import Runtime, make_runtime, numeric_settings
 
 CLASSES = 10
-TOLERANCE = {"float32": 1e-3, "condense": 3e-2}  # of the norm of what was found, relative to the two passes
+TOLERANCE = {
+    "float32": 1e-3,
+    "condense": 3e-2,
+}  # norm of the error, relative to the norm of what two passes find
 
 
 @dataclass
 class Found:
-    """features: (n, D), of the images in order. mean, variance: (K, S), all BatchNorm layers side by side."""
+    """What a contestant found.
+
+    features: (n, D), of the images in order.
+    mean, variance: (K, S), all BatchNorm layers side by side.
+    """
 
     features: Tensor
     mean: Tensor
@@ -56,14 +65,14 @@ class Found:
 
 
 class FeaturesOnly(BarycenterTarget):
-    """Keeps the features, and looks for no barycenter."""
+    """A target that keeps the features and computes no barycenter."""
 
     def fit(self, ipc: int, generator: torch.Generator) -> None:
         self.features = torch.cat([features for features, _ in self._seen])
 
 
 def make_network(model: Use, dataset: RealDataset, runtime: Runtime) -> Network:
-    """A frozen network whose running statistics are near those of the images, as after training."""
+    """Return a frozen network whose running statistics are near those of the images, as after training."""
     network = build_network(model, dataset, default_registry(), runtime, torch.Generator().manual_seed(1))
     order = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
@@ -73,7 +82,7 @@ def make_network(model: Use, dataset: RealDataset, runtime: Runtime) -> Network:
 
 
 def ours(network: Network, dataset: RealDataset, runtime: Runtime) -> Found:
-    """The measure stage."""
+    """Return what the measure stage finds."""
     target = FeaturesOnly(BarycenterOptions())
     norms = ClassBatchNorm(ClassBatchNormOptions())
     with numeric_settings(runtime):
@@ -94,7 +103,7 @@ def ours(network: Network, dataset: RealDataset, runtime: Runtime) -> Found:
 
 @torch.no_grad()
 def two_passes(model: nn.Module, dataset: RealDataset, runtime: Runtime) -> Found:
-    """Without condense. Every batch of a class has the same number of images."""
+    """Return what two passes without condense find. Every batch of a class has the same number of images."""
     assert isinstance(dataset.train.images, MemoryImages)
     pixels, labels = dataset.train.images.pixels, dataset.train.labels
     loaders = [DataLoader(TensorDataset(pixels[labels == label]), batch_size=50) for label in range(CLASSES)]
@@ -132,7 +141,7 @@ def two_passes(model: nn.Module, dataset: RealDataset, runtime: Runtime) -> Foun
 
 
 def check(name: str, label: str, found: Found, wanted: Found) -> None:
-    """Stop where the contestants disagree."""
+    """Exit if the contestants disagree."""
     for what, got, right in zip(
         ("features", "means", "variances"), vars(found).values(), vars(wanted).values(), strict=True
     ):

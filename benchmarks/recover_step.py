@@ -1,19 +1,19 @@
-"""Times a step of recover against the plain loop that it replaces.
+"""Time a step of recover against the plain loop that it replaces.
 
     python benchmarks/recover_step.py [--repeats 9] [--device auto] [--batch 20] [--only convnet]
 
 The method is WMDD with the losses of its published code. The contestants:
 
-plain: float32 and contiguous, as one would write it down: hooks keep the inputs of BatchNorm, the batch is cut into
-    its classes, each class has its mean and variance taken in each layer, a list of losses is summed. One crop, flip
-    and shift is drawn for the whole batch.
+plain: a straightforward version, float32 and contiguous. Hooks keep the inputs of BatchNorm. The batch is cut
+    into its classes, the mean and variance of each class are taken in each layer, and a list of losses is
+    summed. One crop, flip and shift is drawn for the whole batch.
 float32: `recover_chunk` in float32 and contiguous: moments per image, a view of its own for every image.
-condense: `recover_chunk` as a run calls it: bfloat16 where the machine is made for it, channels-last,
+condense: `recover_chunk` as a run calls it: bfloat16 if the machine supports it well, channels-last,
     flush-denormal.
 
-They take turns in one process, so that a slow spell of the machine falls on all of them; a first, untimed turn warms
-them up. Seconds are medians over the turns, a ratio is that of medians. Before anything is timed, all must give the
-same loss for the same images.
+They take turns in one process, so that a slow phase of the machine affects all of them; a first, untimed turn
+warms them up. Seconds are medians over the turns, and a ratio is a ratio of medians. Before the timing
+starts, all must give the same loss for the same images.
 """
 
 from __future__ import annotations
@@ -56,7 +56,11 @@ TOLERANCE = {"float32": 1e-4, "condense": 2e-2}  # of the loss, relative to the 
 
 @dataclass
 class Contestant:
-    """first_loss: of the initial images, not augmented. steps: takes that many steps from the initial images."""
+    """One way to recover images.
+
+    first_loss: returns the loss of the initial images, not augmented.
+    steps: takes a number of steps from the initial images.
+    """
 
     first_loss: Callable[[], float]
     steps: Callable[[int], None]
@@ -75,19 +79,19 @@ class Problem:
     chunk: Chunk
 
     def network(self, runtime: Runtime) -> Network:
-        """The teacher, in the memory format of a runtime."""
+        """Return the teacher in the memory format of a runtime."""
         network = fresh(self.model, self.dataset, runtime)
         network.model.load_state_dict(self.weights)
         return network.frozen()
 
 
 def fresh(model: Use, dataset: RealDataset, runtime: Runtime) -> Network:
-    """An untrained network."""
+    """Return an untrained network."""
     return build_network(model, dataset, default_registry(), runtime, torch.Generator().manual_seed(1))
 
 
 def make_problem(model: Use, channels: int, size: int, batch: int, device: str) -> Problem:
-    """A chunk of `batch` images of noise, IPC per class."""
+    """Return a problem with a chunk of `batch` images of noise, IPC per class."""
     classes = batch // IPC
     dataset = noise(classes, 2 * IPC, channels, size)
     runtime = make_runtime(device, "fp32")
@@ -117,7 +121,7 @@ def make_problem(model: Use, channels: int, size: int, batch: int, device: str) 
 
 
 def ours(problem: Problem, runtime: Runtime) -> Contestant:
-    """`recover_chunk` in a runtime."""
+    """Return `recover_chunk` in a runtime, as a contestant."""
     network = problem.network(runtime)
     losses = [
         weighted("feature target", "barycenter", problem.target),
@@ -150,7 +154,7 @@ def ours(problem: Problem, runtime: Runtime) -> Contestant:
 
 
 def plain(problem: Problem, runtime: Runtime) -> Contestant:
-    """The loop without condense."""
+    """Return the loop without condense, as a contestant."""
     model, options, size = problem.network(runtime).model, problem.options, problem.dataset.size
     start, labels = (part.to(runtime.device) for part in (problem.chunk.images, problem.chunk.labels))
     low, high = valid_range(problem.dataset.mean, problem.dataset.std, start)
@@ -177,7 +181,7 @@ def plain(problem: Problem, runtime: Runtime) -> Contestant:
 
 
 def plain_loss(model: nn.Module, images: Tensor, labels: Tensor, problem: Problem) -> Tensor:
-    """WMDD's loss class by class and layer by layer."""
+    """Return WMDD's loss, computed class by class and layer by layer."""
     layers = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     classifier = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     inputs: list[Tensor] = []
@@ -203,7 +207,7 @@ def plain_loss(model: nn.Module, images: Tensor, labels: Tensor, problem: Proble
 
 
 def seconds_of(contestant: Contestant, steps: int, device: torch.device) -> float:
-    """Per step."""
+    """Return the seconds per step."""
     start = time.perf_counter()
     contestant.steps(steps)
     if device.type == "cuda":

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 from condense.comparison.design import Design, design_comparison
 from condense.comparison.outcome import Kind
 from condense.comparison.terms import ComparisonOptions
-from condense.recipe.config import Machine, RunConfig, config_from_dict, configure, run_path
+from condense.recipe.config import Machine, RunConfig
 from condense.recipe.registry import Registry, default_registry
+from condense.recipe.resolve import config_from_dict, configure, run_path
 from condense.recipe.settings import Settings
 
 if TYPE_CHECKING:

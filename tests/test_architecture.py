@@ -226,7 +226,7 @@ def test_places_free_of_torch_import_nothing_heavy() -> None:
         f"    loaded = [heavy for heavy in {HEAVY!r} if heavy in sys.modules]\n"
         "    assert not loaded, f'{name} imports {loaded}'\n"
         "from condense.recipe.registry import load_registry\n"
-        "from condense.recipe.config import configure\n"
+        "from condense.recipe.resolve import configure\n"
         "from condense.engine.plan import make_plan\n"
         "registry = load_registry()\n"
         "make_plan(configure(registry, method='wmdd'), registry).stages()\n"

@@ -13,8 +13,8 @@ import click
 import pytest
 from condense_cli.main import COMMANDS, cli
 
-from condense.recipe.config import configure
 from condense.recipe.registry import Registry, load_registry
+from condense.recipe.resolve import configure
 
 ROOT = Path(__file__).parents[1]
 TOOL = ROOT / "tools" / "make_cli_reference.py"

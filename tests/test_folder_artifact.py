@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import condense
+from condense.data.load import load_dataset
 from condense.errors import DataError
+from condense.recipe.config import RunConfig
+from condense.recipe.registry import default_registry
+from condense.runtime import SilentReporter
 
 QUICK = {
     "protocol.labels": "hard",
@@ -47,3 +54,49 @@ def test_nothing_in_the_artifact_says_where_the_images_lay(pets: Path, tmp_path:
         condense.evaluate(moved, students=1)
     elsewhere = condense.evaluate(moved, students=1, dataset=f"folder:{pets}")
     assert elsewhere.score.mean == made.accuracy
+
+
+class Notes(SilentReporter):
+    """Keeps what a user is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize(("settings", "split_by"), [({}, 3), ({"teacher.seed": 5}, 5)])
+@pytest.mark.parametrize("where", [".", "distilled"])
+def test_another_seed_of_the_students_keeps_the_split_of_the_run(
+    where: str, settings: dict[str, Any], split_by: int, tmp_path: Path
+) -> None:
+    """Else students were tested on images that the distilled ones were made from."""
+    root = tmp_path / "unsplit"
+    draws = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        for index in range(20):
+            Image.fromarray(draws.integers(0, 255, (16, 16, 3), np.uint8)).save(root / name / f"{index}.png")
+    made = condense.run(
+        method="random",
+        dataset=f"folder:{root}",
+        ipc=2,
+        seed=3,
+        students=1,
+        settings={**QUICK, **settings},
+        out=tmp_path / "runs",
+    )
+    registry = default_registry()
+
+    def held_out(config: RunConfig) -> torch.Tensor:
+        dataset = load_dataset(config.recipe, config.machine, registry)
+        return dataset.test.images.read(torch.arange(len(dataset.test)))
+
+    other = replace(made.config.recipe, seed=4, teacher=replace(made.config.recipe.teacher, seed=None))
+    assert not torch.equal(held_out(made.config), held_out(replace(made.config, recipe=other)))
+    notes = Notes()
+    again = condense.evaluate(made.path / where, students=1, seed=4, dataset=f"folder:{root}", reporter=notes)
+    assert again.config.recipe.seed == 4
+    assert torch.equal(held_out(again.config), held_out(made.config))
+    assert [note for note in notes.notes if f"drawn by seed {split_by}, is held out" in note]

@@ -55,7 +55,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_complete(result: RunResult, classes: list[str]) -> None:
-    assert result.config.teacher.model.name == "resnet18"
+    assert result.config.recipe.teacher.model.name == "resnet18"
     assert [score.label for score in result.scores] == ["wmdd", "random real images"]
     assert all(0 <= score.mean <= 1 for score in result.scores)
     assert result.teacher_accuracy is not None

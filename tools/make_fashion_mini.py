@@ -2,9 +2,9 @@
 
     python tools/make_fashion_mini.py SOURCE_DIR [OUTPUT]
 
-Takes 500 training images per class from the training files and 100 test images per class from the test
-files. Which ones is decided by sha256(seed/split/index), which no library version can change, and the file
-carries no times: the same source gives the same arrays everywhere, and the same bytes under one zlib.
+Takes 500 training images per class from the training files and 100 test images per class from the test files.
+sha256(seed/split/index) decides which ones, so no library version can change the choice. The file holds no
+times: the same source gives the same arrays everywhere, and the same bytes under one zlib.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OUTPUT = Path(__file__).parents[1] / "condense" / "data" / "files" / "fashion_mi
 
 
 def choose(labels: np.ndarray, split: str, count: int) -> np.ndarray:
-    """(10 * count,) indices into `labels` (n,): `count` of each class, ordered by class, then by index."""
+    """Return (10 * count,) indices into `labels` (n,): `count` of each class, ordered by class, then by index."""
     chosen: list[int] = []
     for label in range(10):
         members = np.flatnonzero(labels == label).tolist()
@@ -39,7 +39,7 @@ def choose(labels: np.ndarray, split: str, count: int) -> np.ndarray:
 
 
 def part(source: Path) -> list[np.ndarray]:
-    """The chosen images (n, 28, 28) and labels (n,) of both splits, in the order of MINI_ARRAYS."""
+    """Return the chosen images (n, 28, 28) and labels (n,) of both splits, in the order of MINI_ARRAYS."""
     arrays: list[np.ndarray] = []
     for split, (image_file, label_file) in {"train": FILES[:2], "test": FILES[2:]}.items():
         images, labels = (_read(source, name) for name in (image_file, label_file))
@@ -49,14 +49,14 @@ def part(source: Path) -> list[np.ndarray]:
 
 
 def pack(arrays: list[np.ndarray]) -> bytes:
-    """A compressed .npz whose bytes depend on the arrays and on zlib alone."""
+    """Return a compressed .npz whose bytes depend on the arrays and on zlib alone."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in zip(MINI_ARRAYS, arrays, strict=True):
             content = io.BytesIO()
             np.save(content, array, allow_pickle=False)
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.create_system = 3  # Unix, on whatever system this runs
+            entry.create_system = 3  # Unix, on every system
             archive.writestr(entry, content.getvalue(), zipfile.ZIP_DEFLATED, compresslevel=9)
     return buffer.getvalue()
 
@@ -70,7 +70,7 @@ def _read(source: Path, name: str) -> np.ndarray:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Read the idx files, write the part, print what MINI_DIGEST in condense/data/fashion.py must be."""
+    """Read the idx files, write the part, and print what MINI_DIGEST in condense/data/fashion.py must be."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -144,7 +144,7 @@ def component_offers(registry: Registry, name: str) -> list[tuple[str, Offer]]:
 
 
 def spec_data(offer: Offer, kind: str) -> dict[str, Any]:
-    """Return a dataset, a network or a component with its options; a dataset also with its settings."""
+    """Return a dataset, a network or a component with its options; for a dataset also its kind and settings."""
     spec = offer.spec
     data: dict[str, Any] = {**line_of(offer, kind), "source": spec.source}
     data["options"] = _options(spec.options, KEY_OF_KIND[kind].format(name=spec.name))

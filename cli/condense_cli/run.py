@@ -208,7 +208,7 @@ def _resolved(
 ) -> tuple[RunConfig, Path]:
     """Return the configuration that the options name, and the run directory."""
     from condense.errors import StorageError
-    from condense.recipe.config import configure, run_path
+    from condense.recipe.resolve import configure, run_path
 
     config = configure(registry, **given)
     path = run_path(config.recipe, out, name, resume=resume)

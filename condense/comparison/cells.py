@@ -63,7 +63,7 @@ class Workshop:
         return LabelledBy(network=network.frozen(), hash=file_hash(file), bytes=file.stat().st_size)
 
     def is_done(self, place: Place) -> bool:
-        """Return whether everything of a place is computed."""
+        """Return whether nothing is left to compute for a place."""
         cell = _Cell(self, place)
         files = [file for setup in self.design.columns for file in cell.files(setup)]
         return finished(cell.folder) and all(file.exists() for file in files)
@@ -77,7 +77,7 @@ class Workshop:
             return False
 
     def work(self, place: Place) -> tuple[Distilled, list[Cell], bool]:
-        """Compute what is missing of a place. A result that failed says why.
+        """Compute what is missing for a place. A result that failed says why.
 
         Return its images, the results of its columns, and whether anything was missing.
         """

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from condense.comparison.outcome import Column, Role
 from condense.errors import OptionError
-from condense.recipe.config import Evaluation, kind_of_dataset
+from condense.recipe.config import Evaluation
 from condense.recipe.method import Student, Teacher, Use
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import kind_of_dataset
 from condense.recipe.settings import Pair, assign, complete, options_of
 from condense.recipe.training import Augment
 

@@ -14,8 +14,9 @@ from condense.comparison.outcome import Kind, Row
 from condense.comparison.rows import AskedRow, rows_of
 from condense.comparison.terms import TermOptions, Terms, terms_of
 from condense.errors import OptionError
-from condense.recipe.config import Machine, Recipe, RunConfig, configure, dataset_label, digest
+from condense.recipe.config import Machine, Recipe, RunConfig, dataset_label, digest
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import configure
 from condense.recipe.settings import Pair, Settings, flatten, pairs_of
 from condense.text import setting_text
 

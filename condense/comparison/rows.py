@@ -9,8 +9,9 @@ from typing import Any
 
 from condense.comparison.outcome import Kind
 from condense.errors import CondenseError, OptionError, nearest
-from condense.recipe.config import RunConfig, configure
+from condense.recipe.config import RunConfig
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import configure
 from condense.recipe.settings import Pair, Settings, assign, pairs_of
 from condense.text import setting_text
 

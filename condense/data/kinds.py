@@ -45,8 +45,8 @@ def kind_of_folder(options: FolderOptions, argument: str) -> ImageKind:
 
 def _files(root: Path) -> Iterator[Path]:
     """Yield files below the class folders of `root`, some of each class first, so that no class decides alone."""
-    top = root / "train" if (root / "train").is_dir() else root
-    folders = [entry for entry in _entries(top) if entry.is_dir()]
+    top = root / "train" if _is_dir(root / "train") else root
+    folders = [entry for entry in _entries(top) if _is_dir(entry)]
     each = max(1, _LOOKED_AT // max(1, len(folders)))
     for folder in folders:
         yield from islice(_walk(folder), each)
@@ -54,7 +54,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     for entry in _entries(folder):
-        if entry.is_dir():
+        if _is_dir(entry):
             yield from _walk(entry)
         else:
             yield entry
@@ -66,3 +66,10 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError:
         return []
+
+
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

@@ -73,7 +73,7 @@ class FeatureTarget(Loss):
 
 
 class Regularizer(Loss):
-    """A loss that keeps synthetic images close to real ones in other ways, such as BatchNorm statistics."""
+    """A loss that keeps synthetic images close to real ones besides their features, e.g. in BatchNorm statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ from typing import Any
 
 from condense.engine.labels import LABELS
 from condense.errors import OptionError
-from condense.recipe.config import Evaluation, Recipe, RunConfig, kind_of_dataset
+from condense.recipe.config import Evaluation, Recipe, RunConfig
 from condense.recipe.method import Recover, Use
 from condense.recipe.needs import Needs
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import kind_of_dataset
 from condense.recipe.settings import options_of
 from condense.recipe.specs import InitializerSpec, LossSpec, kind_text
 

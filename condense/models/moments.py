@@ -104,7 +104,7 @@ def group_statistics(moments: Moments, membership: Tensor) -> tuple[Tensor, Tens
 class ClassMoments:
     """Sums of per-image moments by class, in float64, over batches and workers.
 
-    Call `add` for batches in any order and `merge` for the sums of other workers, then read the statistics.
+    Call `add` for batches in any order, then read the statistics.
     """
 
     def __init__(self, classes: int) -> None:
@@ -129,18 +129,6 @@ class ClassMoments:
         self._counts[present] += counted.sum(dim=1)
         self._mean[present] += counted @ moments.mean.detach().to(device).double()
         self._second[present] += counted @ moments.second.detach().to(device).double()
-
-    def merge(self, other: ClassMoments) -> None:
-        """Add the sums of another worker, which used the same network."""
-        if not len(other._centre):
-            return
-        if not len(self._centre):
-            self._centre = other._centre
-            self._mean, self._second = torch.zeros_like(other._mean), torch.zeros_like(other._second)
-            self._counts = self._counts.to(other._counts.device)
-        self._counts += other._counts.to(self._counts.device)
-        self._mean += other._mean.to(self._mean.device)
-        self._second += other._second.to(self._second.device)
 
     def class_statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and biased variance of each class, both (K, S) float64.

@@ -1,7 +1,7 @@
 """The whole contract between condense and its plugins: eight hooks, called once at start-up, never in a loop.
 
 A plugin is a module that implements any of these hooks with `condense.hookimpl`. An entry point of the group
-"condense" names it. It may set `condense_api = 1`, the version of this contract that it was written for.
+"condense" names it. It may set `condense_api`, the `API_VERSION` that it was written for.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def condense_feature_targets() -> Sequence[FeatureTargetSpec]:  # type: ignore[e
 
 @hookspec
 def condense_regularizers() -> Sequence[RegularizerSpec]:  # type: ignore[empty-body]
-    """Return losses that keep synthetic images close to real ones in other ways."""
+    """Return losses that keep synthetic images close to real ones besides their features."""
 
 
 @hookspec

@@ -25,7 +25,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Weighted:
-    """A feature target or regularizer in a recipe.
+    """A feature target or regularizer in a recipe, with its weight and its options.
 
     weight: its factor in the sum of losses.
     options: its options, by name.

@@ -22,7 +22,7 @@ IMAGE_KINDS: tuple[ImageKind, ...] = get_args(ImageKind)
 
 
 def kind_text(kind: str) -> str:
-    """Return a kind of images for people: "small grey images"."""
+    """Return a kind of images as text for people: "small grey images"."""
     return f"{kind.replace('-', ' ')} images" if kind.startswith("small") else kind
 
 

@@ -60,9 +60,15 @@ class Journal:
         folder = RunFolder.open(path)
         data = read_json(folder.run_json)
         before, now = flatten(earlier.recipe), flatten(config.recipe)
-        # A checkpoint is known by its content: the file may have moved.
-        before["teacher.checkpoint"] = data["checkpoint"]
-        now["teacher.checkpoint"] = by_content(config.recipe.teacher).checkpoint
+        if before["teacher.seed"] != now["teacher.seed"]:
+            before["teacher.seed"], now["teacher.seed"] = (
+                earlier.recipe.teacher_seed,
+                config.recipe.teacher_seed,
+            )
+        # A checkpoint is known by its content: the file may have moved, or be gone since the run copied it.
+        known = by_content(config.recipe.teacher).checkpoint
+        if known != now["teacher.checkpoint"] or before["teacher.checkpoint"] != now["teacher.checkpoint"]:
+            before["teacher.checkpoint"], now["teacher.checkpoint"] = data["checkpoint"], known
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         if changed:
             listed = ", ".join(f"{key} ({before.get(key)} then, {now.get(key)} now)" for key in changed[:5])
@@ -74,7 +80,7 @@ class Journal:
                 f"{path} was started on {data['host']['computes']}, and this is {host['computes']}, which gives other "
                 "images; set --device and --precision, or choose another --name"
             )
-        data["settings"] = config.to_dict()
+        data |= {"settings": config.to_dict(), "status": "running", "outcome": None}
         return cls(folder, data)
 
     @property

@@ -22,8 +22,9 @@ from condense.engine.synthesis import Synthesis
 from condense.errors import DataError
 from condense.models.build import load_checkpoint
 from condense.models.network import Network
-from condense.recipe.config import RunConfig, config_from_dict
+from condense.recipe.config import RunConfig, digest
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import config_from_dict
 from condense.runs import provenance
 from condense.runs.journal import Journal, MetricsReporter, saved_config
 from condense.runs.report import write_report
@@ -145,8 +146,9 @@ class _Run:
         )
         with self.journal.stage("recover"):
             distilled = synthesis.distilled()
-            if relabelled or not self.folder.distilled.exists():
-                artifact.save(distilled, self.folder.distilled, overwrite=relabelled)
+            manifest = self.folder.distilled / "distilled.json"
+            if not manifest.exists() or digest(read_json(manifest)["settings"]) != digest(distilled.settings):
+                artifact.save(distilled, self.folder.distilled, overwrite=True)
         scores = self._evaluate(distilled, synthesis)
         return self._finish(distilled, scores, teacher_accuracy)
 

@@ -16,8 +16,9 @@ from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.squeeze import fresh_teacher
 from condense.errors import DataError, ModelError, OptionError
 from condense.models.build import load_checkpoint
-from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, convert
+from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import convert
 from condense.recipe.settings import assign, complete
 from condense.runs import provenance
 from condense.runs.journal import saved_config
@@ -96,8 +97,8 @@ def _config(
         raise DataError(
             f"artifact {distilled.name!r} does not say how it was made, so that nothing tells how to test it"
         )
-    recipe = convert(distilled.settings["recipe"], Recipe)
-    evaluation = convert(distilled.settings["evaluation"], Evaluation)
+    recipe = convert(distilled.settings.get("recipe"), Recipe)
+    evaluation = convert(distilled.settings.get("evaluation"), Evaluation)
     if dataset and dataset != recipe.dataset.name:
         same_kind = dataset.partition(":")[0] == recipe.dataset.name.partition(":")[0]
         options = recipe.dataset.options if same_kind else {}

@@ -75,7 +75,10 @@ class RunResult:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
-    """The outcome of evaluating an earlier artifact. path: where the artifact lies."""
+    """The outcome of evaluating an earlier artifact.
+
+    path: where the artifact lies.
+    """
 
     path: Path
     config: RunConfig

@@ -19,8 +19,8 @@ from PIL import Image
 
 from condense import api
 from condense.engine.evaluate import StudentTrainer
-from condense.recipe.config import config_from_dict
 from condense.recipe.registry import load_registry
+from condense.recipe.resolve import config_from_dict
 from condense.recipe.settings import assign, flatten
 from condense.text import setting_text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import torch
 import condense
 from condense.data.dataset import RealDataset
 from condense.errors import CondenseError, DataError, ModelError, OptionError, StorageError
-from condense.recipe.config import RunConfig, configure, run_path
+from condense.recipe.config import RunConfig
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import configure, run_path
 from condense.recipe.specs import ModelSpec
 from condense.runs.result import EvaluationResult, RunResult
 
@@ -175,6 +177,27 @@ def test_an_artifact_outlives_the_plugin_whose_network_made_it(
     short = [("protocol.epochs", 1)]
     found = evaluate(result.path / "distilled", make_registry(dataset), students=1, settings=short)
     assert len(found.score.students) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda settings: {},
+        lambda settings: {"evaluation": settings["evaluation"]},
+        lambda settings: {"recipe": settings["recipe"]},
+        lambda settings: {**settings, "recipe": "wmdd"},
+        lambda settings: {**settings, "evaluation": {}},
+    ],
+)
+def test_an_artifact_that_does_not_say_how_it_was_made(
+    change: Callable[[Any], Any], finished: RunResult, registry: Registry, tmp_path: Path
+) -> None:
+    changed = replace(finished.distilled, settings=change(finished.distilled.settings))
+    condense.save(changed, tmp_path / "alone")
+    with pytest.raises(
+        CondenseError, match=r"does not say how it was made|these are not the settings of a run"
+    ):
+        evaluate(tmp_path / "alone", registry)
 
 
 def test_settings_without_effect_are_refused(alone: Path, registry: Registry) -> None:

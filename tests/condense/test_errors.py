@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from condense import errors
-from condense.errors import CondenseError, UnknownNameError, nearest, unknown_name
+from condense.errors import CondenseError, UnknownNameError, cannot_read, cannot_write, nearest, unknown_name
 
 NAMES = ["wmdd", "sre2l", "random"]
 
@@ -51,3 +54,28 @@ def test_every_error_can_be_caught_as_one() -> None:
     ]
     assert len(kinds) > 5
     assert all(issubclass(kind, CondenseError) for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    ("code", "written", "read"),
+    [
+        (errno.ENOSPC, "no space left to write x; free some, or choose another folder with --out", None),
+        (errno.EDQUOT, "no space left to write x; free some, or choose another folder with --out", None),
+        *(
+            (code, "no permission to write x; choose another folder with --out", "no permission to read x")
+            for code in (errno.EACCES, errno.EPERM, errno.EROFS)
+        ),
+        (errno.EIO, "cannot write x: Input/output error", "cannot read x: Input/output error"),
+        (errno.ENOENT, "cannot write x: No such file or directory", "there is no file x"),
+    ],
+)
+def test_what_the_system_refuses_is_said_with_a_way_out(code: int, written: str, read: str | None) -> None:
+    error = OSError(code, os.strerror(code))
+    assert str(cannot_write(Path("x"), error)) == written
+    if read is not None:
+        assert str(cannot_read(Path("x"), error)) == read
+
+
+def test_an_error_of_the_system_without_words_keeps_its_own() -> None:
+    assert str(cannot_read(Path("x"), OSError("odd"))) == "cannot read x: odd"
+    assert str(cannot_write(Path("x"), OSError("odd"))) == "cannot write x: odd"

@@ -95,6 +95,16 @@ def test_precision_decides_layout_and_autocast(
     assert runtime.describe() == text
 
 
+def test_a_runtime_is_described_by_its_kind_and_not_by_the_devices_index() -> None:
+    found = {
+        (runtime.describe(), runtime.precision)
+        for index in (None, 0, 1)
+        for runtime in [Runtime(torch.device("cuda", index), True, SilentReporter())]
+    }
+    assert found == {("cuda, bfloat16", "bf16")}
+    assert Runtime(CPU, False, SilentReporter()).precision == "fp32"
+
+
 def test_numeric_settings_are_put_back() -> None:
     cudnn = torch.backends.cudnn
     before = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic)

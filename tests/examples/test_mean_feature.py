@@ -29,12 +29,13 @@ from condense.models import observation
 from condense.models.catalog import ModelRequest
 from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation
-from condense.recipe.config import RunConfig, configure
+from condense.recipe.config import RunConfig
 from condense.recipe.hooks import API_VERSION
 from condense.recipe.method import Method, Recover, Teacher, Use, Variant, Weighted
 from condense.recipe.needs import Needs, ThroughRandomNetwork, ThroughTeacher
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import DISABLE_VARIABLE, KINDS, Registry, load_registry
+from condense.recipe.resolve import configure
 from condense.recipe.specs import DatasetSpec, FeatureTargetSpec, InitializerSpec, ModelSpec, NoOptions
 from condense.runtime import make_runtime
 

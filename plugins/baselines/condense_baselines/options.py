@@ -19,8 +19,8 @@ class RealBatchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchNormOptions:
-    """first_weight: how much the network's first BatchNorm layer counts; every other layer counts 1. The
-        published code of SRe2L and CDA has 10, and the paper does not give it.
+    """first_weight: weight of the network's first BatchNorm layer; every other layer has weight 1. The
+    published code of SRe2L and CDA has 10, and the paper does not give it.
     """
 
     first_weight: float = 10.0
@@ -32,8 +32,8 @@ class BatchNormOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ConvolutionsOptions:
-    """first_weight: how much the network's first convolution counts; every other one counts 1.
-    patches: whether the statistics of patches are matched beside those of channels.
+    """first_weight: weight of the network's first convolution; every other one has weight 1.
+    patches: whether the statistics of patches are matched besides those of channels.
     """
 
     first_weight: float = 10.0

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _LEG = 4  # Lloyd iterations before half of the starts is dropped; the winner was as good as without that
-_EXCHANGE_STOP = 10  # times the tolerance: there are many single moves, and the last gains are not worth the time
+_EXCHANGE_STOP = 10  # times the tolerance: there are many moves, and the last gains are not worth the time
 _GRAM_LIMIT = 16_384  # points; their Gram matrix takes 1 GiB in float32
 
 
@@ -218,9 +218,7 @@ def _greedy_starts(state: _Cloud, generator: torch.Generator) -> Tensor:
 
 
 def _race(state: _Cloud, labels: Tensor, iterations: int, tolerance: float) -> Tensor:
-    """Run all restarts in labels (R, n) and drop the costlier half after each leg. Return the winner's labels
-    (n,).
-    """
+    """Run all restarts in labels (R, n), drop the costlier half after each leg, and return the winner (n,)."""
     while len(labels) > 1 and iterations > 0:
         labels, costs = _lloyd(state, labels, min(_LEG, iterations), tolerance)
         iterations -= _LEG

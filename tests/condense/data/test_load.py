@@ -14,8 +14,8 @@ from torch import Tensor
 from condense.data.dataset import MemoryImages, RealDataset, Split
 from condense.data.load import hold_out, load_dataset
 from condense.errors import DataError
-from condense.recipe.config import configure
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import configure
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from condense.engine.plan import make_plan
 from condense.engine.standard import CrossEntropy, Noise
 from condense.errors import OptionError, PluginError
 from condense.models.observation import Observation
-from condense.recipe.config import configure
 from condense.recipe.method import Method, Recover, Use, Weighted
 from condense.recipe.needs import (
     ImagesAlone,
@@ -34,6 +33,7 @@ from condense.recipe.needs import (
     ThroughWeightGradients,
 )
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import configure
 from condense.recipe.specs import EvaluatorSpec, FeatureTargetSpec, InitializerSpec, RegularizerSpec
 
 MakeDataset = Callable[..., RealDataset]

@@ -15,7 +15,6 @@ from PIL import Image
 from condense.data.dataset import RealDataset
 from condense.engine.plan import Plan, make_plan
 from condense.errors import OptionError, PluginError
-from condense.recipe.config import configure
 from condense.recipe.method import Method, Recover, Weighted
 from condense.recipe.needs import (
     ImagesAlone,
@@ -25,6 +24,7 @@ from condense.recipe.needs import (
     ThroughWeightGradients,
 )
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import configure
 from condense.recipe.specs import FeatureTargetSpec, InitializerSpec, NoOptions, RegularizerSpec
 
 
@@ -331,7 +331,7 @@ def test_planning_imports_no_torch() -> None:
     code = (
         "import sys\n"
         "from condense.engine.plan import make_plan\n"
-        "from condense.recipe.config import configure\n"
+        "from condense.recipe.resolve import configure\n"
         "from condense.recipe.registry import load_registry\n"
         "registry = load_registry()\n"
         "for method in [offer.spec.name for offer in registry.offers('method')]:\n"

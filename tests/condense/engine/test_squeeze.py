@@ -17,8 +17,9 @@ from condense.engine.training import accuracy as accuracy_of
 from condense.engine.training import hard_loss, train
 from condense.errors import ModelError, NumericalError
 from condense.models.network import Network
-from condense.recipe.config import Recipe, configure
+from condense.recipe.config import Recipe
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import configure
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import SilentReporter, make_runtime
 from condense.storage.tensors import tensors_to_bytes, write_tensors

@@ -14,9 +14,9 @@ from condense.engine.build import build_component
 from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
 from condense.engine.evaluate import Score, StudentTrainer
 from condense.errors import PluginError
-from condense.recipe.config import configure
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import configure
 from condense.recipe.specs import EvaluatorSpec
 from condense.runtime import make_runtime
 from condense.storage.distilled import DistilledDataset

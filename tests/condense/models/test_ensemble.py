@@ -18,10 +18,11 @@ from condense.models.catalog import EnsembleOptions, ModelRequest
 from condense.models.ensemble import Ensemble, build_ensemble
 from condense.models.network import Network
 from condense.models.observation import BatchLabels
-from condense.recipe.config import RunConfig, config_from_dict, configure
+from condense.recipe.config import RunConfig
 from condense.recipe.method import Use
 from condense.recipe.needs import Statistic
 from condense.recipe.registry import Registry, load_registry
+from condense.recipe.resolve import config_from_dict, configure
 from condense.recipe.settings import options_of
 from condense.recipe.specs import ModelSpec
 from condense.runtime import make_runtime

@@ -83,40 +83,6 @@ def test_one_pass_equals_two_for_any_batches(
     assert_statistics(sums.global_statistics(), two_passes(x))
 
 
-@given(datasets(), st.integers(2, 4))
-@settings(max_examples=30, deadline=None)
-def test_shards_merge_by_addition(data: tuple[Tensor, Tensor, Tensor, int], workers: int) -> None:
-    x, labels, centre, classes = data
-    whole = ClassMoments(classes)
-    whole.add(moments_of(x, centre), BatchLabels.of_real(labels))
-    merged = ClassMoments(classes)
-    for worker in range(workers):
-        shard = ClassMoments(classes)  # Some shards may stay empty, and classes are missing in most.
-        mine = torch.arange(len(x))[worker::workers]
-        if len(mine):
-            shard.add(moments_of(x[mine], centre), BatchLabels.of_real(labels[mine]))
-        merged.merge(shard)
-    for got, expected in zip(
-        (*merged.class_statistics(), *merged.global_statistics()),
-        (*whole.class_statistics(), *whole.global_statistics()),
-        strict=True,
-    ):
-        torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-9)
-
-
-def test_an_empty_shard_may_come_first() -> None:
-    shard = ClassMoments(1)
-    shard.add(
-        moments_of(torch.tensor([[1.0], [3.0]]), torch.zeros(1)), BatchLabels.of_real(torch.tensor([0, 0]))
-    )
-    merged = ClassMoments(1)
-    merged.merge(ClassMoments(1))
-    merged.merge(shard)
-    merged.merge(ClassMoments(1))
-    mean, variance = merged.class_statistics()
-    assert (mean.item(), variance.item()) == (2, 1)
-
-
 def test_statistics_by_hand() -> None:
     # Class 0: values 1, 3, 5, 7 with mean 4, variance 5. Class 1: values 0, 2. Together: mean 3, variance 17/3.
     x = torch.tensor([[[1.0, 3.0]], [[0.0, 2.0]], [[5.0, 7.0]]])

@@ -15,11 +15,12 @@ import pytest
 from condense.builtin import DC, FKD
 from condense.engine.catalog import NoiseOptions
 from condense.models.catalog import MODELS
-from condense.recipe.config import RunConfig, configure
+from condense.recipe.config import RunConfig
 from condense.recipe.hooks import hookimpl
 from condense.recipe.method import Method, Recover, Teacher, Use, Weighted
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import DISABLE_VARIABLE, KINDS, Offer, PluginStatus, Registry
+from condense.recipe.resolve import configure
 from condense.recipe.settings import assign
 from condense.recipe.specs import (
     DatasetSpec,

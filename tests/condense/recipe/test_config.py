@@ -9,13 +9,7 @@ from typing import Any
 
 import pytest
 
-from condense.recipe.config import (
-    Evaluation,
-    Machine,
-    Recipe,
-    RunConfig,
-    by_content,
-)
+from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, by_content
 from condense.recipe.method import Teacher, Weighted
 from condense.recipe.settings import flatten
 

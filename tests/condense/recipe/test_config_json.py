@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from condense.errors import OptionError, UnknownNameError
-from condense.recipe.config import RunConfig, config_from_dict, configure, public_settings
+from condense.recipe.config import RunConfig, public_settings
 from condense.recipe.registry import Registry, load_registry
+from condense.recipe.resolve import config_from_dict, configure
 from condense.recipe.settings import complete
 
 # What is passed on.

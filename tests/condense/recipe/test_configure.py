@@ -8,9 +8,10 @@ import pytest
 
 from condense.engine.catalog import NoiseOptions
 from condense.errors import OptionError, UnknownNameError
-from condense.recipe.config import OWN_OPTIONS, configure, network_like
+from condense.recipe.config import network_like
 from condense.recipe.method import Teacher, Use
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import OWN_OPTIONS, configure
 
 
 def teacher_on(toys: Registry, dataset: str, *settings: tuple[str, Any]) -> tuple[int, float, int]:

@@ -20,8 +20,9 @@ from condense.data.folder import load_folder
 from condense.data.kinds import kind_of_folder
 from condense.engine.plan import make_plan
 from condense.errors import OptionError, PluginError
-from condense.recipe.config import RunConfig, config_from_dict, configure
+from condense.recipe.config import RunConfig
 from condense.recipe.registry import Registry, load_registry
+from condense.recipe.resolve import config_from_dict, configure
 from condense.recipe.specs import IMAGE_KINDS, DatasetSpec
 
 AUTO = FolderOptions()
@@ -219,7 +220,7 @@ def test_a_size_that_is_set_counts_for_the_kind(tmp_path: Path, installed: Regis
 
 def test_a_kind_that_does_not_exist(tmp_path: Path, installed: Registry) -> None:
     with pytest.raises(
-        OptionError, match="dataset.like=small: must be one of auto, small-grey, small-colour"
+        OptionError, match=r"dataset\.like=small: must be one of auto, small-grey, small-colour"
     ):
         configured(installed, fill(tmp_path, GREY), ("dataset.like", "small"))
 
@@ -261,7 +262,7 @@ def test_a_dataset_that_is_like_nothing_there_is(like: str) -> None:
 
 def test_a_dataset_that_finds_its_kind_needs_an_option_to_keep_it() -> None:
     with pytest.raises(
-        ValueError, match="DatasetSpec 'mine' finds the kind .* need a field 'like' to keep it"
+        ValueError, match=r"DatasetSpec 'mine' finds the kind .* need a field 'like' to keep it"
     ):
         dataset_spec(like="builtins:max")
 

@@ -12,9 +12,10 @@ import pytest
 
 from condense.data.dataset import RealDataset
 from condense.errors import StorageError
-from condense.recipe.config import Machine, RunConfig, config_from_dict, configure
+from condense.recipe.config import Machine, RunConfig
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import config_from_dict, configure
 from condense.runs.journal import Journal, saved_config
 
 
@@ -46,6 +47,7 @@ def test_it_is_there_from_the_beginning(tmp_path: Path, config: RunConfig, regis
     found = content(path)
     assert (found["name"], found["status"], found["outcome"], found["stages"]) == ("one", "running", None, {})
     assert (found["format"], found["versions"], found["host"]) == (2, {"python": "3"}, HOST)
+    assert found["checkpoint"] == ""
     assert list(found["settings"]) == ["recipe", "evaluation", "machine"]
     for place in (path, path / "run.json"):
         assert config_from_dict(saved_config(place), registry) == config

@@ -13,8 +13,8 @@ import torch
 import condense
 from condense.data.dataset import RealDataset
 from condense.errors import DataError, ModelError, OptionError, StorageError
-from condense.recipe.config import configure
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import configure
 from condense.runs.pipeline import run
 from condense.storage.tensors import read_tensors
 

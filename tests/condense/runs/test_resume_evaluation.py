@@ -176,6 +176,23 @@ def test_a_dataset_that_has_moved(copy: RunResult, site: Any, tmp_path: Path) ->
     assert site.saved(copy.path)["settings"]["machine"]["data_dir"] == str(tmp_path / "moved")
 
 
+def test_a_checkpoint_that_has_moved(site: Any, finished: Any, tmp_path: Path) -> None:
+    """It is known by its content."""
+    whole, _ = finished
+    here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
+    here.write_bytes((whole.path / "teacher.safetensors").read_bytes())
+    site.run(name="one", students=1, settings={"teacher.checkpoint": str(here)})
+    here.rename(there)
+    before = site.pieces(site.out / "one")
+    _, trained = go_on(site, before, students=1, settings={"teacher.checkpoint": str(there)})
+    assert trained == set()
+    other = site.run(name="other", students=0, settings={"teacher.seed": 7}).path / "teacher.safetensors"
+    for settings in ({"teacher.checkpoint": str(other)}, {}):
+        with pytest.raises(StorageError, match=r"was started with other settings: teacher\.checkpoint \("):
+            site.run(name="one", resume=True, students=1, settings=settings)
+    assert site.pieces(site.out / "one") == before
+
+
 def test_another_name_for_the_same_machine(copy: RunResult, site: Any) -> None:
     """By the kind of machine that is found, not by the words for it."""
     precision = {"cpu, float32": "fp32", "cpu, bfloat16": "bf16"}[site.saved(copy.path)["host"]["computes"]]

@@ -19,9 +19,10 @@ import condense
 from condense.data.dataset import MemoryImages, RealDataset, Split
 from condense.data.load import hold_out
 from condense.errors import ModelError
-from condense.recipe.config import Recipe, configure
+from condense.recipe.config import Recipe
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
+from condense.recipe.resolve import configure
 from condense.runs.result import RunResult
 from condense.runs.teachers import Teachers, split_hash, teacher_hash
 from condense.runtime import SilentReporter, make_runtime

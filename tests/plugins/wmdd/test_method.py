@@ -10,9 +10,10 @@ import pytest
 from condense_wmdd.method import PRESETS, WMDD
 
 from condense.data.catalog import DATASETS
-from condense.recipe.config import RunConfig, configure
+from condense.recipe.config import RunConfig
 from condense.recipe.method import Use
 from condense.recipe.registry import load_registry
+from condense.recipe.resolve import configure
 from condense.recipe.settings import flatten
 
 REGISTRY = load_registry()

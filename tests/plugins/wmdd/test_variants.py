@@ -10,9 +10,10 @@ import pytest
 from condense_wmdd.method import PRESETS, WMDD
 
 from condense.engine.plan import make_plan
-from condense.recipe.config import RunConfig, configure
+from condense.recipe.config import RunConfig
 from condense.recipe.method import Variant
 from condense.recipe.registry import load_registry
+from condense.recipe.resolve import configure
 
 REGISTRY = load_registry()
 VARIANTS = {variant.label: variant for variant in WMDD.variants}

@@ -10,9 +10,7 @@ from condense_baselines.initializers.teacher_features import teacher_features
 
 
 class Herding(Initializer):
-    """Starts slot j from the j-th image that herding chooses, so a smaller ipc has the first images of a
-    larger one.
-    """
+    """Starts slot j from the j-th image that herding chooses, so fewer images are the first of more."""
 
     def __init__(self, options: NoOptions) -> None:
         self.options = options
@@ -24,8 +22,9 @@ class Herding(Initializer):
 
 
 def herd(features: Tensor, count: int) -> Tensor:
-    """Return (count,) int64, the indices of the points in `features` (n, D) that herding chooses, in order;
-    count <= n.
+    """Return (count,) int64, the indices of the points that herding chooses, in order.
+
+    features: (n, D), the points. count: at most n.
 
     The greedy form with a running mean, Rebuffi et al., iCaRL, CVPR 2017, arXiv 1611.07725, algorithm 4:
 
@@ -41,7 +40,7 @@ def herd(features: Tensor, count: int) -> Tensor:
     - The features are as the teacher gives them. iCaRL divides them by their norms, for its classifier by
       class means.
     """
-    # With the mean at the origin, the k points with the mean nearest to it are those with the sum nearest to it.
+    # With the mean at the origin, the mean of k points is nearest to it exactly when their sum is.
     away = features - features.mean(dim=0)
     total = torch.zeros_like(away[0])
     free = torch.ones(len(away), dtype=torch.bool)

@@ -10,7 +10,7 @@ from condense_baselines.initializers.teacher_features import teacher_features
 
 
 class KCenter(Initializer):
-    """Starts slot j from the j-th image that is chosen, so a smaller ipc has the first images of a larger one."""
+    """Starts slot j from the j-th image that is chosen, so fewer images are the first of more."""
 
     def __init__(self, options: NoOptions) -> None:
         self.options = options
@@ -22,8 +22,9 @@ class KCenter(Initializer):
 
 
 def greedy_centers(features: Tensor, count: int) -> Tensor:
-    """Return (count,) int64, the indices of the points in `features` (n, D) that are centers, in order of
-    choice; count <= n.
+    """Return (count,) int64, the indices of the points that are centers, in order of choice.
+
+    features: (n, D), the points. count: at most n.
 
     Sener & Savarese, Active Learning for Convolutional Neural Networks: A Core-Set Approach, ICLR 2018, arXiv
     1708.00489, algorithm 1 (k-Center-Greedy):

@@ -13,9 +13,9 @@ from condense_baselines.initializers.teacher_features import teacher_features
 
 
 class Medoids(Initializer):
-    """Starts slot j from a real image near the feature that the first target with slot features has for slot j.
+    """Starts each slot from the real image that stands for its slot feature, taken from the first target with any.
 
-    With WMDD (`--method wmdd --set initializer=medoids`) this is the medoid of atom j of the class's
+    With WMDD (`--method wmdd --set initializer=medoids`) this is the medoid of the slot's atom in the class's
     barycenter, so every image starts near the feature that it should have. Raises OptionError if no target
     has slot features.
     """
@@ -49,9 +49,9 @@ def wanted_features(targets: Sequence[FeatureTarget]) -> Tensor:
 def assign(features: Tensor, atoms: Tensor) -> Tensor:
     """Return (m,) int64: for each of `atoms` (m, D) the index of a point of its own in `features` (n, D); m <= n.
 
-    The assignment has the minimum sum of squared distances. So if two atoms share their nearest point, one of
-    them gets another point where that costs the minimum. It is exact, by scipy's linear_sum_assignment (a
-    shortest augmenting path method).
+    The assignment has the minimum sum of squared distances, so two atoms that share their nearest point are
+    separated at the minimum cost. It is exact, by scipy's linear_sum_assignment (a shortest augmenting path
+    method).
     """
     distances = torch.cdist(atoms, features, compute_mode="donot_use_mm_for_euclid_dist")
     # Each atom is one row; all rows are assigned, in order.

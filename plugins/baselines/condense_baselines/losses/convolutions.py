@@ -60,8 +60,8 @@ class Convolutions(Regularizer):
       or 0.8) gives the value, and only the gradient is the step's; chunks would have to remember their past.
     - Every convolution counts at every step. With small images, the code leaves out each with probability
       0.4.
-    - If the side length of a patch does not divide a length, the length counts as stretched. The values whose
-      variance is taken are not smoothed by that.
+    - A length that the side length of a patch does not divide is treated as stretched, without smoothing the
+      values whose variance is taken.
     """
 
     def __init__(self, options: ConvolutionsOptions) -> None:

@@ -38,8 +38,7 @@ class GradientMatch(FeatureTarget):
 
 
 def weight_gradients(seen: Observation, *, differentiable: bool) -> tuple[Tensor, ...]:
-    """Return the gradients of a batch's mean cross-entropy to the weights that are matrices or filters, (O,
-    ...) each.
+    """Return the gradients (O, ...) of a batch's mean cross-entropy to the weights that are matrices or filters.
 
     differentiable: whether gradients flow on through the result, to the images.
     """
@@ -49,12 +48,12 @@ def weight_gradients(seen: Observation, *, differentiable: bool) -> tuple[Tensor
 
 
 def gradient_distance(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
-    """Return the sum over layers and output nodes of 1 - cos(angle) between two sets of gradients, a scalar
-    (DC, eq. 10).
+    """Return the sum over layers and output nodes of 1 - cos(angle) between two sets of gradients (DC, eq. 10).
 
     one, other: a tensor (O, ...) for each layer with O output nodes: (O, I) for a linear layer, (O, I, h, w)
-    for a convolution. All weights of an output node form one vector. As in the published code, 1e-6 is added
-    to the product of the two lengths.
+        for a convolution. All weights of an output node form one vector.
+
+    As in the published code, 1e-6 is added to the product of the two lengths. The result is a scalar.
     """
     layers = [
         _row_distances(mine.flatten(1), theirs.flatten(1)) for mine, theirs in zip(one, other, strict=True)

@@ -1,7 +1,7 @@
-"""Coresets as recipes: real images, chosen through the teacher, nothing optimised. Imports no torch.
+"""Coresets as recipes: real images that are chosen through the teacher, or at random. Nothing is optimised.
 
-Their papers choose from a dataset as a whole or report in other settings; here each chooses within every class, and all
-train students as `random` does (the protocol fkd), so that what differs is the choice alone.
+The papers choose from a dataset as a whole, or report in other settings. Here each method chooses within
+every class and trains students as `random` does (the protocol fkd), so that they differ in the choice alone.
 """
 
 from __future__ import annotations

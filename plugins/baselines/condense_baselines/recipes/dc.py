@@ -1,9 +1,12 @@
-"""DC as a recipe, with the settings of its published code. Imports no torch.
+"""DC and DSA as recipes, with the settings of their published code.
 
-Where this differs from that code: pixels are clipped to valid ones at every step and saved with 8 bits. The protocol
-"dc" trains students for 1000 epochs with siamese views; for DC that code trains them for 300 epochs and, but for MNIST,
-without augmentation (as with `--set protocol.epochs=300 --set protocol.augment.siamese=`). Networks with BatchNorm use
-the statistics of each batch, where that code holds those of 16 real images per class.
+Deviations from that code:
+
+- Pixels are clipped to valid ones at every step and saved with 8 bits.
+- The protocol "dc" trains students for 1000 epochs with siamese views. For DC the code trains them for 300
+  epochs and, except on MNIST, without augmentation (as `--set protocol.epochs=300 --set
+  protocol.augment.siamese=` does).
+- Networks with BatchNorm use the statistics of each batch. The code holds those of 16 real images per class.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ _NETWORKS = 1000
 
 
 def _loops(outer: int, inner: int) -> Mapping[str, Any]:
-    """outer: steps on one network. inner: epochs of its training between two of them."""
+    """Return the settings of DC's loops. outer: steps on one network. inner: epochs of training between them."""
     return {
         "recover.iterations": _NETWORKS * outer,
         "recover.network_steps": outer,
@@ -28,7 +31,7 @@ def _loops(outer: int, inner: int) -> Mapping[str, Any]:
     }
 
 
-# The published code has these numbers of images per class alone; one in between takes those of the next lower.
+# The published code has only these numbers of images per class; one in between uses the next lower one's loops.
 LOOPS: Mapping[int, Mapping[str, Any]] = {
     1: _loops(1, 1),
     10: _loops(10, 50),
@@ -38,8 +41,8 @@ LOOPS: Mapping[int, Mapping[str, Any]] = {
     50: _loops(50, 10),
 }
 
-# Not published: some minutes on 2 CPU cores, where the published budget takes about a day. To have that, set
-# iterations, recover.network_steps and recover.inner.epochs as in LOOPS and targets.gradient-match.real_batch=256.
+# Not published: this takes some minutes on 2 CPU cores, and the published budget about a day. For the published one,
+# set iterations, recover.network_steps and recover.inner.epochs as in LOOPS, and targets.gradient-match.real_batch=256.
 _SHORT: Mapping[str, Any] = {
     "recover.iterations": 100,
     "recover.network_steps": 10,

@@ -1,8 +1,12 @@
-"""DM as a recipe, with the settings of its published code. Imports no torch.
+"""DM as a recipe, with the settings of its published code.
 
-Where this differs from that code: pixels are clipped to valid ones at every step and saved with 8 bits; a network with
-BatchNorm sees one class at a time, there all classes at once. From 100 images per class on, that code's authors take a
-learning rate of 10 on CIFAR-10, and still 1 on CIFAR-100: `--set lr=10`.
+Deviations from that code:
+
+- Pixels are clipped to valid ones at every step and saved with 8 bits.
+- A network with BatchNorm sees one class at a time; in the code it sees all classes at once.
+
+From 100 images per class upward, the code's authors use a learning rate of 10 on CIFAR-10 (`--set lr=10`),
+and still 1 on CIFAR-100.
 """
 
 from __future__ import annotations
@@ -12,8 +16,8 @@ from typing import Any
 
 from condense import SIAMESE_OPERATIONS, Augment, Method, Recover, Use, Weighted
 
-# Not published: some minutes on 2 CPU cores, where the published budget takes half a day. To have that, set
-# iterations=20000 and targets.mean-embedding.real_batch=256.
+# Not published: this takes some minutes on 2 CPU cores, and the published budget half a day. For the published one,
+# set iterations=20000 and targets.mean-embedding.real_batch=256.
 _SHORT: Mapping[str, Any] = {"recover.iterations": 200, "targets.mean-embedding.real_batch": 64}
 
 DM = Method(

@@ -1,18 +1,20 @@
-"""G-VBSM as a recipe, with the settings of its published code for each dataset. Imports no torch.
+"""G-VBSM as a recipe, with the settings of its published code for each dataset.
 
-Several teachers, one at a step; statistics of convolutions beside those of BatchNorm; images of a class that differ.
+It uses several teachers, one at each step. It matches statistics of convolutions besides those of BatchNorm,
+and makes the images of a class differ.
 
-Where this differs from that code (shaoshitong/G_VBSM_Dataset_Condensation), beside what `convolutions` says:
+Deviations from that code (shaoshitong/G_VBSM_Dataset_Condensation), besides those that `convolutions` lists:
 
-- crops, flips and shifts are drawn for every image (there one draw serves the batch), and shifts go both ways;
-- BatchNorm statistics, too, are compared without a moving average over the steps;
-- the protocol is `fkd`. Labels are the mean of the teachers' logits, as there (for ImageNet-1K, each teacher's logits
-  of a batch are first brought to one norm there). Students learn there by the squared error of logits and a tenth of
-  cross-entropy: at temperature 20 the divergence of `fkd` is nearly the squared error of centred logits, and AdamW does
-  not mind its scale;
-- teachers are trained as every teacher here;
-- shifts of Tiny-ImageNet's images roll them, where that code also shifts them by up to 8 pixels and fills up with 0;
-- the student is the first of the teachers, where neither the protocol nor the user chooses one.
+- Crops, flips and shifts are drawn for every image; in the code one draw serves the batch. Shifts go both
+  ways.
+- BatchNorm statistics, too, are compared without a moving average over the steps.
+- The protocol is `fkd`. Labels are the mean of the teachers' logits, as in the code (for ImageNet-1K it first
+  brings each teacher's logits of a batch to one norm). In the code, students minimise the squared error of
+  logits and a tenth of cross-entropy. At temperature 20 the divergence of `fkd` is nearly the squared error
+  of centred logits, and its scale does not matter to AdamW.
+- Teachers are trained like every teacher here.
+- Shifts of Tiny-ImageNet's images roll them. The code also shifts them by up to 8 pixels and fills up with 0.
+- The student is the first of the teachers, if neither the protocol nor the user chooses one.
 """
 
 from __future__ import annotations
@@ -31,9 +33,9 @@ _LARGE = (
     "torchvision:shufflenet_v2_x0_5",
 )
 
-# Not published: views and steps are those of WMDD's preset, so that the two are compared under the same. Of the
-# published kinds of teachers for small images these are what a processor bears, a plain and a residual network: the
-# second has fewer multiplications than the first, where a ResNet-18 has nine times as many.
+# Not published: views and steps are those of WMDD's preset, so that both are compared under the same ones. Of the
+# published kinds of teachers for small images, these two are fast enough on a CPU: a plain and a residual network.
+# The second has fewer multiplications than the first; a ResNet-18 has nine times as many as the first.
 _FASHION: Mapping[str, Any] = {
     **FASHION_STEPS,
     "recover.batch": 100,
@@ -42,9 +44,9 @@ _FASHION: Mapping[str, Any] = {
 }
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # No results on it are published. A batch takes all classes, of up to ten images each.
+    # No results on it are published. A batch holds all ten classes, with up to ten images of each.
     "imagenette": {"recover.batch": 100, "teacher.model": "ensemble", "teacher.model.members": _LARGE},
-    # Published beside these: WRN-16-2; and networks for small images, where these two halve them five times.
+    # The code also has WRN-16-2. Its versions of the last two are for small images; these halve images five times.
     "tiny-imagenet": {
         "recover.batch": 100,
         "recover.lr": 0.05,
@@ -75,7 +77,7 @@ GVBSM = Method(
     initializer=Use(name="noise"),
     targets={"cross-entropy": Weighted()},
     regularizers={
-        # One sum over all layers, of which the first convolution counts ten times.
+        # One sum over all layers, in which the first convolution counts ten times.
         "batchnorm": Weighted(0.01, {"first_weight": 1.0}),
         "convolutions": Weighted(0.01, {"first_weight": 10.0}),
         "densification": Weighted(1.0, {"temperature": 4.0}),

@@ -1,16 +1,22 @@
-"""RDED as a recipe and as a protocol, with the settings of its published code (LINs-lab/RDED). Imports no torch.
-
-Where the protocol differs from that code: the learning rate changes every step instead of every epoch; weight decay
-also holds for biases and BatchNorm's weights; the accuracy is that of the last epoch, there the best of the last fifth.
-With one tile per image that code crops nothing (from 1 / factor of the area on), as does
-`--set protocol.augment.crop_scale=1,1`.
-
-Its batches of 50 are for 10 images per class of ten classes. The code has 10 for 1 image per class and 100 for 50,
-twice as many for 100 or 1000 classes, and 100 for Tiny-ImageNet: `--set protocol.batch_size`. The learning rate is that
-for ResNets and ConvNets; the code has 5e-4 for VGG-11, 2e-3 for EfficientNet-B0, 2.5e-3 for MobileNet-V2 and 1e-4 for
-AlexNet and transformers. Images that are not made of 2 x 2 tiles need `--set protocol.augment.shuffle_patches`, too.
+"""RDED as a recipe and as a protocol, with the settings of its published code (LINs-lab/RDED).
 
 For the images see `condense_baselines.initializers.rded_images`.
+
+Deviations of the protocol from that code:
+
+- The learning rate changes at every step instead of every epoch.
+- Weight decay also applies to biases and BatchNorm's weights.
+- The accuracy is that of the last epoch; the code takes the best of the last fifth.
+- Crops have at least half of the area. In the code this is 1 / factor, so with one tile per image it crops
+  nothing, as `--set protocol.augment.crop_scale=1,1` does.
+
+Settings of the code that depend on the case:
+
+- The batch size of 50 is for 10 images per class of ten classes. The code has 10 for 1 image per class and
+  100 for 50, twice as many for 100 or 1000 classes, and 100 for Tiny-ImageNet: `--set protocol.batch_size`.
+- The learning rate is that for ResNets and ConvNets. The code has 5e-4 for VGG-11, 2e-3 for EfficientNet-B0,
+  2.5e-3 for MobileNet-V2, and 1e-4 for AlexNet and transformers.
+- Images that are not made of 2 x 2 tiles need `--set protocol.augment.shuffle_patches`, too.
 """
 
 from __future__ import annotations
@@ -25,8 +31,8 @@ _SOURCE = (
     "https://github.com/LINs-lab/RDED"
 )
 
-# The published scripts for small images (CIFAR at 32, Tiny-ImageNet at 64) keep one crop per image, --factor 1, and
-# the same number says how students shuffle.
+# The published scripts for small images (CIFAR at 32, Tiny-ImageNet at 64) keep one crop per image, --factor 1.
+# Students shuffle by the same number.
 _ONE_TILE: Mapping[str, Any] = {"initializer.factor": 1, "protocol.augment.shuffle_patches": 1}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -1,8 +1,12 @@
-"""SRe2L as a recipe, with the settings of its published code for each dataset. Imports no torch.
+"""SRe2L and CDA as recipes, with the settings of their published code for each dataset.
 
-Where this differs from that code (VILA-Lab/SRe2L): crops, flips and shifts are drawn for every image (there one draw
-serves the batch), and shifts go both ways also at 224; where a dataset has fewer classes than fit in a batch, the batch
-takes further slots of every class (there it never holds two images of one class); images are kept without JPEG.
+Deviations from the code of SRe2L (VILA-Lab/SRe2L):
+
+- Crops, flips and shifts are drawn for every image; in the code one draw serves the batch. Shifts go both
+  ways also at 224.
+- If a dataset has fewer classes than fit in a batch, the batch takes further slots of every class. In the
+  code it never holds two images of one class.
+- Images are kept without JPEG.
 """
 
 from __future__ import annotations
@@ -13,11 +17,12 @@ from typing import Any
 
 from condense import Augment, Method, Recover, Teacher, Use, Weighted
 
-# The published code shifts by up to 32 of 224 pixels after crop and flip; the paper names the crops alone.
+# The published code shifts by up to 32 of 224 pixels after crop and flip; the paper names only the crops.
 VIEWS = Augment(crop_scale=(0.08, 1.0), flip=True, jitter=1 / 7)
 
-# Not published: views and steps are those of WMDD's preset, so that the two are compared under the same. The weight
-# was the best of 0.1, 1 and 10 on a tenth of the training images of fashion-mini held out (one seed, hard labels).
+# Not published: views and steps are those of WMDD's preset, so that both are compared under the same ones. The
+# weight was the best of 0.1, 1 and 10 on a held-out tenth of the training images of fashion-mini (one seed, hard
+# labels).
 FASHION_STEPS: Mapping[str, Any] = {
     "recover.iterations": 500,
     "recover.augment.crop_scale": (0.5, 1.0),
@@ -26,7 +31,7 @@ FASHION_STEPS: Mapping[str, Any] = {
 _FASHION: Mapping[str, Any] = {**FASHION_STEPS, "recover.lr": 0.1, "regularizers.batchnorm": 1.0}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # SRe2L has no results on it; as the code of WMDD runs SRe2L there.
+    # SRe2L reports no results on it. The code of WMDD runs SRe2L on it with this setting.
     "imagenette": {"recover.iterations": 2000},
     "tiny-imagenet": {
         "recover.lr": 0.1,
@@ -70,11 +75,11 @@ CDA = replace(
     name="cda",
     summary="SRe2L with a curriculum: whole images first, smaller crops later",
     source="Yin & Shen, Dataset Distillation via Curriculum Data Synthesis, TMLR 2024, arXiv 2311.18838",
-    # The published commands: --easy2hard-mode cosine --milestone 1, so the least crop shrinks over all steps.
+    # The published commands: --easy2hard-mode cosine --milestone 1, so the minimum crop shrinks over all steps.
     recover=replace(SRE2L.recover, crop_schedule="cosine", crop_start=1.0, crop_share=1.0),
     presets={
         **SRE2L.presets,
-        # Here its published settings are not SRe2L's.
+        # On this dataset its published settings differ from SRe2L's.
         "tiny-imagenet": {
             **SRE2L.presets["tiny-imagenet"],
             "recover.lr": 0.4,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from condense.comparison.saved import read_outcome
+from condense.comparison.outcome import Outcome
 from condense.comparison.work import ComparisonResult
 from condense.data.dataset import RealDataset
 from condense.engine.components import EvaluationRequest, StudentResult
@@ -16,6 +18,13 @@ from condense.engine.evaluate import StudentEvaluator
 from condense.errors import DataError, NumericalError, StorageError
 from condense.recipe.registry import Registry
 from condense.runtime import SilentReporter
+
+
+def read_outcome(path: Path) -> Outcome:
+    """The comparison in a compare.json, or in the folder of one."""
+    file = path if path.is_file() else path / "compare.json"
+    return msgspec.convert(json.loads(file.read_text(encoding="utf-8")), Outcome)
+
 
 Site = Any  # these are in conftest.py, which tests cannot import
 Spy = Any

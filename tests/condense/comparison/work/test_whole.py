@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from PIL import Image
@@ -18,11 +19,17 @@ from condense import api
 from condense.comparison import work
 from condense.comparison.outcome import Outcome
 from condense.comparison.report import write
-from condense.comparison.saved import read_outcome
 from condense.comparison.summary import Summary
 from condense.data.dataset import MemoryImages, Split
 from condense.engine.components import EvaluationRequest, StudentResult
 from condense.engine.evaluate import StudentEvaluator
+
+
+def read_outcome(path: Path) -> Outcome:
+    """The comparison in a compare.json, or in the folder of one."""
+    file = path if path.is_file() else path / "compare.json"
+    return msgspec.convert(json.loads(file.read_text(encoding="utf-8")), Outcome)
+
 
 Site = Any  # these are in conftest.py, which tests cannot import
 Spy = Any

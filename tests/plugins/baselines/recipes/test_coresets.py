@@ -15,8 +15,9 @@ from condense.data.dataset import DatasetRequest, RealDataset
 from condense.data.fashion import load_fashion_mini
 from condense.engine.plan import make_plan
 from condense.errors import DataError
-from condense.recipe.config import RunConfig, configure
+from condense.recipe.config import RunConfig
 from condense.recipe.registry import Registry, load_registry
+from condense.recipe.resolve import configure
 from condense.recipe.specs import NoOptions
 
 REGISTRY = load_registry()

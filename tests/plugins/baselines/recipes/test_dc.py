@@ -11,9 +11,10 @@ import pytest
 import condense
 from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
-from condense.recipe.config import RunConfig, configure
+from condense.recipe.config import RunConfig
 from condense.recipe.method import Weighted
 from condense.recipe.registry import Registry, load_registry
+from condense.recipe.resolve import configure
 from condense.recipe.training import SIAMESE_OPERATIONS, Augment
 
 REGISTRY = load_registry()

@@ -16,9 +16,9 @@ from condense.data.catalog import DATASETS
 from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
 from condense.models.build import build_network
-from condense.recipe.config import configure
 from condense.recipe.method import Weighted
 from condense.recipe.registry import Registry, load_registry
+from condense.recipe.resolve import configure
 from condense.recipe.settings import assign
 from condense.runtime import make_runtime
 from condense.storage.tensors import read_tensors

@@ -8,8 +8,8 @@ import sys
 from condense_baselines.recipes.coresets import RANDOM
 
 from condense.engine.plan import make_plan
-from condense.recipe.config import configure
 from condense.recipe.registry import load_registry
+from condense.recipe.resolve import configure
 
 
 def test_random_keeps_real_images_and_needs_a_teacher_for_labels_alone() -> None:

@@ -14,9 +14,10 @@ import condense
 from condense.data.catalog import DATASETS
 from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
-from condense.recipe.config import RunConfig, configure
+from condense.recipe.config import RunConfig
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry, load_registry
+from condense.recipe.resolve import configure
 from condense.recipe.training import Augment
 
 REGISTRY = load_registry()

@@ -16,9 +16,10 @@ from condense.data.catalog import DATASETS
 from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
 from condense.engine.recover import Chunk, crop_scale, recover_chunk
-from condense.recipe.config import RunConfig, configure
+from condense.recipe.config import RunConfig
 from condense.recipe.method import Weighted
 from condense.recipe.registry import Registry, load_registry
+from condense.recipe.resolve import configure
 from condense.recipe.settings import flatten
 
 REGISTRY = load_registry()

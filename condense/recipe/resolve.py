@@ -1,0 +1,162 @@
+"""Resolving names and settings into a configuration.
+
+Settings are dotted keys. They are applied in this order, later ones winning: the method's own, the dataset's for every
+method, the method's presets for the images per class, the kind of images and the dataset, and the user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from condense.errors import OptionError, unknown_name
+from condense.recipe.config import Evaluation, Recipe, RunConfig
+from condense.recipe.method import (
+    Use,
+)
+from condense.recipe.registry import Registry
+from condense.recipe.settings import Settings, assign, complete, options_of, pairs_of
+from condense.recipe.specs import ImageKind
+
+T = TypeVar("T")
+
+# Settings that are options of their own, never keys of --set.
+OWN_OPTIONS = frozenset(
+    {
+        *("method", "dataset", "ipc", "seed", "validation", "students", "reference"),
+        *("device", "precision", "data_dir"),
+    }
+)
+
+
+def config_from_dict(data: Mapping[str, Any], registry: Registry) -> RunConfig:
+    """Return the configuration that `RunConfig.to_dict` gave. Raises OptionError saying what does not fit."""
+    return complete(convert(data, RunConfig), registry)
+
+
+def convert(data: Any, kind: type[T]) -> T:
+    """Return plain data as one of the groups, or all of them. Raises OptionError saying what does not fit."""
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise OptionError(f"these are not the settings of a run: {error}") from error
+
+
+def kind_of_dataset(use: Use, registry: Registry) -> tuple[Use, ImageKind]:
+    """Return a dataset with the kind of its images found and kept in its options, and the kind."""
+    spec, argument = registry.dataset(use.name)
+    kind = spec.kind_of(options_of(use, "dataset", registry), argument)
+    if spec.like == kind:
+        return use, kind
+    return replace(use, options={**use.options, "like": kind}), kind
+
+
+def configure(
+    registry: Registry,
+    *,
+    method: str,
+    dataset: str = "fashion-mini",
+    ipc: int = 10,
+    protocol: str | None = None,
+    settings: Settings = (),
+    without: Sequence[str] = (),
+    **own: Any,
+) -> RunConfig:
+    """Resolve names and settings into a configuration.
+
+    method, dataset, protocol: names; by default the method's own protocol.
+    ipc: images per class; also chooses the method's settings for a number of images per class.
+    settings: pairs of dotted key and value; a value may be text, as it comes from a command line.
+    without: names of targets or regularizers to leave out.
+    own: other options with a name of their own: seed, validation, students, reference, device, precision, data_dir.
+
+    Raises UnknownNameError or OptionError, which list the valid names and the nearest.
+    """
+    given = pairs_of(settings)
+    for key, _ in given:
+        if key in OWN_OPTIONS:
+            raise OptionError(
+                f"{key!r} is an option of its own (--{key.replace('_', '-')}), not one for --set"
+            )
+    found = registry.method(method)
+    spec, _ = registry.dataset(dataset)
+    use = Use(name=dataset)
+    for key, value in given:
+        if key.startswith("dataset."):
+            use = assign(_Data(dataset=use), key, value, registry).dataset
+    use, kind = kind_of_dataset(use, registry)
+    config = RunConfig(
+        recipe=Recipe(
+            method=found.name,
+            dataset=use,
+            initializer=found.initializer,
+            targets=found.targets,
+            regularizers=found.regularizers,
+            recover=found.recover,
+            teacher=found.teacher,
+        ),
+        evaluation=Evaluation(
+            protocol=registry.protocol(protocol or found.protocol),
+            student=found.student,
+            evaluator=found.evaluator,
+        ),
+    )
+    config = assign(config, "ipc", ipc, registry)
+    presets = (*spec.settings_for(kind), *found.settings_for(spec.name, kind, ipc))
+    for key, value in (*presets, *given, *own.items()):
+        config = assign(config, key, value, registry)
+    for name in without:
+        config = _leave_out(config, name)
+    found_kind, _ = kind_of_dataset(config.recipe.dataset, registry)
+    config = replace(config, recipe=replace(config.recipe, dataset=found_kind))
+    recipe = config.recipe
+    if recipe.recover.iterations and not recipe.targets:
+        raise OptionError(
+            f"recover takes {recipe.recover.iterations} steps, and no target is left to match; add one, e.g. "
+            "--set targets.cross-entropy=1, or keep the initial images with --iterations 0"
+        )
+    return complete(config, registry)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Data:
+    """A dataset alone, for settings that have to be known before all others."""
+
+    dataset: Use
+
+
+def _leave_out(config: RunConfig, name: str) -> RunConfig:
+    recipe = config.recipe
+    if name not in recipe.losses:
+        raise unknown_name(f"component of {recipe.method}", name, recipe.losses)
+    targets, regularizers = (
+        {other: weighted for other, weighted in losses.items() if other != name}
+        for losses in (recipe.targets, recipe.regularizers)
+    )
+    return replace(config, recipe=replace(recipe, targets=targets, regularizers=regularizers))
+
+
+def run_path(recipe: Recipe, out: Path, name: str | None, *, resume: bool) -> Path:
+    """Return the run directory: `out`/`name`, or a name made of the recipe with a number if that is taken.
+
+    Raises OptionError for a name that is not one folder name.
+    """
+    if name:
+        if Path(name).name != name or name == "..":
+            raise OptionError(f"name {name!r} must be one folder name; choose the folder above it with --out")
+        return out / name
+    stem = f"{recipe.method}-{_file_name(recipe.dataset.name)}-ipc{recipe.ipc}-seed{recipe.seed}"
+    if resume:
+        return out / stem
+    candidate, number = out / stem, 2
+    while candidate.exists():
+        candidate, number = out / f"{stem}-{number}", number + 1
+    return candidate
+
+
+def _file_name(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text).strip("-")[:60]
