@@ -100,7 +100,7 @@ again uses what is finished below `--out` and goes on with the rest.
 | `CONDENSE_DATA_DIR` | the folder of datasets, where `--data-dir` is not given |
 | `CONDENSE_DISABLE_PLUGINS` | plugins to leave out, `NAME,NAME,...` |
 | `CONDENSE_TRACEBACK` | `1` shows where an error arose, as `--traceback` does |
-| `OMP_WAIT_POLICY` | whether waiting threads spin: `ACTIVE`, or `PASSIVE`, which `condense` sets if there is no value |
+| `OMP_WAIT_POLICY` | whether waiting threads spin: `ACTIVE`, or `PASSIVE`, which `condense` sets if it has none |
 
 Without `CONDENSE_DATA_DIR` and `--data-dir`, datasets are in the cache folder of the user: `~/.cache/condense/data` on
 Linux. `OMP_WAIT_POLICY=ACTIVE` makes runs about a quarter faster on a CPU that nothing else uses, and several times

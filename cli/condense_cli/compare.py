@@ -266,6 +266,6 @@ def sweep(ctx: click.Context, /, method: str, settings: tuple[tuple[str, str], .
 def ablate(ctx: click.Context, /, method: str, **options: Any) -> None:
     """Compare a method with its variants, or without each of its components.
 
-    Without components where the method names no variants: first whole, then without each target and regularizer.
+    A method without variants has a row for the whole method, and one without each target and regularizer.
     """
     compare_by(ctx, "ablate", method, **options)

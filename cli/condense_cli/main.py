@@ -103,7 +103,7 @@ def _version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> No
     epilog="A first run, with a dataset that comes along: condense run --method wmdd",
 )
 @click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show it."
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
 )
 @click.option(
     "--disable-plugin",

@@ -325,7 +325,7 @@ def sort_settings(settings: Settings, methods: Collection[str]) -> Given:
 def refuse_options(key: str) -> None:
     """Raise OptionError for a key that has an option of its own."""
     if key in _INSTEAD:
-        raise OptionError(f"{key!r} is no setting of a comparison; {_INSTEAD[key]}")
+        raise OptionError(f"{key!r} is not a setting of a comparison; {_INSTEAD[key]}")
 
 
 def check_of_rows(keys: Iterable[str], who: str) -> None:

@@ -222,7 +222,7 @@ def _check_folder(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir() or (any(folder.iterdir()) and not _is_comparison(list(folder.iterdir()))):
-        raise StorageError(f"{folder} is there already and no comparison; choose another --name or --out")
+        raise StorageError(f"{folder} exists already and is not a comparison; choose another --name or --out")
 
 
 def _is_comparison(found: Sequence[Path]) -> bool:

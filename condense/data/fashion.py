@@ -194,7 +194,7 @@ def read_idx(path: Path, *, dimensions: int) -> Tensor:
     data = _bytes_of(path)
     if len(data) < 4 or data[:2] != b"\0\0":
         raise DataError(
-            f"{path} is no idx file: it should begin with two zero bytes, not {data[:2].hex(' ')!r}"
+            f"{path} is not an idx file: it should begin with two zero bytes, not {data[:2].hex(' ')!r}"
         )
     kind, count = data[2], data[3]
     if kind != _UINT8:

@@ -98,7 +98,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{path} is no image (readable are {', '.join(_FORMATS)}): remove it from the class folder"
+            f"{path} is not an image (readable are {', '.join(_FORMATS)}): remove it from the class folder"
         ) from error
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist (a broken link, or removed meanwhile)") from error

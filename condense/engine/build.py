@@ -49,5 +49,5 @@ def build_component(use: Use, kind: str, expected: type[T], registry: Registry) 
 
 def _checked(made: Any, what: str, expected: type[T]) -> T:
     if not isinstance(made, expected):
-        raise PluginError(f"{what} was built as {made!r}, which is no {expected.__name__}")
+        raise PluginError(f"{what} was built as {made!r}, which is not an instance of {expected.__name__}")
     return made

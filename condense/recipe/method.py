@@ -63,7 +63,7 @@ class Recover:
     crop_schedule, crop_start, crop_share: a curriculum of crops (CDA, Yin & Shen, TMLR 2024). The minimum area
         fraction of crops goes from `crop_start` (at most the maximum of `augment.crop_scale`) to the minimum of
         `augment.crop_scale`, during the first fraction `crop_share` of the steps. "linear" and "cosine" change it
-        gradually, "step" all at once at the end of them; "none" is no curriculum.
+        gradually, "step" all at once at the end of them; "none" means no curriculum.
     network: the random network that losses look through; "teacher": one like the teacher's.
     network_steps: steps on one random network before a fresh one is drawn.
     inner: how the random network is trained on the labelled synthetic images between two steps (DC, Zhao et

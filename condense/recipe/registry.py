@@ -246,7 +246,9 @@ class _Loader:
                     raise PluginError(f"{hook_name} must give a list of {expected.__name__}, not {answer!r}")
                 for spec in answer:
                     if not isinstance(spec, expected):
-                        raise PluginError(f"{hook_name} gave {spec!r}, which is no {expected.__name__}")
+                        raise PluginError(
+                            f"{hook_name} gave {spec!r}, which is not an instance of {expected.__name__}"
+                        )
                     offers.append((kind, spec))
         repeated = _first_repeated((kind, spec.name) for kind, spec in offers)
         if repeated:

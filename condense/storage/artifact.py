@@ -205,7 +205,7 @@ def find(path: Path) -> Path:
     if (path / "run.json").is_file():
         raise StorageError(f"the run in {path} has no distilled dataset yet; continue it with --resume")
     raise StorageError(
-        f"{path} is no distilled dataset: it has neither distilled.json nor distilled/distilled.json"
+        f"{path} is not a distilled dataset: it has neither distilled.json nor distilled/distilled.json"
     )
 
 
@@ -248,7 +248,7 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         manifest = msgspec.convert(content, Manifest)
     except msgspec.ValidationError as error:
-        raise StorageError(f"{path} is no description of a distilled dataset: {error}") from error
+        raise StorageError(f"{path} is not a description of a distilled dataset: {error}") from error
     if not manifest.classes:
         raise StorageError(f"{path} names no classes")
     for entry in manifest.classes:
@@ -282,7 +282,7 @@ def _read_png(path: Path, manifest: Manifest) -> Tensor:
             found = (image.mode, *image.size)
             pixels = np.array(image)
     except (OSError, SyntaxError, ValueError) as error:
-        raise StorageError(f"{path} is no readable PNG image ({error}); copy the folder again") from error
+        raise StorageError(f"{path} is not a readable PNG image ({error}); copy the folder again") from error
     wanted = ("L" if manifest.channels == 1 else "RGB", manifest.width, manifest.height)
     if found != wanted:
         said = " but distilled.json says ".join("{} {}x{}".format(*what) for what in (found, wanted))

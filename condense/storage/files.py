@@ -99,7 +99,9 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise cannot_read(path, error) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StorageError(f"{path} is no valid JSON ({error}); it was cut off or changed by hand") from error
+        raise StorageError(
+            f"{path} is not valid JSON ({error}); it was cut off or changed by hand"
+        ) from error
 
 
 def append_line(path: Path, value: object) -> None:

@@ -36,9 +36,9 @@ class RunFolder:
     def open(cls, path: Path) -> RunFolder:
         """Return the folder of an earlier run. Raises StorageError if `path` contains none."""
         if not path.is_dir():
-            raise StorageError(f"there is no run directory {path}")
+            raise StorageError(f"there is not a run directory {path}")
         if not (path / "run.json").is_file():
-            raise StorageError(f"{path} is no run directory: it has no run.json")
+            raise StorageError(f"{path} is not a run directory: it has no run.json")
         return cls(path)
 
     @property

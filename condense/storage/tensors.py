@@ -56,5 +56,5 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise cannot_read(path, error) from error
     except SafetensorError as error:
         raise StorageError(
-            f"{path} is no valid safetensors file ({error}); it was cut off: delete it and run again"
+            f"{path} is not a valid safetensors file ({error}); it was cut off: delete it and run again"
         ) from error

@@ -219,7 +219,7 @@ def test_an_evaluation_in_a_precision_that_does_not_exist(alone: Path, registry:
 def test_what_is_no_artifact(tmp_path: Path, registry: Registry) -> None:
     with pytest.raises(StorageError, match="there is no folder"):
         evaluate(tmp_path / "gone", registry)
-    with pytest.raises(StorageError, match="is no distilled dataset"):
+    with pytest.raises(StorageError, match="is not a distilled dataset"):
         evaluate(tmp_path, registry)
 
 

@@ -25,7 +25,7 @@ def is_live(console: Console) -> bool:
 def write(console: Console, *parts: RenderableType, one_line_each: bool = False) -> None:
     """Print renderables and texts. A text is never wrapped, so that a path can be copied whole.
 
-    one_line_each: if the output is no terminal, wrap nothing at all.
+    one_line_each: if the output is not a terminal, wrap nothing at all.
     """
     if console.file.isatty():
         for part in parts:

@@ -56,7 +56,7 @@ def _settle(state: _Cloud, labels: Tensor, rounds: int = 8) -> tuple[Tensor, Ten
     """Return atoms (k, D) at the means of labels (n,), and the fraction (k,) of points nearest to each atom.
 
     An atom that is nearest to no point moves to a point of its own, and the fractions are computed again,
-    until there is no such atom. One can remain only among coinciding points, where the choice costs nothing.
+    until none is left. One can remain only among coinciding points, where the choice costs nothing.
     """
     found, labels = state.means(labels[None]), labels[None]
     for _ in range(rounds):

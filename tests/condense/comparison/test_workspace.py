@@ -183,7 +183,7 @@ def test_a_cell_is_finished_when_everything_is_there_and_run_json_says_so(
     write_json(folder.run_json, {"status": "running"})
     assert done() == (0, 0)
     folder.run_json.write_text("{")
-    with pytest.raises(StorageError, match="no valid JSON"):
+    with pytest.raises(StorageError, match="is not valid JSON"):
         done()
 
 

@@ -47,8 +47,8 @@ def test_result_can_be_written_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "dimensions", "text"),
     [
-        (b"", 1, "is no idx file"),
-        (b"\x89PNG\r\n\x1a\n", 1, "is no idx file: it should begin with two zero bytes, not '89 50'"),
+        (b"", 1, "is not an idx file"),
+        (b"\x89PNG\r\n\x1a\n", 1, "is not an idx file: it should begin with two zero bytes, not '89 50'"),
         (idx(b"\0\0\0\0", 1, kind=0x0D), 1, "holds values of idx type 0x0d; images and labels have 0x08"),
         (idx(b"\0", 1), 3, r"has 1 dimension where 3 were expected \(images, idx3\)"),
         (idx(b"\0", 1, 1, 1), 1, r"has 3 dimensions where 1 was expected \(labels, idx1\)"),

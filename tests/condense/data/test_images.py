@@ -132,8 +132,8 @@ def test_damage_is_named(tmp_path: Path) -> None:
     for name, content, text in [
         ("cut.jpg", whole[:2000], r"cut\.jpg cannot be decoded \(.*truncated.*\): replace or remove it"),
         ("cut.png", saved(tmp_path, noise(64, 64)).read_bytes()[:2000], r"cut\.png cannot be decoded"),
-        ("empty.png", b"", r"empty\.png is no image \(readable are JPEG, PNG,.*\): remove it"),
-        ("page.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", r"page\.eps is no image"),
+        ("empty.png", b"", r"empty\.png is not an image \(readable are JPEG, PNG,.*\): remove it"),
+        ("page.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", r"page\.eps is not an image"),
     ]:
         (tmp_path / name).write_bytes(content)
         images = FolderImages((tmp_path / name,), 8, 3)

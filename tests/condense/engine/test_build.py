@@ -164,8 +164,13 @@ def test_losses_that_are_not_used_are_not_built(shop: Shop) -> None:
 def test_a_loss_must_be_one(made: Any, shop: Shop) -> None:
     with pytest.raises(PluginError) as caught:
         shop.losses(lambda options: made)
-    assert str(caught.value) == f"feature target 'target' was built as {made!r}, which is no Loss"
-    with pytest.raises(PluginError, match=r"regularizer 'beside' was built as .* which is no Loss"):
+    assert (
+        str(caught.value)
+        == f"feature target 'target' was built as {made!r}, which is not an instance of Loss"
+    )
+    with pytest.raises(
+        PluginError, match=r"regularizer 'beside' was built as .* which is not an instance of Loss"
+    ):
         shop.losses(Plain, beside=lambda options: made, settings=[("regularizers.beside", 1)])
 
 
@@ -245,4 +250,7 @@ def test_what_a_plugin_builds_must_be_what_it_said(
     registry = make_registry(make_dataset(), **{f"{kind}s": [odd]})
     with pytest.raises(PluginError) as caught:
         build_component(Use(name="odd"), kind, expected, registry)
-    assert str(caught.value) == f"{kind} 'odd' was built as 'a string', which is no {expected.__name__}"
+    assert (
+        str(caught.value)
+        == f"{kind} 'odd' was built as 'a string', which is not an instance of {expected.__name__}"
+    )

@@ -140,7 +140,9 @@ def test_an_evaluator_that_a_plugin_did_not_build(
     odd = replace(trainer.evaluation, evaluator=Use(name="odd"))
     with pytest.raises(PluginError) as caught:
         build_component(odd.evaluator, "evaluator", Evaluator, trainer.registry)
-    assert str(caught.value) == "evaluator 'odd' was built as 'a string', which is no Evaluator"
+    assert (
+        str(caught.value) == "evaluator 'odd' was built as 'a string', which is not an instance of Evaluator"
+    )
 
 
 def results(*accuracies: float) -> tuple[StudentResult, ...]:

@@ -174,7 +174,7 @@ def test_a_hook_that_gives_something_of_another_type(shelf: Any, hook_name: str)
     )
     problem = problem_beside_good(shelf, "bad")
     assert hook_name in problem
-    assert f"is no {KINDS[hook_name][1].__name__}" in problem
+    assert f"is not an instance of {KINDS[hook_name][1].__name__}" in problem
 
 
 @pytest.mark.parametrize(

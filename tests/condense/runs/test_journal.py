@@ -113,9 +113,9 @@ def test_another_kind_of_machine_is_named(computes: str, tmp_path: Path, config:
 
 
 def test_folders_without_a_run(tmp_path: Path, config: RunConfig) -> None:
-    with pytest.raises(StorageError, match="there is no run directory"):
+    with pytest.raises(StorageError, match="there is not a run directory"):
         Journal.resume(tmp_path / "gone", config, config, HOST)
-    with pytest.raises(StorageError, match=r"is no run directory: it has no run\.json"):
+    with pytest.raises(StorageError, match=r"is not a run directory: it has no run\.json"):
         Journal.resume(tmp_path, config, config, HOST)
     for text in (
         "[]",

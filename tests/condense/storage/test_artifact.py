@@ -76,7 +76,7 @@ def test_an_image_of_another_kind(saved: Path, size: tuple[int, int], mode: str)
 def test_a_broken_image(saved: Path, content: bytes | str) -> None:
     path = saved / "images" / "1-a" / "000.png"
     path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:60])
-    refused(saved, r"000\.png is no readable PNG image")
+    refused(saved, r"000\.png is not a readable PNG image")
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_a_broken_image(saved: Path, content: bytes | str) -> None:
     [
         ({"format": 1}, "has format version 1, but this version of condense reads 2; use the version"),
         ({"format": 3}, "has format version 3, but this version of condense reads 2; use the version"),
-        ({"mean": "x"}, "is no description of a distilled dataset: .*mean"),
-        ({"classes": [{"name": "b"}]}, "is no description of a distilled dataset: .*folder"),
+        ({"mean": "x"}, "is not a description of a distilled dataset: .*mean"),
+        ({"classes": [{"name": "b"}]}, "is not a description of a distilled dataset: .*folder"),
         ({"classes": []}, "names no classes"),
         (
             {"classes": [{"name": "b", "folder": "../..", "images": 1, "weights": [1.0]}]},

@@ -316,7 +316,7 @@ def test_saving_spares_what_is_there(tmp_path: Path) -> None:
 def test_what_is_no_artifact(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="there is no folder"):
         load(tmp_path / "none")
-    with pytest.raises(StorageError, match="is no distilled dataset"):
+    with pytest.raises(StorageError, match="is not a distilled dataset"):
         load(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(StorageError, match="has no distilled dataset yet; continue it with --resume"):

@@ -137,7 +137,7 @@ def test_json_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"there is no file .*x\.json"):
         store.read_json(tmp_path / "x.json")
     (tmp_path / "x.json").write_text('{"half')
-    with pytest.raises(StorageError, match=r"x\.json is no valid JSON"):
+    with pytest.raises(StorageError, match=r"x\.json is not valid JSON"):
         store.read_json(tmp_path / "x.json")
 
 

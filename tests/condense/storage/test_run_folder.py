@@ -128,7 +128,7 @@ def test_creating_a_run_folder_spares_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "mine"
     path.mkdir()
     run = RunFolder.create(path)  # empty: nothing to lose
-    with pytest.raises(StorageError, match=r"is no run directory: it has no run\.json"):
+    with pytest.raises(StorageError, match=r"is not a run directory: it has no run\.json"):
         RunFolder.open(path)
     store.write_json(run.run_json, {})
     assert RunFolder.open(path) == run
@@ -138,7 +138,7 @@ def test_creating_a_run_folder_spares_what_is_there(tmp_path: Path) -> None:
         RunFolder.create(path)
     with pytest.raises(StorageError, match=r"run\.json exists already"):
         RunFolder.create(run.run_json)
-    with pytest.raises(StorageError, match="there is no run directory"):
+    with pytest.raises(StorageError, match="there is not a run directory"):
         RunFolder.open(tmp_path / "other")
 
 

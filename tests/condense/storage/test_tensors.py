@@ -56,5 +56,5 @@ def test_tensors_that_cannot_be_read(tmp_path: Path) -> None:
         read_tensors(path)
     write_tensors(path, {"x": torch.ones(100)})
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(StorageError, match=r"t\.safetensors is no valid safetensors file"):
+    with pytest.raises(StorageError, match=r"t\.safetensors is not a valid safetensors file"):
         read_tensors(path)

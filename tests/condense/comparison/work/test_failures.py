@@ -150,6 +150,6 @@ def test_a_folder_of_something_else_is_left_alone(site: Site) -> None:
     folder = site.out / "mine"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text("{}")
-    with pytest.raises(StorageError, match="no comparison"):
+    with pytest.raises(StorageError, match="is not a comparison"):
         site.compare("random", name="mine")
     assert [file.name for file in folder.iterdir()] == ["run.json"]
