@@ -11,7 +11,7 @@ from condense.recipe.config import Evaluation
 from condense.recipe.method import Student, Teacher, Use
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
-from condense.recipe.resolve import kind_of_dataset
+from condense.recipe.resolve import named_dataset
 from condense.recipe.settings import Pair, assign, complete, options_of
 from condense.recipe.training import Augment
 
@@ -58,24 +58,20 @@ def shared_settings(
     it.
     """
     spec, _ = registry.dataset(dataset)
+    use, kind, others = named_dataset(registry, dataset, settings)
     shared = SharedSettings(
-        dataset=Use(name=dataset),
+        dataset=use,
         teacher=Teacher(),
         protocol=registry.protocol(protocol),
         student=Student(),
         evaluator=Use(name="students"),
     )
-    for key, value in settings:
-        if key.startswith("dataset."):
-            shared = assign(shared, key, value, registry)
-    use, kind = kind_of_dataset(shared.dataset, registry)
-    shared = replace(shared, dataset=use)
     of_dataset = [
         (key, value)
         for key, value in spec.settings_for(kind)
         if key.partition(".")[0] in ("teacher", "student", "protocol", "evaluator")
     ]
-    for key, value in (*of_dataset, *(pair for pair in settings if not pair[0].startswith("dataset."))):
+    for key, value in (*of_dataset, *others):
         shared = assign(shared, key, value, registry)
     if shared.teacher.seed is None:
         shared = assign(shared, "teacher.seed", seed, registry)

@@ -124,14 +124,8 @@ def design_comparison(
     for row in found.asked:
         for ipc in checked.ipcs:
             asked = _resolved(row, given, checked, ipc, registry)
-            notes += [
-                note for note in _other_wishes(row.method, asked, usual, shared[0]) if note not in notes
-            ]
-            recipe = replace(asked.recipe, teacher=shared[0].teacher, dataset=shared[0].dataset)
-            for seed in seeds:
-                runs[Place(row=row.label, ipc=ipc, seed=seed)] = replace(
-                    asked, recipe=replace(recipe, seed=seed)
-                )
+            notes += _other_wishes(row.method, asked, usual, shared[0])
+            runs |= _of_seeds(row.label, asked, shared[0], seeds)
     design = Design(
         kind=kind,
         name=checked.name or "",
@@ -148,10 +142,21 @@ def design_comparison(
         shared=shared[0],
         validation=checked.validation,
         machine=next(iter(runs.values())).machine,
-        notes=tuple(notes),
+        notes=tuple(dict.fromkeys(notes)),
         command=_command(kind, named, checked, settings, reference=bool(found.reference)),
     )
     return design if checked.name else replace(design, name=made_up_name(design))
+
+
+def _of_seeds(
+    row: str, asked: RunConfig, shared: SharedSettings, seeds: Sequence[int]
+) -> dict[Place, RunConfig]:
+    """Return the configuration of each seed of a row, with the dataset and teacher that all rows share."""
+    recipe = replace(asked.recipe, teacher=shared.teacher, dataset=shared.dataset)
+    return {
+        Place(row=row, ipc=recipe.ipc, seed=seed): replace(asked, recipe=replace(recipe, seed=seed))
+        for seed in seeds
+    }
 
 
 def _shared_pairs(settings: Sequence[Pair], terms: Terms) -> list[Pair]:

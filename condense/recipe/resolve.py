@@ -6,7 +6,7 @@ method, the method's presets for the images per class, the kind of images and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from condense.recipe.method import (
     Use,
 )
 from condense.recipe.registry import Registry
-from condense.recipe.settings import Settings, assign, complete, options_of, pairs_of
+from condense.recipe.settings import Pair, Settings, assign, complete, options_of, pairs_of
 from condense.recipe.specs import ImageKind
 
 T = TypeVar("T")
@@ -84,11 +84,7 @@ def configure(
             )
     found = registry.method(method)
     spec, _ = registry.dataset(dataset)
-    use = Use(name=dataset)
-    for key, value in given:
-        if key.startswith("dataset."):
-            use = assign(_Data(dataset=use), key, value, registry).dataset
-    use, kind = kind_of_dataset(use, registry)
+    use, kind, others = named_dataset(registry, dataset, given)
     config = RunConfig(
         recipe=Recipe(
             method=found.name,
@@ -107,12 +103,10 @@ def configure(
     )
     config = assign(config, "ipc", ipc, registry)
     presets = (*spec.settings_for(kind), *found.settings_for(spec.name, kind, ipc))
-    for key, value in (*presets, *given, *own.items()):
+    for key, value in (*presets, *others, *own.items()):
         config = assign(config, key, value, registry)
     for name in without:
         config = _leave_out(config, name)
-    found_kind, _ = kind_of_dataset(config.recipe.dataset, registry)
-    config = replace(config, recipe=replace(config.recipe, dataset=found_kind))
     recipe = config.recipe
     if recipe.recover.iterations and not recipe.targets:
         raise OptionError(
@@ -122,9 +116,26 @@ def configure(
     return complete(config, registry)
 
 
+def named_dataset(
+    registry: Registry, name: str, settings: Iterable[Pair]
+) -> tuple[Use, ImageKind, list[Pair]]:
+    """Return a dataset with its settings, the kind of its images, and the settings of everything else.
+
+    The kind has to be known before other settings, because it chooses presets that they win over.
+    """
+    data, others = _Data(dataset=Use(name=name)), []
+    for key, value in settings:
+        if key.startswith("dataset."):
+            data = assign(data, key, value, registry)
+        else:
+            others.append((key, value))
+    use, kind = kind_of_dataset(data.dataset, registry)
+    return use, kind, others
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Data:
-    """A dataset alone, for settings that have to be known before all others."""
+    """A dataset alone, as what its settings are assigned to."""
 
     dataset: Use
 

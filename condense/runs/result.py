@@ -12,6 +12,7 @@ import msgspec
 from condense.engine.evaluate import Score
 from condense.recipe.config import RunConfig
 from condense.storage.distilled import DistilledDataset
+from condense.storage.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +44,12 @@ class RunResult:
     @property
     def grid(self) -> Path:
         """Path of the picture of the distilled images."""
-        return self.path / "grid.png"
+        return RunFolder(self.path).grid
 
     @property
     def report(self) -> Path:
         """Path of the page that shows the outcome."""
-        return self.path / "report.html"
+        return RunFolder(self.path).report
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON and the report; accuracies are fractions, sizes are in bytes."""
