@@ -168,7 +168,7 @@ def evaluate(
     dataset: str | None = None,
     students: int = 3,
     seed: int | None = None,
-    settings: Sequence[tuple[str, Any]] = (),
+    settings: Settings = (),
     teacher: str | Path | None = None,
     data_dir: str | Path | None = None,
     device: str = "auto",
@@ -180,14 +180,14 @@ def evaluate(
 
     protocol, dataset: names; by default the artifact's own.
     students: how many, at least 1. seed: of everything random; by default the run's.
-    settings: pairs of dotted key and value, of protocol, student, teacher, evaluator or dataset.
+    settings: dotted keys to values, of protocol, student, teacher, evaluator or dataset.
     teacher: a file with its weights, if the labels need it and it does not lie beside the artifact.
     data_dir: the folder of datasets; by default where the run found them.
     device, precision, reporter, registry: as for `run`.
 
     Raises CondenseError as `run` does.
     """
-    from condense.recipe.settings import assign
+    from condense.recipe.settings import assign, pairs_of
     from condense.runs.reevaluate import reevaluate
 
     registry = registry or default_registry()
@@ -201,7 +201,7 @@ def evaluate(
         dataset=dataset,
         students=students,
         seed=seed,
-        settings=settings,
+        settings=pairs_of(settings),
         teacher=Path(teacher) if teacher else None,
         machine=machine,
         reporter=reporter,

@@ -66,17 +66,17 @@ def setting_text(value: Any) -> str:
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Return nested settings as pairs of dotted key and value; items of a list go by their names."""
+    """Return the settings of a configuration, as plain data, as pairs of the key that `--set` takes and the value."""
     pairs: list[tuple[str, Any]] = []
     for key, value in settings.items():
         dotted = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            pairs += flat(value, f"{dotted}.")
-        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
-            names = [str(item["name"]) for item in value if isinstance(item, Mapping) and "name" in item]
-            if len(set(names)) < len(value):
-                names = [str(position) for position in range(len(value))]
-            pairs += flat(dict(zip(names, value, strict=True)), f"{dotted}.")
-        else:
+        if not (isinstance(value, Mapping) and value):
             pairs.append((dotted, value))
+        elif not prefix and key in ("recipe", "evaluation", "machine"):
+            pairs += flat(value)
+        elif set(value) in ({"name", "options"}, {"weight", "options"}):
+            pairs.append((dotted, value["name"] if "name" in value else value["weight"]))
+            pairs += flat(value["options"], f"{dotted}.")
+        else:
+            pairs += flat(value, f"{dotted}.")
     return pairs

@@ -268,5 +268,33 @@ def test_the_library_never_seeds_the_global_generator(package: str) -> None:
 
 @pytest.mark.parametrize("package", [*LIBRARY, "condense_cli"])
 def test_files_stay_readable(package: str) -> None:
-    lengths = {path.name: len(path.read_text().splitlines()) for path in sources(package)}
+    lengths = {
+        str(path.relative_to(PACKAGES[package])): len(path.read_text().splitlines())
+        for path in sources(package)
+    }
     assert {name: length for name, length in lengths.items() if length >= LONGEST} == {}
+
+
+@pytest.mark.parametrize("package", [*LIBRARY, "condense_cli"])
+def test_functions_stay_readable(package: str) -> None:
+    """Docstrings do not count: a public function may have many arguments to explain."""
+    long = []
+    for path in sources(package):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                docstring = node.body[0] if ast.get_docstring(node) else None
+                shown = (docstring.end_lineno or 0) - docstring.lineno + 1 if docstring else 0
+                if (node.end_lineno or 0) - node.lineno + 1 - shown > 60:
+                    long.append(f"{path.name}:{node.lineno} {node.name}")
+    assert long == []
+
+
+def test_imports_are_absolute() -> None:
+    """The scan of imports reads no relative ones."""
+    relative = [
+        f"{path}:{node.lineno}"
+        for path in modules().values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []

@@ -154,6 +154,7 @@ class _Cell:
             teachers=Teachers(self.shop.space.teachers),
             dataset=self.shop.dataset,
         )
+        self.images = result.distilled
         return result.seconds, result.distilled.sizes()
 
     def train(self, setup: ColumnSetup) -> Cell:

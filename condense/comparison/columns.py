@@ -58,7 +58,7 @@ def shared_settings(
     it.
     """
     spec, _ = registry.dataset(dataset)
-    use, kind, others = named_dataset(registry, dataset, settings)
+    use, kind = named_dataset(registry, dataset, settings)
     shared = SharedSettings(
         dataset=use,
         teacher=Teacher(),
@@ -71,7 +71,8 @@ def shared_settings(
         for key, value in spec.settings_for(kind)
         if key.partition(".")[0] in ("teacher", "student", "protocol", "evaluator")
     ]
-    for key, value in (*of_dataset, *others):
+    given = [pair for pair in settings if not pair[0].startswith("dataset.")]
+    for key, value in (*of_dataset, *given):
         shared = assign(shared, key, value, registry)
     if shared.teacher.seed is None:
         shared = assign(shared, "teacher.seed", seed, registry)

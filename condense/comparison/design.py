@@ -15,6 +15,7 @@ from condense.comparison.rows import AskedRow, rows_of
 from condense.comparison.terms import TermOptions, Terms, terms_of
 from condense.errors import OptionError
 from condense.recipe.config import Machine, Recipe, RunConfig, dataset_label, digest
+from condense.recipe.method import Use
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
 from condense.recipe.settings import Pair, Settings, flatten, pairs_of
@@ -123,7 +124,7 @@ def design_comparison(
     runs: dict[Place, RunConfig] = {}
     for row in found.asked:
         for ipc in checked.ipcs:
-            asked = _resolved(row, given, checked, ipc, registry)
+            asked = _resolved(row, shared[0].dataset, checked, ipc, registry)
             notes += _other_wishes(row.method, asked, usual, shared[0])
             runs |= _of_seeds(row.label, asked, shared[0], seeds)
     design = Design(
@@ -171,9 +172,9 @@ def _shared_pairs(settings: Sequence[Pair], terms: Terms) -> list[Pair]:
     return [("student.model", terms.student), *settings]
 
 
-def _resolved(row: AskedRow, shared: Sequence[Pair], terms: Terms, ipc: int, registry: Registry) -> RunConfig:
+def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Registry) -> RunConfig:
     """Return the configuration of a row's runs. They distil and train no students."""
-    of_dataset = [(key, value) for key, value in shared if key.startswith("dataset.")]
+    of_dataset = [(f"dataset.{key}", value) for key, value in dataset.options.items()]
     try:
         return configure(
             registry,

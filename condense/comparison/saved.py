@@ -1,4 +1,4 @@
-"""compare.json: the raw results and the table of a comparison as a file that can be read back."""
+"""compare.json: the raw results and the table of a comparison as one file."""
 
 from __future__ import annotations
 

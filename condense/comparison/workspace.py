@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import re
@@ -43,7 +44,7 @@ class Workspace:
         kind, _, argument = recipe.dataset.name.partition(":")
         dataset = "-".join(filter(None, (kind, Path(argument).name)))
         stem = f"{recipe.method}-{dataset}-ipc{recipe.ipc}-seed{recipe.seed}"
-        versions = {"condense": host_version(), "torch": importlib.metadata.version("torch")}
+        versions = dict(_own_versions())
         versions |= self._versions(_parts_of(recipe))
         known = replace(recipe, teacher=by_content(recipe.teacher))
         made_of = [known.hash, self.machine.hash, versions]
@@ -122,6 +123,11 @@ def finished(folder: RunFolder) -> bool:
     if not (folder.run_json.exists() and folder.distilled.is_dir() and folder.grid.exists()):
         return False
     return bool(read_json(folder.run_json).get("status") == "done")
+
+
+@functools.cache
+def _own_versions() -> tuple[tuple[str, str], ...]:
+    return (("condense", host_version()), ("torch", importlib.metadata.version("torch")))
 
 
 def between(folder: Path, other: Path) -> str:

@@ -62,6 +62,11 @@ class Split:
         return len(self.labels)
 
     @cached_property
+    def known_hash(self) -> list[str]:
+        """The hash that `condense.runs.teachers.split_hash` has found, or nothing yet."""
+        return []
+
+    @cached_property
     def feeds(self) -> dict[Any, Any]:
         """The feeds that `condense.data.feed.feed_of` has made for this split."""
         return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from condense.engine.components import Loss, WeightedLoss
+from condense.engine.components import FeatureTarget, Loss, Regularizer, WeightedLoss
 from condense.engine.plan import Plan
 from condense.errors import PluginError
 from condense.recipe.method import Use
@@ -23,7 +23,8 @@ def build_losses(plan: Plan) -> tuple[WeightedLoss, ...]:
     found = []
     for planned in plan.losses:
         kind = f"{planned.kind} {planned.name!r}"
-        loss = _checked(planned.spec.builder()(planned.options), kind, Loss)
+        expected = FeatureTarget if planned.kind == "feature target" else Regularizer
+        loss = _checked(planned.spec.builder()(planned.options), kind, expected)
         if (type(loss).observe is not Loss.observe) != planned.needs.observes:
             needs = f"{type(planned.needs.through).__name__}(observes={planned.needs.observes})"
             advice = "make the two agree"

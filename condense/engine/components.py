@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
-from condense.errors import DataError
+from condense.errors import DataError, PluginError
 from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation
 from condense.recipe.needs import Needs
@@ -133,7 +133,11 @@ class InitialRequest:
         return self._joined([self._look(part) for part in images.split(_LOOK_BATCH)])
 
     def _look(self, images: Tensor) -> Observation:
-        assert self.teacher is not None, "the host gives a teacher to initializers with needs_teacher"
+        if self.teacher is None:
+            raise PluginError(
+                "an initializer looked through the teacher, and this run has none; declare needs_teacher=True in its "
+                "InitializerSpec"
+            )
         labels = torch.full((len(images),), self.label, device=self.runtime.device)
         with torch.no_grad(), self.runtime.autocast():
             return self.teacher.observe(self.runtime.images(images), BatchLabels.of_real(labels))

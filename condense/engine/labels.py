@@ -83,7 +83,7 @@ class Hard(Labels):
     def loss(self, request: EvaluationRequest) -> BatchLoss:
         from condense.engine.training import hard_loss
 
-        return hard_loss(len(request.distilled.classes), _loss_weights(request))
+        return hard_loss(_loss_weights(request))
 
 
 class Soft(Labels):

@@ -70,12 +70,11 @@ class Networks:
         if self._current is None or not options.inner.epochs or last:
             return
         self._current.model.requires_grad_(True)
-        classes = int(labels.max()) + 1
         with isolated_global_rng(generator):
             train(
                 self._current,
                 PixelFeed(pixels, labels, runtime),
-                hard_loss(classes),
+                hard_loss(),
                 options.inner,
                 generator=generator,
                 runtime=replace(runtime, reporter=SilentReporter()),

@@ -67,7 +67,7 @@ def _train(member: Network, what: str, recipe: Recipe, dataset: RealDataset, run
         train(
             member,
             feed_of(dataset.train, dataset, runtime),
-            hard_loss(len(dataset.classes)),
+            hard_loss(),
             recipe.teacher,
             generator=draws,
             runtime=runtime,

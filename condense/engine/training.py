@@ -46,8 +46,11 @@ def make_optimizer(
     """Return an optimizer of weights or pixels. momentum: for sgd. betas: for adam and adamw."""
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
-    family = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-    return family(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+    if name == "adamw":
+        return torch.optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+    raise ValueError(f"unknown optimizer {name!r}")
 
 
 def learning_rate_fraction(schedule: str, step: int, steps: int) -> float:
@@ -63,13 +66,14 @@ def learning_rate_fraction(schedule: str, step: int, steps: int) -> float:
         return float(0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / whole, dtype=torch.float64))))
     if schedule == "halfway":
         return 1.0 if step < steps // 2 else 0.1
-    return 1.0
+    if schedule == "constant":
+        return 1.0
+    raise ValueError(f"unknown schedule {schedule!r}")
 
 
-def hard_loss(classes: int, weights: Tensor | None = None) -> BatchLoss:
+def hard_loss(weights: Tensor | None = None) -> BatchLoss:
     """Return the cross-entropy with a batch's labels, as a function. CutMix mixes labels as it mixes pixels.
 
-    classes: K.
     weights: (n,) factors for the loss of each image of the feed, or None.
     """
 
@@ -77,7 +81,7 @@ def hard_loss(classes: int, weights: Tensor | None = None) -> BatchLoss:
         if batch.mix is None:
             each = F.cross_entropy(logits, batch.labels, reduction="none")
         else:
-            mixed = mix_labels(F.one_hot(batch.labels, classes).float(), batch.mix)
+            mixed = mix_labels(F.one_hot(batch.labels, logits.shape[1]).float(), batch.mix)
             each = F.cross_entropy(logits, mixed, reduction="none")
         return _weighted_mean(each, weights, batch)
 

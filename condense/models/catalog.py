@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from condense.recipe.literals import check_literals
 from condense.recipe.method import Use
 from condense.recipe.specs import ModelSpec
 
@@ -46,6 +47,7 @@ class ConvNetOptions:
     norm: Literal["batch", "instance", "none"] = "batch"
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if self.width < 1 or self.depth < 1:
             raise ValueError(f"width and depth must be at least 1, not {self.width} and {self.depth}")
 
@@ -65,6 +67,7 @@ class ResNetOptions:
     pretrained: bool = False
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if self.pretrained and self.stem in ("tiny", "cifar"):
             raise ValueError(f"pretrained weights exist for stem imagenet only, not {self.stem}")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from condense.recipe.literals import check_literals
 from condense.recipe.specs import check_name
 from condense.recipe.training import Augment, Training
 
@@ -89,6 +90,7 @@ class Recover:
     log_every: int = 50
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if self.iterations < 0 or self.batch < 0:
             raise ValueError(
                 f"iterations and batch must be 0 or more, not {self.iterations} and {self.batch}"
@@ -101,8 +103,8 @@ class Recover:
             raise ValueError(f"lr must be above 0, not {self.lr}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), not {self.momentum}")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas must lie in [0, 1), not {self.betas}")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be two numbers in [0, 1), not {self.betas}")
         for name, augment in (("augment", self.augment), ("inner.augment", self.inner.augment)):
             if augment.cutmix:
                 raise ValueError(

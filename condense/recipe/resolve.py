@@ -24,13 +24,15 @@ from condense.recipe.specs import ImageKind
 
 T = TypeVar("T")
 
-# Settings that are options of their own, never keys of --set.
-OWN_OPTIONS = frozenset(
-    {
-        *("method", "dataset", "ipc", "seed", "validation", "students", "reference"),
-        *("device", "precision", "data_dir"),
-    }
-)
+# Settings that are options of their own and never keys of --set, with the name of the option.
+OWN_OPTIONS = {
+    **{
+        name: name.replace("_", "-")
+        for name in ("method", "dataset", "ipc", "seed", "validation", "students")
+    },
+    **{name: name.replace("_", "-") for name in ("reference", "device", "precision", "data_dir")},
+    **{f"protocol.{name}": "protocol" for name in ("name", "summary", "source")},
+}
 
 
 def config_from_dict(data: Mapping[str, Any], registry: Registry) -> RunConfig:
@@ -79,12 +81,10 @@ def configure(
     given = pairs_of(settings)
     for key, _ in given:
         if key in OWN_OPTIONS:
-            raise OptionError(
-                f"{key!r} is an option of its own (--{key.replace('_', '-')}), not one for --set"
-            )
+            raise OptionError(f"{key!r} is an option of its own (--{OWN_OPTIONS[key]}), not one for --set")
     found = registry.method(method)
     spec, _ = registry.dataset(dataset)
-    use, kind, others = named_dataset(registry, dataset, given)
+    use, kind = named_dataset(registry, dataset, given)
     config = RunConfig(
         recipe=Recipe(
             method=found.name,
@@ -103,7 +103,9 @@ def configure(
     )
     config = assign(config, "ipc", ipc, registry)
     presets = (*spec.settings_for(kind), *found.settings_for(spec.name, kind, ipc))
-    for key, value in (*presets, *others, *own.items()):
+    # The kind of images that was found stays, so that it is looked for once.
+    chosen = [(key, value) for key, value in given if key != "dataset.like"]
+    for key, value in (*presets, *chosen, *own.items()):
         config = assign(config, key, value, registry)
     for name in without:
         config = _leave_out(config, name)
@@ -116,21 +118,16 @@ def configure(
     return complete(config, registry)
 
 
-def named_dataset(
-    registry: Registry, name: str, settings: Iterable[Pair]
-) -> tuple[Use, ImageKind, list[Pair]]:
-    """Return a dataset with its settings, the kind of its images, and the settings of everything else.
+def named_dataset(registry: Registry, name: str, settings: Iterable[Pair]) -> tuple[Use, ImageKind]:
+    """Return a dataset with those of the settings that are its own, and the kind of its images.
 
     The kind has to be known before other settings, because it chooses presets that they win over.
     """
-    data, others = _Data(dataset=Use(name=name)), []
+    data = _Data(dataset=Use(name=name))
     for key, value in settings:
         if key.startswith("dataset."):
             data = assign(data, key, value, registry)
-        else:
-            others.append((key, value))
-    use, kind = kind_of_dataset(data.dataset, registry)
-    return use, kind, others
+    return kind_of_dataset(data.dataset, registry)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ IMAGE_KINDS: tuple[ImageKind, ...] = get_args(ImageKind)
 
 def kind_text(kind: str) -> str:
     """Return a kind of images as text for people: "small grey images"."""
-    return f"{kind.replace('-', ' ')} images" if kind.startswith("small") else kind
+    return f"{kind.replace('-', ' ')} images" if kind in ("small-grey", "small-colour") else kind
 
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -170,16 +170,41 @@ class DatasetSpec(Spec):
         settings win over them.
     settings_by_kind: the same for each kind, for a dataset that finds its kind; `settings` win over them.
 
-    Raises ValueError for a kind that does not exist.
+    What follows is shown to people and may be left out:
+
+    classes: the number of classes.
+    images: the published numbers of training and of test images.
+    side: the side length in pixels that networks see by default.
+    licence: of the images.
+    fetched: how the files come, e.g. "downloaded".
+    looked_for: the file or folder below the data folder that is looked for.
+
+    Raises ValueError for a kind that does not exist and for a negative number.
     """
 
     like: str = "photographs"
     takes: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     settings_by_kind: Mapping[ImageKind, Mapping[str, Any]] = field(default_factory=dict)
+    classes: int = 0
+    images: tuple[int, int] = (0, 0)
+    side: int = 0
+    licence: str = ""
+    fetched: str = ""
+    looked_for: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if min(self.classes, *self.images, self.side) < 0:
+            raise ValueError(
+                f"DatasetSpec {self.name!r}: classes, images and side are numbers from 0 (not known) on, not "
+                f"{self.classes}, {self.images} and {self.side}"
+            )
+        unknown = set(self.settings_by_kind) - set(IMAGE_KINDS)
+        if unknown:
+            raise ValueError(
+                f"DatasetSpec {self.name!r} has settings for unknown kinds of images: {', '.join(sorted(unknown))}"
+            )
         if self.like in IMAGE_KINDS:
             return
         if not _BUILD.fullmatch(self.like):

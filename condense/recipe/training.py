@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from condense.errors import unknown_name
+from condense.recipe.literals import check_literals
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["cosine", "half-cosine", "constant", "halfway"]
@@ -113,6 +114,7 @@ class Training:
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if self.epochs < 0:
             raise ValueError(f"epochs must be 0 or more, not {self.epochs}")
         if self.batch_size < 1:

@@ -69,6 +69,9 @@ class Journal:
         known = by_content(config.recipe.teacher).checkpoint
         if known != now["teacher.checkpoint"] or before["teacher.checkpoint"] != now["teacher.checkpoint"]:
             before["teacher.checkpoint"], now["teacher.checkpoint"] = data["checkpoint"], known
+        orders = [list(recipe.losses) for recipe in (earlier.recipe, config.recipe)]
+        if sorted(orders[0]) == sorted(orders[1]):
+            before["order of losses"], now["order of losses"] = map(", ".join, orders)
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         if changed:
             listed = ", ".join(f"{key} ({before.get(key)} then, {now.get(key)} now)" for key in changed[:5])

@@ -78,9 +78,8 @@ def run(
         else:
             journal = Journal.begin(path, config, provenance.versions(registry), host)
         runtime = replace(runtime, reporter=MetricsReporter(runtime.reporter, journal.folder.metrics))
-        relabelled = resume and earlier.evaluation != config.evaluation
         run = _Run(config, plan, parts, dataset, registry, runtime, journal, teachers)
-        return run.execute(teacher, relabelled=relabelled)
+        return run.execute(teacher)
 
 
 def check_ipc(ipc: int, dataset: RealDataset) -> None:
@@ -125,11 +124,8 @@ class _Run:
         for note in self.notes:
             runtime.reporter.note(note)
 
-    def execute(self, teacher: Network | None, *, relabelled: bool) -> RunResult:
-        """Execute every stage that is not done and return the result.
-
-        relabelled: whether an earlier artifact may have other labels; it is then written again.
-        """
+    def execute(self, teacher: Network | None) -> RunResult:
+        """Execute every stage that is not done and return the result."""
         teacher_accuracy = self._squeeze(teacher) if teacher else None
         if self.plan.measures:
             assert teacher is not None

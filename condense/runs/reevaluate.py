@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,9 @@ from condense.engine.components import Evaluator
 from condense.engine.evaluate import StudentTrainer
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.squeeze import fresh_teacher
-from condense.errors import DataError, ModelError, OptionError
+from condense.errors import CondenseError, DataError, ModelError, OptionError
 from condense.models.build import load_checkpoint
-from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig
+from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, public_settings
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import convert
 from condense.recipe.settings import assign, complete
@@ -49,7 +50,7 @@ def reevaluate(
     if students < 1:
         raise OptionError(f"students must be at least 1 for an evaluation, not {students}")
     distilled = artifact.load(path)
-    beside = _run_beside(path)
+    beside = _run_beside(path, distilled)
     if beside:
         dataset = dataset or str(beside["recipe"]["dataset"]["name"])
         machine = replace(machine, data_dir=machine.data_dir or str(beside["machine"]["data_dir"]))
@@ -68,6 +69,10 @@ def reevaluate(
         _check_fits(distilled, real)
         labels = LABELS[config.evaluation.protocol.labels]
         wanted = labels.answers or (labels.made_by_teacher and distilled.soft_labels is None)
+        if teacher and not wanted:
+            raise OptionError(
+                f"--teacher {teacher} has no effect: these {labels.name} labels need no teacher; leave it out"
+            )
         source = _teacher(distilled, config, real, registry, runtime, path, teacher) if wanted else None
         distilled = labels.attach(distilled, source, runtime)
         trainer = StudentTrainer(
@@ -116,14 +121,18 @@ def _config(
     return replace(config, recipe=recipe, evaluation=complete(config.evaluation, registry))
 
 
-def _run_beside(path: Path) -> dict[str, Any]:
-    """Return the settings of the run that made an artifact, if its run.json is in or above `path`; else {}.
+def _run_beside(path: Path, distilled: DistilledDataset) -> dict[str, Any]:
+    """Return the settings of the run that made an artifact if its run.json lies around it, else nothing.
 
-    They say where the dataset was found. The artifact does not say that, because it is made to be passed on.
+    They say where the dataset was found. An artifact does not say that, because it is made to be passed on.
     """
-    for folder in (path, path.parent):
-        if (folder / "run.json").is_file():
-            return saved_config(folder)
+    if (path / "run.json").is_file():
+        return saved_config(path)
+    with contextlib.suppress(CondenseError):  # A run.json above an artifact may belong to something else.
+        found = saved_config(path.parent)
+        config = convert(found, RunConfig)
+        if public_settings(config.recipe, config.evaluation)["recipe"] == distilled.settings.get("recipe"):
+            return found
     return {}
 
 

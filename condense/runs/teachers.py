@@ -97,11 +97,15 @@ def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
 
 
 def split_hash(split: Split) -> str:
-    """Return the hash of a split's labels and pixels. Of images on disk, only some spread evenly are read.
+    """Return the hash of a split's labels and pixels; it is worked out once.
+
+    Only some of the images on disk are read, spread evenly over the split.
 
     The labels alone are not enough: the held-out test images can depend on the run's seed while the labels
     stay equal.
     """
+    if split.known_hash:
+        return split.known_hash[0]
     digest = hashlib.sha256(split.labels.numpy().tobytes())
     digest.update(repr((len(split), split.images.shape)).encode())
     if isinstance(split.images, MemoryImages):
@@ -109,4 +113,5 @@ def split_hash(split: Split) -> str:
     else:
         pixels = split.images.read(torch.arange(0, len(split), max(1, len(split) // _LOOKED_AT)))
     digest.update(pixels.contiguous().numpy().data)
-    return digest.hexdigest()
+    split.known_hash.append(digest.hexdigest())
+    return split.known_hash[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from condense import check_literals
+
 Form = Literal["squares", "norms"]
 
 
@@ -22,6 +24,7 @@ class BarycenterOptions:
     restarts: int = 10
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if self.restarts < 1:
             raise ValueError(f"restarts must be at least 1, not {self.restarts}")
 
@@ -39,3 +42,6 @@ class ClassBatchNormOptions:
     form: Form = "norms"
     weighted: bool = True
     per_class: bool = True
+
+    def __post_init__(self) -> None:
+        check_literals(self)

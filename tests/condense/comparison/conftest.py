@@ -111,7 +111,7 @@ def made(
                             "ipc": ipc,
                             "seed": seed,
                             "recover": {"iterations": 500 + 100 * number, "lr": 0.1},
-                            "targets": [{"name": "barycenter", "weight": 1.0}],
+                            "targets": {"barycenter": {"weight": 1.0, "options": {}}},
                         },
                     )
                 )

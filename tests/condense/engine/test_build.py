@@ -166,10 +166,10 @@ def test_a_loss_must_be_one(made: Any, shop: Shop) -> None:
         shop.losses(lambda options: made)
     assert (
         str(caught.value)
-        == f"feature target 'target' was built as {made!r}, which is not an instance of Loss"
+        == f"feature target 'target' was built as {made!r}, which is not an instance of FeatureTarget"
     )
     with pytest.raises(
-        PluginError, match=r"regularizer 'beside' was built as .* which is not an instance of Loss"
+        PluginError, match=r"regularizer 'beside' was built as .* which is not an instance of Regularizer"
     ):
         shop.losses(Plain, beside=lambda options: made, settings=[("regularizers.beside", 1)])
 

@@ -149,7 +149,7 @@ def test_members_are_trained_apart_from_draws_of_their_own(shop: Workshop) -> No
     for index, alone in enumerate(fresh.members):
         draws = generator(0, "squeeze", *(("training", 1) if index else ("training",)))
         with isolated_global_rng(draws):
-            train(alone, feed, hard_loss(3), recipe.teacher, generator=draws, runtime=RUNTIME, what="one")
+            train(alone, feed, hard_loss(), recipe.teacher, generator=draws, runtime=RUNTIME, what="one")
         assert content(teacher.members[index]) == content(alone)
     assert content(teacher.members[0]) != content(teacher.members[1])
     assert accuracy == accuracy_of(teacher, data.test, data, RUNTIME)

@@ -60,7 +60,7 @@ def trained(options: Training, seed: int = 0, student: Network | None = None) ->
     train(
         student,
         feed_of(dataset),
-        hard_loss(2),
+        hard_loss(),
         options,
         generator=seeded(seed),
         runtime=RUNTIME,
@@ -129,7 +129,7 @@ def test_the_schedule_ends_with_the_last_step(
     steps = train(
         student,
         feed_of(dataset),
-        hard_loss(2),
+        hard_loss(),
         Training(epochs=2, batch_size=batch_size),
         generator=seeded(),
         runtime=RUNTIME,
@@ -170,7 +170,7 @@ def test_the_reporter_hears_of_every_epoch() -> None:
     train(
         network(),
         feed_of(dataset),
-        hard_loss(2),
+        hard_loss(),
         PLAIN,
         generator=seeded(),
         runtime=Runtime(torch.device("cpu"), False, reporter),

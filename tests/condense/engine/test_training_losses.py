@@ -93,7 +93,7 @@ def test_hard_loss_is_the_mean_cross_entropy_of_the_batch() -> None:
     expected = [
         slow_cross_entropy(row, int(LABELS[index])) for row, index in zip(logits, INDICES, strict=True)
     ]
-    got = hard_loss(3)(batch_of(INDICES), logits)
+    got = hard_loss()(batch_of(INDICES), logits)
     assert got.item() == pytest.approx(sum(expected) / 3, rel=1e-5)
 
 
@@ -107,7 +107,7 @@ def test_cutmix_mixes_the_losses_of_both_labels(share: float, order: list[int], 
         share * slow_cross_entropy(row, own[k]) + (1 - share) * slow_cross_entropy(row, own[order[k]])
         for k, row in enumerate(logits)
     ]
-    got = hard_loss(3)(batch_of(INDICES, mix), logits)
+    got = hard_loss()(batch_of(INDICES, mix), logits)
     assert got.item() == pytest.approx(sum(expected) / 3, rel=1e-4)
 
 
@@ -135,7 +135,7 @@ def test_a_certain_teacher_makes_it_cross_entropy() -> None:
     student = torch.randn(3, 3, generator=seeded())
     certain = nn.functional.one_hot(LABELS[INDICES], 3).float()
     got = distillation_loss(lambda _batch: certain, 1.0)(batch_of(INDICES), student)
-    torch.testing.assert_close(got, hard_loss(3)(batch_of(INDICES), student))
+    torch.testing.assert_close(got, hard_loss()(batch_of(INDICES), student))
 
 
 def test_the_teacher_is_asked_for_the_batch_at_hand() -> None:
@@ -161,7 +161,7 @@ def test_weights_count_by_image(kind: str) -> None:
 
     def make(weights: Tensor | None) -> Any:
         if kind == "hard":
-            return hard_loss(3, weights)
+            return hard_loss(weights)
         return distillation_loss(lambda batch: shares[batch.indices], 1.0, weights)
 
     each = [make(None)(batch_of([index]), logits[k : k + 1]).item() for k, index in enumerate(INDICES)]
@@ -177,7 +177,7 @@ def test_mixed_and_weighted_go_together() -> None:
     shares = mix_labels(nn.functional.one_hot(LABELS[[0, 1]], 3).float(), mix)
     assert shares.tolist() == [[0.75, 0, 0.25], [0.25, 0, 0.75]]
     each = -(shares * torch.log_softmax(logits, dim=1)).sum(dim=1)
-    got = hard_loss(3, torch.tensor([3.0, 1.0, 0, 0, 0]))(batch_of([0, 1], mix), logits)
+    got = hard_loss(torch.tensor([3.0, 1.0, 0, 0, 0]))(batch_of([0, 1], mix), logits)
     torch.testing.assert_close(got, (3 * each[0] + each[1]) / 2)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from condense.engine.catalog import NoiseOptions
 from condense.errors import OptionError, UnknownNameError
 from condense.recipe.config import network_like
-from condense.recipe.method import Teacher, Use
+from condense.recipe.method import Method, Recover, Teacher, Use
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import OWN_OPTIONS, configure
 
@@ -92,15 +94,30 @@ def test_every_option_of_its_own_reaches_its_group(toys: Registry) -> None:
     assert (config.evaluation.students, config.evaluation.reference) == (1, False)
     machine = config.machine
     assert (machine.device, machine.precision, machine.data_dir) == ("cuda:1", "fp32", "there")
-    assert {*own, "method", "dataset", "ipc"} == OWN_OPTIONS
+    assert {*own, "method", "dataset", "ipc"} == {key for key in OWN_OPTIONS if "." not in key}
 
 
 @pytest.mark.parametrize("key", sorted(OWN_OPTIONS))
 def test_options_of_their_own_are_not_settings(key: str, toys: Registry) -> None:
     with pytest.raises(OptionError) as caught:
         configure(toys, method="toy", dataset="plain", settings=[(key, "1")])
-    option = key.replace("_", "-")
+    option = "protocol" if key.startswith("protocol.") else key.replace("_", "-")
     assert str(caught.value) == f"{key!r} is an option of its own (--{option}), not one for --set"
+
+
+def test_the_users_settings_of_a_dataset_win_over_a_methods_presets(
+    make_registry: Callable[..., Registry], tmp_path: Path
+) -> None:
+    method = Method(
+        name="preset",
+        summary="x",
+        recover=Recover(iterations=0),
+        presets={"folder": {"dataset.test_share": 0.5, "dataset.size": 16}},
+    )
+    registry = make_registry(methods=[method])
+    settings = [("dataset.test_share", 0.3)]
+    config = configure(registry, method="preset", dataset=f"folder:{tmp_path}", settings=settings)
+    assert (config.recipe.dataset.options["test_share"], config.recipe.dataset.options["size"]) == (0.3, 16)
 
 
 # Names that stand for a network chosen elsewhere.

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from condense.data.catalog import FolderOptions
 from condense.data.dataset import DatasetRequest
 from condense.data.folder import load_folder
 from condense.data.kinds import kind_of_folder
+from condense.data.options import FolderOptions
 from condense.engine.plan import make_plan
 from condense.errors import OptionError, PluginError
 from condense.recipe.config import RunConfig
@@ -173,7 +173,7 @@ def test_a_folder_keeps_its_kind_in_its_options(
 
 @pytest.mark.parametrize("method", ["wmdd", "dm", "sre2l"])
 @pytest.mark.parametrize(
-    ("image", "dataset"), [(GREY, "fashion-mnist"), (LARGE, "imagenette"), (COLOUR, "imagenette")]
+    ("image", "dataset"), [(GREY, "fashion-mnist"), (LARGE, "imagenette"), (COLOUR, "cifar100")]
 )
 def test_a_kind_brings_the_teacher_of_the_dataset_that_is_like_it(
     image: tuple[str, tuple[int, int]], dataset: str, method: str, tmp_path: Path, installed: Registry

@@ -53,8 +53,8 @@ BAD_RECOVER: list[tuple[dict[str, Any], str]] = [
     ({"lr": 0.0}, "lr must be above 0, not 0.0"),
     ({"lr": math.nan}, "lr must be above 0, not nan"),
     ({"lr": math.inf}, "lr must be above 0, not inf"),
-    ({"betas": (0.5, 1.0)}, r"betas must lie in \[0, 1\)"),
-    ({"betas": (math.nan, 0.9)}, r"betas must lie in \[0, 1\)"),
+    ({"betas": (0.5, 1.0)}, r"betas must be two numbers in \[0, 1\)"),
+    ({"betas": (math.nan, 0.9)}, r"betas must be two numbers in \[0, 1\)"),
     ({"momentum": -0.1}, r"momentum must lie in \[0, 1\), not -0.1"),
     ({"augment": Augment(cutmix=1.0)}, "cutmix has no meaning"),
 ]

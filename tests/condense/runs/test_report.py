@@ -83,8 +83,8 @@ def test_the_page_says_what_was_found() -> None:
     assert ["teacher, on all real images", "91.3"] in page.rows
     assert ["squeeze", "1 min 01 s"] in page.rows
     assert ["augment.flip", "true"] in page.rows
-    assert ["recipe.targets.mean.weight", "0.5"] in page.rows
-    assert ["evaluation.students", "3"] in page.rows
+    assert ["targets.mean", "0.5"] in page.rows
+    assert ["students", "3"] in page.rows
     assert ["torch", "2.14"] in page.rows
     assert {"my run", "a note", "54.3 kB", "100 B", "1 min 05 s"} <= set(page.text)
 
@@ -192,15 +192,25 @@ def test_sizes(count: int, text: str) -> None:
     assert byte_size(count) == text
 
 
-def test_nested_settings_are_flattened_and_none_is_lost() -> None:
+def test_settings_go_by_the_keys_of_set_and_none_is_lost() -> None:
     settings = {
-        "a": {"b": 1, "c": {}},
-        "two": [{"name": "x", "w": 1}, {"name": "x", "w": 2}],
-        "mix": [{"w": 3}, 4],
+        "recipe": {
+            "ipc": 3,
+            "targets": {"mean": {"weight": 0.5, "options": {"form": "norms"}}},
+            "teacher": {"model": {"name": "convnet", "options": {"width": 8}}, "lr": 0.1},
+            "regularizers": {},
+        },
+        "machine": {"device": "cpu"},
+        "teacher": {"recipe": {"a": 1}},
     }
     assert flat(settings) == [
-        ("a.b", 1),
-        ("a.c", {}),
-        *(("two.0.name", "x"), ("two.0.w", 1), ("two.1.name", "x"), ("two.1.w", 2)),
-        *(("mix.0.w", 3), ("mix.1", 4)),
+        ("ipc", 3),
+        ("targets.mean", 0.5),
+        ("targets.mean.form", "norms"),
+        ("teacher.model", "convnet"),
+        ("teacher.model.width", 8),
+        ("teacher.lr", 0.1),
+        ("regularizers", {}),
+        ("device", "cpu"),
+        ("teacher.recipe.a", 1),
     ]

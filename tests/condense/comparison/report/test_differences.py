@@ -14,7 +14,7 @@ def test_what_differs_between_rows(make_outcome: MakeOutcome) -> None:
     settings = settings_of(make_outcome(failing=("mean-feature",)))
     assert list(settings) == ["wmdd", "wmdd class-batchnorm=0.1", "random"]
     assert ("ipc", "1, 10, 50") in settings["wmdd"]
-    assert ("targets.barycenter.weight", "1") in settings["wmdd"]
+    assert ("targets.barycenter", "1") in settings["wmdd"]
     found = differences(settings)
     assert found.keys == ("method", "recover.iterations")
     assert found.values["random"] == ("random", "800")

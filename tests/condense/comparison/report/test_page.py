@@ -128,7 +128,7 @@ def test_settings_show_what_differs_first(make_outcome: MakeOutcome, tmp_path: P
     page = Page(page_text(make_outcome(**SMALL), tmp_path))
     assert ["", "method", "recover.iterations"] in page.rows
     assert ["random", "random", "800"] in page.rows
-    assert ["targets.barycenter.weight", "1"] in page.rows
+    assert ["targets.barycenter", "1"] in page.rows
     assert ["torch", "2.14"] in page.rows
     assert "wmdd with class-batchnorm = 0.1" in page.all_text
     assert page.all_text.index("What differs between the rows") < page.all_text.index("Versions")
