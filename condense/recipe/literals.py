@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Hashable
 from typing import Any
 
 
@@ -13,14 +12,15 @@ def check_literals(owner: Any) -> None:
 
     Call it in `__post_init__`: type hints alone refuse nothing when an object is made in code.
     """
-    for name, allowed in _literals(type(owner)).items():
+    kind: object = type(owner)
+    for name, allowed in _literals(kind).items():
         if getattr(owner, name) not in allowed:
             listed = ", ".join(map(str, allowed))
             raise ValueError(f"{name} must be one of {listed}, not {getattr(owner, name)!r}")
 
 
 @functools.cache
-def _literals(kind: Hashable) -> dict[str, tuple[Any, ...]]:
+def _literals(kind: object) -> dict[str, tuple[Any, ...]]:
     hints = typing.get_type_hints(kind)
     return {
         name: typing.get_args(hint)
