@@ -26,6 +26,10 @@ class OptionError(CondenseError):
     """A setting with a key or a value that cannot be used."""
 
 
+class UnknownSettingError(OptionError):
+    """A setting that does not exist, whatever its value."""
+
+
 class DataError(CondenseError):
     """Images or labels that cannot be used as a dataset."""
 

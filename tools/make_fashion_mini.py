@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from condense.data.fashion import FILES, MINI_ARRAYS, mini_digest, read_idx
+from condense.data.fashion import MINI_ARRAYS, mini_digest
+from condense.data.idx import read_idx
+from condense.data.mnist import FILES
 
 SEED = 0
 PER_CLASS = {"train": 500, "test": 100}

@@ -144,7 +144,7 @@ def component_offers(registry: Registry, name: str) -> list[tuple[str, Offer]]:
 
 
 def spec_data(offer: Offer, kind: str) -> dict[str, Any]:
-    """Return a dataset, a network or a component with its options; for a dataset also its kind and settings."""
+    """Return a dataset, a network or a component with its options; for a dataset also its facts, kind and settings."""
     spec = offer.spec
     data: dict[str, Any] = {**line_of(offer, kind), "source": spec.source}
     data["options"] = _options(spec.options, KEY_OF_KIND[kind].format(name=spec.name))
@@ -152,6 +152,8 @@ def spec_data(offer: Offer, kind: str) -> dict[str, Any]:
     data["about_options"] = reflowed(about) if data["options"] else ""
     if isinstance(spec, DatasetSpec):
         data["like"] = spec.like if spec.like in IMAGE_KINDS else ""
+        for fact in ("classes", "images", "side", "licence", "fetched", "looked_for"):
+            data[fact] = _plain(getattr(spec, fact))
         data["settings"] = _plain(spec.settings)
         data["settings_by_kind"] = _plain(spec.settings_by_kind)
     return data

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from condense.comparison.outcome import Kind
-from condense.errors import CondenseError, OptionError, nearest
+from condense.errors import CondenseError, OptionError, UnknownSettingError, nearest
 from condense.recipe.config import RunConfig
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
@@ -229,11 +229,8 @@ def _fits(config: RunConfig, key: str, value: Any, registry: Registry) -> bool:
     """Return whether a setting takes the whole of `value` as one value."""
     try:
         assign(config, key, value, registry)
-    except OptionError as error:
-        # A key that does not exist is wrong whatever its value.
-        if str(error).startswith("unknown option"):
-            raise
-        return False
+    except UnknownSettingError:
+        raise  # The key is wrong whatever its value.
     except CondenseError:
         return False
     return True

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from condense.data.catalog import FolderOptions
 from condense.data.dataset import DatasetRequest, ImageSource, RealDataset, Split
 from condense.data.headers import choose_channels, choose_sizes, read_headers
 from condense.data.images import image_bytes, load_images
+from condense.data.options import FolderOptions
 from condense.errors import DataError, StorageError
 from condense.rng import generator
 

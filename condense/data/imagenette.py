@@ -1,18 +1,20 @@
-"""Imagenette: ten classes of ImageNet that are easy to tell apart, from folders or by download.
+"""Imagenette and Imagewoof: ten classes of ImageNet that are easy or hard to tell apart, from folders or by download.
 
 Howard: Imagenette, 2019.
 """
 
 from __future__ import annotations
 
-import errno
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from condense.data.catalog import ImagenetteOptions, ImagenetteVariant
 from condense.data.dataset import DatasetRequest, RealDataset
-from condense.data.download import fetching
+from condense.data.download import fetch
 from condense.data.folder import Tree, load_splits, read_tree
 from condense.data.headers import choose_sizes, read_headers
+from condense.data.options import ImagenetteOptions, ImagenetteVariant
+from condense.data.published import IMAGENET_MEAN, IMAGENET_STD, published_dataset
 from condense.errors import DataError
 
 CLASS_NAMES = {
@@ -27,104 +29,167 @@ CLASS_NAMES = {
     "n03445777": "golf ball",
     "n03888257": "parachute",
 }
-# Statistics of ImageNet: Imagenette is a part of it, and pretrained networks expect them.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-LICENCE = (
-    "images under the terms of access of ImageNet (research, not commercial); selection Apache-2.0, fast.ai"
-)
-SOURCE = "Imagenette, Howard 2019, https://github.com/fastai/imagenette"
-
-_FOLDERS: dict[ImagenetteVariant, str] = {
-    "full": "imagenette2",
-    "320px": "imagenette2-320",
-    "160px": "imagenette2-160",
+DOG_NAMES = {
+    "n02086240": "Shih-Tzu",
+    "n02087394": "Rhodesian ridgeback",
+    "n02088364": "beagle",
+    "n02089973": "English foxhound",
+    "n02093754": "Border terrier",
+    "n02096294": "Australian terrier",
+    "n02099601": "golden retriever",
+    "n02105641": "Old English sheepdog",
+    "n02111889": "Samoyed",
+    "n02115641": "dingo",
 }
-_ARCHIVE = "https://s3.amazonaws.com/fast-ai-imageclas/{folder}.tgz"
-_PUBLISHED_COUNTS = (9469, 3925)
+_SUFFIXES: dict[ImagenetteVariant, str] = {"full": "", "320px": "-320", "160px": "-160"}
+_ARCHIVES = "https://s3.amazonaws.com/fast-ai-imageclas/{folder}.tgz"
+# MD5 sums of Imagewoof's archives; torchvision has those of Imagenette.
+_WOOF_SUMS: dict[ImagenetteVariant, str] = {
+    "full": "9aafe18bcdb1632c4249a76c458465ba",
+    "320px": "0f46d997ec2264e97609196c95897a44",
+    "160px": "3d200a7be99704a0d7509be2a9fbfe15",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Selection:
+    """Ten classes of ImageNet.
+
+    name: in the catalogue.
+    title: for people.
+    stem: the name of the folder of the variant "full".
+    classes: the name of each WordNet id.
+    get: downloads and unpacks a variant into a folder.
+    """
+
+    name: str
+    title: str
+    stem: str
+    classes: Mapping[str, str]
+    get: Callable[[Path, ImagenetteVariant], object]
+
+    def folder(self, variant: ImagenetteVariant) -> str:
+        return self.stem + _SUFFIXES[variant]
+
+
+def _get_imagenette(folder: Path, variant: ImagenetteVariant) -> None:
+    from torchvision.datasets import Imagenette
+
+    Imagenette(str(folder), split="train", size=variant, download=True)
+
+
+def _get_imagewoof(folder: Path, variant: ImagenetteVariant) -> None:
+    from torchvision.datasets import utils
+
+    url = _ARCHIVES.format(folder=_IMAGEWOOF.folder(variant))
+    utils.download_and_extract_archive(url, str(folder), md5=_WOOF_SUMS[variant])
+
+
+_IMAGENETTE = _Selection(
+    name="imagenette",
+    title="Imagenette",
+    stem="imagenette2",
+    classes=CLASS_NAMES,
+    get=_get_imagenette,
+)
+_IMAGEWOOF = _Selection(
+    name="imagewoof",
+    title="Imagewoof",
+    stem="imagewoof2",
+    classes=DOG_NAMES,
+    get=_get_imagewoof,
+)
 
 
 def load_imagenette(options: ImagenetteOptions, request: DatasetRequest) -> RealDataset:
     """Return Imagenette from DATA_DIR/imagenette2*/ or DATA_DIR itself, or by torchvision's download.
 
     The side length of stored images is the size that networks see, times 256/224 if that size is at least
-    128.
+    128. Raises DataError for class folders of another dataset, and if the images are missing or the download fails.
     """
-    root = _find(options.variant, request.data_dir)
-    if root is None:
-        root = _fetch(options, request.data_dir)
+    return _load(_IMAGENETTE, options, request)
+
+
+def load_imagewoof(options: ImagenetteOptions, request: DatasetRequest) -> RealDataset:
+    """Return Imagewoof from DATA_DIR/imagewoof2*/ or DATA_DIR itself, or by download, as `load_imagenette` does."""
+    return _load(_IMAGEWOOF, options, request)
+
+
+def _load(chosen: _Selection, options: ImagenetteOptions, request: DatasetRequest) -> RealDataset:
+    root = _find(chosen, options.variant, request.data_dir) or _fetch(chosen, options, request.data_dir)
     tree = read_tree(root, seed=request.seed, test_share=0.2)
+    unknown = [name for name in tree.classes if name not in chosen.classes]
+    if unknown:
+        raise DataError(
+            f"{root} has the class folder {unknown[0]!r}, which is not one of {chosen.title}'s ten "
+            f"({', '.join(chosen.classes)}); remove it, or use the images as --dataset folder:{root}"
+        )
     headers = read_headers(tree.train.paths + tree.test.paths)
     size, stored = choose_sizes(options.size, 0.0, headers)
-    train, test = load_splits(tree, side=stored, channels=3, limit_gib=options.memory_limit_gib)
-    return RealDataset(
-        name=request.name,
-        classes=tuple(CLASS_NAMES.get(name, name) for name in tree.classes),
-        train=train,
-        test=test,
+    return published_dataset(
+        chosen.name,
+        request,
+        title=chosen.title,
+        where=root,
+        classes=[chosen.classes[name] for name in tree.classes],
+        splits=load_splits(tree, side=stored, channels=3, limit_gib=options.memory_limit_gib),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         size=size,
-        mean=MEAN,
-        std=STD,
-        notes=tree.notes + _notes(tree, options.variant, sum(header.grey for header in headers)),
-        licence=LICENCE,
-        source=SOURCE,
+        notes=_notes(chosen, tree, options.variant, sum(header.grey for header in headers)),
     )
 
 
-def _find(variant: ImagenetteVariant, data_dir: Path) -> Path | None:
+def _find(chosen: _Selection, variant: ImagenetteVariant, data_dir: Path) -> Path | None:
     """Return the first folder that has train/ and val/, or None.
 
     The candidates are the folder of the variant, `data_dir`, and the folders of "320px" and "full".
     """
     larger: tuple[ImagenetteVariant, ...] = ("320px", "full")
-    candidates = [data_dir / _FOLDERS[variant], data_dir, *(data_dir / _FOLDERS[name] for name in larger)]
+    folders = [chosen.folder(name) for name in (variant, *larger)]
+    candidates = [data_dir / folders[0], data_dir, *(data_dir / name for name in folders[1:])]
     for folder in candidates:
         if (folder / "train").is_dir() and (folder / "val").is_dir():
             return folder
     return None
 
 
-def _fetch(options: ImagenetteOptions, data_dir: Path) -> Path:
-    """Download and unpack the archive of the variant with torchvision. Return its folder.
+def _fetch(chosen: _Selection, options: ImagenetteOptions, data_dir: Path) -> Path:
+    """Download and unpack the archive of the variant. Return its folder.
 
     Raises DataError if the option download is off, if the folder exists but is incomplete, or if the download
     fails.
     """
-    name = _FOLDERS[options.variant]
+    name = chosen.folder(options.variant)
     target = data_dir / name
+    first = next(iter(chosen.classes))
     instead = (
-        f"Put the images into {target}/train/n01440764/*.JPEG and so on for each of the ten classes, and "
-        f"{target}/val/n01440764/*.JPEG and so on; or point --data-dir to the folder that holds {name}"
+        f"Put the images into {target}/train/{first}/*.JPEG and so on for each of the ten classes, and "
+        f"{target}/val/{first}/*.JPEG and so on; or point --data-dir to the folder that holds {name}"
     )
-    if not options.download:
-        raise DataError(f"Imagenette is not in {data_dir} and the option download is off. {instead}")
-    if target.exists():
+    if options.download and target.exists():
         raise DataError(
             f"{target} lacks train/ or val/; complete it, or remove it to have it fetched. {instead}"
         )
-    from torchvision.datasets import Imagenette
-
-    with fetching(data_dir, f"Imagenette ({_ARCHIVE.format(folder=name)})", instead) as folder:
-        Imagenette(str(folder), split="train", size=options.variant, download=True)
-        try:
-            (folder / name).rename(target)
-        except OSError as error:
-            # Another run may have downloaded it in the meantime.
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
+    fetch(
+        data_dir,
+        [name],
+        lambda folder: chosen.get(folder, options.variant),
+        title=chosen.title,
+        address=_ARCHIVES.format(folder=name),
+        allowed=options.download,
+        instead=instead,
+    )
     return target
 
 
-def _notes(tree: Tree, variant: ImagenetteVariant, grey: int) -> tuple[str, ...]:
-    notes = []
-    if tree.root.name in _FOLDERS.values() and tree.root.name != _FOLDERS[variant]:
-        notes.append(f"{tree.root.name} is used in place of {_FOLDERS[variant]}, which is not there")
-    counts = len(tree.train.paths), len(tree.test.paths)
-    if counts != _PUBLISHED_COUNTS:
-        notes.append(
-            f"{tree.root.name} holds {counts[0]} training and {counts[1]} test images; "
-            f"Imagenette has {_PUBLISHED_COUNTS[0]} and {_PUBLISHED_COUNTS[1]}"
-        )
-    total = sum(counts)
+def _notes(chosen: _Selection, tree: Tree, variant: ImagenetteVariant, grey: int) -> tuple[str, ...]:
+    notes = list(tree.notes)
+    named = [chosen.folder(each) for each in _SUFFIXES]
+    wanted = chosen.folder(variant)
+    if tree.root.name in named and tree.root.name != wanted:
+        notes.append(f"{tree.root.name} is used in place of {wanted}, which is not there")
+    total = len(tree.train.paths) + len(tree.test.paths)
     if grey:
         notes.append(f"{grey} of {total} images are grey: converted to RGB like the others")
     return tuple(notes)

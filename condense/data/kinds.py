@@ -11,7 +11,7 @@ from condense.errors import CondenseError
 from condense.recipe.specs import ImageKind
 
 if TYPE_CHECKING:
-    from condense.data.catalog import FolderOptions
+    from condense.data.options import FolderOptions
 
 # The number of images to look at: enough to tell, few enough to answer at once.
 _LOOKED_AT = 64

@@ -23,12 +23,15 @@ LabelMode = Literal["hard", "soft", "online"]
 class Protocol(Training):
     """How students are trained.
 
+    name, summary, source: as in every spec.
     labels: hard (cross-entropy with the class), soft (the teacher's logits of each image, saved with it) or
         online (the teacher labels every augmented view during training, so it is needed beside the images).
     temperature: T of KL(softmax(teacher / T) || softmax(student / T)), for soft and online labels.
     weighted: whether the loss of an image is multiplied by its weight in its class (times ipc).
     model: the student's network, unless the run chooses one with student.model; "teacher": one like the
         teacher's.
+
+    The other fields are those of `Training`. Raises ValueError for a value out of range or a name that does not exist.
     """
 
     name: str

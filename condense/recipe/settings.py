@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from condense.errors import OptionError, nearest
+from condense.errors import OptionError, UnknownSettingError, nearest
 from condense.recipe.method import AS_THE_PROTOCOL_SAYS, SAME_AS_TEACHER, Recover, Use, Weighted
 from condense.recipe.registry import Registry
 
@@ -228,7 +228,7 @@ def _hint(owner: type, name: str, key: str) -> Any:
     if name not in hints:
         close = nearest(name, hints)
         guess = f" Did you mean {close!r}?" if close else ""
-        raise OptionError(f"unknown option {key!r}.{guess} There are: {_listed(hints)}")
+        raise UnknownSettingError(f"unknown option {key!r}.{guess} There are: {_listed(hints)}")
     return hints[name]
 
 
@@ -252,12 +252,12 @@ def _takes_sequence(hint: Any) -> bool:
     return any(typing.get_origin(item) is tuple for item in alternatives)
 
 
-def _unknown_key(setting: _Setting) -> OptionError:
+def _unknown_key(setting: _Setting) -> UnknownSettingError:
     keys = flatten(setting.root)
     close = nearest(setting.key, [*keys, *(key.removeprefix("recover.") for key in keys)])
     guess = f" Did you mean {close!r}?" if close else ""
     sections = dict.fromkeys(key.split(".")[0] for key in keys)
-    return OptionError(
+    return UnknownSettingError(
         f"unknown option {setting.key!r}.{guess} There are settings under: {_listed(sections)}; "
         "`condense run --dry-run` lists them all"
     )

@@ -20,11 +20,13 @@ class RunResult:
     """The outcome of a run.
 
     path: the run directory.
+    config: what was run, resolved.
     distilled: the distilled dataset.
     scores: the method's score, then that of random real images if they were evaluated.
     teacher_accuracy: in [0, 1]; None for a run without a teacher.
     seconds: per stage.
     notes: what the user was told.
+    versions: of Python, the packages that compute and the plugins, by name.
     """
 
     path: Path
@@ -79,6 +81,10 @@ class EvaluationResult:
     """The outcome of evaluating an earlier artifact.
 
     path: where the artifact lies.
+    config: how it was evaluated, resolved.
+    distilled: the dataset, with the labels that students learned from.
+    score: what the students reached.
+    versions: of Python, the packages that compute and the plugins, by name.
     """
 
     path: Path

@@ -217,7 +217,14 @@ def test_a_key_can_be_copied_from_a_narrow_terminal(
 
 def test_a_dataset_shows_the_kind_of_its_images_and_what_it_sets_for_every_method(condense: Invoke) -> None:
     assert "kind of images: small grey images" in condense("datasets", "show", "fashion-mini").stdout
+    text = condense("datasets", "show", "cifar10").stdout
+    for line in ("classes: 10", "images: 50000 training, 10000 test", "side length: 32 pixels"):
+        assert line in text
+    assert "looked for in the data folder as: cifar-10-batches-py/" in text
+    data = json.loads(condense("datasets", "show", "cifar10", "--json").stdout)
+    assert (data["classes"], data["images"], data["side"]) == (10, [50000, 10000], 32)
     text = condense("datasets", "show", "folder").stdout
+    assert "classes: " not in text
     assert "kind of images: found from the images" in text
     for kind in ("small grey images", "small colour images", "photographs"):
         assert f"Settings for every method, for {kind}" in text

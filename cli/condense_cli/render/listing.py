@@ -51,7 +51,7 @@ def detail(data: Mapping[str, Any]) -> list[RenderableType]:
         parts.append(_indented(data["source"], style=QUIET))
     if "like" in data:
         kind = kind_text(data["like"]) if data["like"] else "found from the images"
-        parts.append(_indented(f"kind of images: {kind}"))
+        parts += [_indented(line) for line in (*_facts(data), f"kind of images: {kind}")]
     if "options" in data:
         parts += _options(data)
     if data.get("settings"):
@@ -69,6 +69,21 @@ def detail(data: Mapping[str, Any]) -> list[RenderableType]:
     if data.get("variants"):
         parts += ["", Text("Rows of its ablation", style=HEADING), *map(_variant, data["variants"])]
     return parts
+
+
+def _facts(data: Mapping[str, Any]) -> list[str]:
+    """Return what is known of a dataset, one line each."""
+    training, tests = data["images"]
+    side = data["side"]
+    facts = {
+        "classes": data["classes"],
+        "images": f"{training} training, {tests} test" if training else "",
+        "side length": f"{side} pixels" if side else "",
+        "licence": data["licence"],
+        "how it comes": data["fetched"],
+        "looked for in the data folder as": data["looked_for"],
+    }
+    return [f"{name}: {value}" for name, value in facts.items() if value]
 
 
 def _variant(variant: Mapping[str, Any]) -> Padding:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from condense.data.catalog import DATASETS, FolderOptions, ImagenetteOptions
-from condense.recipe.specs import IMAGE_KINDS
+from condense.data.catalog import DATASETS
+from condense.data.options import FolderOptions, ImageNetOptions, ImagenetteOptions, TinyImageNetOptions
+from condense.recipe.specs import IMAGE_KINDS, DatasetSpec
 
 
 def test_names() -> None:
-    assert [spec.name for spec in DATASETS] == ["fashion-mini", "fashion-mnist", "imagenette", "folder"]
+    assert [spec.name for spec in DATASETS] == [
+        *("fashion-mini", "fashion-mnist", "mnist", "svhn", "cifar10", "cifar100", "tiny-imagenet"),
+        *("imagenette", "imagewoof", "imagenet-1k", "folder"),
+    ]
     assert {spec.name: spec.takes for spec in DATASETS if spec.takes} == {"folder": "PATH"}
 
 
@@ -24,7 +29,27 @@ def test_every_builder_can_be_imported() -> None:
 
 def test_kinds_of_images() -> None:
     kinds = {spec.name: spec.kind_of(spec.options(), "") for spec in DATASETS if spec.name != "folder"}
-    assert kinds == {"fashion-mini": "small-grey", "fashion-mnist": "small-grey", "imagenette": "photographs"}
+    assert kinds == {
+        **dict.fromkeys(("fashion-mini", "fashion-mnist", "mnist"), "small-grey"),
+        **dict.fromkeys(("svhn", "cifar10", "cifar100", "tiny-imagenet"), "small-colour"),
+        **dict.fromkeys(("imagenette", "imagewoof", "imagenet-1k"), "photographs"),
+    }
+
+
+@pytest.mark.parametrize("spec", [spec for spec in DATASETS if not spec.takes], ids=lambda spec: spec.name)
+def test_the_facts_agree_with_the_summary_and_the_kind(spec: DatasetSpec) -> None:
+    training, tests = spec.images
+    told = {int(number) for number in re.findall(r"\d+", spec.summary)}
+    if spec.name != "fashion-mini":  # Its summary counts the images of one class.
+        assert {training, tests} <= told
+    assert spec.side in told
+    assert (spec.side >= 128) == (spec.like == "photographs")
+    assert spec.classes > 1 and spec.licence and spec.fetched
+
+
+def test_digits_are_not_mirrored() -> None:
+    mirrored = {spec.name: spec.settings.get("teacher.augment.flip") for spec in DATASETS}
+    assert {name for name, flip in mirrored.items() if flip is False} == {"mnist", "svhn"}
 
 
 @pytest.mark.parametrize(("kind", "teacher"), [("small-grey", "convnet"), ("photographs", "resnet18")])
@@ -73,3 +98,17 @@ def test_folder_options_are_checked(settings: dict[str, Any], text: str) -> None
 def test_imagenette_options_are_checked(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         ImagenetteOptions(**settings)
+
+
+def test_the_other_options_are_checked() -> None:
+    with pytest.raises(ValueError, match="size must be at least 8 pixels, not 0"):
+        ImageNetOptions(size=0)
+    for options in (ImageNetOptions, TinyImageNetOptions):
+        with pytest.raises(ValueError, match="memory_limit_gib must not be negative, not -1"):
+            options(memory_limit_gib=-1.0)
+
+
+@pytest.mark.parametrize("facts", [{"classes": -1}, {"images": (5, -1)}, {"side": -8}])
+def test_facts_of_a_dataset_are_not_negative(facts: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="classes, images and side are numbers from 0"):
+        DatasetSpec(name="mine", summary="x", build="builtins:dict", **facts)

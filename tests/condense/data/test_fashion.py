@@ -18,9 +18,11 @@ import torch
 import torchvision
 
 from condense.data import fashion
-from condense.data.catalog import FashionMnistOptions
 from condense.data.dataset import DatasetRequest
-from condense.data.fashion import FILES, load_fashion_mini, load_fashion_mnist, read_idx, read_mini
+from condense.data.fashion import load_fashion_mini, read_mini
+from condense.data.idx import read_idx
+from condense.data.mnist import FILES, load_fashion_mnist
+from condense.data.options import DownloadOptions
 from condense.errors import DataError, StorageError
 from condense.recipe.specs import NoOptions
 
@@ -155,7 +157,7 @@ def test_normalisation_is_that_of_the_training_pixels() -> None:
 
 @needs_files
 def test_full_dataset_as_debian_installs_it() -> None:
-    dataset = load_fashion_mnist(FashionMnistOptions(download=False), request_for("fashion-mnist", DEBIAN))
+    dataset = load_fashion_mnist(DownloadOptions(download=False), request_for("fashion-mnist", DEBIAN))
     assert dataset.class_counts() == [6000] * 10
     assert torch.bincount(dataset.test.labels).tolist() == [1000] * 10
     assert dataset.notes == ()
@@ -164,7 +166,7 @@ def test_full_dataset_as_debian_installs_it() -> None:
 @pytest.mark.parametrize("below", [".", "FashionMNIST/raw"])
 def test_files_may_be_gzipped_or_not(tmp_path: Path, below: str) -> None:
     write_files(tmp_path / below, ("", ".gz", ".gz", ""))
-    dataset = load_fashion_mnist(FashionMnistOptions(), request_for("fashion-mnist", tmp_path))
+    dataset = load_fashion_mnist(DownloadOptions(), request_for("fashion-mnist", tmp_path))
     assert dataset.train.labels.tolist() == [*range(10), *range(10)]
     assert dataset.train.images.read(torch.tensor([13])).flatten().tolist() == [13] * 784
     assert len(dataset.test) == 10
@@ -190,7 +192,7 @@ def test_files_that_do_not_fit(tmp_path: Path, name: str, array: np.ndarray, tex
     write_files(tmp_path)
     write_idx(tmp_path / name, array)
     with pytest.raises(DataError, match=text):
-        load_fashion_mnist(FashionMnistOptions(), request_for("fashion-mnist", tmp_path))
+        load_fashion_mnist(DownloadOptions(), request_for("fashion-mnist", tmp_path))
 
 
 def check_advice(text: str, data_dir: Path) -> None:
@@ -207,7 +209,7 @@ def test_failing_download_says_what_would_do(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", fail)
     (tmp_path / FILES[0]).write_bytes(b"one of four is not enough")
     with pytest.raises(DataError) as caught:
-        load_fashion_mnist(FashionMnistOptions(), request_for("fashion-mnist", tmp_path))
+        load_fashion_mnist(DownloadOptions(), request_for("fashion-mnist", tmp_path))
     text = str(caught.value)
     assert text.startswith("Fashion-MNIST (http://fashion-mnist.s3-website")
     assert "could not be fetched: " in text and "no route" in text
@@ -218,7 +220,7 @@ def test_failing_download_says_what_would_do(tmp_path: Path, monkeypatch: pytest
 
 def test_download_switched_off(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        load_fashion_mnist(FashionMnistOptions(download=False), request_for("fashion-mnist", tmp_path))
+        load_fashion_mnist(DownloadOptions(download=False), request_for("fashion-mnist", tmp_path))
     assert str(caught.value).startswith(f"Fashion-MNIST is not in {tmp_path} and the option download is off.")
     check_advice(str(caught.value), tmp_path)
 
@@ -236,7 +238,7 @@ def test_download_arrives_where_torchvision_looks(
     monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", fetch)
     data_dir = tmp_path / "new" / "data"
     for _ in range(2):
-        dataset = load_fashion_mnist(FashionMnistOptions(), request_for("fashion-mnist", data_dir))
+        dataset = load_fashion_mnist(DownloadOptions(), request_for("fashion-mnist", data_dir))
         assert dataset.class_counts() == [2] * 10
     assert fetched == [f"{name}.gz" for name in FILES]  # once
     assert [path.name for path in data_dir.iterdir()] == ["FashionMNIST"]
@@ -249,7 +251,7 @@ def test_data_dir_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(
         StorageError, match=r"file cannot be written \(File exists\), so Fashion-MNIST .* not fetched"
     ):
-        load_fashion_mnist(FashionMnistOptions(), request_for("fashion-mnist", tmp_path / "file"))
+        load_fashion_mnist(DownloadOptions(), request_for("fashion-mnist", tmp_path / "file"))
 
 
 def test_full_disk_is_no_network_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,4 +262,4 @@ def test_full_disk_is_no_network_fault(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(
         StorageError, match=r"Fashion-MNIST .* could not be stored in .*No space left on device"
     ):
-        load_fashion_mnist(FashionMnistOptions(), request_for("fashion-mnist", tmp_path))
+        load_fashion_mnist(DownloadOptions(), request_for("fashion-mnist", tmp_path))

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from condense.data.catalog import FolderOptions
 from condense.data.dataset import DatasetRequest, MemoryImages, RealDataset
 from condense.data.folder import load_folder, statistics
 from condense.data.headers import Header, choose_sizes
 from condense.data.images import FolderImages
+from condense.data.options import FolderOptions
 from condense.errors import DataError
 
 

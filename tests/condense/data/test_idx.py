@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from condense.data.fashion import read_idx
+from condense.data.idx import read_idx
 from condense.errors import DataError, StorageError
 
 

@@ -11,10 +11,10 @@ import torch
 import torchvision
 from PIL import Image
 
-from condense.data.catalog import ImagenetteOptions
 from condense.data.dataset import DatasetRequest, RealDataset
 from condense.data.imagenette import CLASS_NAMES, load_imagenette
 from condense.data.images import FolderImages
+from condense.data.options import ImagenetteOptions
 from condense.errors import DataError
 
 WNIDS = ("n01440764", "n02102040", "n03888257")
@@ -74,7 +74,7 @@ def test_stored_size_leaves_room_for_crops(tmp_path: Path) -> None:
 def test_grey_photographs_become_rgb_and_are_mentioned(tmp_path: Path) -> None:
     write_tree(tmp_path / "imagenette2-320", grey=True)
     dataset = load(tmp_path)
-    assert dataset.notes[-1] == "3 of 9 images are grey: converted to RGB like the others"
+    assert dataset.notes[0] == "3 of 9 images are grey: converted to RGB like the others"
     pixels = dataset.train.images.read(torch.tensor([1]))[0]
     assert torch.equal(pixels[0], pixels[1]) and torch.equal(pixels[0], pixels[2])
 

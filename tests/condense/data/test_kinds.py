@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from condense.data.catalog import FolderOptions
 from condense.data.headers import choose_channels, choose_sizes, read_headers
 from condense.data.kinds import kind_of_folder
+from condense.data.options import FolderOptions
 
 
 def kind(root: Path, **options: Any) -> str:
@@ -185,7 +185,7 @@ def test_the_kind_is_that_of_the_images_as_they_are_loaded(
 def test_finding_a_kind_does_not_import_torch(tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from condense.data.catalog import FolderOptions\n"
+        "from condense.data.options import FolderOptions\n"
         "from condense.data.kinds import kind_of_folder\n"
         f"assert kind_of_folder(FolderOptions(), {str(tree(tmp_path))!r}) == 'small-grey'\n"
         "sys.exit('imported torch' if 'torch' in sys.modules else 0)"

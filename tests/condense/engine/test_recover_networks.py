@@ -44,7 +44,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-class Bench:
+class Chunks:
     """Networks whose fresh ones are counted, and some pixels to learn from."""
 
     def __init__(self, dataset: RealDataset, make_network: MakeNetwork, **options: Any) -> None:
@@ -71,8 +71,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(make_dataset: MakeDataset, make_network: MakeNetwork) -> Callable[..., Bench]:
-    return lambda **options: Bench(make_dataset(), make_network, **options)
+def chunks(make_dataset: MakeDataset, make_network: MakeNetwork) -> Callable[..., Chunks]:
+    return lambda **options: Chunks(make_dataset(), make_network, **options)
 
 
 def weights(network: Network) -> dict[str, Tensor]:
@@ -86,8 +86,8 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 # Which network.
 
 
-def test_one_network_for_each_kind_that_is_wanted(bench: Callable[..., Bench]) -> None:
-    site = bench()
+def test_one_network_for_each_kind_that_is_wanted(chunks: Callable[..., Chunks]) -> None:
+    site = chunks()
     assert site.step(0, [TEACHER]) == {"teacher": site.teacher}
     assert site.made == 0
     both = site.step(0, [TEACHER, RANDOM, RANDOM])
@@ -97,14 +97,14 @@ def test_one_network_for_each_kind_that_is_wanted(bench: Callable[..., Bench]) -
     assert list(site.step(1)) == ["random"]
 
 
-def test_gradients_of_weights_are_those_of_a_random_network(bench: Callable[..., Bench]) -> None:
-    site = bench()
+def test_gradients_of_weights_are_those_of_a_random_network(chunks: Callable[..., Chunks]) -> None:
+    site = chunks()
     assert list(site.step(0, [GRADIENTS])) == ["random"]
     assert site.made == 1
 
 
-def test_a_loss_of_the_images_alone_has_no_network(bench: Callable[..., Bench]) -> None:
-    site = bench()
+def test_a_loss_of_the_images_alone_has_no_network(chunks: Callable[..., Chunks]) -> None:
+    site = chunks()
     state = site.draws.get_state()
     assert site.step(0, [ALONE]) == site.step(1, []) == {}
     assert site.made == 0
@@ -117,9 +117,9 @@ def test_a_loss_of_the_images_alone_has_no_network(bench: Callable[..., Bench]) 
     [(1, [1, 2, 3, 4, 5, 6, 7]), (2, [1, 1, 2, 2, 3, 3, 4]), (3, [1, 1, 1, 2, 2, 2, 3]), (50, [1] * 7)],
 )
 def test_a_fresh_network_every_few_steps(
-    steps: int, expected: list[int], bench: Callable[..., Bench]
+    steps: int, expected: list[int], chunks: Callable[..., Chunks]
 ) -> None:
-    site = bench(network_steps=steps)
+    site = chunks(network_steps=steps)
     seen: list[Network] = []
     for iteration, made in enumerate(expected):
         network = site.step(iteration)["random"]
@@ -131,23 +131,23 @@ def test_a_fresh_network_every_few_steps(
     assert all(not torch.equal(one, other) for one, other in itertools.pairwise(different))
 
 
-def test_the_generator_decides_the_networks(bench: Callable[..., Bench]) -> None:
-    one, other = bench(), bench()
+def test_the_generator_decides_the_networks(chunks: Callable[..., Chunks]) -> None:
+    one, other = chunks(), chunks()
     for iteration in range(3):
         assert same(weights(one.step(iteration)["random"]), weights(other.step(iteration)["random"]))
 
 
-def test_a_random_network_is_in_training_mode_and_the_teacher_is_not(bench: Callable[..., Bench]) -> None:
-    site = bench()
+def test_a_random_network_is_in_training_mode_and_the_teacher_is_not(chunks: Callable[..., Chunks]) -> None:
+    site = chunks()
     found = site.step(0, [TEACHER, RANDOM])
     assert found["random"].model.training
     assert not found["teacher"].model.training
 
 
 @pytest.mark.parametrize("trainable", [False, True])
-def test_weights_take_gradients_only_if_a_loss_asks(trainable: bool, bench: Callable[..., Bench]) -> None:
+def test_weights_take_gradients_only_if_a_loss_asks(trainable: bool, chunks: Callable[..., Chunks]) -> None:
     """Also after the network learned, for which it needs gradients of its own."""
-    site = bench(network_steps=9, inner=PLAIN)
+    site = chunks(network_steps=9, inner=PLAIN)
     needs = [TEACHER, RANDOM, *([GRADIENTS] if trainable else [])]
     for iteration in range(3):
         found = site.step(iteration, needs)
@@ -160,9 +160,9 @@ def test_weights_take_gradients_only_if_a_loss_asks(trainable: bool, bench: Call
 
 
 def test_it_learns_between_steps_on_one_network_and_never_before_a_fresh_one(
-    bench: Callable[..., Bench],
+    chunks: Callable[..., Chunks],
 ) -> None:
-    site = bench(iterations=8, network_steps=3, inner=PLAIN)
+    site = chunks(iterations=8, network_steps=3, inner=PLAIN)
     learned = []
     for iteration in range(8):
         network = site.step(iteration)["random"]
@@ -173,8 +173,8 @@ def test_it_learns_between_steps_on_one_network_and_never_before_a_fresh_one(
     assert learned == [True, True, False, True, True, False, True, False]
 
 
-def test_it_does_not_learn_unless_asked_to(bench: Callable[..., Bench]) -> None:
-    site = bench(network_steps=3)
+def test_it_does_not_learn_unless_asked_to(chunks: Callable[..., Chunks]) -> None:
+    site = chunks(network_steps=3)
     before = weights(site.step(0)["random"])
     state = site.draws.get_state()
     site.learn(0)
@@ -182,8 +182,8 @@ def test_it_does_not_learn_unless_asked_to(bench: Callable[..., Bench]) -> None:
     assert torch.equal(state, site.draws.get_state())
 
 
-def test_the_teacher_never_learns(bench: Callable[..., Bench]) -> None:
-    site = bench(network_steps=3, inner=PLAIN)
+def test_the_teacher_never_learns(chunks: Callable[..., Chunks]) -> None:
+    site = chunks(network_steps=3, inner=PLAIN)
     before = weights(site.teacher)
     site.step(0, [TEACHER])
     site.learn(0)
@@ -192,9 +192,9 @@ def test_the_teacher_never_learns(bench: Callable[..., Bench]) -> None:
     assert same(before, weights(site.teacher))
 
 
-def test_one_step_of_learning_is_one_step_down_the_gradient(bench: Callable[..., Bench]) -> None:
+def test_one_step_of_learning_is_one_step_down_the_gradient(chunks: Callable[..., Chunks]) -> None:
     """One batch of all images, without momentum: weight - lr * gradient of the mean cross-entropy."""
-    site = bench(network_steps=3, inner=PLAIN)
+    site = chunks(network_steps=3, inner=PLAIN)
     network = site.step(0)["random"]
     network.model.requires_grad_(True)
     parameters = dict(network.model.named_parameters())
@@ -207,8 +207,8 @@ def test_one_step_of_learning_is_one_step_down_the_gradient(bench: Callable[...,
         torch.testing.assert_close(weight.detach(), expected[name])
 
 
-def test_the_pixels_are_only_looked_at(bench: Callable[..., Bench]) -> None:
-    site = bench(network_steps=9, inner=Training(epochs=4, batch_size=2, lr=0.1))
+def test_the_pixels_are_only_looked_at(chunks: Callable[..., Chunks]) -> None:
+    site = chunks(network_steps=9, inner=Training(epochs=4, batch_size=2, lr=0.1))
     before = site.pixels.detach().clone()
     site.step(0)
     site.learn(0)
@@ -217,25 +217,25 @@ def test_the_pixels_are_only_looked_at(bench: Callable[..., Bench]) -> None:
     assert site.pixels.requires_grad
 
 
-def test_learning_is_repeated_by_the_generator_alone(bench: Callable[..., Bench]) -> None:
+def test_learning_is_repeated_by_the_generator_alone(chunks: Callable[..., Chunks]) -> None:
     inner = Training(epochs=3, batch_size=2, lr=0.1, augment=Augment(flip=True, siamese=("crop", "cutout")))
     found = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        site = bench(network_steps=9, inner=inner)
+        site = chunks(network_steps=9, inner=inner)
         network = site.step(0)["random"]
         site.learn(0)
         found.append(weights(network))
     assert same(*found)
-    other = bench(network_steps=9, inner=inner)
+    other = chunks(network_steps=9, inner=inner)
     network = other.step(0)["random"]
     other.draws.manual_seed(derive_seed(0, "elsewhere"))
     other.learn(0)
     assert not same(found[0], weights(network))
 
 
-def test_learning_lowers_the_loss_on_the_synthetic_images(bench: Callable[..., Bench]) -> None:
-    site = bench(network_steps=9, inner=Training(epochs=30, batch_size=4, lr=0.05))
+def test_learning_lowers_the_loss_on_the_synthetic_images(chunks: Callable[..., Chunks]) -> None:
+    site = chunks(network_steps=9, inner=Training(epochs=30, batch_size=4, lr=0.05))
     network = site.step(0)["random"]
 
     def loss() -> float:

@@ -173,7 +173,7 @@ def test_a_folder_keeps_its_kind_in_its_options(
 
 @pytest.mark.parametrize("method", ["wmdd", "dm", "sre2l"])
 @pytest.mark.parametrize(
-    ("image", "dataset"), [(GREY, "fashion-mnist"), (LARGE, "imagenette"), (COLOUR, "cifar100")]
+    ("image", "dataset"), [(GREY, "fashion-mnist"), (LARGE, "imagenette"), (COLOUR, "imagenette")]
 )
 def test_a_kind_brings_the_teacher_of_the_dataset_that_is_like_it(
     image: tuple[str, tuple[int, int]], dataset: str, method: str, tmp_path: Path, installed: Registry

@@ -74,6 +74,12 @@ DC = Method(
 
 
 _VIEWS = Augment(siamese=SIAMESE_OPERATIONS)
+# As published: digits are not mirrored.
+_NO_FLIP = tuple(name for name in SIAMESE_OPERATIONS if name != "flip")
+_DIGITS: Mapping[str, Any] = {
+    "recover.augment.siamese": _NO_FLIP,
+    "recover.inner.augment.siamese": _NO_FLIP,
+}
 
 DSA = replace(
     DC,
@@ -82,4 +88,5 @@ DSA = replace(
     source="Zhao & Bilen, Dataset Condensation with Differentiable Siamese Augmentation, ICML 2021, arXiv 2102.08259",
     initializer=Use(name="real"),
     recover=replace(DC.recover, augment=_VIEWS, inner=replace(DC.recover.inner, augment=_VIEWS)),
+    presets={**DC.presets, "mnist": _DIGITS, "svhn": _DIGITS},
 )

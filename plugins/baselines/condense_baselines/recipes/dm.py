@@ -20,6 +20,11 @@ from condense import SIAMESE_OPERATIONS, Augment, Method, Recover, Use, Weighted
 # set iterations=20000 and targets.mean-embedding.real_batch=256.
 _SHORT: Mapping[str, Any] = {"recover.iterations": 200, "targets.mean-embedding.real_batch": 64}
 
+# As published: digits are not mirrored.
+_DIGITS: Mapping[str, Any] = {
+    "recover.augment.siamese": tuple(name for name in SIAMESE_OPERATIONS if name != "flip")
+}
+
 DM = Method(
     name="dm",
     summary="mean features of each class in random networks to those of real images",
@@ -37,5 +42,5 @@ DM = Method(
         network=Use(name="convnet", options={"norm": "instance"}),
     ),
     protocol="dc",
-    presets={"fashion-mini": _SHORT},
+    presets={"fashion-mini": _SHORT, "mnist": _DIGITS, "svhn": _DIGITS},
 )

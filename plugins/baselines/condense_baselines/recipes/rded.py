@@ -36,6 +36,8 @@ _SOURCE = (
 _ONE_TILE: Mapping[str, Any] = {"initializer.factor": 1, "protocol.augment.shuffle_patches": 1}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "cifar10": _ONE_TILE,
+    "cifar100": _ONE_TILE,
     "tiny-imagenet": {**_ONE_TILE, "teacher.model": "resnet18", "teacher.model.stem": "tiny"},
     "imagenet-1k": {
         "teacher.model": "resnet18",

@@ -81,6 +81,14 @@ def test_dsa_is_dc_but_for_augmentation_and_the_initial_images(dataset: str, ipc
     assert replace(ours, recipe=recipe) == theirs
 
 
+@pytest.mark.parametrize("dataset", ["mnist", "svhn"])
+def test_digits_are_not_mirrored(dataset: str) -> None:
+    recover = resolved("dsa", dataset=dataset).recipe.recover
+    expected = ("color", "crop", "cutout", "scale", "rotate")
+    assert recover.augment.siamese == recover.inner.augment.siamese == expected
+    assert resolved("dc", dataset=dataset).recipe.recover.augment.siamese == ()
+
+
 @pytest.mark.parametrize("method", BOTH)
 def test_it_needs_neither_teacher_nor_measurement(method: str) -> None:
     plan = make_plan(resolved(method), REGISTRY)

@@ -72,6 +72,20 @@ def test_the_settings_are_the_published_ones() -> None:
     assert config.evaluation.protocol.name == "fkd"
 
 
+@pytest.mark.parametrize(
+    ("dataset", "epochs", "lr", "batch"),
+    [("cifar10", 5, 0.05, 64), ("cifar100", 50, 0.05, 64), ("tiny-imagenet", 50, 0.1, 128)],
+)
+def test_settings_for_small_images_are_the_published_ones(
+    dataset: str, epochs: int, lr: float, batch: int
+) -> None:
+    recipe = configure(REGISTRY, method="g-vbsm", dataset=dataset).recipe
+    assert (recipe.teacher.epochs, recipe.teacher.lr, recipe.teacher.batch_size) == (epochs, lr, batch)
+    assert (recipe.recover.iterations, recipe.recover.batch, recipe.recover.lr) == (4000, 100, 0.05)
+    assert recipe.recover.augment.crop_scale is None
+    assert recipe.recover.augment.flip
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_names_an_ensemble(name: str) -> None:
     """A dataset's own settings choose a teacher, and win over a method's."""
@@ -95,7 +109,8 @@ def test_every_dataset_has_several_teachers(spec: condense.DatasetSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "channels"), [("small-grey", 28, 1), ("tiny-imagenet", 64, 3), ("imagenette", 64, 3)]
+    ("name", "size", "channels"),
+    [("small-grey", 28, 1), ("cifar10", 32, 3), ("tiny-imagenet", 64, 3), ("imagenette", 64, 3)],
 )
 def test_the_teachers_of_a_preset_take_such_images(
     name: str, size: int, channels: int, make_dataset: MakeDataset

@@ -38,7 +38,11 @@ def test_settings_are_those_of_the_published_scripts() -> None:
     small = resolved("folder:somewhere", *PRESETS["tiny-imagenet"].items())
     assert small.recipe.initializer.options["factor"] == 1
     assert small.evaluation.protocol.augment.shuffle_patches == 1
-    assert RDED.presets.keys() == REGISTRY.method("wmdd").presets.keys() - {"imagenette"}
+    assert RDED.presets.keys() >= REGISTRY.method("wmdd").presets.keys() - {"imagenette"}
+    for dataset, factor in (("cifar10", 1), ("cifar100", 1), ("tiny-imagenet", 1), ("imagewoof", 2)):
+        found = resolved(dataset)
+        assert found.recipe.initializer.options["factor"] == factor
+        assert found.evaluation.protocol.augment.shuffle_patches == factor
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
