@@ -62,12 +62,14 @@ def _own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
-    """Let these entry points be found beside the installed ones."""
+    """Let these entry points be found beside the installed ones, of which none may have the same name."""
+    names = {point.name for point in points}
     installed = importlib.metadata.entry_points
 
     def entry_points(**selection: str) -> EntryPoints:
         found = installed(**selection)
-        return EntryPoints([*found, *points]) if selection.get("group") == "condense" else found
+        others = [point for point in found if point.name not in names]
+        return EntryPoints([*others, *points]) if selection.get("group") == "condense" else found
 
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
 
