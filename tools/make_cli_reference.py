@@ -89,7 +89,7 @@ again uses what is finished below `--out` and goes on with the rest.
 | status | meaning |
 |---|---|
 | 0 | everything worked |
-| 1 | an error, such as a name or setting that does not exist; or a row of a comparison failed, and the others are in the table |
+| 1 | an error, such as an unknown name or setting; or a row of a comparison failed, the others are in the table |
 | 2 | the command line cannot be read: an unknown command or option, or an argument that is missing |
 | 130 | Ctrl-C; what is finished is kept, and the last line says how to go on |
 

@@ -68,8 +68,9 @@ def install(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
 
     def entry_points(**selection: str) -> EntryPoints:
         found = installed(**selection)
-        others = [point for point in found if point.name not in names]
-        return EntryPoints([*others, *points]) if selection.get("group") == "condense" else found
+        if selection.get("group") != "condense":
+            return found
+        return EntryPoints([*(point for point in found if point.name not in names), *points])
 
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
 
