@@ -200,7 +200,7 @@ class _Cell:
             evaluation=setup.evaluation,
             evaluator=build_component(setup.evaluation.evaluator, "evaluator", Evaluator, shop.registry),
             dataset=shop.dataset,
-            teacher=teacher.network if teacher and labels.answers else None,
+            teacher=labels.during_training(teacher),
             registry=shop.registry,
             runtime=shop.runtime,
         )

@@ -58,6 +58,10 @@ class Labels(ABC):
         """Return whether a run that trains this many students needs a teacher for its labels."""
         return self.made_by_teacher or (self.answers and students > 0)
 
+    def during_training(self, teacher: LabelledBy | None) -> Network | None:
+        """Return the network that students ask during training; None if these labels need none then."""
+        return teacher.network if teacher and self.answers else None
+
     @abstractmethod
     def attach(
         self, distilled: DistilledDataset, teacher: LabelledBy | None, runtime: Runtime

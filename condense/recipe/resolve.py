@@ -25,13 +25,20 @@ from condense.recipe.specs import ImageKind
 T = TypeVar("T")
 
 # Settings that are options of their own and never keys of --set, with the name of the option.
+_OWN_FIELDS = (
+    "method",
+    "dataset",
+    "ipc",
+    "seed",
+    "validation",
+    "students",
+    "reference",
+    "device",
+    "precision",
+)
 OWN_OPTIONS = {
-    **{
-        name: name.replace("_", "-")
-        for name in ("method", "dataset", "ipc", "seed", "validation", "students")
-    },
-    **{name: name.replace("_", "-") for name in ("reference", "device", "precision", "data_dir")},
-    **{f"protocol.{name}": "protocol" for name in ("name", "summary", "source")},
+    **dict.fromkeys(("protocol.name", "protocol.summary", "protocol.source"), "protocol"),
+    **{name: name.replace("_", "-") for name in (*_OWN_FIELDS, "data_dir")},
 }
 
 

@@ -80,7 +80,7 @@ def reevaluate(
             evaluation=config.evaluation,
             evaluator=build_component(config.evaluation.evaluator, "evaluator", Evaluator, registry),
             dataset=real,
-            teacher=source.network if source and labels.answers else None,
+            teacher=labels.during_training(source),
             registry=registry,
             runtime=runtime,
         )
