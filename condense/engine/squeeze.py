@@ -8,7 +8,8 @@ from pathlib import Path
 from condense.data.dataset import RealDataset
 from condense.data.feed import feed_of
 from condense.engine.training import accuracy, hard_loss, train
-from condense.models.build import build_network, load_checkpoint
+from condense.models.build import build_network
+from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import Recipe
 from condense.recipe.registry import Registry

@@ -10,17 +10,18 @@ from typing import Any
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
-from condense.data.load import load_dataset
 from condense.engine.build import build_component, build_losses
 from condense.engine.components import Evaluator, Initializer, WeightedLoss
 from condense.engine.evaluate import Score, StudentTrainer
 from condense.engine.labels import LABELS
 from condense.engine.measure import check_teacher, measure
 from condense.engine.plan import REFERENCE_LABEL, Plan, make_plan
+from condense.engine.preflight import parts_of, preflight
+from condense.engine.real import real_dataset
 from condense.engine.squeeze import fresh_teacher, squeeze
 from condense.engine.synthesis import Synthesis
 from condense.errors import DataError
-from condense.models.build import load_checkpoint
+from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import RunConfig, digest
 from condense.recipe.registry import Registry
@@ -65,9 +66,10 @@ def run(
             initializer=build_component(recipe.initializer, "initializer", Initializer, registry),
             evaluator=build_component(config.evaluation.evaluator, "evaluator", Evaluator, registry),
         )
-        dataset = load_dataset(recipe, config.machine, registry) if dataset is None else dataset
+        dataset = real_dataset(recipe, config.machine, registry) if dataset is None else dataset
         check_ipc(recipe.ipc, dataset)
         # Refuse what cannot work before anything is written.
+        preflight(parts_of(plan), dataset, registry, runtime)
         teacher = fresh_teacher(recipe, dataset, registry, runtime) if plan.needs_teacher else None
         if teacher:
             check_teacher({loss.name: loss.needs for loss in parts.losses}, teacher)

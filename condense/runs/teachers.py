@@ -13,7 +13,7 @@ import torch
 
 from condense.data.dataset import MemoryImages, RealDataset, Split
 from condense.engine.squeeze import squeeze
-from condense.models.build import load_checkpoint
+from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import Machine, Recipe, by_content, digest
 from condense.runtime import Runtime

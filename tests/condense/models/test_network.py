@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from condense.errors import ModelError
 from condense.models.moments import group_statistics
-from condense.models.network import Network, classifier_of
+from condense.models.network import Network, classifiers_of
 from condense.models.observation import BatchLabels
 
 BATCH, CLASSES = 3, 5
@@ -87,7 +87,7 @@ def test_features_are_what_the_classifier_turns_into_logits(
     build: Callable[[], nn.Module], path: str, size: int
 ) -> None:
     model = build()
-    assert classifier_of(model) is model.get_submodule(path)
+    assert classifiers_of(model) == (model.get_submodule(path),)
     network = Network(model, "zoo").frozen()
     images = torch.randn(BATCH, 3, size, size, generator=seeded())
     with torch.no_grad():
@@ -103,7 +103,7 @@ def test_features_are_what_the_classifier_turns_into_logits(
 
 def test_a_model_without_a_linear_layer_has_no_classifier() -> None:
     with pytest.raises(ModelError, match="Conv2d has no linear classifier"):
-        classifier_of(nn.Conv2d(3, 4, 3))
+        classifiers_of(nn.Conv2d(3, 4, 3))
 
 
 def test_a_classifier_that_is_never_called() -> None:

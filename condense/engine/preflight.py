@@ -1,0 +1,156 @@
+"""Preflight: two images through every network of a job, before its first expensive stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from condense.data.dataset import RealDataset
+from condense.engine.plan import Plan
+from condense.errors import CondenseError, ModelError
+from condense.models.build import network_for
+from condense.models.catalog import ModelRequest
+from condense.models.network import Network
+from condense.models.observation import BatchLabels
+from condense.recipe.method import Use
+from condense.recipe.registry import Registry
+from condense.rng import generator, isolated_global_rng
+from condense.runtime import Runtime
+
+Role = Literal["teacher", "student", "random network"]
+_SETTINGS: dict[Role, str] = {
+    "teacher": "teacher.model",
+    "student": "student.model",
+    "random network": "recover.network",
+}
+# The side lengths that a network which does not take the images is tried with, to say what it takes.
+_SIDES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 384)
+_IMAGES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A network of a job.
+
+    role: what it is there for.
+    use: its name and options.
+    features: whether something reads its features; otherwise only its logits are.
+    """
+
+    role: Role
+    use: Use
+    features: bool = False
+
+
+def parts_of(plan: Plan) -> list[Part]:
+    """Return the networks of a run."""
+    recipe, evaluation = plan.recipe, plan.evaluation
+    through = {loss.needs.network for loss in plan.losses}
+    parts = []
+    if plan.needs_teacher:
+        looks = "teacher" in through or plan.initializer.needs_teacher
+        parts.append(Part(role="teacher", use=recipe.teacher.model, features=looks))
+    if "random" in through:
+        parts.append(Part(role="random network", use=recipe.random_network, features=True))
+    if evaluation.students:
+        parts.append(Part(role="student", use=evaluation.student_network(recipe.teacher)))
+    return parts
+
+
+def preflight(parts: Iterable[Part], dataset: RealDataset, registry: Registry, runtime: Runtime) -> None:
+    """Build each distinct network once and run two images through it, as the job will. Nothing is changed.
+
+    Raises ModelError that names the network, the side length of the images, and one that works if there is one.
+    """
+    done: list[Part] = []
+    for part in parts:
+        tried = replace(part, use=_without_weights(part.use))
+        if tried not in done:
+            done.append(tried)
+            _check(tried, dataset, registry, runtime)
+
+
+def _without_weights(use: Use) -> Use:
+    """Return a network without pretrained weights, which need not be fetched to see whether images fit."""
+    if not use.options.get("pretrained"):
+        return use
+    return replace(use, options={**use.options, "pretrained": False})
+
+
+def _check(part: Part, dataset: RealDataset, registry: Registry, runtime: Runtime) -> None:
+    try:
+        _fly(part, dataset, dataset.size, registry, runtime)
+    except (CondenseError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a network may fail on images in any way
+        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+        raise ModelError(
+            f"the {part.role} {part.use.name!r} cannot look at images of {dataset.size}x{dataset.size} ({reason}). "
+            f"{_advice(part, dataset, registry, runtime)}"
+        ) from error
+
+
+def _fly(part: Part, dataset: RealDataset, side: int, registry: Registry, runtime: Runtime) -> None:
+    """Run images of a side length through a new network, in the modes that the job needs.
+
+    Raises whatever the network raises.
+    """
+    draws = generator(0, "preflight")
+    request = ModelRequest(argument="", classes=len(dataset.classes), channels=dataset.channels, size=side)
+    network = network_for(part.use, request, registry, runtime, draws)
+    images = torch.randn(_IMAGES, dataset.channels, side, side, generator=draws)
+    placed = runtime.images(images.to(runtime.device))
+    with torch.no_grad(), isolated_global_rng(draws), runtime.autocast():
+        # Teachers are trained at once; students and random networks only when much is done.
+        if part.role != "teacher":
+            _check_logits(network.model.train()(placed), part, dataset)
+        network.model.eval()
+        _check_logits(network.model(placed), part, dataset)
+        if part.features:
+            _observe(network, placed, runtime)
+
+
+def _observe(network: Network, images: Tensor, runtime: Runtime) -> None:
+    labels = BatchLabels.of_real(torch.zeros(_IMAGES, dtype=torch.int64, device=runtime.device))
+    network.observe(images, labels)
+
+
+def _check_logits(found: object, part: Part, dataset: RealDataset) -> None:
+    """Raise ModelError unless these are logits (B, K)."""
+    wanted = (_IMAGES, len(dataset.classes))
+    came = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    if came != wanted:
+        raise ModelError(
+            f"the {part.role} {part.use.name!r} turns {_IMAGES} images into {came}, and logits {wanted} are needed; "
+            f"choose another network with --set {_SETTINGS[part.role]}=NAME"
+        )
+
+
+def _advice(part: Part, dataset: RealDataset, registry: Registry, runtime: Runtime) -> str:
+    """Return what can be done about a network that does not take the images."""
+    other = f"choose another network with --set {_SETTINGS[part.role]}=NAME"
+    works = _smallest(part, dataset, registry, runtime, [side for side in _SIDES if side > dataset.size])
+    if works is None:
+        return f"C{other[1:]}"
+    options = registry.dataset(dataset.name)[0].options
+    if any(field.name == "size" for field in dataclasses.fields(options)):
+        return f"It takes {works}x{works}: --set dataset.size={works}; or {other}"
+    return f"It takes {works}x{works}, which {dataset.name!r} does not have; {other}"
+
+
+def _smallest(
+    part: Part, dataset: RealDataset, registry: Registry, runtime: Runtime, sides: Sequence[int]
+) -> int | None:
+    """Return the first of these side lengths that the network takes, or None."""
+    for side in sides:
+        try:
+            _fly(part, dataset, side, registry, runtime)
+        except Exception:
+            continue
+        return side
+    return None
