@@ -119,9 +119,9 @@ def _fill(model: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
             "choose the architecture with --set teacher.model=NAME"
         )
     misfits = {
-        name: (tuple(tensor.shape), tuple(wanted[name].shape))
-        for name, tensor in tensors.items()
-        if tensor.shape != wanted[name].shape
+        name: (tuple(tensors[name].shape), tuple(tensor.shape))
+        for name, tensor in wanted.items()
+        if name in tensors and tensors[name].shape != tensor.shape
     }
     if misfits:
         shown = [f"{name} is {came} there and {here} here" for name, (came, here) in misfits.items()]

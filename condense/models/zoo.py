@@ -50,8 +50,8 @@ def build_resnet18(options: ResNetOptions, request: ModelRequest) -> nn.Module:
 def build_torchvision(options: ZooOptions, request: ModelRequest) -> nn.Module:
     """Return a classifier of torchvision by its name, e.g. "torchvision:mobilenet_v3_small".
 
-    Raises UnknownNameError if there is none, and ModelError if the images have no colour or weights cannot be
-    fetched.
+    Raises UnknownNameError if there is none, and ModelError if weights cannot be fetched or the network cannot be
+    built for the images.
     """
     return _torchvision(request.argument, request, pretrained=options.pretrained)
 
@@ -96,32 +96,55 @@ def _torchvision(name: str, request: ModelRequest, *, pretrained: bool) -> nn.Mo
     from torchvision import models
 
     check_torchvision(name)
-    if request.channels != 3:
-        raise ModelError(
-            f"torchvision:{name} takes colour images, and these have {request.channels} channel; the networks of "
-            "timm take both (timm:NAME)"
-        )
     more: dict[str, Any] = {"aux_logits": False} if name in _WITH_AUXILIARY else {}
-    if not pretrained:
+    if pretrained:
+        try:
+            model = models.get_model(name, weights="DEFAULT", **more)
+        except (OSError, RuntimeError) as error:
+            raise _not_fetched(f"torchvision:{name}", _where_torchvision_has(name), error) from error
+        if request.classes != 1000:
+            _replace_classifier(model, request.classes)
+    else:
         more |= {"init_weights": True} if more else {}
         if name.startswith("vit_") and request.size != _PUBLISHED_SIDE:
             more["image_size"] = request.size
         try:
-            return cast(
-                "nn.Module", models.get_model(name, weights=None, num_classes=request.classes, **more)
-            )
+            model = models.get_model(name, weights=None, num_classes=request.classes, **more)
         except AssertionError as error:
             raise ModelError(
                 f"torchvision:{name} cannot be built for images of {request.size}x{request.size}: {error} Choose "
                 "another network; timm's ViTs take patches of any size"
             ) from error
-    try:
-        model = models.get_model(name, weights="DEFAULT", **more)
-    except (OSError, RuntimeError) as error:
-        raise _not_fetched(f"torchvision:{name}", _where_torchvision_has(name), error) from error
-    if request.classes != 1000:
-        _replace_classifier(model, request.classes)
+    if request.channels != 3:
+        _replace_stem(model, request.channels, pretrained=pretrained)
     return cast("nn.Module", model)
+
+
+def _replace_stem(model: nn.Module, channels: int, *, pretrained: bool) -> None:
+    """Make the first convolution of a network for colour images take this number of channels.
+
+    Pretrained filters are summed over the colours, as in timm: they then see a grey image in colour.
+    """
+    path, old = next(found for found in model.named_modules() if isinstance(found[1], nn.Conv2d))
+    assert isinstance(old, nn.Conv2d)
+    new = nn.Conv2d(
+        channels,
+        old.out_channels,
+        kernel_size=cast("tuple[int, int]", old.kernel_size),
+        stride=cast("tuple[int, int]", old.stride),
+        padding=cast("tuple[int, int]", old.padding),
+        bias=old.bias is not None,
+    )
+    if pretrained:
+        with torch.no_grad():
+            new.weight.copy_(old.weight.sum(dim=1, keepdim=True) / channels)
+            if old.bias is not None and new.bias is not None:
+                new.bias.copy_(old.bias)
+    if getattr(model, "transform_input", False):
+        raise ModelError(
+            f"the pretrained {type(model).__name__} takes colour images alone; choose another network"
+        )
+    _put(model, path, new)
 
 
 def check_torchvision(name: str) -> None:
@@ -240,8 +263,12 @@ def _replace_classifier(model: nn.Module, classes: int) -> None:
     (old,) = classifiers_of(model)
     assert isinstance(old, nn.Linear)
     path = next(name for name, module in model.named_modules() if module is old)
-    parent_path, _, leaf = path.rpartition(".")
-    setattr(model.get_submodule(parent_path), leaf, nn.Linear(old.in_features, classes))
+    _put(model, path, nn.Linear(old.in_features, classes))
+
+
+def _put(model: nn.Module, path: str, layer: nn.Module) -> None:
+    parent, _, leaf = path.rpartition(".")
+    setattr(model.get_submodule(parent), leaf, layer)
 
 
 def _unknown(library: str, name: str, valid: Sequence[str]) -> UnknownNameError:

@@ -30,7 +30,7 @@ from condense.runs import provenance
 from condense.runs.journal import Journal, MetricsReporter, saved_config
 from condense.runs.report import write_report
 from condense.runs.result import RunResult
-from condense.runs.teachers import Teachers
+from condense.runs.teachers import Teachers, recorded_of
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
@@ -164,7 +164,8 @@ class _Run:
                 reached = taught.accuracy
                 same_file(taught.file, self.folder.teacher)
             else:
-                reached = squeeze(teacher, self.recipe, self.dataset, self.runtime)
+                known = recorded_of(self.recipe)
+                reached = squeeze(teacher, self.recipe, self.dataset, self.runtime, known)
                 write_tensors(self.folder.teacher, teacher.model.state_dict(), {"model": teacher.name})
             facts["accuracy"] = reached
         teacher.frozen()

@@ -16,6 +16,7 @@ from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.preflight import Part, preflight
 from condense.engine.real import real_dataset
 from condense.engine.squeeze import fresh_teacher
+from condense.engine.teacher_check import check_taught
 from condense.errors import CondenseError, DataError, ModelError, OptionError
 from condense.models.checkpoints import load_checkpoint
 from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, public_settings
@@ -25,6 +26,7 @@ from condense.recipe.settings import assign, complete
 from condense.runs import provenance
 from condense.runs.journal import saved_config
 from condense.runs.result import EvaluationResult
+from condense.runs.teachers import recorded
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
@@ -177,4 +179,8 @@ def _teacher(
         )
     teacher = fresh_teacher(config.recipe, dataset, registry, runtime, to_be_filled=True)
     load_checkpoint(teacher, weights)
-    return LabelledBy(network=teacher.frozen(), hash=file_hash(weights), bytes=weights.stat().st_size)
+    known = file_hash(weights)
+    if known != distilled.teacher_hash:
+        seen = replace(dataset, mean=distilled.mean, std=distilled.std)
+        check_taught(teacher, seen, runtime, origin=str(weights), recorded=recorded(weights))
+    return LabelledBy(network=teacher.frozen(), hash=known, bytes=weights.stat().st_size)

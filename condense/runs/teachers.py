@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
 
 from condense.data.dataset import MemoryImages, RealDataset, Split
 from condense.engine.squeeze import squeeze
+from condense.engine.teacher_check import Recorded
+from condense.errors import StorageError
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import Machine, Recipe, by_content, digest
 from condense.runtime import Runtime
 from condense.storage.files import read_json, write_json
+from condense.storage.run_folder import RunFolder
 from condense.storage.tensors import write_tensors
 from condense.version import DISTRIBUTION
 
@@ -64,12 +69,58 @@ class Teachers:
             runtime.reporter.note(f"teacher taken from {file}")
         else:
             began = time.perf_counter()
-            reached = squeeze(network, recipe, dataset, runtime)
-            # The seconds are not stored in the file of weights: its bytes must not depend on them.
-            write_json(about, {"accuracy": reached, "seconds": time.perf_counter() - began})
+            reached = squeeze(network, recipe, dataset, runtime, recorded_of(recipe))
+            # None of this is stored in the file of weights: its bytes must not depend on it.
+            write_json(
+                about,
+                {
+                    "accuracy": reached,
+                    "seconds": time.perf_counter() - began,
+                    "classes": dataset.classes,
+                    "mean": dataset.mean,
+                    "std": dataset.std,
+                },
+            )
             write_tensors(file, network.model.state_dict(), {"model": network.name})
         network.frozen()
-        return Taught(file=file, **read_json(about))
+        known = read_json(about)
+        return Taught(file=file, accuracy=known["accuracy"], seconds=known["seconds"])
+
+
+def recorded_of(recipe: Recipe) -> Recorded | None:
+    """Return what lies beside the checkpoint of a recipe about it, or None."""
+    return recorded(Path(recipe.teacher.checkpoint)) if recipe.teacher.checkpoint else None
+
+
+def recorded(weights: Path) -> Recorded | None:
+    """Return what lies beside a teacher's weights about it: in a folder of teachers or in a run directory; or None."""
+    folder = weights.parent
+    if weights.name != RunFolder(folder).teacher.name:
+        return _as_recorded(_read(weights.with_suffix(".json")))
+    run = _read(RunFolder(folder).run_json)
+    accuracy = run.get("stages", {}).get("squeeze", {}).get("accuracy")
+    made = _read(RunFolder(folder).distilled / "distilled.json")
+    classes = [entry["name"] for entry in made.get("classes", ())]
+    return _as_recorded({**made, "accuracy": accuracy, "classes": classes})
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, or an empty one: a file beside foreign weights may hold anything."""
+    try:
+        found = read_json(file) if file.is_file() else {}
+    except StorageError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _as_recorded(data: Mapping[str, Any]) -> Recorded | None:
+    known = {
+        name: data[name] for name in ("accuracy", "classes", "mean", "std") if data.get(name) is not None
+    }
+    try:
+        return msgspec.convert(known, Recorded) if known else None
+    except msgspec.ValidationError:
+        return None
 
 
 def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
