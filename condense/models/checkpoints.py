@@ -7,7 +7,9 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -27,6 +29,13 @@ _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 _POSITIONS = ("pos_embed", "pos_embedding", "relative_position_bias_table", "relative_position_index")
 _FORBIDDEN = re.compile(r"Unsupported (?:global|class|operand)\D*?\b([\w.]*\w)")
 _SHOWN = 3
+# Plain data that training scripts save beside the weights: their arguments, and numbers of numpy.
+_HARMLESS: list[Any] = [
+    argparse.Namespace,
+    np.dtype,
+    *(type(np.dtype(name)) for name in ("float32", "float64", "int64")),
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
 
 
 def load_checkpoint(network: Network, path: Path) -> None:
@@ -48,7 +57,7 @@ def load_file_of_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_HARMLESS):
             warnings.simplefilter("ignore")  # torch warns about an odd pickle protocol before it fails
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling a damaged file can raise any error
@@ -159,7 +168,10 @@ def _cause(model: nn.Module, misfits: Mapping[str, tuple[tuple[int, ...], tuple[
     for name in [name for name in left if _of_classifier(model, [name])]:
         came, here = left.pop(name)
         if came[0] != here[0]:
-            causes.append(f"It was trained for {came[0]} classes, and the dataset has {here[0]}.")
+            causes.append(
+                f"It was trained for {came[0]} classes, and the dataset has {here[0]}; take one for these classes, or "
+                "train one here."
+            )
         if len(came) > 1 and came[1:] != here[1:] and not left:
             causes.append("It was trained for images of another size.")
     first = next((name for name, value in model.state_dict().items() if value.dim() == 4), "")

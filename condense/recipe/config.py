@@ -215,9 +215,21 @@ def public_settings(recipe: Recipe, evaluation: Evaluation) -> dict[str, Any]:
     shown = replace(
         recipe,
         dataset=replace(recipe.dataset, name=dataset_label(recipe.dataset.name)),
-        teacher=replace(recipe.teacher, checkpoint=""),
+        teacher=replace(recipe.teacher, checkpoint="", model=_without_folders(recipe.teacher.model)),
+        recover=replace(recipe.recover, network=_without_folders(recipe.recover.network)),
     )
-    return {"recipe": msgspec.to_builtins(shown), "evaluation": msgspec.to_builtins(evaluation)}
+    judged = replace(
+        evaluation,
+        student=replace(evaluation.student, model=_without_folders(evaluation.student.model)),
+        protocol=replace(evaluation.protocol, model=_without_folders(evaluation.protocol.model)),
+    )
+    return {"recipe": msgspec.to_builtins(shown), "evaluation": msgspec.to_builtins(judged)}
+
+
+def _without_folders(use: Use) -> Use:
+    """Return a network without the folders above its own: "timm:local-dir:/home/me/net" as "timm:local-dir:net"."""
+    library, local, path = use.name.partition(":local-dir:")
+    return replace(use, name=f"{library}{local}{Path(path).name}") if local else use
 
 
 def dataset_label(name: str) -> str:
