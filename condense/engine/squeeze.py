@@ -62,7 +62,7 @@ def squeeze(
         runtime.reporter.advance(1)
     elif options.epochs == 0 and options.model.options.get("pretrained"):
         runtime.reporter.start("squeeze", f"taking {teacher.name} as it was pretrained", 1, "network")
-        check_taught(teacher, dataset, runtime, origin=f"the pretrained {teacher.name}")
+        check_taught(teacher, dataset, runtime, origin=f"the pretrained weights of {teacher.name}")
         runtime.reporter.advance(1)
     else:
         members = teacher.members

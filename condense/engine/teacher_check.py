@@ -57,7 +57,7 @@ def check_taught(
     _compare_classes(known, dataset, runtime, origin)
     labels, predicted = _answers(teacher, dataset, runtime)
     right, count = int((labels == predicted).sum()), len(labels)
-    found = f"the teacher of {origin} is right on {right / count:.1%} of {counted(count, 'test image')}"
+    found = f"the teacher from {origin} is right on {right / count:.1%} of {counted(count, 'test image')}"
     order = find_order(labels, predicted, dataset.classes)
     if order is not None:
         raise ModelError(_in_another_order(found, order, dataset))
@@ -89,10 +89,10 @@ def _compare_classes(known: Recorded, dataset: RealDataset, runtime: Runtime, or
     )
     if sorted(theirs) == sorted(ours):
         raise ModelError(
-            f"the teacher of {origin} learned the classes in another order: {differ}. Rename the class folders so "
+            f"the teacher from {origin} learned the classes in another order: {differ}. Rename the class folders so "
             "that they sort as they did for the teacher, or train a teacher here"
         )
-    runtime.reporter.note(f"DOUBTFUL: the teacher of {origin} learned classes of other names: {differ}")
+    runtime.reporter.note(f"DOUBTFUL: the teacher from {origin} learned classes of other names: {differ}")
 
 
 @torch.no_grad()
@@ -142,7 +142,11 @@ def _surely_above(right: int, count: int, accuracy: float) -> bool:
 
 
 def _causes(known: Recorded, dataset: RealDataset) -> str:
-    causes = ["another dataset", "classes in another order", "a classifier that was not trained"]
+    causes = [
+        "another dataset",
+        "classes in another order",
+        "a classifier that was not trained (--set teacher.epochs=N trains it)",
+    ]
     pairs = [*zip(known.mean, dataset.mean, strict=False), *zip(known.std, dataset.std, strict=False)]
     if any(abs(then - now) > _NORMALISATION for then, now in pairs):
         causes.insert(0, f"other images (they were normalised by mean {known.mean} and std {known.std})")

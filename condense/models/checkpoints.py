@@ -182,9 +182,8 @@ def _cause(model: nn.Module, misfits: Mapping[str, tuple[tuple[int, ...], tuple[
         if came[2:] != here[2:] and "patch_embed" in first:
             causes.append(f"It has other patches: --set teacher.model.patch_size={came[2]}.")
         elif came[2:] != here[2:]:
-            causes.append(
-                "It has another stem: --set teacher.model.stem=imagenet, tiny or cifar, if there is one."
-            )
+            stem = "tiny or cifar" if came[2] == 3 else "imagenet"
+            causes.append(f"It has another stem; of resnet18, that is --set teacher.model.stem={stem}.")
         elif came[0] != here[0]:
             causes.append("The architecture has another width: choose it with --set teacher.model=NAME.")
             left.clear()

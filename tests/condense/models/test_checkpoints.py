@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
@@ -64,6 +66,14 @@ def as_safetensors(state: dict[str, Tensor], path: Path) -> Path:
     return path.with_suffix(".safetensors")
 
 
+def prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+def zeros(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: torch.zeros_like(value) for name, value in state.items()}
+
+
 def as_torch(content: object, path: Path) -> Path:
     torch.save(content, path.with_suffix(".pt"))
     return path.with_suffix(".pt")
@@ -77,9 +87,37 @@ def as_torch(content: object, path: Path) -> Path:
         lambda state: {"model": state, "optimizer": {"lr": 0.1}},
         lambda state: {"model_state_dict": state},
         lambda state: {f"module.{name}": value for name, value in state.items()},
-        lambda state: {"state_dict": {f"module.{name}": value for name, value in state.items()}},
+        lambda state: {"state_dict": prefixed(state, "module.")},
+        lambda state: prefixed(state, "_orig_mod."),
+        lambda state: prefixed(state, "module._orig_mod."),
+        lambda state: prefixed(state, "_orig_mod.module."),
+        lambda state: {"state_dict": prefixed(state, "model."), "pytorch-lightning_version": "2"},
+        lambda state: {
+            name.replace("features.", "features._orig_mod."): value for name, value in state.items()
+        },
+        lambda state: {"state_dict": zeros(state), "state_dict_ema": state},
+        lambda state: {
+            "model": zeros(state),
+            "model_ema": {"n_averaged": torch.tensor(3), **prefixed(state, "module.")},
+        },
+        lambda state: {"ema": {"state_dict": state}, "model": zeros(state)},
+        lambda state: {"state_dict": state, "state_dict_ema": None, "args": argparse.Namespace(lr=0.1)},
+        lambda state: {"model": state, "best": np.float64(0.5), "seen": np.float32(2)},
+        lambda state: {name: value for name, value in state.items() if "num_batches_tracked" not in name},
+        lambda state: {**state, "aux1.fc.weight": torch.zeros(2, 2), "AuxLogits.fc.bias": torch.zeros(2)},
     ],
-    ids=["bare", "state_dict", "model", "model_state_dict", "parallel", "parallel below state_dict"],
+    ids=[
+        *("bare", "state_dict", "model", "model_state_dict", "parallel", "parallel below state_dict"),
+        *("compiled", "parallel and compiled", "compiled and parallel", "lightning", "compiled inside"),
+        *(
+            "timm's average",
+            "torchvision's average",
+            "average below ema",
+            "with arguments",
+            "with numbers of numpy",
+        ),
+        *("without counters", "with classifiers for training"),
+    ],
 )
 def test_a_state_dict_saved_by_torch(wrap: Any, tmp_path: Path) -> None:
     wanted, network = weights_of(convnet(seed=1)), convnet(seed=0)
@@ -107,7 +145,10 @@ def refused(network: Network, path: Path, message: str) -> None:
 def test_what_does_not_fit_is_named(save: Any, tmp_path: Path) -> None:
     path = save(weights_of(convnet()), tmp_path / "weights")
     refused(convnet(width=8), path, r"features.0.weight is \(4, 1, 3, 3\) there and \(8, 1, 3, 3\) here")
-    refused(convnet(classes=5), path, r"classifier.weight is \(3, .*A different number of classes")
+    refused(
+        convnet(classes=5), path, "It was trained for 3 classes, and the dataset has 5; take one for these"
+    )
+    refused(convnet(channels=3), path, "It was trained on images with 1 channels, and these have 3")
     refused(
         convnet(depth=3), path, "architecture ConvNet: missing: features.8.weight.*--set teacher.model=NAME"
     )
@@ -119,6 +160,37 @@ def test_what_does_not_fit_is_named(save: Any, tmp_path: Path) -> None:
         path,
         r"architecture ResNet: missing: conv1.weight, bn1.weight, bn1.bias and \d+ more; not expected: ",
     )
+
+
+def timm_network(name: str, size: int, **options: Any) -> Network:
+    use = Use(name=f"timm:{name}", options=options)
+    return build_network(use, dataset(size=size, channels=3), REGISTRY, RUNTIME, generator(0))
+
+
+def test_the_likely_cause_is_named(tmp_path: Path) -> None:
+    def build(use: Use, size: int) -> Network:
+        return build_network(use, dataset(size=size, channels=3), REGISTRY, RUNTIME, generator(0))
+
+    large = as_torch(weights_of(build(Use(name="resnet18"), 128)), tmp_path / "large")
+    cause = r"conv1.weight is \(64, 3, 7, 7\) there and \(64, 3, 3, 3\) here. It has another stem; .*stem=imagenet"
+    refused(build(Use(name="resnet18"), 32), large, cause)
+    vit = as_torch(weights_of(timm_network("vit_tiny_patch16_224", 64, patch_size=16)), tmp_path / "vit")
+    refused(
+        timm_network("vit_tiny_patch16_224", 64),
+        vit,
+        "It has other patches: --set teacher.model.patch_size=16",
+    )
+    moved = timm_network("vit_tiny_patch16_224", 96, patch_size=16)
+    refused(moved, vit, "It was trained for another number of patches")
+    state = weights_of(convnet())
+    headless = {name: value for name, value in state.items() if not name.startswith("classifier.")}
+    refused(convnet(), as_torch(headless, tmp_path / "headless"), "It was saved without its classifier")
+
+
+def test_a_whole_network_is_not_loaded(tmp_path: Path) -> None:
+    path = as_torch(nn.Linear(2, 2), tmp_path / "whole")
+    wanted = r"it holds torch.nn.modules.linear.Linear, and code in files is not run; save the weights alone"
+    refused(convnet(), path, wanted)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
