@@ -133,7 +133,10 @@ def _check_logits(found: object, part: Part, dataset: RealDataset) -> None:
 
 def _advice(part: Part, dataset: RealDataset, registry: Registry, runtime: Runtime) -> str:
     """Return what can be done about a network that does not take the images."""
-    other = f"choose another network with --set {_SETTINGS[part.role]}=NAME"
+    setting = _SETTINGS[part.role]
+    other = f"choose another network with --set {setting}=NAME"
+    if "patch_size" in part.use.options:
+        other += f", or other patches with --set {setting}.patch_size=N if it is a ViT"
     works = _smallest(part, dataset, registry, runtime, [side for side in _SIDES if side > dataset.size])
     if works is None:
         return f"C{other[1:]}"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, TypeVar
 
 import msgspec
 import torch
@@ -25,6 +24,8 @@ from condense.storage.files import read_json, write_json
 from condense.storage.run_folder import RunFolder
 from condense.storage.tensors import write_tensors
 from condense.version import DISTRIBUTION
+
+T = TypeVar("T")
 
 # The hash of a split on disk reads this many images, or up to twice as many.
 _LOOKED_AT = 64
@@ -94,33 +95,62 @@ def recorded_of(recipe: Recipe) -> Recorded | None:
 
 def recorded(weights: Path) -> Recorded | None:
     """Return what lies beside a teacher's weights about it: in a folder of teachers or in a run directory; or None."""
-    folder = weights.parent
-    if weights.name != RunFolder(folder).teacher.name:
-        return _as_recorded(_read(weights.with_suffix(".json")))
-    run = _read(RunFolder(folder).run_json)
-    accuracy = run.get("stages", {}).get("squeeze", {}).get("accuracy")
-    made = _read(RunFolder(folder).distilled / "distilled.json")
-    classes = [entry["name"] for entry in made.get("classes", ())]
-    return _as_recorded({**made, "accuracy": accuracy, "classes": classes})
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Return the object in a JSON file, or an empty one: a file beside foreign weights may hold anything."""
-    try:
-        found = read_json(file) if file.is_file() else {}
-    except StorageError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _as_recorded(data: Mapping[str, Any]) -> Recorded | None:
-    known = {
-        name: data[name] for name in ("accuracy", "classes", "mean", "std") if data.get(name) is not None
-    }
-    try:
-        return msgspec.convert(known, Recorded) if known else None
-    except msgspec.ValidationError:
+    folder = RunFolder(weights.parent)
+    if weights.name != folder.teacher.name:
+        kept = _read(weights.with_suffix(".json"), _Kept)
+        return kept and Recorded(accuracy=kept.accuracy, classes=kept.classes, mean=kept.mean, std=kept.std)
+    run, made = _read(folder.run_json, _Run), _read(folder.distilled / "distilled.json", _Made)
+    if run is None:
         return None
+    known = Recorded(accuracy=run.stages.squeeze.accuracy)
+    if made is None:
+        return known
+    return replace(known, classes=tuple(entry.name for entry in made.classes), mean=made.mean, std=made.std)
+
+
+class _Kept(msgspec.Struct):
+    """The facts beside a teacher in a folder of teachers. Both numbers tell them from the file of something else."""
+
+    accuracy: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    seconds: float
+    classes: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+class _Squeezed(msgspec.Struct):
+    accuracy: float
+
+
+class _Stages(msgspec.Struct):
+    squeeze: _Squeezed
+
+
+class _Run(msgspec.Struct):
+    """The part of run.json that tells of the teacher."""
+
+    stages: _Stages
+
+
+class _Class(msgspec.Struct):
+    name: str
+
+
+class _Made(msgspec.Struct):
+    """The part of distilled.json that tells of the real images."""
+
+    classes: list[_Class]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def _read(file: Path, kind: type[T]) -> T | None:
+    """Return the facts in a JSON file, or None: a file beside foreign weights may be missing or hold anything."""
+    try:
+        found = msgspec.convert(read_json(file), kind) if file.is_file() else None
+    except (StorageError, msgspec.ValidationError):
+        return None
+    return found
 
 
 def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
