@@ -22,6 +22,8 @@ from condense.recipe.method import (
 )
 from condense.recipe.protocol import Protocol
 
+# Between the name of a library and the folder of one of its networks.
+_LOCAL = ":local-dir:"
 _PRECISIONS: tuple[Literal["bf16", "fp32"], ...] = ("bf16", "fp32")
 
 
@@ -106,12 +108,21 @@ def network_like(use: Use, teacher: Teacher) -> Use:
 def by_content(teacher: Teacher) -> Teacher:
     """Return the teacher with 32 digits of its checkpoint's SHA-256 for the path, so that the file may lie anywhere.
 
-    A path without a file stays as it is; loading it says what is wrong.
+    The same holds for the weights of a network in a folder, "timm:local-dir:PATH". A path without a file stays as it
+    is; loading it says what is wrong.
     """
+    library, local, folder = teacher.model.name.partition(_LOCAL)
+    weights = Path(folder) / "model.safetensors"
+    if local and weights.is_file():
+        teacher = replace(teacher, model=replace(teacher.model, name=f"{library}{local}{_content(weights)}"))
     path = Path(teacher.checkpoint)
     if not teacher.checkpoint or not path.is_file():
         return teacher
-    return replace(teacher, checkpoint=_file_digest(path, path.stat().st_mtime_ns)[:32])
+    return replace(teacher, checkpoint=_content(path))
+
+
+def _content(file: Path) -> str:
+    return _file_digest(file, file.stat().st_mtime_ns)[:32]
 
 
 @functools.cache
@@ -228,7 +239,7 @@ def public_settings(recipe: Recipe, evaluation: Evaluation) -> dict[str, Any]:
 
 def _without_folders(use: Use) -> Use:
     """Return a network without the folders above its own: "timm:local-dir:/home/me/net" as "timm:local-dir:net"."""
-    library, local, path = use.name.partition(":local-dir:")
+    library, local, path = use.name.partition(_LOCAL)
     return replace(use, name=f"{library}{local}{Path(path).name}") if local else use
 
 

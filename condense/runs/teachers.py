@@ -98,7 +98,9 @@ def recorded(weights: Path) -> Recorded | None:
     folder = RunFolder(weights.parent)
     if weights.name != folder.teacher.name:
         kept = _read(weights.with_suffix(".json"), _Kept)
-        return kept and Recorded(accuracy=kept.accuracy, classes=kept.classes, mean=kept.mean, std=kept.std)
+        if kept is None:
+            return None
+        return Recorded(accuracy=kept.accuracy, classes=kept.classes, mean=kept.mean, std=kept.std)
     run, made = _read(folder.run_json, _Run), _read(folder.distilled / "distilled.json", _Made)
     if run is None:
         return None

@@ -116,7 +116,7 @@ def test_facts_lie_beside_the_weights_on_a_shelf(site: Any, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "content",
-    ["[1, 2]", "no json", '{"classes": 3}', '{"accuracy": 91.2, "seconds": 3}', '{"accuracy": 0.9}'],
+    ["[1, 2]", "no json", '{"accuracy": 91.2, "seconds": 3}', '{"accuracy": 0.9}'],
 )
 def test_a_file_beside_foreign_weights_may_hold_anything(content: str, tmp_path: Path) -> None:
     for name in ("weights", "run"):
