@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from condense.data.dataset import RealDataset
 from condense.engine.plan import Plan
 from condense.errors import CondenseError, ModelError
 from condense.models.build import network_for
 from condense.models.catalog import ModelRequest
-from condense.models.network import Network
 from condense.models.observation import BatchLabels
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
@@ -96,34 +94,21 @@ def _check(part: Part, dataset: RealDataset, registry: Registry, runtime: Runtim
 
 
 def _fly(part: Part, dataset: RealDataset, side: int, registry: Registry, runtime: Runtime) -> None:
-    """Run images of a side length through a new network, in the modes that the job needs.
-
-    Raises whatever the network raises.
-    """
+    """Run images of a side length through a new network, as the job will. Raises whatever the network raises."""
     draws = generator(0, "preflight")
     request = ModelRequest(argument="", classes=len(dataset.classes), channels=dataset.channels, size=side)
     network = network_for(part.use, request, registry, runtime, draws)
     images = torch.randn(_IMAGES, dataset.channels, side, side, generator=draws)
     placed = runtime.images(images.to(runtime.device))
+    # Students and random networks are trained first, a teacher is read; a mode that fails later is rare.
+    network.model.train(part.role != "teacher")
     with torch.no_grad(), isolated_global_rng(draws), runtime.autocast():
-        # Teachers are trained at once; students and random networks only when much is done.
-        if part.role != "teacher":
-            _check_logits(network.model.train()(placed), part, dataset)
-        network.model.eval()
-        _check_logits(network.model(placed), part, dataset)
         if part.features:
-            _observe(network, placed, runtime)
-
-
-def _observe(network: Network, images: Tensor, runtime: Runtime) -> None:
-    labels = BatchLabels.of_real(torch.zeros(_IMAGES, dtype=torch.int64, device=runtime.device))
-    network.observe(images, labels)
-
-
-def _check_logits(found: object, part: Part, dataset: RealDataset) -> None:
-    """Raise ModelError unless these are logits (B, K)."""
-    wanted = (_IMAGES, len(dataset.classes))
-    came = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            labels = torch.zeros(_IMAGES, dtype=torch.int64, device=runtime.device)
+            logits = network.observe(placed, BatchLabels.of_real(labels)).logits
+        else:
+            logits = network.logits(placed)
+    came, wanted = tuple(logits.shape), (_IMAGES, len(dataset.classes))
     if came != wanted:
         raise ModelError(
             f"the {part.role} {part.use.name!r} turns {_IMAGES} images into {came}, and logits {wanted} are needed; "

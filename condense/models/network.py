@@ -93,8 +93,12 @@ class Network:
         return self
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return logits (B, K) float32 for images (B, C, H, W)."""
-        result: Tensor = self.model(images)
+        """Return logits (B, K) float32 for images (B, C, H, W). Raises ModelError for a network with other outputs."""
+        result = self.model(images)
+        if not isinstance(result, Tensor):
+            raise ModelError(
+                f"{self.name!r} turns images into a {type(result).__name__} and not into logits; choose another network"
+            )
         return result.float()
 
     def observe(

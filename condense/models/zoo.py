@@ -179,13 +179,15 @@ def _for_size(name: str, options: TimmOptions, request: ModelRequest) -> dict[st
     """Return timm's arguments that fit a network to the size of the images; none if it fits as it is."""
     check_timm(name)
     side, patch = request.size, options.patch_size
-    published, usual = _made_for(name)
-    found = {"img_size": side} if published and published != side else {}
+    facts = facts_of_timm(name)
+    published = int(facts["input_size"][-1]) if facts.get("fixed_input_size") else side
+    found = {"img_size": side} if published != side else {}
     if patch and side % patch:
         raise ModelError(f"images of {side}x{side} cannot be cut into patches of patch_size={patch}")
     if patch:
         return {**found, "patch_size": patch}
-    if not found or usual is None:
+    usual = _usual_patch(name) if found else None
+    if usual is None:
         return found
     if not options.pretrained and (side % usual or side // usual < _FEWEST_PATCHES):
         fitting = [
@@ -214,15 +216,12 @@ def facts_of_timm(name: str) -> Mapping[str, Any]:
 
 
 @functools.cache
-def _made_for(name: str) -> tuple[int | None, int | None]:
-    """Return the side length of the images that a network of timm is made for, if only one, and of its patches."""
+def _usual_patch(name: str) -> int | None:
+    """Return the side length of the patches that a network of timm is published with, or None if it has none."""
     from timm.layers import PatchEmbed
 
-    facts = facts_of_timm(name)
-    if not facts.get("fixed_input_size"):
-        return None, None
     cut = next((part for part in _untrained(name).modules() if isinstance(part, PatchEmbed)), None)
-    return int(facts["input_size"][-1]), None if cut is None else int(cut.patch_size[0])
+    return None if cut is None else int(cut.patch_size[0])
 
 
 @functools.cache
@@ -254,8 +253,9 @@ def _not_adapted(name: str, arguments: dict[str, int], error: TypeError) -> Exce
     """Return the error for a network of timm that does not take the arguments which fit it to the images."""
     if "patch_size" in arguments:
         return OptionError(f"the patches of timm:{name} have one size; leave patch_size out ({error})")
+    made_for = facts_of_timm(name)["input_size"][-1]
     return ModelError(
-        f"timm:{name} is made for images of {_made_for(name)[0]} pixels and takes no other size; choose another network"
+        f"timm:{name} is made for images of {made_for}x{made_for} and takes no other size; choose another network"
     )
 
 
