@@ -89,7 +89,7 @@ def carry_out(
         chosen = replace(machine, device=str(runtime.device), precision=runtime.precision)
         space = Workspace(out, registry, chosen)
         _check_images(space, recipe, dataset)
-        preflight(_networks(design, registry), dataset, registry, runtime)
+        preflight(_networks(design, registry), dataset, registry, runtime, chosen=recipe.dataset)
         taught, facts = _teach(space, recipe, dataset, registry, runtime, progress)
         shop = Workshop(
             design=design,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -60,8 +60,17 @@ def parts_of(plan: Plan) -> list[Part]:
     return parts
 
 
-def preflight(parts: Iterable[Part], dataset: RealDataset, registry: Registry, runtime: Runtime) -> None:
+def preflight(
+    parts: Iterable[Part],
+    dataset: RealDataset,
+    registry: Registry,
+    runtime: Runtime,
+    *,
+    chosen: Use | None = None,
+) -> None:
     """Build each distinct network once and run two images through it, as the job will. Nothing is changed.
+
+    chosen: the dataset as it was asked for, for advice; None if the images are distilled already.
 
     Raises ModelError that names the network, the side length of the images, and one that works if there is one.
     """
@@ -70,7 +79,7 @@ def preflight(parts: Iterable[Part], dataset: RealDataset, registry: Registry, r
         tried = replace(part, use=_without_weights(part.use))
         if tried not in done:
             done.append(tried)
-            _check(tried, dataset, registry, runtime)
+            _check(tried, dataset, registry, runtime, chosen)
 
 
 def _without_weights(use: Use) -> Use:
@@ -80,16 +89,19 @@ def _without_weights(use: Use) -> Use:
     return replace(use, options={**use.options, "pretrained": False})
 
 
-def _check(part: Part, dataset: RealDataset, registry: Registry, runtime: Runtime) -> None:
+def _check(
+    part: Part, dataset: RealDataset, registry: Registry, runtime: Runtime, chosen: Use | None
+) -> None:
     try:
         _fly(part, dataset, dataset.size, registry, runtime)
     except (CondenseError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a network may fail on images in any way
         reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+        works = _smallest(part, dataset, registry, runtime)
         raise ModelError(
             f"the {part.role} {part.use.name!r} cannot look at images of {dataset.size}x{dataset.size} ({reason}). "
-            f"{_advice(part, dataset, registry, runtime)}"
+            f"{_advice(part, reason, works, chosen, registry)}"
         ) from error
 
 
@@ -116,29 +128,33 @@ def _fly(part: Part, dataset: RealDataset, side: int, registry: Registry, runtim
         )
 
 
-def _advice(part: Part, dataset: RealDataset, registry: Registry, runtime: Runtime) -> str:
-    """Return what can be done about a network that does not take the images."""
-    setting = _SETTINGS[part.role]
-    other = f"choose another network with --set {setting}=NAME"
-    if "patch_size" in part.use.options:
-        other += f", or other patches with --set {setting}.patch_size=N if it is a ViT"
-    works = _smallest(part, dataset, registry, runtime, [side for side in _SIDES if side > dataset.size])
-    if works is None:
-        return f"C{other[1:]}"
-    options = registry.dataset(dataset.name)[0].options
-    if any(field.name == "size" for field in dataclasses.fields(options)):
-        return f"It takes {works}x{works}: --set dataset.size={works}; or {other}"
-    return f"It takes {works}x{works}, which {dataset.name!r} does not have; {other}"
-
-
-def _smallest(
-    part: Part, dataset: RealDataset, registry: Registry, runtime: Runtime, sides: Sequence[int]
-) -> int | None:
-    """Return the first of these side lengths that the network takes, or None."""
-    for side in sides:
-        try:
-            _fly(part, dataset, side, registry, runtime)
-        except Exception:
-            continue
-        return side
+def _smallest(part: Part, dataset: RealDataset, registry: Registry, runtime: Runtime) -> int | None:
+    """Return the first of the usual side lengths above that of the images which the network takes, or None."""
+    for side in _SIDES:
+        if side > dataset.size:
+            try:
+                _fly(part, dataset, side, registry, runtime)
+            except Exception:
+                continue
+            return side
     return None
+
+
+def _advice(part: Part, reason: str, works: int | None, chosen: Use | None, registry: Registry) -> str:
+    """Return what can be done about a network that does not take the images.
+
+    works: a side length that it takes, if any.
+    chosen: as in `preflight`.
+    """
+    setting = _SETTINGS[part.role]
+    other = f"hoose another network with --set {setting}=NAME"
+    if "patch_size" in part.use.options and "patch" in reason:
+        other += f", or other patches with --set {setting}.patch_size=N"
+    if works is None:
+        return f"C{other}"
+    if chosen is None:
+        return f"It takes {works}x{works}; c{other}"
+    options = registry.dataset(chosen.name)[0].options
+    if any(field.name == "size" for field in dataclasses.fields(options)):
+        return f"It takes {works}x{works}: --set dataset.size={works}; or c{other}"
+    return f"It takes {works}x{works}, which {chosen.name!r} does not have; c{other}"

@@ -77,7 +77,8 @@ def build_timm(options: TimmOptions, request: ModelRequest) -> nn.Module:
         if options.pretrained or _elsewhere(name):
             raise _not_fetched(f"timm:{name}", _where_timm_has(name), error) from error
         raise ModelError(
-            f"timm:{name} cannot be built for images of {request.size}x{request.size}: {_line(error)}"
+            f"timm:{name} cannot be built for images of {request.size}x{request.size} ({_line(error)}); "
+            "choose another network"
         ) from error
 
 

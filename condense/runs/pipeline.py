@@ -69,7 +69,7 @@ def run(
         dataset = real_dataset(recipe, config.machine, registry) if dataset is None else dataset
         check_ipc(recipe.ipc, dataset)
         # Refuse what cannot work before anything is written.
-        preflight(parts_of(plan), dataset, registry, runtime)
+        preflight(parts_of(plan), dataset, registry, runtime, chosen=recipe.dataset)
         teacher = fresh_teacher(recipe, dataset, registry, runtime) if plan.needs_teacher else None
         if teacher:
             check_teacher({loss.name: loss.needs for loss in parts.losses}, teacher)

@@ -21,6 +21,7 @@ from condense.recipe.specs import DatasetSpec, ModelSpec, NoOptions
 from condense.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
+TINY = Use(name="tiny")
 
 
 class Picky(nn.Module):
@@ -62,7 +63,9 @@ def student(name: str, **options: Any) -> Part:
 
 def test_the_message_names_network_side_and_what_to_do(tiny: RealDataset, registry: Registry) -> None:
     with pytest.raises(ModelError) as caught:
-        preflight([student("convnet", width=4, depth=2), student("picky")], tiny, registry, RUNTIME)
+        preflight(
+            [student("convnet", width=4, depth=2), student("picky")], tiny, registry, RUNTIME, chosen=TINY
+        )
     assert str(caught.value) == (
         "the student 'picky' cannot look at images of 8x8 (too small). It takes 48x48, which 'tiny' does not have; "
         "choose another network with --set student.model=NAME"
@@ -81,6 +84,10 @@ def test_a_dataset_of_another_size_is_advised_where_it_can_be_had(
         models=[ModelSpec(name="picky", summary="takes large images", build=Picky)], datasets=[spec]
     )
     with pytest.raises(ModelError, match=r"It takes 48x48: --set dataset.size=48; or choose another network"):
+        preflight([student("picky")], tiny, registry, RUNTIME)
+    with pytest.raises(
+        ModelError, match=r"It takes 48x48; choose another network with --set student.model=NAME$"
+    ):
         preflight([student("picky")], tiny, registry, RUNTIME)
 
 

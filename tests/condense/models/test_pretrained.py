@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import timm
 
+from condense.data.headers import choose_sizes
 from condense.data.preprocessing import Preprocessing
+from condense.data.published import IMAGENET_MEAN, IMAGENET_STD
 from condense.errors import ModelError, UnknownNameError
 from condense.models.catalog import MODELS
 from condense.models.pretrained import preprocessing_of
@@ -70,3 +72,11 @@ def test_the_members_of_an_ensemble_want_the_same() -> None:
     assert wanted("ensemble", members=("resnet18", "torchvision:shufflenet_v2_x0_5")) == wanted("resnet18")
     with pytest.raises(ModelError, match="the members of an ensemble see the same images"):
         wanted("ensemble", members=("resnet18", "timm:vit_tiny_patch16_224"))
+
+
+def test_the_teacher_of_imagenet_wants_what_the_dataset_has() -> None:
+    """So that the presets of ImageNet-1K give the images that they gave before."""
+    assert choose_sizes(224, 0.0, (), wanted("resnet18")) == choose_sizes(224, 0.0, ()) == (224, 256)
+    found = wanted("resnet18")
+    assert found is not None
+    assert (found.mean, found.std) == (IMAGENET_MEAN, IMAGENET_STD)
