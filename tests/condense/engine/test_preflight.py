@@ -84,7 +84,7 @@ def test_a_dataset_of_another_size_is_advised_where_it_can_be_had(
         models=[ModelSpec(name="picky", summary="takes large images", build=Picky)], datasets=[spec]
     )
     with pytest.raises(ModelError, match=r"It takes 48x48: --set dataset.size=48; or choose another network"):
-        preflight([student("picky")], tiny, registry, RUNTIME)
+        preflight([student("picky")], tiny, registry, RUNTIME, chosen=TINY)
     with pytest.raises(
         ModelError, match=r"It takes 48x48; choose another network with --set student.model=NAME$"
     ):
