@@ -17,6 +17,7 @@ from .data.dataset import Split as Split
 from .data.patches import strip_sides as strip_sides
 from .data.pixels import centre_crop as centre_crop
 from .data.pixels import normalise as normalise
+from .data.preprocessing import Preprocessing as Preprocessing
 from .data.views import apply_view as apply_view
 from .data.views import draw_view as draw_view
 from .engine.components import EvaluationRequest as EvaluationRequest

@@ -23,7 +23,7 @@ from condense.engine.evaluate import StudentTrainer
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.squeeze import fresh_teacher
 from condense.errors import CondenseError
-from condense.models.build import load_checkpoint
+from condense.models.checkpoints import load_checkpoint
 from condense.recipe.config import Recipe, RunConfig, public_settings
 from condense.recipe.registry import Registry
 from condense.runs.pipeline import run

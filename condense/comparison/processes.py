@@ -22,7 +22,7 @@ from condense.comparison.cells import Workshop
 from condense.comparison.design import Design
 from condense.comparison.progress import Progress
 from condense.comparison.workspace import Workspace
-from condense.data.load import load_dataset
+from condense.engine.real import real_dataset
 from condense.errors import OptionError
 from condense.recipe.registry import Registry, load_registry
 from condense.runs.teachers import Taught
@@ -121,7 +121,7 @@ def _help(order: Order) -> None:
             registry=registry,
             runtime=runtime,
             progress=Progress(SilentReporter()),
-            dataset=load_dataset(recipe, machine, registry),
+            dataset=real_dataset(recipe, machine, registry),
             taught=order.taught,
             folder=order.out / order.design.name,
         )

@@ -18,7 +18,9 @@ from condense.comparison.summary import Summary, summarise
 from condense.comparison.terms import DATASETS
 from condense.comparison.workspace import Workspace
 from condense.data.dataset import RealDataset
-from condense.data.load import load_dataset
+from condense.engine.plan import make_plan
+from condense.engine.preflight import Part, parts_of, preflight
+from condense.engine.real import real_dataset
 from condense.engine.squeeze import fresh_teacher
 from condense.errors import StorageError
 from condense.recipe.config import Recipe, dataset_label, digest
@@ -79,7 +81,7 @@ def carry_out(
     folder = out / design.name
     _check_folder(folder)
     with held(folder), numeric_settings(runtime):
-        dataset = load_dataset(recipe, machine, registry)
+        dataset = real_dataset(recipe, machine, registry)
         for ipc in design.ipcs:
             check_ipc(ipc, dataset)
         for note in (*dataset.notes, *design.notes):
@@ -87,6 +89,7 @@ def carry_out(
         chosen = replace(machine, device=str(runtime.device), precision=runtime.precision)
         space = Workspace(out, registry, chosen)
         _check_images(space, recipe, dataset)
+        preflight(_networks(design, registry), dataset, registry, runtime, chosen=recipe.dataset)
         taught, facts = _teach(space, recipe, dataset, registry, runtime, progress)
         shop = Workshop(
             design=design,
@@ -173,10 +176,24 @@ def _all_cells(shop: Workshop, book: _Book, jobs: int) -> Outcome:
     return book.outcome(complete=True)
 
 
+def _networks(design: Design, registry: Registry) -> list[Part]:
+    """Return the networks of every row and column. A comparison always has a teacher."""
+    parts = [Part(role="teacher", use=design.recipe.teacher.model)]
+    for config in design.runs.values():
+        parts += parts_of(make_plan(config, registry))
+    parts += [
+        Part(role="student", use=setup.evaluation.student_network(design.recipe.teacher))
+        for setup in design.columns
+    ]
+    return parts
+
+
 def _check_images(space: Workspace, recipe: Recipe, dataset: RealDataset) -> None:
     """Raise StorageError if the workspace holds work on other images under the same dataset name."""
-    asked = digest([recipe.dataset, recipe.validation, recipe.teacher_seed])[:10]
-    file = space.out / DATASETS / f"{asked}.json"
+    asked = [recipe.dataset, recipe.validation, recipe.teacher_seed]
+    if recipe.teacher.model.options.get("pretrained"):
+        asked.append(dataset.train.images.shape)  # pretrained weights choose how images are resized
+    file = space.out / DATASETS / f"{digest(asked)[:10]}.json"
     found = {
         "dataset": recipe.dataset.name,
         "images": [split_hash(dataset.train), split_hash(dataset.test)],

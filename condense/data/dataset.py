@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from condense.data.pixels import centre_crop, normalise
+from condense.data.preprocessing import Preprocessing
 from condense.errors import DataError
 
 
@@ -162,12 +163,15 @@ class DatasetRequest:
     argument: the part of the name after the colon.
     data_dir: the folder in which the user keeps datasets.
     seed: the seed for drawing a test split if there is none.
+    preprocessing: how the teacher's pretrained weights want their images, or None. Loaders that choose the size of
+        large images themselves follow it. condense normalises the images afterwards.
     """
 
     name: str
     argument: str
     data_dir: Path
     seed: int
+    preprocessing: Preprocessing | None = None
 
 
 def default_data_dir(environment: Mapping[str, str]) -> Path:

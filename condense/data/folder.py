@@ -28,7 +28,7 @@ def load_folder(options: FolderOptions, request: DatasetRequest) -> RealDataset:
     root = Path(request.argument).expanduser()
     tree = read_tree(root, seed=request.seed, test_share=options.test_share)
     headers = read_headers(tree.train.paths + tree.test.paths)
-    size, stored = choose_sizes(options.size, options.resize_share, headers)
+    size, stored = choose_sizes(options.size, options.resize_share, headers, request.preprocessing)
     channels, notes = choose_channels(headers)
     train, test = load_splits(tree, side=stored, channels=channels, limit_gib=options.memory_limit_gib)
     mean, std = statistics(train.images)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from condense.data.preprocessing import Preprocessing
 from condense.errors import DataError, StorageError
 
 # Formats that PIL reads by itself. It would hand EPS, for example, to Ghostscript.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F"})
-_DEFAULT_SIZE = 224
-_DEFAULT_SHARE = 256 / 224
+_DEFAULT = Preprocessing(size=224, resize_share=256 / 224, mean=(), std=())
 _LARGEST_AUTOMATIC = 256
 # Images of at least this side length are stored larger than networks see them, and count as photographs.
 SMALLEST_PHOTOGRAPH = 128
@@ -53,18 +53,22 @@ def read_headers(paths: Sequence[Path]) -> list[Header]:
         return [header for chunk in pool.map(read, range(0, len(paths), _CHUNK)) for header in chunk]
 
 
-def choose_sizes(size: int, resize_share: float, headers: Sequence[Header]) -> tuple[int, int]:
+def choose_sizes(
+    size: int, resize_share: float, headers: Sequence[Header], preprocessing: Preprocessing | None = None
+) -> tuple[int, int]:
     """Return two side lengths in pixels: the one that networks see, and the one of stored images.
 
     size, resize_share: as in FolderOptions; 0 is automatic.
+    preprocessing: what is automatic for large images; by default 224 pixels, cut out of 256.
     """
+    usual = preprocessing or _DEFAULT
     sides = {header.sides for header in headers}
     if size == 0 and len(sides) == 1 and min(sides)[0] <= _LARGEST_AUTOMATIC:
         size = min(sides)[0]
         resize_share = resize_share or 1.0
-    size = size or _DEFAULT_SIZE
+    size = size or usual.size
     if resize_share == 0:
-        resize_share = _DEFAULT_SHARE if size >= SMALLEST_PHOTOGRAPH else 1.0
+        resize_share = usual.resize_share if size >= SMALLEST_PHOTOGRAPH else 1.0
     return size, round(size * resize_share)
 
 

@@ -46,7 +46,7 @@ def load_imagenet(options: ImageNetOptions, request: DatasetRequest) -> RealData
     tree = (
         _unpacked(root, instead) if _has_devkit(root) else read_tree(root, seed=request.seed, test_share=0.2)
     )
-    size, stored = choose_sizes(options.size, 0.0, ())
+    size, stored = choose_sizes(options.size, 0.0, (), request.preprocessing)
     return published_dataset(
         "imagenet-1k",
         request,

@@ -125,7 +125,7 @@ def _load(chosen: _Selection, options: ImagenetteOptions, request: DatasetReques
             f"({', '.join(chosen.classes)}); remove it, or use the images as --dataset folder:{root}"
         )
     headers = read_headers(tree.train.paths + tree.test.paths)
-    size, stored = choose_sizes(options.size, 0.0, headers)
+    size, stored = choose_sizes(options.size, 0.0, headers, request.preprocessing)
     return published_dataset(
         chosen.name,
         request,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from condense.data.dataset import (
     Split,
     default_data_dir,
 )
+from condense.data.preprocessing import Preprocessing
 from condense.errors import DataError
 from condense.recipe.config import Machine, Recipe
 from condense.recipe.registry import Registry
@@ -24,17 +26,44 @@ from condense.recipe.settings import options_of
 from condense.rng import generator
 
 
-def load_dataset(recipe: Recipe, machine: Machine, registry: Registry) -> RealDataset:
+def load_dataset(
+    recipe: Recipe, machine: Machine, registry: Registry, preprocessing: Preprocessing | None = None
+) -> RealDataset:
     """Return the real dataset of a recipe. Raises DataError if it is missing or not usable.
+
+    preprocessing: how the teacher's pretrained weights want their images; None: as the dataset says itself.
 
     If a split has to be drawn, the teacher's seed is used: runs that share a teacher must share its images.
     """
     name, seed = recipe.dataset.name, recipe.teacher_seed
     spec, argument = registry.dataset(name)
     data_dir = Path(machine.data_dir) if machine.data_dir else default_data_dir(os.environ)
-    request = DatasetRequest(name=name, argument=argument, data_dir=data_dir, seed=seed)
+    request = DatasetRequest(
+        name=name, argument=argument, data_dir=data_dir, seed=seed, preprocessing=preprocessing
+    )
     loaded: RealDataset = spec.builder()(options_of(recipe.dataset, "dataset", registry), request)
+    if preprocessing:
+        loaded = prepared(loaded, preprocessing)
     return hold_out(loaded, recipe.validation, seed) if recipe.validation else loaded
+
+
+def prepared(dataset: RealDataset, preprocessing: Preprocessing) -> RealDataset:
+    """Return the dataset with the normalisation of pretrained weights; that of grey images is its mean over colours."""
+    mean, std = preprocessing.mean, preprocessing.std
+    if dataset.channels == 1:
+        mean, std = (statistics.fmean(mean),), (statistics.fmean(std),)
+    notes = []
+    if (mean, std) != (dataset.mean, dataset.std):
+        shown = [", ".join(f"{value:.3f}" for value in values) for values in (mean, std)]
+        notes.append(
+            f"images are normalised as the teacher's pretrained weights want them: mean {shown[0]}, std {shown[1]}"
+        )
+    if preprocessing.size != dataset.size:
+        notes.append(
+            f"the teacher's pretrained weights are for images of {preprocessing.size}x{preprocessing.size}, and "
+            f"{dataset.name} is looked at as {dataset.size}x{dataset.size}"
+        )
+    return replace(dataset, mean=mean, std=std, notes=(*dataset.notes, *notes))
 
 
 def hold_out(dataset: RealDataset, fraction: float, seed: int) -> RealDataset:

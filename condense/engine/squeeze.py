@@ -7,8 +7,10 @@ from pathlib import Path
 
 from condense.data.dataset import RealDataset
 from condense.data.feed import feed_of
+from condense.engine.teacher_check import Recorded, check_taught
 from condense.engine.training import accuracy, hard_loss, train
-from condense.models.build import build_network, load_checkpoint
+from condense.models.build import build_network
+from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import Recipe
 from condense.recipe.registry import Registry
@@ -35,16 +37,32 @@ def fresh_teacher(
     return build_network(use, dataset, registry, runtime, draws)
 
 
-def squeeze(teacher: Network, recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> float:
+def squeeze(
+    teacher: Network,
+    recipe: Recipe,
+    dataset: RealDataset,
+    runtime: Runtime,
+    recorded: Recorded | None = None,
+) -> float:
     """Train the teacher in place, or load its checkpoint; return its accuracy on the test images, in [0, 1].
 
     The members of an ensemble are trained one after the other, each with draws that do not depend on the
-    others. Raises ModelError if the checkpoint does not fit, and NumericalError if the training diverges.
+    others. A teacher that is not trained here is checked first.
+
+    recorded: what is known of the checkpoint.
+
+    Raises ModelError if the checkpoint does not fit or does not know the dataset, and NumericalError if the training
+    diverges.
     """
     options = recipe.teacher
     if options.checkpoint:
         runtime.reporter.start("squeeze", f"loading {options.checkpoint}", 1, "file")
         load_checkpoint(teacher, Path(options.checkpoint))
+        check_taught(teacher, dataset, runtime, origin=options.checkpoint, recorded=recorded)
+        runtime.reporter.advance(1)
+    elif options.epochs == 0 and options.model.options.get("pretrained"):
+        runtime.reporter.start("squeeze", f"taking {teacher.name} as it was pretrained", 1, "network")
+        check_taught(teacher, dataset, runtime, origin=f"the pretrained weights of {teacher.name}")
         runtime.reporter.advance(1)
     else:
         members = teacher.members

@@ -74,12 +74,32 @@ class ResNetOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ZooOptions:
-    """The options of networks from torchvision and timm.
+    """The options of torchvision's networks.
 
-    pretrained: load the library's weights. The classifier is new if the number of classes differs.
+    pretrained: load the library's weights, and look at images as they were trained. The classifier is new if the
+        number of classes differs.
     """
 
     pretrained: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimmOptions:
+    """The options of timm's networks.
+
+    pretrained: load the weights, and look at images as they were trained. The classifier is new if the number of
+        classes differs.
+    patch_size: the side length in pixels of the patches of a ViT and its kin. 0 is automatic: the published one
+        for images of the published size and for pretrained weights; otherwise the largest up to it that cuts the
+        images into at least 7x7 whole patches.
+    """
+
+    pretrained: bool = False
+    patch_size: int = 0
+
+    def __post_init__(self) -> None:
+        if self.patch_size < 0:
+            raise ValueError(f"patch_size must be at least 1, or 0 for automatic, not {self.patch_size}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +134,7 @@ MODELS: tuple[ModelSpec, ...] = (
         source="He et al., CVPR 2016, arXiv 1512.03385",
         options=ResNetOptions,
         build="condense.models.zoo:build_resnet18",
+        preprocessing="condense.models.pretrained:of_resnet18",
     ),
     ModelSpec(
         name="torchvision",
@@ -121,15 +142,26 @@ MODELS: tuple[ModelSpec, ...] = (
         source="https://pytorch.org/vision",
         options=ZooOptions,
         build="condense.models.zoo:build_torchvision",
+        preprocessing="condense.models.pretrained:of_torchvision",
         takes="NAME",
     ),
     ModelSpec(
         name="timm",
-        summary="any classifier of timm by its name",
+        summary="any classifier of timm by its name, with or without a tag of weights",
         source="https://huggingface.co/docs/timm",
-        options=ZooOptions,
+        options=TimmOptions,
         build="condense.models.zoo:build_timm",
+        preprocessing="condense.models.pretrained:of_timm",
         takes="NAME",
+    ),
+    ModelSpec(
+        name="hf-hub",
+        summary="a classifier of timm that somebody put on the Hugging Face hub",
+        source="https://huggingface.co/models?library=timm",
+        options=TimmOptions,
+        build="condense.models.zoo:build_hub",
+        preprocessing="condense.models.pretrained:of_hub",
+        takes="OWNER/NAME",
     ),
     ModelSpec(
         name="ensemble",

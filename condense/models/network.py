@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -18,20 +19,34 @@ from condense.recipe.needs import Statistic
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def classifier_of(model: nn.Module) -> nn.Module:
-    """Return the layer that turns features into logits: timm's `get_classifier()`, or else the last Linear.
+# torchvision's names of the part of a network that ends in its classifier.
+_HEADS = ("fc", "classifier", "head", "heads")
+
+
+def classifiers_of(model: nn.Module) -> tuple[nn.Module, ...]:
+    """Return the layers that turn features into logits. There is one, or several whose logits are averaged.
+
+    timm's `get_classifier()` names them. For other networks it is the last Linear of the part that torchvision
+    calls `fc`, `classifier`, `head` or `heads`, or else the last Linear of all.
 
     Raises ModelError if there is none.
     """
     ask = getattr(model, "get_classifier", None)
-    if callable(ask):
-        answer = ask()
-        if isinstance(answer, nn.Module) and not isinstance(answer, nn.Identity):
-            return answer
-    linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if not linears:
-        raise ModelError(f"{type(model).__name__} has no linear classifier, so its features cannot be found")
-    return linears[-1]
+    answer = ask() if callable(ask) else ()
+    named = answer if isinstance(answer, (tuple, list, nn.ModuleList)) else (answer,)
+    layers = tuple(
+        layer for layer in named if isinstance(layer, nn.Module) and not isinstance(layer, nn.Identity)
+    )
+    if layers:
+        return layers
+    parts = [part for name, part in model.named_children() if name in _HEADS]
+    for part in (*parts[-1:], model):
+        linears = [module for module in part.modules() if isinstance(module, nn.Linear)]
+        if linears:
+            return (linears[-1],)
+    raise ModelError(
+        f"{type(model).__name__} has no linear classifier, so its features cannot be found; choose another network"
+    )
 
 
 class Network:
@@ -50,7 +65,6 @@ class Network:
         if isinstance(model, Ensemble):
             parts = enumerate(zip(model.members, model.names, strict=True))
             self._parts = tuple(Network(part, called, member=index) for index, (part, called) in parts)
-        self._classifier = classifier_of(model)
         norms, convolutions = {}, {}
         for layer, module in model.named_modules():
             if isinstance(module, _BATCH_NORMS) and module.track_running_stats:
@@ -79,8 +93,12 @@ class Network:
         return self
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return logits (B, K) float32 for images (B, C, H, W)."""
-        result: Tensor = self.model(images)
+        """Return logits (B, K) float32 for images (B, C, H, W). Raises ModelError for a network with other outputs."""
+        result = self.model(images)
+        if not isinstance(result, Tensor):
+            raise ModelError(
+                f"{self.name!r} turns images into a {type(result).__name__} and not into logits; choose another network"
+            )
         return result.float()
 
     def observe(
@@ -92,7 +110,8 @@ class Network:
         batch: the labels, slots and weights of the images.
         statistics: the layers whose inputs are read.
 
-        The features of an ensemble are the features of its members, concatenated.
+        The features of an ensemble are the features of its members, concatenated; so are those of a network
+        with several classifiers.
 
         Raises ModelError for statistics of an ensemble (ask its members), and for a network without features.
         """
@@ -104,17 +123,21 @@ class Network:
             )
         size = images.shape[-1]
         with ExitStack() as taps:
-            features = [taps.enter_context(member._kept_features()) for member in self.members]
+            kept = [
+                inputs
+                for member in self.members
+                for inputs in taps.enter_context(member._classifier_inputs())
+            ]
             norms = taps.enter_context(self._norms.opened(size)) if moments else {}
             channels = taps.enter_context(self._channels.opened(size)) if convolutions else {}
             patches = taps.enter_context(self._patches.opened(size)) if convolutions else {}
             logits = self.logits(images)
-        if not all(features):
+        if not all(kept):
             raise ModelError(f"{self.name}: the classifier was not called, so there are no features to match")
         return Observation(
             images=images,
             batch=batch,
-            features=_side_by_side([kept[-1].flatten(1).float() for kept in features]),
+            features=_side_by_side([inputs[-1].flatten(1).float() for inputs in kept]),
             logits=logits,
             moments=self._norms.moments(norms),
             convolutions=self._channels.moments(channels),
@@ -124,18 +147,23 @@ class Network:
         )
 
     @contextmanager
-    def _kept_features(self) -> Iterator[list[Tensor]]:
-        """Yield a list that collects the inputs of the classifier inside the block."""
-        features: list[Tensor] = []
+    def _classifier_inputs(self) -> Iterator[list[list[Tensor]]]:
+        """Yield a list for each classifier. It collects the inputs of that classifier inside the block."""
+        layers = classifiers_of(self.model)
+        inputs: list[list[Tensor]] = [[] for _ in layers]
 
-        def keep(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            features.append(inputs[0])
+        def keep(index: int, _module: nn.Module, given: tuple[Any, ...]) -> None:
+            inputs[index].append(given[0])
 
-        handle = self._classifier.register_forward_pre_hook(keep)
+        handles = [
+            layer.register_forward_pre_hook(functools.partial(keep, index))
+            for index, layer in enumerate(layers)
+        ]
         try:
-            yield features
+            yield inputs
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
 
 def _side_by_side(parts: list[Tensor]) -> Tensor:

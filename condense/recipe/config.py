@@ -22,6 +22,8 @@ from condense.recipe.method import (
 )
 from condense.recipe.protocol import Protocol
 
+# Between the name of a library and the folder of one of its networks.
+_LOCAL = ":local-dir:"
 _PRECISIONS: tuple[Literal["bf16", "fp32"], ...] = ("bf16", "fp32")
 
 
@@ -106,12 +108,21 @@ def network_like(use: Use, teacher: Teacher) -> Use:
 def by_content(teacher: Teacher) -> Teacher:
     """Return the teacher with 32 digits of its checkpoint's SHA-256 for the path, so that the file may lie anywhere.
 
-    A path without a file stays as it is; loading it says what is wrong.
+    The same holds for the weights of a network in a folder, "timm:local-dir:PATH". A path without a file stays as it
+    is; loading it says what is wrong.
     """
+    library, local, folder = teacher.model.name.partition(_LOCAL)
+    weights = Path(folder) / "model.safetensors"
+    if local and weights.is_file():
+        teacher = replace(teacher, model=replace(teacher.model, name=f"{library}{local}{_content(weights)}"))
     path = Path(teacher.checkpoint)
     if not teacher.checkpoint or not path.is_file():
         return teacher
-    return replace(teacher, checkpoint=_file_digest(path, path.stat().st_mtime_ns)[:32])
+    return replace(teacher, checkpoint=_content(path))
+
+
+def _content(file: Path) -> str:
+    return _file_digest(file, file.stat().st_mtime_ns)[:32]
 
 
 @functools.cache
@@ -215,9 +226,21 @@ def public_settings(recipe: Recipe, evaluation: Evaluation) -> dict[str, Any]:
     shown = replace(
         recipe,
         dataset=replace(recipe.dataset, name=dataset_label(recipe.dataset.name)),
-        teacher=replace(recipe.teacher, checkpoint=""),
+        teacher=replace(recipe.teacher, checkpoint="", model=_without_folders(recipe.teacher.model)),
+        recover=replace(recipe.recover, network=_without_folders(recipe.recover.network)),
     )
-    return {"recipe": msgspec.to_builtins(shown), "evaluation": msgspec.to_builtins(evaluation)}
+    judged = replace(
+        evaluation,
+        student=replace(evaluation.student, model=_without_folders(evaluation.student.model)),
+        protocol=replace(evaluation.protocol, model=_without_folders(evaluation.protocol.model)),
+    )
+    return {"recipe": msgspec.to_builtins(shown), "evaluation": msgspec.to_builtins(judged)}
+
+
+def _without_folders(use: Use) -> Use:
+    """Return a network without the folders above its own: "timm:local-dir:/home/me/net" as "timm:local-dir:net"."""
+    library, local, path = use.name.partition(_LOCAL)
+    return replace(use, name=f"{library}{local}{Path(path).name}") if local else use
 
 
 def dataset_label(name: str) -> str:

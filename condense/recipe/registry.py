@@ -109,7 +109,7 @@ class Registry:
             )
         if name in offers:
             return offers[name].spec
-        error = unknown_name(kind, name, offers)
+        error = unknown_name(kind, name, (_typed(offer.spec) for offer in offers.values()))
         broken = [f"{status.name} ({status.problem})" for status in self.plugins if status.problem]
         if broken:
             raise UnknownNameError(f"{error}. Plugins set aside: {'; '.join(broken)}")
@@ -145,6 +145,12 @@ class Registry:
         if argument and not spec.takes:
             raise UnknownNameError(f"{kind} {stem!r} takes nothing after a colon, but {argument!r} came")
         return spec, argument
+
+
+def _typed(spec: Any) -> str:
+    """Return the name of an offer as users type it: "folder:PATH"."""
+    takes = getattr(spec, "takes", "")
+    return f"{spec.name}:{takes}" if takes else str(spec.name)
 
 
 def load_registry(disabled: Iterable[str] = (), environment: Mapping[str, str] = os.environ) -> Registry:

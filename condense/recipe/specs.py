@@ -151,9 +151,13 @@ class ModelSpec(Spec):
     """A network; `build(options, ModelRequest)` gives a torch.nn.Module that maps images to logits.
 
     takes: what users type after the colon in "NAME:ARGUMENT", such as "PATH"; "" for a name without an argument.
+    preprocessing: "package.module:attribute" of a function from (options, argument) to the `condense.Preprocessing`
+        that pretrained weights want, or None for a network that starts from random weights; "" for a network without
+        pretrained weights.
     """
 
     takes: str = ""
+    preprocessing: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,17 +10,18 @@ from typing import Any
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
-from condense.data.load import load_dataset
 from condense.engine.build import build_component, build_losses
 from condense.engine.components import Evaluator, Initializer, WeightedLoss
 from condense.engine.evaluate import Score, StudentTrainer
 from condense.engine.labels import LABELS
 from condense.engine.measure import check_teacher, measure
 from condense.engine.plan import REFERENCE_LABEL, Plan, make_plan
+from condense.engine.preflight import parts_of, preflight
+from condense.engine.real import real_dataset
 from condense.engine.squeeze import fresh_teacher, squeeze
 from condense.engine.synthesis import Synthesis
 from condense.errors import DataError
-from condense.models.build import load_checkpoint
+from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import RunConfig, digest
 from condense.recipe.registry import Registry
@@ -29,7 +30,7 @@ from condense.runs import provenance
 from condense.runs.journal import Journal, MetricsReporter, saved_config
 from condense.runs.report import write_report
 from condense.runs.result import RunResult
-from condense.runs.teachers import Teachers
+from condense.runs.teachers import Teachers, recorded_of
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
@@ -65,9 +66,10 @@ def run(
             initializer=build_component(recipe.initializer, "initializer", Initializer, registry),
             evaluator=build_component(config.evaluation.evaluator, "evaluator", Evaluator, registry),
         )
-        dataset = load_dataset(recipe, config.machine, registry) if dataset is None else dataset
+        dataset = real_dataset(recipe, config.machine, registry) if dataset is None else dataset
         check_ipc(recipe.ipc, dataset)
         # Refuse what cannot work before anything is written.
+        preflight(parts_of(plan), dataset, registry, runtime, chosen=recipe.dataset)
         teacher = fresh_teacher(recipe, dataset, registry, runtime) if plan.needs_teacher else None
         if teacher:
             check_teacher({loss.name: loss.needs for loss in parts.losses}, teacher)
@@ -162,7 +164,8 @@ class _Run:
                 reached = taught.accuracy
                 same_file(taught.file, self.folder.teacher)
             else:
-                reached = squeeze(teacher, self.recipe, self.dataset, self.runtime)
+                known = recorded_of(self.recipe)
+                reached = squeeze(teacher, self.recipe, self.dataset, self.runtime, known)
                 write_tensors(self.folder.teacher, teacher.model.state_dict(), {"model": teacher.name})
             facts["accuracy"] = reached
         teacher.frozen()

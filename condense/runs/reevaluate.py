@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from condense.data.dataset import RealDataset
-from condense.data.load import load_dataset
 from condense.engine.build import build_component
 from condense.engine.components import Evaluator
 from condense.engine.evaluate import StudentTrainer
 from condense.engine.labels import LABELS, LabelledBy
+from condense.engine.preflight import Part, preflight
+from condense.engine.real import real_dataset
 from condense.engine.squeeze import fresh_teacher
+from condense.engine.teacher_check import check_taught
 from condense.errors import CondenseError, DataError, ModelError, OptionError
-from condense.models.build import load_checkpoint
+from condense.models.checkpoints import load_checkpoint
 from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, public_settings
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import convert
@@ -24,6 +26,7 @@ from condense.recipe.settings import assign, complete
 from condense.runs import provenance
 from condense.runs.journal import saved_config
 from condense.runs.result import EvaluationResult
+from condense.runs.teachers import recorded
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
@@ -63,10 +66,12 @@ def reevaluate(
     )
     runtime = make_runtime(machine.device, machine.precision, reporter)
     with numeric_settings(runtime):
-        real = load_dataset(recipe, machine, registry)
+        real = real_dataset(recipe, machine, registry)
         for note in real.notes:
             runtime.reporter.note(note)
         _check_fits(distilled, real)
+        student = config.evaluation.student_network(recipe.teacher)
+        preflight([Part(role="student", use=student)], real, registry, runtime)
         labels = LABELS[config.evaluation.protocol.labels]
         wanted = labels.answers or (labels.made_by_teacher and distilled.soft_labels is None)
         if teacher and not wanted:
@@ -174,4 +179,8 @@ def _teacher(
         )
     teacher = fresh_teacher(config.recipe, dataset, registry, runtime, to_be_filled=True)
     load_checkpoint(teacher, weights)
-    return LabelledBy(network=teacher.frozen(), hash=file_hash(weights), bytes=weights.stat().st_size)
+    known = file_hash(weights)
+    if known != distilled.teacher_hash:
+        seen = replace(dataset, mean=distilled.mean, std=distilled.std)
+        check_taught(teacher, seen, runtime, origin=str(weights), recorded=recorded(weights))
+    return LabelledBy(network=teacher.frozen(), hash=known, bytes=weights.stat().st_size)

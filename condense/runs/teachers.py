@@ -7,19 +7,25 @@ import importlib.metadata
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, TypeVar
 
 import msgspec
 import torch
 
 from condense.data.dataset import MemoryImages, RealDataset, Split
 from condense.engine.squeeze import squeeze
-from condense.models.build import load_checkpoint
+from condense.engine.teacher_check import Recorded
+from condense.errors import StorageError
+from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import Machine, Recipe, by_content, digest
 from condense.runtime import Runtime
 from condense.storage.files import read_json, write_json
+from condense.storage.run_folder import RunFolder
 from condense.storage.tensors import write_tensors
 from condense.version import DISTRIBUTION
+
+T = TypeVar("T")
 
 # The hash of a split on disk reads this many images, or up to twice as many.
 _LOOKED_AT = 64
@@ -64,12 +70,89 @@ class Teachers:
             runtime.reporter.note(f"teacher taken from {file}")
         else:
             began = time.perf_counter()
-            reached = squeeze(network, recipe, dataset, runtime)
-            # The seconds are not stored in the file of weights: its bytes must not depend on them.
-            write_json(about, {"accuracy": reached, "seconds": time.perf_counter() - began})
+            reached = squeeze(network, recipe, dataset, runtime, recorded_of(recipe))
+            # None of this is stored in the file of weights: its bytes must not depend on it.
+            write_json(
+                about,
+                {
+                    "accuracy": reached,
+                    "seconds": time.perf_counter() - began,
+                    "classes": dataset.classes,
+                    "mean": dataset.mean,
+                    "std": dataset.std,
+                },
+            )
             write_tensors(file, network.model.state_dict(), {"model": network.name})
         network.frozen()
-        return Taught(file=file, **read_json(about))
+        known = read_json(about)
+        return Taught(file=file, accuracy=known["accuracy"], seconds=known["seconds"])
+
+
+def recorded_of(recipe: Recipe) -> Recorded | None:
+    """Return what lies beside the checkpoint of a recipe about it, or None."""
+    return recorded(Path(recipe.teacher.checkpoint)) if recipe.teacher.checkpoint else None
+
+
+def recorded(weights: Path) -> Recorded | None:
+    """Return what lies beside a teacher's weights about it: in a folder of teachers or in a run directory; or None."""
+    folder = RunFolder(weights.parent)
+    if weights.name != folder.teacher.name:
+        kept = _read(weights.with_suffix(".json"), _Kept)
+        if kept is None:
+            return None
+        return Recorded(accuracy=kept.accuracy, classes=kept.classes, mean=kept.mean, std=kept.std)
+    run, made = _read(folder.run_json, _Run), _read(folder.distilled / "distilled.json", _Made)
+    if run is None:
+        return None
+    known = Recorded(accuracy=run.stages.squeeze.accuracy)
+    if made is None:
+        return known
+    return replace(known, classes=tuple(entry.name for entry in made.classes), mean=made.mean, std=made.std)
+
+
+class _Kept(msgspec.Struct):
+    """The facts beside a teacher in a folder of teachers. Both numbers tell them from the file of something else."""
+
+    accuracy: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    seconds: float
+    classes: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+class _Squeezed(msgspec.Struct):
+    accuracy: float
+
+
+class _Stages(msgspec.Struct):
+    squeeze: _Squeezed
+
+
+class _Run(msgspec.Struct):
+    """The part of run.json that tells of the teacher."""
+
+    stages: _Stages
+
+
+class _Class(msgspec.Struct):
+    name: str
+
+
+class _Made(msgspec.Struct):
+    """The part of distilled.json that tells of the real images."""
+
+    classes: list[_Class]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def _read(file: Path, kind: type[T]) -> T | None:
+    """Return the facts in a JSON file, or None: a file beside foreign weights may be missing or hold anything."""
+    try:
+        found = msgspec.convert(read_json(file), kind) if file.is_file() else None
+    except (StorageError, msgspec.ValidationError):
+        return None
+    return found
 
 
 def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:

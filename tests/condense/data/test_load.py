@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from condense.data.dataset import MemoryImages, RealDataset, Split
-from condense.data.load import hold_out, load_dataset
+from condense.data.load import hold_out, load_dataset, prepared
+from condense.data.preprocessing import Preprocessing
 from condense.errors import DataError
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
@@ -116,3 +117,41 @@ def test_a_configuration_says_whether_test_images_are_held_back(
     assert shown(tuning.test) == shown(hold_out(dataset, 0.25, 3).test)
     assert 255 not in shown(tuning.test) + shown(tuning.train)
     assert len(tuning.test) == 4
+
+
+# How pretrained weights want their images.
+
+
+@pytest.mark.parametrize(
+    ("channels", "mean", "std"), [(3, (0.2, 0.4, 0.9), (0.1, 0.2, 0.3)), (1, (0.5,), (0.2,))]
+)
+def test_pretrained_weights_normalise_their_images(
+    channels: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    make_dataset: Callable[..., RealDataset],
+    make_registry: Callable[..., Registry],
+) -> None:
+    dataset = make_dataset(channels=channels)
+    registry = make_registry(dataset)
+    config = configure(registry, method="random", dataset="tiny")
+    wanted = Preprocessing(size=8, resize_share=1.0, mean=(0.2, 0.4, 0.9), std=(0.1, 0.2, 0.3))
+    real = load_dataset(config.recipe, config.machine, registry, wanted)
+    assert real.mean == pytest.approx(mean)
+    assert real.std == pytest.approx(std)
+    assert real.notes[0].startswith(
+        "images are normalised as the teacher's pretrained weights want them: mean 0."
+    )
+    assert torch.equal(real.train.images.read(torch.arange(3)), dataset.train.images.read(torch.arange(3)))
+
+
+def test_weights_that_want_what_the_dataset_has_change_nothing(
+    make_dataset: Callable[..., RealDataset],
+) -> None:
+    dataset = make_dataset(channels=3)
+    wanted = Preprocessing(size=8, resize_share=1.0, mean=dataset.mean, std=dataset.std)
+    assert prepared(dataset, wanted) == dataset
+    larger = prepared(dataset, replace(wanted, size=16))
+    assert larger.notes == (
+        "the teacher's pretrained weights are for images of 16x16, and tiny is looked at as 8x8",
+    )

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from condense.data.dataset import MemoryImages, RealDataset, Split
 from condense.errors import ModelError, OptionError, UnknownNameError
-from condense.models.build import build_network, load_checkpoint
+from condense.models.build import build_network
 from condense.models.catalog import MODELS
 from condense.models.network import Network
 from condense.recipe.method import Use
@@ -95,127 +90,3 @@ def test_networks_that_cannot_be_built() -> None:
         build(Use(name="convnet", options={"width": 0}))
     with pytest.raises(ModelError, match="set a smaller depth"):
         build(Use(name="convnet", options={"depth": 5}))
-
-
-# Checkpoints that fit.
-
-
-def as_safetensors(state: dict[str, Tensor], path: Path) -> Path:
-    save_file(state, path.with_suffix(".safetensors"))
-    return path.with_suffix(".safetensors")
-
-
-def as_torch(content: object, path: Path) -> Path:
-    torch.save(content, path.with_suffix(".pt"))
-    return path.with_suffix(".pt")
-
-
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        lambda state: state,
-        lambda state: {"state_dict": state, "epoch": 3},
-        lambda state: {"model": state, "optimizer": {"lr": 0.1}},
-        lambda state: {"model_state_dict": state},
-        lambda state: {f"module.{name}": value for name, value in state.items()},
-        lambda state: {"state_dict": {f"module.{name}": value for name, value in state.items()}},
-    ],
-    ids=["bare", "state_dict", "model", "model_state_dict", "parallel", "parallel below state_dict"],
-)
-def test_a_state_dict_saved_by_torch(wrap: Any, tmp_path: Path) -> None:
-    wanted, network = weights_of(convnet(seed=1)), convnet(seed=0)
-    load_checkpoint(network, as_torch(wrap(wanted), tmp_path / "weights"))
-    assert same(weights_of(network), wanted)
-
-
-def test_a_safetensors_file(tmp_path: Path) -> None:
-    wanted, network = weights_of(convnet(seed=1)), convnet(seed=0)
-    load_checkpoint(network, as_safetensors(wanted, tmp_path / "weights"))
-    assert same(weights_of(network), wanted)
-
-
-# Checkpoints that do not.
-
-
-def refused(network: Network, path: Path, message: str) -> None:
-    before = weights_of(network)
-    with pytest.raises(ModelError, match=message):
-        load_checkpoint(network, path)
-    assert same(weights_of(network), before)
-
-
-@pytest.mark.parametrize("save", [as_safetensors, as_torch])
-def test_what_does_not_fit_is_named(save: Any, tmp_path: Path) -> None:
-    path = save(weights_of(convnet()), tmp_path / "weights")
-    refused(convnet(width=8), path, r"features.0.weight is \(4, 1, 3, 3\) there and \(8, 1, 3, 3\) here")
-    refused(convnet(classes=5), path, r"classifier.weight is \(3, .*A different number of classes")
-    refused(
-        convnet(depth=3), path, "architecture ConvNet: missing: features.8.weight.*--set teacher.model=NAME"
-    )
-    refused(convnet(norm="none"), path, "architecture ConvNet: not expected: features.1")
-    use = Use(name="resnet18")
-    resnet = build_network(use, dataset(), REGISTRY, RUNTIME, generator(0))
-    refused(
-        resnet,
-        path,
-        r"architecture ResNet: missing: conv1.weight, bn1.weight, bn1.bias and \d+ more; not expected: ",
-    )
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_a_file_that_is_not_there(suffix: str, tmp_path: Path) -> None:
-    path = tmp_path / f"absent{suffix}"
-    refused(convnet(), path, f"there is no checkpoint {path}; --teacher takes a .safetensors file")
-    refused(convnet(), tmp_path, "there is no checkpoint")
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
-@pytest.mark.parametrize(
-    "content", [b"", b"junk", b"<html>not found</html>", b"\x80\x02.", b"PK\x03\x04half a zip"]
-)
-def test_a_file_that_is_no_checkpoint(suffix: str, content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / f"weights{suffix}"
-    path.write_bytes(content)
-    refused(convnet(), path, f"checkpoint {path} cannot be read: ")
-
-
-@given(st.binary(max_size=40))
-@example(b"\x80\x02e")
-@example(b"\x80\x02J.")
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_junk_gets_past_as_another_error(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "weights.pt"
-    path.write_bytes(content)
-    network = Network(nn.Linear(2, 2), "tiny")
-    with pytest.raises(ModelError):
-        load_checkpoint(network, path)
-
-
-@pytest.mark.parametrize("content", [[1, 2], 3, {"epoch": 3}, {"state_dict": {"lr": 0.1}}])
-def test_a_file_that_holds_no_weights(content: object, tmp_path: Path) -> None:
-    refused(convnet(), as_torch(content, tmp_path / "weights"), "holds no state dict")
-
-
-class Malicious:
-    """A pickle that would create a file when it is loaded."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.target,)
-
-
-@pytest.mark.parametrize("writer", ["torch", "pickle"])
-def test_code_in_a_checkpoint_is_not_run(writer: str, tmp_path: Path) -> None:
-    target = tmp_path / "executed"
-    path = tmp_path / "weights.pt"
-    content = {"state_dict": weights_of(convnet()), "extra": Malicious(target)}
-    if writer == "torch":
-        torch.save(content, path)
-    else:
-        path.write_bytes(pickle.dumps({"extra": Malicious(target)}))
-    refused(convnet(), path, "cannot be read")
-    assert not target.exists()
-    pickle.loads(pickle.dumps(Malicious(target)))
-    assert target.exists(), "the file was harmless, so this test showed nothing"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import pytest
+import timm
 from torch import nn
 
 from condense.models.catalog import MODELS, ModelRequest
 from condense.recipe.specs import ModelSpec
 
-ARGUMENTS = {"torchvision": "mobilenet_v3_small", "timm": "resnet10t"}
+ARGUMENTS = {"torchvision": "mobilenet_v3_small", "timm": "resnet10t", "hf-hub": "test/resnet10t"}
 
 
 @pytest.mark.parametrize("spec", MODELS, ids=lambda spec: spec.name)
-def test_a_model_is_built_with_its_default_options(spec: ModelSpec) -> None:
+def test_a_model_is_built_with_its_default_options(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = timm.create_model
+    monkeypatch.setattr(
+        timm, "create_model", lambda name, **options: make(name.removeprefix("hf-hub:test/"), **options)
+    )
     argument = ARGUMENTS.get(spec.name, "")
     assert bool(spec.takes) == bool(argument)
     request = ModelRequest(

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from condense.data.dataset import RealDataset
 from condense.errors import ModelError, OptionError
-from condense.models.build import build_network, load_checkpoint
+from condense.models.build import build_network
 from condense.models.catalog import EnsembleOptions, ModelRequest
+from condense.models.checkpoints import load_checkpoint
 from condense.models.ensemble import Ensemble, build_ensemble
 from condense.models.network import Network
 from condense.models.observation import BatchLabels

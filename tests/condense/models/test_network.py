@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from condense.errors import ModelError
 from condense.models.moments import group_statistics
-from condense.models.network import Network, classifier_of
+from condense.models.network import Network, classifiers_of
 from condense.models.observation import BatchLabels
 
 BATCH, CLASSES = 3, 5
@@ -60,10 +61,10 @@ def torchvision_model(name: str) -> nn.Module:
     return models.get_model(name, weights=None, num_classes=CLASSES)
 
 
-def timm_model(name: str) -> nn.Module:
+def timm_model(name: str, **options: Any) -> nn.Module:
     import timm
 
-    return timm.create_model(name, pretrained=False, num_classes=CLASSES)
+    return timm.create_model(name, pretrained=False, num_classes=CLASSES, **options)
 
 
 def convnet() -> nn.Module:
@@ -73,12 +74,30 @@ def convnet() -> nn.Module:
     return ConvNet(ConvNetOptions(width=8), ModelRequest(argument="", classes=CLASSES, channels=3, size=32))
 
 
+# One network of each family, and the side length of its images.
 ZOO: list[tuple[str, Callable[[], nn.Module], str, int]] = [
     ("convnet", convnet, "classifier", 32),
     ("resnet18", lambda: torchvision_model("resnet18"), "fc", 64),
     ("mobilenet", lambda: torchvision_model("mobilenet_v3_small"), "classifier.3", 64),
+    ("shufflenet", lambda: torchvision_model("shufflenet_v2_x0_5"), "fc", 64),
+    ("regnet", lambda: torchvision_model("regnet_y_400mf"), "fc", 64),
+    ("mnasnet", lambda: torchvision_model("mnasnet0_5"), "classifier.1", 64),
     ("timm resnet", lambda: timm_model("resnet10t"), "fc", 64),
-    ("timm vit", lambda: timm_model("vit_tiny_patch16_224"), "head", 224),
+    ("timm vit", lambda: timm_model("vit_tiny_patch16_224", img_size=64), "head", 64),
+    ("timm deit", lambda: timm_model("deit_tiny_patch16_224", img_size=64), "head", 64),
+    ("timm mixer", lambda: timm_model("mixer_s32_224", img_size=64), "head", 64),
+    (
+        "timm swin",
+        lambda: timm_model("swin_tiny_patch4_window7_224", depths=(1, 1, 1, 1), img_size=64),
+        "head.fc",
+        64,
+    ),
+    ("timm convnext", lambda: timm_model("convnext_atto"), "head.fc", 64),
+    ("timm efficientnet", lambda: timm_model("efficientnet_b0"), "classifier", 64),
+    ("timm mobilenetv3", lambda: timm_model("mobilenetv3_small_050"), "classifier", 64),
+    ("timm regnet", lambda: timm_model("regnetx_002"), "head.fc", 64),
+    ("timm densenet", lambda: timm_model("densenet121", block_config=(2, 2, 2, 2)), "classifier", 64),
+    ("timm vgg", lambda: timm_model("vgg11", mlp_ratio=0.02), "head.fc", 64),
 ]
 
 
@@ -87,7 +106,7 @@ def test_features_are_what_the_classifier_turns_into_logits(
     build: Callable[[], nn.Module], path: str, size: int
 ) -> None:
     model = build()
-    assert classifier_of(model) is model.get_submodule(path)
+    assert classifiers_of(model) == (model.get_submodule(path),)
     network = Network(model, "zoo").frozen()
     images = torch.randn(BATCH, 3, size, size, generator=seeded())
     with torch.no_grad():
@@ -101,9 +120,46 @@ def test_features_are_what_the_classifier_turns_into_logits(
     assert (seen.moments is not None) == (len(network.layers_of("batchnorm")) > 0)
 
 
+@pytest.mark.parametrize("name", ["resnet10t", "convnext_atto", "mobilenetv3_small_050", "regnetx_002"])
+def test_features_are_those_that_timm_itself_names(name: str) -> None:
+    model: Any = timm_model(name)
+    images = torch.randn(BATCH, 3, 64, 64, generator=seeded())
+    with torch.no_grad():
+        seen = Network(model, name).frozen().observe(images, LABELS)
+        named = model.forward_head(model.forward_features(images), pre_logits=True)
+    torch.testing.assert_close(seen.features, named)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("deit_tiny_distilled_patch16_224", {"img_size": 64, "depth": 1}),
+        ("crossvit_tiny_240", {"img_size": 240}),
+    ],
+)
+def test_a_network_with_two_classifiers_shows_the_inputs_of_both(name: str, options: dict[str, Any]) -> None:
+    model = timm_model(name, **options)
+    images = torch.randn(BATCH, 3, options["img_size"], options["img_size"], generator=seeded())
+    with torch.no_grad():
+        seen = Network(model, name).frozen().observe(images, LABELS)
+    layers = [layer for layer in classifiers_of(model) if isinstance(layer, nn.Linear)]
+    assert len(layers) == 2
+    parts = seen.features.split([layer.in_features for layer in layers], dim=1)
+    logits = [layer(part) for layer, part in zip(layers, parts, strict=True)]
+    torch.testing.assert_close((logits[0] + logits[1]) / 2, seen.logits)
+
+
+def test_a_student_needs_no_features() -> None:
+    network = Network(torchvision_model("squeezenet1_1"), "squeezenet").frozen()
+    images = torch.zeros(BATCH, 3, 64, 64)
+    assert network.logits(images).shape == (BATCH, CLASSES)
+    with pytest.raises(ModelError, match="SqueezeNet has no linear classifier"):
+        network.observe(images, LABELS)
+
+
 def test_a_model_without_a_linear_layer_has_no_classifier() -> None:
     with pytest.raises(ModelError, match="Conv2d has no linear classifier"):
-        classifier_of(nn.Conv2d(3, 4, 3))
+        classifiers_of(nn.Conv2d(3, 4, 3))
 
 
 def test_a_classifier_that_is_never_called() -> None:

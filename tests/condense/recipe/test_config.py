@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, by_content
-from condense.recipe.method import Teacher, Weighted
+from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, by_content, public_settings
+from condense.recipe.method import Student, Teacher, Use, Weighted
 from condense.recipe.settings import flatten
 
 # Another valid value for every setting whose value has no obvious other one, by the last part of its key.
@@ -208,3 +208,26 @@ def test_a_checkpoint_is_known_by_its_content_and_not_by_its_place(tmp_path: Pat
         assert by_content(teacher) == teacher
     (tmp_path / "a").write_bytes(b"changed since")
     assert by_content(Teacher(checkpoint=str(tmp_path / "a"))) != b
+
+
+def test_a_network_in_a_folder_is_known_by_its_content_and_shown_without_its_place(
+    tmp_path: Path, knobs: Any
+) -> None:
+    for name, content in (("a", b"weights"), ("b", b"weights"), ("c", b"others")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(content)
+    uses = [Use(name=f"timm:local-dir:{tmp_path / name}") for name in ("a", "b", "c", "gone")]
+    a, b, c, gone = (by_content(Teacher(model=use)) for use in uses)
+    assert a == b != c
+    assert gone == Teacher(model=uses[3])
+    config = knobs.config
+    recipe = replace(
+        config.recipe,
+        teacher=replace(config.recipe.teacher, model=uses[0]),
+        recover=replace(config.recipe.recover, network=uses[1]),
+    )
+    evaluation = replace(config.evaluation, student=Student(model=uses[2]))
+    shown = public_settings(recipe, evaluation)
+    assert str(tmp_path) not in str(shown)
+    assert shown["recipe"]["teacher"]["model"]["name"] == "timm:local-dir:a"
+    assert shown["evaluation"]["student"]["model"]["name"] == "timm:local-dir:c"

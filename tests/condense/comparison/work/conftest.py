@@ -136,7 +136,7 @@ class Spy:
 
     def _patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         evaluate, run = StudentEvaluator.evaluate, cells.run
-        squeeze, load = teachers.squeeze, work.load_dataset
+        squeeze, load = teachers.squeeze, work.real_dataset
 
         def evaluated(evaluator: StudentEvaluator, request: EvaluationRequest) -> StudentResult:
             def build(generator: torch.Generator) -> Any:
@@ -162,7 +162,7 @@ class Spy:
         monkeypatch.setattr(StudentEvaluator, "evaluate", evaluated)
         monkeypatch.setattr(cells, "run", ran)
         monkeypatch.setattr(teachers, "squeeze", taught)
-        monkeypatch.setattr(work, "load_dataset", loaded)
+        monkeypatch.setattr(work, "real_dataset", loaded)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from condense.comparison.work import ComparisonResult
 from condense.data.dataset import RealDataset
 from condense.engine.components import EvaluationRequest, StudentResult
 from condense.engine.evaluate import StudentEvaluator
-from condense.errors import DataError, NumericalError, StorageError
+from condense.errors import DataError, ModelError, NumericalError, StorageError
 from condense.recipe.registry import Registry
 from condense.runtime import SilentReporter
 
@@ -153,3 +153,11 @@ def test_a_folder_of_something_else_is_left_alone(site: Site) -> None:
     with pytest.raises(StorageError, match="is not a comparison"):
         site.compare("random", name="mine")
     assert [file.name for file in folder.iterdir()] == ["run.json"]
+
+
+def test_a_network_that_does_not_take_the_images_is_found_before_any_work(site: Site, spy: Spy) -> None:
+    with pytest.raises(ModelError, match=r"the student 'timm:test_convnext' cannot look at images of 8x8"):
+        site.compare("wmdd", student="timm:test_convnext")
+    with pytest.raises(ModelError, match=r"a ConvNet of depth 4 halves the image 4 times"):
+        site.compare("dm", settings={"dm:recover.network": "convnet", "dm:recover.network.depth": 4})
+    assert (spy.teachers, spy.runs, spy.students) == (0, [], [])

@@ -1,0 +1,18 @@
+"""The real dataset of a recipe, as its teacher looks at it."""
+
+from __future__ import annotations
+
+from condense.data.dataset import RealDataset
+from condense.data.load import load_dataset
+from condense.models.pretrained import preprocessing_of
+from condense.recipe.config import Machine, Recipe
+from condense.recipe.registry import Registry
+
+
+def real_dataset(recipe: Recipe, machine: Machine, registry: Registry) -> RealDataset:
+    """Return the real dataset of a recipe.
+
+    If the teacher has pretrained weights, images are resized, cropped and normalised as these want them, here and in
+    the distilled dataset. Raises DataError if the dataset is missing or not usable, and what `preprocessing_of` raises.
+    """
+    return load_dataset(recipe, machine, registry, preprocessing_of(recipe.teacher.model, registry))
