@@ -39,10 +39,10 @@ _SMALL_COLOUR_TEACHER: Settings = {
 # DSA does not mirror digits.
 _DIGITS: Settings = {"teacher.augment.flip": False}
 # SRe2L's training on Tiny ImageNet, without its 5 epochs of warm-up: 50 epochs, SGD 0.2, weight decay 1e-4, batches of
-# 256. The stem is WMDD's; SRe2L's keeps all 64x64 pixels (teacher.model.stem=cifar).
+# 256. Its stem, which CDA and RDED have too, keeps all 64x64 pixels.
 _TINY_IMAGENET_TEACHER: Settings = {
     "teacher.model": "resnet18",
-    "teacher.model.stem": "tiny",
+    "teacher.model.stem": "cifar",
     "teacher.epochs": 50,
     "teacher.batch_size": 256,
     "teacher.lr": 0.2,

@@ -56,9 +56,9 @@ class ConvNetOptions:
 class ResNetOptions:
     """The options of ResNet-18.
 
-    stem: the first layers. "imagenet" is 7x7 stride 2 and max-pool, as published; "tiny" is 3x3 stride 2
-        without max-pool (WMDD's for 64x64); "cifar" is 3x3 stride 1 without max-pool. "auto" is imagenet for
-        images from 128 pixels on, tiny from 48, cifar below.
+    stem: the first layers. "imagenet" is 7x7 stride 2 and max-pool, as published; "tiny" is 3x3 stride 2,
+        padded by 3, without max-pool (WMDD's for Tiny ImageNet, which it enlarges to 224x224); "cifar" is 3x3
+        stride 1 without max-pool. "auto" is imagenet for images from 128 pixels on, tiny from 48, cifar below.
     pretrained: load torchvision's ImageNet-1K weights (stem imagenet only). The classifier is new if the
         number of classes is not 1000.
     """

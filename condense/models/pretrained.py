@@ -8,7 +8,7 @@ from typing import Any
 from condense.data.preprocessing import Preprocessing
 from condense.errors import ModelError
 from condense.models.catalog import ResNetOptions, TimmOptions, ZooOptions
-from condense.models.zoo import check_timm, check_torchvision, facts_of_timm
+from condense.models.zoo import check_timm, check_torchvision, facts_of_timm, torchvision_weights
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
@@ -53,9 +53,7 @@ def of_hub(options: TimmOptions, argument: str) -> Preprocessing | None:
 
 
 def _of_torchvision(name: str) -> Preprocessing:
-    from torchvision import models
-
-    wanted = models.get_model_weights(name).DEFAULT.transforms()
+    wanted = torchvision_weights(name).transforms()
     size = int(wanted.crop_size[0])
     return Preprocessing(
         size=size,

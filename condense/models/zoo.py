@@ -6,7 +6,7 @@ import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -14,6 +14,9 @@ from torch import nn
 from condense.errors import ModelError, OptionError, UnknownNameError
 from condense.models.catalog import ModelRequest, ResNetOptions, TimmOptions, ZooOptions
 from condense.models.network import classifiers_of
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 # The side length that torchvision's ViTs are built for.
 _PUBLISHED_SIDE = 224
@@ -39,8 +42,10 @@ def build_resnet18(options: ResNetOptions, request: ModelRequest) -> nn.Module:
         return _torchvision("resnet18", request, pretrained=True)
     model = resnet18(weights=None, num_classes=request.classes)
     if stem != "imagenet":
-        stride = 2 if stem == "tiny" else 1
-        model.conv1 = nn.Conv2d(request.channels, 64, kernel_size=3, stride=stride, padding=1, bias=False)
+        stride, padding = (2, 3) if stem == "tiny" else (1, 1)
+        model.conv1 = nn.Conv2d(
+            request.channels, 64, kernel_size=3, stride=stride, padding=padding, bias=False
+        )
         model.maxpool = nn.Identity()
     elif request.channels != 3:
         model.conv1 = nn.Conv2d(request.channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
@@ -93,6 +98,17 @@ def build_hub(options: TimmOptions, request: ModelRequest) -> nn.Module:
     return build_timm(options, named)
 
 
+def torchvision_weights(name: str) -> WeightsEnum:
+    """Return the first weights that torchvision published for a network: those of the field's papers.
+
+    Later ones, which torchvision calls DEFAULT, come from longer trainings. They differ for mobilenet_v2, one of
+    G-VBSM's teachers, and for resnet50.
+    """
+    from torchvision import models
+
+    return cast("WeightsEnum", next(iter(models.get_model_weights(name))))
+
+
 def _torchvision(name: str, request: ModelRequest, *, pretrained: bool) -> nn.Module:
     from torchvision import models
 
@@ -100,7 +116,7 @@ def _torchvision(name: str, request: ModelRequest, *, pretrained: bool) -> nn.Mo
     more: dict[str, Any] = {"aux_logits": False} if name in _WITH_AUXILIARY else {}
     if pretrained:
         try:
-            model = models.get_model(name, weights="DEFAULT", **more)
+            model = models.get_model(name, weights=torchvision_weights(name), **more)
         except (OSError, RuntimeError) as error:
             raise _not_fetched(f"torchvision:{name}", _where_torchvision_has(name), error) from error
         if request.classes != 1000:
@@ -306,9 +322,7 @@ def _where_timm_has(name: str) -> str:
 
 
 def _where_torchvision_has(name: str) -> str:
-    from torchvision import models
-
-    address = models.get_model_weights(name).DEFAULT.url
+    address = torchvision_weights(name).url
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     return f"Put {address} into {folder}"
 

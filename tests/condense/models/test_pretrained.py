@@ -29,7 +29,7 @@ def wanted(name: str, **options: Any) -> Preprocessing | None:
     ("name", "expected"),
     [
         ("resnet18", Preprocessing(size=224, resize_share=256 / 224, **IMAGENET)),
-        ("torchvision:resnet50", Preprocessing(size=224, resize_share=232 / 224, **IMAGENET)),
+        ("torchvision:resnet50", Preprocessing(size=224, resize_share=256 / 224, **IMAGENET)),
         ("torchvision:inception_v3", Preprocessing(size=299, resize_share=342 / 299, **IMAGENET)),
         ("timm:resnet50.a1_in1k", Preprocessing(size=224, resize_share=1 / 0.95, **IMAGENET)),
         (

@@ -38,7 +38,7 @@ _ONE_TILE: Mapping[str, Any] = {"initializer.factor": 1, "protocol.augment.shuff
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "cifar10": _ONE_TILE,
     "cifar100": _ONE_TILE,
-    "tiny-imagenet": {**_ONE_TILE, "teacher.model": "resnet18", "teacher.model.stem": "tiny"},
+    "tiny-imagenet": {**_ONE_TILE, "teacher.model": "resnet18", "teacher.model.stem": "cifar"},
     "imagenet-1k": {
         "teacher.model": "resnet18",
         "teacher.model.pretrained": True,

@@ -45,7 +45,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "recover.augment.jitter": 4 / 64,
         "regularizers.batchnorm": 1.0,
         "teacher.model": "resnet18",
-        "teacher.model.stem": "tiny",
+        "teacher.model.stem": "cifar",
     },
     "imagenet-1k": {
         "teacher.model": "resnet18",
