@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import DatasetRequest, ImageSource, RealDataset, Split
-from condense.data.headers import choose_channels, choose_sizes, read_headers
+from condense.data.headers import ImageFile, choose_channels, choose_sizes, read_headers
 from condense.data.images import image_bytes, load_images
 from condense.data.options import FolderOptions
 from condense.errors import DataError, StorageError
@@ -27,7 +27,7 @@ def load_folder(options: FolderOptions, request: DatasetRequest) -> RealDataset:
         raise DataError("which folder? Give its path after a colon: folder:PATH")
     root = Path(request.argument).expanduser()
     tree = read_tree(root, seed=request.seed, test_share=options.test_share)
-    headers = read_headers(tree.train.paths + tree.test.paths)
+    headers = read_headers([*tree.train.paths, *tree.test.paths])
     size, stored = choose_sizes(options.size, options.resize_share, headers)
     channels, notes = choose_channels(headers)
     train, test = load_splits(tree, side=stored, channels=channels, limit_gib=options.memory_limit_gib)
@@ -90,7 +90,7 @@ TEST_NAMES = ("val", "test")
 class Listing:
     """Image files and their labels (n,) int64."""
 
-    paths: tuple[Path, ...]
+    paths: Sequence[ImageFile]
     labels: Tensor
 
 

@@ -22,6 +22,8 @@ from condense.recipe.method import (
 )
 from condense.recipe.protocol import Protocol
 
+# The kind of the datasets that Hugging Face's `datasets` reads: "hf:OWNER/NAME" or "hf:./PATH".
+HUB = "hf"
 _PRECISIONS: tuple[Literal["bf16", "fp32"], ...] = ("bf16", "fp32")
 
 
@@ -221,6 +223,16 @@ def public_settings(recipe: Recipe, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def dataset_label(name: str) -> str:
-    """Return a dataset's name without the folders above it: "folder:/home/me/pets" as "folder:pets"."""
+    """Return a dataset's name without the folders above it: "folder:/home/me/pets" as "folder:pets".
+
+    A name on the hub, "hf:OWNER/NAME", stays whole.
+    """
     kind, _, argument = name.partition(":")
-    return f"{kind}:{Path(argument).name}" if argument else kind
+    if not argument:
+        return kind
+    return name if kind == HUB and not is_path(argument) else f"{kind}:{Path(argument).name}"
+
+
+def is_path(argument: str) -> bool:
+    """Return whether what follows "hf:" is a path: it starts with a dot, a slash, ~ or a drive. Else it is a name."""
+    return argument.startswith((".", "/", "~", "\\")) or argument[1:2] == ":"
