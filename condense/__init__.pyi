@@ -4,6 +4,7 @@ from .api import ablate as ablate
 from .api import compare as compare
 from .api import evaluate as evaluate
 from .api import load as load
+from .api import push as push
 from .api import repeat as repeat
 from .api import run as run
 from .api import save as save

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from condense.runs.result import EvaluationResult, RunResult
     from condense.runtime import Reporter
     from condense.storage.distilled import DistilledDataset
+    from condense.storage.hub import Pushed
 
 
 def run(
@@ -154,11 +155,37 @@ def save(distilled: DistilledDataset, path: str | Path, *, overwrite: bool = Fal
 def load(path: str | Path) -> DistilledDataset:
     """Return the distilled dataset in an artifact folder or a run directory: a torch Dataset of (image, label, weight).
 
+    path: a folder, or "hf:OWNER/NAME" for one on the Hugging Face hub.
+
     Raises StorageError if there is none.
     """
     from condense.storage import artifact
+    from condense.storage.hub import located
 
-    return artifact.load(path)
+    return artifact.load(located(path))
+
+
+def push(
+    path: str | Path,
+    name: str,
+    *,
+    private: bool | None = None,
+    teacher: bool = True,
+    message: str = "",
+) -> Pushed:
+    """Upload the distilled dataset in an artifact folder or a run directory to the Hugging Face hub.
+
+    name: OWNER/NAME, or NAME below your own account.
+    private: whether only you see it; by default as the hub does it, which is public unless the organisation that owns
+        it says otherwise.
+    teacher: whether the teacher goes up too, if it lies beside the artifact and the labels come from it in training.
+    message: of the commit.
+
+    Raises StorageError if the artifact is incomplete, or if the hub refuses or cannot be reached.
+    """
+    from condense.storage import hub
+
+    return hub.push(Path(path), name, private=private, teacher=teacher, message=message)
 
 
 def evaluate(
@@ -178,6 +205,7 @@ def evaluate(
 ) -> EvaluationResult:
     """Train students on an earlier artifact, alone or inside its run directory, and test them on real images.
 
+    path: a folder, or "hf:OWNER/NAME" for an artifact on the Hugging Face hub.
     protocol, dataset: names; by default the artifact's own.
     students: how many, at least 1. seed: of everything random; by default the run's.
     settings: dotted keys to values, of protocol, student, teacher, evaluator or dataset.
@@ -189,13 +217,14 @@ def evaluate(
     """
     from condense.recipe.settings import assign, pairs_of
     from condense.runs.reevaluate import reevaluate
+    from condense.storage.hub import located
 
     registry = registry or default_registry()
     machine = Machine(data_dir=str(data_dir or ""))
     for key, value in (("device", device), ("precision", precision)):
         machine = assign(machine, key, value, registry)
     return reevaluate(
-        Path(path),
+        located(path),
         registry,
         protocol=protocol,
         dataset=dataset,
