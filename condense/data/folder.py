@@ -128,11 +128,11 @@ def read_tree(root: Path, *, seed: int, test_share: float) -> Tree:
     if not (root / "train").is_dir():
         if tests:
             raise DataError(f"{root} has {tests[0]}/ but no train/{_layout(root)}")
-        return _split(root, _read_classes(root, root), seed, test_share)
-    train = _read_classes(root / "train", root)
+        return _split(root, read_classes(root, root), seed, test_share)
+    train = read_classes(root / "train", root)
     if not tests:
         return _split(root, train, seed, test_share)
-    test = _read_classes(root / tests[0], root)
+    test = read_classes(root / tests[0], root)
     unknown = sorted(test.keys() - train.keys())
     if unknown:
         raise DataError(
@@ -157,7 +157,7 @@ def _names(classes: Sequence[str]) -> str:
     return f"class {listed} is" if len(classes) == 1 else f"{len(classes)} classes ({listed}) are"
 
 
-def _read_classes(folder: Path, root: Path) -> dict[str, list[Path]]:
+def read_classes(folder: Path, root: Path) -> dict[str, list[Path]]:
     """Return the image files of each class folder in `folder`; classes and files are sorted by name."""
     folders = [entry for entry in _entries(folder) if entry.is_dir()]
     if not folders:

@@ -12,6 +12,7 @@ import msgspec
 
 from condense.recipe.method import (
     AS_THE_PROTOCOL_SAYS,
+    IMPORTED,
     SAME_AS_TEACHER,
     Losses,
     Recover,
@@ -116,6 +117,13 @@ def by_content(teacher: Teacher) -> Teacher:
     return replace(teacher, checkpoint=_file_digest(path, path.stat().st_mtime_ns)[:32])
 
 
+def placeless(initializer: Use) -> Use:
+    """Return the initializer without the folder of imported images, which are known by their content."""
+    if initializer.name != IMPORTED:
+        return initializer
+    return replace(initializer, options={**initializer.options, "path": ""})
+
+
 @functools.cache
 def _file_digest(path: Path, _changed: int) -> str:
     with path.open("rb") as file:
@@ -217,6 +225,7 @@ def public_settings(recipe: Recipe, evaluation: Evaluation) -> dict[str, Any]:
     shown = replace(
         recipe,
         dataset=replace(recipe.dataset, name=dataset_label(recipe.dataset.name)),
+        initializer=placeless(recipe.initializer),
         teacher=replace(recipe.teacher, checkpoint=""),
     )
     return {"recipe": msgspec.to_builtins(shown), "evaluation": msgspec.to_builtins(evaluation)}

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from condense.errors import StorageError
+from condense.recipe.config import digest
 from condense.storage import files
 
 FORMAT = 2
@@ -85,3 +86,16 @@ def read_manifest(path: Path) -> Manifest:
                 f"{path}: class {entry.name!r} has {len(entry.weights)} weights for {entry.images} images"
             )
     return manifest
+
+
+def content_hash(folder: Path) -> str:
+    """Return 32 digits of the SHA-256 of an artifact's images, their weights and the names of their classes."""
+    made_of = [
+        [
+            entry.name,
+            entry.weights,
+            [files.file_hash(image) for image in sorted((folder / "images" / entry.folder).glob("*.png"))],
+        ]
+        for entry in read_manifest(folder / "distilled.json").classes
+    ]
+    return digest(made_of)[:32]

@@ -92,6 +92,27 @@ def pushed_table(data: Mapping[str, Any]) -> list[RenderableType]:
     return ["", Text(data["name"], style=HEADING), "", pairs_table(facts), f"  page      {data['url']}"]
 
 
+def imported_table(data: Mapping[str, Any]) -> list[RenderableType]:
+    """Return what was imported (`ImportResult.to_dict()`), how it was read, and how to judge it."""
+    facts = [
+        (
+            "images",
+            f"{data['images']}: {data['ipc']} for each of {data['classes']} classes",
+        ),
+        ("labels", data["labels"]),
+        *(("note", note) for note in data["notes"]),
+    ]
+    path = data["path"]
+    return [
+        "",
+        Text(f"{data['method']} on {data['dataset']}", style=HEADING),
+        "",
+        pairs_table(facts),
+        *_places({"artifact": path, "judge it": f"condense evaluate {path}"}),
+        f"  a row     condense compare wmdd imported:{path} --dataset {data['dataset']} --ipc {data['ipc']}",
+    ]
+
+
 def plan_table(
     config: RunConfig, stages: Mapping[str, str], notes: Iterable[str], path: Path
 ) -> list[RenderableType]:
