@@ -63,7 +63,7 @@ def _by_wordnet(folders: Sequence[str], classes: Sequence[str]) -> Mapping[str, 
     begins = [name.split()[0] if name.split() else "" for name in classes]
     if any(_WORDNET.fullmatch(begin) for begin in begins):
         return _by_key(folders, begins, str)
-    return {folder: number for number, folder in enumerate(sorted(folders))}
+    return {folder: sorted(folders).index(folder) for folder in folders}
 
 
 def _by_number(folders: Iterable[str]) -> Mapping[str, int] | None:

@@ -19,7 +19,7 @@ from condense.data.images import FolderImages
 from condense.data.load import load_dataset
 from condense.data.tensor_file import Values, read_tensor_file, to_pixels
 from condense.errors import DataError, OptionError
-from condense.recipe.config import Machine, dataset_label, public_settings
+from condense.recipe.config import Machine, RunConfig, dataset_label, public_settings
 from condense.recipe.method import IMPORTED
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
@@ -147,11 +147,21 @@ def read_published(
         protocol=protocol,
         settings=[*own_labels, *settings],
     )
+    distilled = _assembled(found, counts, real, method, config, source.name)
+    few = min(counts)
+    uneven = (f"classes have {few} to {most} images; ipc is the larger number",) if few < most else ()
+    return distilled, (*real.notes, *found.notes, *uneven)
+
+
+def _assembled(
+    found: _Found, counts: Sequence[int], real: RealDataset, method: str, config: RunConfig, source: str
+) -> DistilledDataset:
+    """Return the images in the order of classes, with equal weights. source: the name of the file or folder."""
     order = torch.argsort(found.labels, stable=True)
     labels = found.labels[order]
     starts = torch.tensor([0, *counts]).cumsum(0)
-    public = dataset_label(real.name)
-    distilled = DistilledDataset(
+    public, ipc = dataset_label(real.name), max(counts)
+    return DistilledDataset(
         images=found.images[order],
         labels=labels,
         slots=torch.arange(len(labels)) - starts[labels],
@@ -159,22 +169,19 @@ def read_published(
         classes=real.classes,
         mean=real.mean,
         std=real.std,
-        ipc=most,
+        ipc=ipc,
         label_mode="hard" if found.soft_labels is None else "soft",
         soft_labels=None if found.soft_labels is None else found.soft_labels[order],
-        name=f"{method}-{public}-{most}ipc",
+        name=f"{method}-{public}-{ipc}ipc",
         method=method,
         dataset=public,
         settings={
             **public_settings(config.recipe, config.evaluation),
-            "imported": {"from": source.name, "notes": list(found.notes)},
+            "imported": {"from": source, "notes": list(found.notes)},
         },
         licence=real.licence,
         source=real.source,
     )
-    few = min(counts)
-    uneven = (f"classes have {few} to {most} images; ipc is the larger number",) if few < most else ()
-    return distilled, (*real.notes, *found.notes, *uneven)
 
 
 def _tensors_of(source: Path) -> Path | None:
