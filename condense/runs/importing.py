@@ -131,9 +131,9 @@ def read_published(
             raise OptionError(
                 f"{key!r} has no effect on images of others; there are settings under: {', '.join(_JUDGED)}"
             )
+    file = _tensors_of(source)
     asked = configure(registry, method=IMPORTED, dataset=dataset, ipc=ipc or 10, settings=settings)
     real = load_dataset(asked.recipe, machine, registry)
-    file = _tensors_of(source)
     found = _read_file(file, real, reading) if file else _read_folder(source, real, reading)
     counts = torch.bincount(found.labels, minlength=len(real.classes)).tolist()
     _check(found, real, counts, ipc)
@@ -227,6 +227,8 @@ def _read_folder(source: Path, real: RealDataset, reading: Reading) -> _Found:
             "values, mean, std and experiment have no effect: the images are files, not tensors"
         )
     root = source / "train" if (source / "train").is_dir() else source
+    if not any(path.is_dir() for path in root.iterdir()):
+        raise DataError(f"{root} has neither class folders nor a file of tensors ({', '.join(_SUFFIXES)})")
     folders = read_classes(root, source)
     numbers, how = match_folders(list(folders), real.classes)
     files = [file for paths in folders.values() for file in paths]

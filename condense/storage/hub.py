@@ -224,7 +224,7 @@ def _talking(name: str) -> Iterator[None]:
         if _is_offline(error):
             raise StorageError(
                 f"the hub cannot be reached, and {name!r} is not in Hugging Face's cache: try again with a network "
-                f"and without HF_HUB_OFFLINE ({reason})"
+                f"and without HF_HUB_OFFLINE ({reason.partition('. ')[0][:100]})"
             ) from error
         raise StorageError(f"{name!r} on the hub: {reason}") from error
 

@@ -184,6 +184,9 @@ def test_what_does_not_fit_is_refused(
 def test_sources_that_are_something_else(take: Callable[..., ImportResult], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none does not exist; wanted is a folder of class folders"):
         take(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty has neither class folders nor a file of tensors"):
+        take(tmp_path / "empty")
     (tmp_path / "a.txt").touch()
     with pytest.raises(DataError, match=r"a\.txt is neither a folder nor a file of tensors"):
         take(tmp_path / "a.txt")
