@@ -234,12 +234,12 @@ def public_settings(recipe: Recipe, evaluation: Evaluation) -> dict[str, Any]:
 def dataset_label(name: str) -> str:
     """Return a dataset's name without the folders above it: "folder:/home/me/pets" as "folder:pets".
 
-    A name on the hub, "hf:OWNER/NAME", stays whole.
+    A name on the hub, "hf:OWNER/NAME", stays whole, and "hf:/home/me/pets" stays a path, "hf:./pets".
     """
     kind, _, argument = name.partition(":")
-    if not argument:
-        return kind
-    return name if kind == HUB and not is_path(argument) else f"{kind}:{Path(argument).name}"
+    if kind == HUB and argument:
+        return f"{kind}:./{Path(argument).name}" if is_path(argument) else name
+    return f"{kind}:{Path(argument).name}" if argument else kind
 
 
 def is_path(argument: str) -> bool:

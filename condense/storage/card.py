@@ -7,7 +7,7 @@ import re
 
 import jinja2
 
-from condense.recipe.config import HUB
+from condense.recipe.config import HUB, is_path
 from condense.storage.distilled import DistilledDataset
 from condense.storage.manifest import Manifest
 
@@ -64,7 +64,7 @@ def _tags(manifest: Manifest) -> list[str]:
     """
     tags = ["dataset-distillation", "dataset-condensation", "condense", f"ipc-{manifest.ipc}"]
     kind, _, argument = manifest.dataset.partition(":")
-    named = argument if kind == HUB else "" if argument else kind
+    named = argument if kind == HUB and not is_path(argument) else "" if argument else kind
     tags += [tag for tag in (_slug(manifest.method), _slug(named)) if tag]
     return list(dict.fromkeys(tags))
 
@@ -72,7 +72,7 @@ def _tags(manifest: Manifest) -> list[str]:
 def _sources(dataset: str) -> list[str]:
     """Return the hub's `source_datasets`: "extended|cifar10", or "original" for images that nobody else has."""
     kind, _, argument = dataset.partition(":")
-    if kind == HUB and "/" in argument:
+    if kind == HUB and not is_path(argument):
         return [f"extended|{argument}"]
     return ["original"] if argument or not kind else [f"extended|{kind}"]
 

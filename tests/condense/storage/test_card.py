@@ -81,7 +81,8 @@ def test_the_fields_that_the_hub_filters_by(saved: Path) -> None:
     ("dataset", "sources", "tag"),
     [
         ("hf:owner/birds", ["extended|owner/birds"], "owner-birds"),
-        ("hf:birds", ["original"], "birds"),
+        ("hf:birds", ["extended|birds"], "birds"),
+        ("hf:./birds", ["original"], None),
         ("folder:birds", ["original"], None),
         ("", ["original"], None),
     ],

@@ -214,7 +214,7 @@ def test_an_incomplete_artifact_stays_here(file: str, run: Path, the_hub: Hub) -
         "/data/pets",
         "folder:/data/pets",
         "~/pets",
-        "hf:./pets",
+        "hf:./data/pets",
         "../pets",
         "C:\\pets",
         "folder:C:/pets",
@@ -242,7 +242,8 @@ def test_the_home_folder_in_a_card_stays_here(
 
 
 @pytest.mark.parametrize(
-    "text", ["https://example.org/a", "hf:owner/birds", "folder:pets", "SGD 0.1, cosine", "a/b: c"]
+    "text",
+    ["https://example.org/a", "hf:owner/birds", "folder:pets", "hf:./pets", "SGD 0.1, cosine", "a/b: c"],
 )
 def test_addresses_and_names_are_no_paths(text: str, run: Path, the_hub: Hub) -> None:
     save(replace(data(), source=text, dataset=text), run / "distilled", overwrite=True)
