@@ -146,25 +146,27 @@ def sweep_rows(method: str, dataset: str, settings: Settings, *, reference: bool
 def ablate_rows(
     method: str, dataset: str, settings: Settings, *, reference: bool, registry: Registry
 ) -> Rows:
-    """Return a row for each variant of the method.
+    """Return a row for the whole method, which the others are compared to, and a row for each of its variants.
 
-    For a method without variants, return the whole method and then a row without each target and regularizer.
+    A first variant that changes nothing is the whole method under a name of its own. For a method without
+    variants, the rows after the first leave out one target or regularizer each.
     Raises OptionError for a method that has neither variants nor anything to leave out.
     """
     found = registry.method(method)
     named, notes = _with_reference([method], reference, registry)
     given = sort_settings(settings, named)
     common = given.of(method)
-    asked = []
+    whole = AskedRow(label=method, method=method, settings=common)
+    first = next(iter(found.variants), None)
+    asked = [] if first and not (first.settings or first.without) else [whole]
     for variant in found.variants:
         check_of_rows(variant.settings, f"variant {variant.label!r} of {method!r}")
         changes = (*common, *variant.settings.items())
         asked.append(
             AskedRow(label=variant.label, method=method, settings=changes, without=tuple(variant.without))
         )
-    if not asked:
+    if not found.variants:
         config = configure(registry, method=method, dataset=dataset, settings=common)
-        asked.append(AskedRow(label=method, method=method, settings=common))
         for name in config.recipe.losses:
             if list(config.recipe.targets) == [name]:
                 notes = (

@@ -74,6 +74,13 @@ class Feed:
             centred = centre_crop(self._normalised(pixels), self.size)
             yield self._batch(indices, centred, None)
 
+    def views(self, augment: Augment, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield a view of every image, in order, drawn from `generator`, without CutMix."""
+        for indices, pixels in self._read_ahead(torch.arange(len(self)).split(batch_size)):
+            yield self._batch(
+                indices, augmented(self._normalised(pixels), augment, self.size, generator), None
+            )
+
     def training_batches(
         self, augment: Augment, batch_size: int, generator: torch.Generator
     ) -> Iterator[Batch]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
-from condense.data.feed import feed_of
+from condense.data.feed import Batch, Feed, feed_of
 from condense.engine.components import WeightedLoss
 from condense.errors import ModelError, NumericalError
 from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation
 from condense.recipe.needs import Needs, Statistic
+from condense.recipe.training import Augment
 from condense.rng import generator
 from condense.runtime import Runtime
 
@@ -58,8 +59,12 @@ def measure(
     batch_size: int,
     seed: int,
     ipc: int,
+    views: int = 0,
+    augment: Augment | None = None,
 ) -> None:
-    """Show every training image once, not augmented, to each loss that observes; then fit the losses in place.
+    """Show every training image, not augmented or as views, to each loss that observes; then fit the losses in place.
+
+    views: how many views of each image are shown, drawn with `augment`; 0 shows each image once and whole.
 
     If the teacher consists of several networks, each image passes once through each of them. Raises
     NumericalError if a feature is not finite.
@@ -67,10 +72,12 @@ def measure(
     observing = [loss for loss in losses if loss.needs.observes]
     statistics = {statistic for loss in observing for statistic in loss.needs.statistics}
     feed = feed_of(dataset.train, dataset, runtime)
-    runtime.reporter.start("measure", f"{len(feed)} training images", len(feed), "image")
+    passes = max(1, views)
+    runtime.reporter.start("measure", f"{len(feed)} training images", passes * len(feed), "image")
     for weighted in observing:
         weighted.loss.begin(len(dataset.classes))
-    for batch in feed.test_batches(batch_size):
+    draws = generator(seed, "measure", "views")
+    for batch in _shown(feed, batch_size, views, augment, draws):
         labels = BatchLabels.of_real(batch.labels)
         for member in teacher.members:
             with runtime.autocast():
@@ -82,6 +89,17 @@ def measure(
     for index, weighted in enumerate(observing):
         weighted.loss.fit(ipc, generator(seed, "measure", "fit", index))
     runtime.reporter.finish()
+
+
+def _shown(
+    feed: Feed, batch_size: int, views: int, augment: Augment | None, draws: torch.Generator
+) -> Iterator[Batch]:
+    """Yield every image once and whole, or `views` times as a view drawn with `augment`."""
+    if augment is None or not views:
+        yield from feed.test_batches(batch_size)
+        return
+    for _ in range(views):
+        yield from feed.views(augment, batch_size, draws)
 
 
 def _check_finite(seen: Observation, indices: Tensor) -> None:

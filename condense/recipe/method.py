@@ -71,6 +71,8 @@ class Recover:
     network_steps: steps on one random network before a fresh one is drawn.
     inner: how the random network is trained on the labelled synthetic images between two steps (DC, Zhao et
         al., ICLR 2021); 0 epochs: not at all.
+    measured_views: 0 shows the losses each real image once and whole. N shows N views of it, drawn with `augment`
+        like those of the synthetic images, so that both sides are compared under the same views.
     log_every: steps between logged losses.
     """
 
@@ -89,6 +91,7 @@ class Recover:
     network: Use = field(default_factory=lambda: Use(name=SAME_AS_TEACHER))
     network_steps: int = 1
     inner: Training = field(default_factory=lambda: NO_TRAINING)
+    measured_views: int = 0
     log_every: int = 50
 
     def __post_init__(self) -> None:
@@ -97,6 +100,8 @@ class Recover:
             raise ValueError(
                 f"iterations and batch must be 0 or more, not {self.iterations} and {self.batch}"
             )
+        if self.measured_views < 0:
+            raise ValueError(f"measured_views must be 0 (whole images) or more, not {self.measured_views}")
         if self.log_every < 1 or self.network_steps < 1:
             raise ValueError(
                 f"log_every and network_steps must be at least 1, not {self.log_every} and {self.network_steps}"

@@ -185,6 +185,8 @@ class _Run:
                 batch_size=self.recipe.teacher.measure_batch,
                 seed=self.recipe.seed,
                 ipc=self.recipe.ipc,
+                views=self.recipe.recover.measured_views,
+                augment=self.recipe.recover.augment,
             )
             state = {
                 f"{loss.name}/{key}": tensor

@@ -18,6 +18,7 @@ class BarycenterTarget(FeatureTarget):
     atoms: (K, ipc, D) float32.
     weights: (K, ipc) float32.
     costs: (K,) float32, the W2^2 of each class.
+    spreads: (K,) float32, the root mean square distance of each class's real features from their mean.
     """
 
     def __init__(self, options: BarycenterOptions) -> None:
@@ -27,6 +28,7 @@ class BarycenterTarget(FeatureTarget):
         self.atoms = torch.empty(0)
         self.weights = torch.empty(0)
         self.costs = torch.empty(0)
+        self.spreads = torch.empty(0)
 
     def begin(self, classes: int) -> None:
         self._classes = classes
@@ -41,19 +43,21 @@ class BarycenterTarget(FeatureTarget):
         self._seen = []
         if not bool(torch.isfinite(features).all()):
             raise NumericalError("the features of the real images are not finite; try --precision fp32")
+        by_class = [features[labels == label] for label in range(self._classes)]
         found = [
             wasserstein_barycenter(
-                features[labels == label],
+                of_class,
                 ipc,
                 solver=self.options.solver,
                 restarts=self.options.restarts,
                 generator=generator,
             )
-            for label in range(self._classes)
+            for of_class in by_class
         ]
         self.atoms = torch.stack([barycenter.atoms for barycenter in found])
         self.weights = torch.stack([barycenter.weights for barycenter in found])
         self.costs = torch.tensor([barycenter.cost for barycenter in found])
+        self.spreads = torch.stack([_spread(of_class) for of_class in by_class]).cpu()
 
     def slot_weights(self) -> Tensor:
         return self.weights
@@ -63,20 +67,28 @@ class BarycenterTarget(FeatureTarget):
 
     def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
         batch = synthetic.batch
-        away = synthetic.features - self._atoms_on(synthetic.features.device)[batch.labels, batch.slots]
+        self._move_to(synthetic.features.device)
+        away = synthetic.features - self.atoms[batch.labels, batch.slots]
         squared = away.square().sum(dim=1)
         if self.options.form == "squares":
             return squared.sum()
-        same_class = (batch.membership > 0).to(squared.dtype)
-        return safe_norm(same_class @ squared).mean()
+        if self.options.form == "norms":
+            return safe_norm(squared.sum())
+        return safe_norm((squared / self.spreads[batch.labels].square()).mean())
 
     def state(self) -> dict[str, Tensor]:
-        return {"atoms": self.atoms, "weights": self.weights, "costs": self.costs}
+        return {"atoms": self.atoms, "weights": self.weights, "costs": self.costs, "spreads": self.spreads}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         self.atoms, self.weights, self.costs = state["atoms"], state["weights"], state["costs"]
+        self.spreads = state["spreads"]
 
-    def _atoms_on(self, device: torch.device) -> Tensor:
+    def _move_to(self, device: torch.device) -> None:
         if self.atoms.device != device:
-            self.atoms = self.atoms.to(device)
-        return self.atoms
+            self.atoms, self.spreads = self.atoms.to(device), self.spreads.to(device)
+
+
+def _spread(features: Tensor) -> Tensor:
+    """Return the root mean square distance of features (n, D) from their mean, at least 1e-6; 1 for equal features."""
+    spread = (features - features.mean(dim=0)).square().sum(dim=1).mean().sqrt()
+    return torch.where(spread > 1e-6, spread, torch.ones_like(spread))

@@ -50,12 +50,24 @@ class ClassBatchNorm(Regularizer):
         mean, variance = group_statistics(moments, membership)
         self._move_to(mean.device)
         groups = batch.classes if self.options.per_class else torch.zeros_like(batch.classes[:1])
-        mean_gap = (mean - self.mean[groups]).square()
-        variance_gap = (variance - self.variance[groups]).square()
+        mean_gap, variance_gap = mean - self.mean[groups], variance - self.variance[groups]
         if self.options.form == "squares":
-            return mean_gap.sum() + variance_gap.sum()
-        norms = safe_norm(moments.by_layer(mean_gap)) + safe_norm(moments.by_layer(variance_gap))
-        return norms.sum(dim=1).mean()
+            return mean_gap.square().sum() + variance_gap.square().sum()
+        if self.options.form == "norms":
+            norms = safe_norm(moments.by_layer(mean_gap.square())) + safe_norm(
+                moments.by_layer(variance_gap.square())
+            )
+            return norms.sum(dim=1).mean()
+        spread = self._real_spread(moments)[groups]
+        channels = moments.layer_of.sum(dim=0)
+        means = moments.by_layer(mean_gap.square() / spread) / channels
+        variances = moments.by_layer((variance_gap / spread).square()) / channels
+        return (safe_norm(means) + safe_norm(variances)).mean()
+
+    def _real_spread(self, moments: Moments) -> Tensor:
+        """Return the real variances (G, S), at least a hundredth of their layer's mean: some channels hardly vary."""
+        layer_means = moments.by_layer(self.variance) / moments.layer_of.sum(dim=0)
+        return torch.maximum(self.variance, layer_means @ moments.layer_of.T / 100).clamp_min(1e-12)
 
     def state(self) -> dict[str, Tensor]:
         return {"mean": self.mean, "variance": self.variance}

@@ -7,7 +7,7 @@ from typing import Literal
 
 from condense import check_literals
 
-Form = Literal["squares", "norms"]
+Form = Literal["squares", "norms", "relative"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +15,9 @@ class BarycenterOptions:
     """solver: quantize (free weights), balanced (equal weights) or alternating (the paper's algorithm).
     restarts: how many starts compete in the solver quantize, and in the start of balanced.
     form: "squares" is the paper's loss, sum_k sum_j ||f(x_kj) - b_kj||^2. "norms" is the published code's,
-        mean_k ||F_k - B_k||, the Frobenius norm of a class's feature matrix minus its atoms. "norms" is the
-        default because it measured better (docs/results.md).
+        ||F - B||, the Frobenius norm of all features that are seen at once minus their atoms. "relative" has no
+        unit: the root mean square of ||f(x_kj) - b_kj|| / s_k, where s_k is the root mean square distance of class
+        k's real features from their mean.
     """
 
     solver: Literal["quantize", "balanced", "alternating"] = "quantize"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -30,6 +31,7 @@ VARIED = Method(
         Variant(label="less", without=("cross-entropy",), settings={"lr": 0.5}),
     ),
 )
+PARTS_ONLY = replace(VARIED, name="parts-only", variants=VARIED.variants[1:])
 GREEDY = Method(
     name="greedy",
     summary="a variant with a teacher of its own",
@@ -40,7 +42,7 @@ GREEDY = Method(
 
 @pytest.fixture(scope="module")
 def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]) -> Registry:
-    return make_registry(make_dataset(), methods=[NARROW, VARIED, GREEDY])
+    return make_registry(make_dataset(), methods=[NARROW, VARIED, PARTS_ONLY, GREEDY])
 
 
 def labels(rows: Rows) -> list[str]:
@@ -223,6 +225,13 @@ def test_an_ablation_has_the_variants_of_the_method(registry: Registry) -> None:
     assert labels(rows) == ["all of it", "less", "random"]
     assert rows.asked[1].without == ("cross-entropy",)
     assert rows.asked[1].settings == (("iterations", 3), ("lr", 0.5))
+
+
+def test_the_first_row_of_an_ablation_is_the_whole_method(registry: Registry) -> None:
+    """The other rows are compared to the first one, so it is there also if no variant stands for it."""
+    rows = ablate(registry, "parts-only", iterations=3)
+    assert labels(rows) == ["parts-only", "less", "random"]
+    assert (rows.asked[0].settings, rows.asked[0].without) == ((("iterations", 3),), ())
 
 
 def test_without_variants_each_component_is_left_out_in_turn(registry: Registry) -> None:

@@ -24,6 +24,7 @@ from condense.recipe.needs import (
     ThroughTeacher,
     ThroughWeightGradients,
 )
+from condense.recipe.training import Augment
 from condense.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -69,7 +70,13 @@ RANDOM = Needs(through=ThroughRandomNetwork(statistics=("batchnorm", "convolutio
 
 
 def run(
-    dataset: RealDataset, teacher: Network, *losses: tuple[Loss, Needs], batch_size: int = 4, seed: int = 0
+    dataset: RealDataset,
+    teacher: Network,
+    *losses: tuple[Loss, Needs],
+    batch_size: int = 4,
+    seed: int = 0,
+    views: int = 0,
+    augment: Augment | None = None,
 ) -> None:
     measure(
         [
@@ -82,6 +89,8 @@ def run(
         batch_size=batch_size,
         seed=seed,
         ipc=2,
+        views=views,
+        augment=augment,
     )
 
 
@@ -104,6 +113,24 @@ def test_every_image_is_seen_once_by_every_loss_that_observes(
         assert torch.equal(seen[order], real[real_order])
         assert torch.equal(labels[order], dataset.train.labels[real_order])
     assert first.draw != second.draw
+
+
+def test_views_of_every_image_are_shown_if_the_recipe_compares_views(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    """Shifted images have the pixels of the whole ones in another place; each pass shows every image once."""
+    dataset = make_dataset()
+    diary, again = Diary(), Diary()
+    for kept in (diary, again):
+        run(dataset, make_network(dataset), (kept, observing()), views=3, augment=Augment(jitter=0.25))
+    assert diary.calls == ["begin 3", *["observe"] * 18, "fit 2"]
+    seen = torch.cat([batch.images for batch in diary.batches]).view(3, 21, 1, 8, 8)
+    whole = dataset.training_images(torch.arange(21))
+    for once in seen:
+        assert torch.equal(once.flatten(1).sort(1).values, whole.flatten(1).sort(1).values)
+        assert not torch.equal(once, whole)
+    assert not torch.equal(seen[0], seen[1])
+    assert torch.equal(seen, torch.cat([batch.images for batch in again.batches]).view_as(seen))
 
 
 def test_observations_are_the_teachers_whatever_the_batches(

@@ -19,7 +19,8 @@ from condense.errors import NumericalError, OptionError
 from condense.models.observation import BatchLabels, Observation
 from condense.recipe.registry import load_registry
 
-FORMS = ("squares", "norms")
+FORMS = ("squares", "norms", "relative")
+SPREADS = (1.0, 2.0, 0.5, 3.0)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -50,6 +51,7 @@ def fitted(form: Any, atoms: Tensor, weights: Tensor | None = None) -> Barycente
             "atoms": atoms,
             "weights": equal if weights is None else weights,
             "costs": torch.zeros(classes),
+            "spreads": torch.tensor(SPREADS[:classes]),
         }
     )
     return target
@@ -67,7 +69,10 @@ def slow_loss(form: str, features: Tensor, atoms: Tensor, labels: Sequence[int])
         per_class.append(total)
     if form == "squares":
         return sum(per_class)
-    return sum(math.sqrt(total) for total in per_class) / len(labels)
+    if form == "norms":
+        return math.sqrt(sum(per_class))
+    relative = [total / SPREADS[label] ** 2 for total, label in zip(per_class, labels, strict=True)]
+    return math.sqrt(sum(relative) / len(features))
 
 
 @given(
@@ -95,11 +100,14 @@ def test_loss_by_hand() -> None:
     features = torch.tensor([[3.0, 4], [0, 0], [0, 0], [0, 12]])
     batch = batch_of((0, 1), 2, torch.full((2, 2), 0.5))
     assert fitted("squares", atoms).loss(seen(features, batch), None).item() == 25 + 144
-    assert fitted("norms", atoms).loss(seen(features, batch), None).item() == (5 + 12) / 2
+    assert fitted("norms", atoms).loss(seen(features, batch), None).item() == 13
+    # Spreads 1 and 2: four gaps of 5, 0, 0 and 6 spreads.
+    relative = fitted("relative", atoms).loss(seen(features, batch), None)
+    assert relative.item() == pytest.approx(math.sqrt((25 + 36) / 4))
 
 
 def test_classes_of_a_batch_are_independent() -> None:
-    """Squares add up over classes and norms average over them; a class's gradient is its own alone."""
+    """Squares add up over classes, and norms as the sides of a triangle do; a class moves its own images alone."""
     draws = seeded()
     atoms, features = torch.randn(3, 2, 4, generator=draws), torch.randn(4, 4, generator=draws)
     equal = torch.full((3, 2), 0.5)
@@ -115,10 +123,52 @@ def test_classes_of_a_batch_are_independent() -> None:
             part.backward()
             parts.append(part.item())
             assert both.grad is not None and alone.grad is not None
-            scale = 1 if form == "squares" else 2
+            # The gradient of a norm is the gap divided by the norm of all gaps.
+            scale = {"squares": 1.0, "norms": together.item() / part.item()}.get(
+                form, 2 * together.item() / part.item()
+            )
             torch.testing.assert_close(scale * both.grad[2 * place : 2 * place + 2], alone.grad)
-        expected = sum(parts) if form == "squares" else sum(parts) / 2
-        assert together.item() == pytest.approx(expected, rel=1e-6)
+        combined = math.hypot(*parts)
+        expected = {"squares": sum(parts), "norms": combined, "relative": combined / math.sqrt(2)}
+        assert together.item() == pytest.approx(expected[form], rel=1e-6)
+
+
+def test_the_gradient_of_norms_does_not_shrink_with_the_number_of_classes() -> None:
+    """The published code takes one norm of the whole batch: with K equal classes a class pulls with 1 / sqrt(K)."""
+    gap = torch.tensor([[3.0, 4.0]])
+    for classes in (1, 4):
+        features = gap.repeat(classes, 1).requires_grad_(True)
+        target = fitted("norms", torch.zeros(classes, 1, 2))
+        loss = target.loss(seen(features, batch_of(tuple(range(classes)), 1, torch.ones(classes, 1))), None)
+        loss.backward()
+        assert features.grad is not None
+        assert float(features.grad[0].norm()) == pytest.approx(1 / math.sqrt(classes))
+
+
+@given(st.floats(0.01, 100), st.integers(0, 2**32))
+@settings(max_examples=20, deadline=None)
+def test_the_relative_form_has_no_unit(unit: float, seed: int) -> None:
+    """Features of a network in other units, and the atoms fitted to them, have the same loss."""
+    draws = seeded(seed)
+    real, labels = torch.randn(30, 5, generator=draws), torch.arange(30) % 3
+    made = torch.randn(6, 5, generator=draws)
+    losses = []
+    for factor in (1.0, unit):
+        target = BarycenterTarget(BarycenterOptions(form="relative", restarts=1))
+        feed(target, factor * real, labels, 30, 3)
+        target.fit(2, seeded())
+        batch = batch_of((0, 1, 2), 2, target.weights)
+        losses.append(target.loss(seen(factor * made, batch), None).item())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+
+
+def test_spreads_are_distances_from_the_class_mean() -> None:
+    """Class 0 lies 5 from its mean, on both sides; the images of class 1 are equal, and its gaps stay as they are."""
+    features = torch.tensor([[3.0, 4], [-3, -4], [1, 1], [1, 1]])
+    target = BarycenterTarget(BarycenterOptions())
+    feed(target, features, torch.tensor([0, 0, 1, 1]), 4, 2)
+    target.fit(1, seeded())
+    assert target.spreads.tolist() == [5.0, 1.0]
 
 
 @pytest.mark.parametrize("form", FORMS)

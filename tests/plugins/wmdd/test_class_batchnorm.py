@@ -27,7 +27,7 @@ from condense.recipe.registry import load_registry
 from condense.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
-FORMS = ("squares", "norms")
+FORMS = ("squares", "norms", "relative")
 MakeDataset = Callable[..., RealDataset]
 MakeNetwork = Callable[..., Network]
 
@@ -118,21 +118,28 @@ def slow_loss(
 ) -> float:
     """Class by class, layer by layer. shares: (n,) the weight of each image in its class."""
     classes = sorted(set(labels))
-    total = 0.0
+    total, layers = 0.0, 0
     for label in classes:
         own = torch.tensor([index for index, other in enumerate(labels) if other == label])
         first = 0
         for mean, variance in two_passes(teacher, images[own], shares[own]):
             last = first + len(mean)
-            gaps = (
-                mean - found.mean[label, first:last].double(),
-                variance - found.variance[label, first:last].double(),
-            )
+            real = found.variance[label, first:last].double()
+            gaps = (mean - found.mean[label, first:last].double(), variance - real)
+            if form == "relative":
+                gaps = relative(*gaps, real)
             for gap in gaps:
                 squared = sum(value * value for value in gap.tolist())
                 total += squared if form == "squares" else math.sqrt(squared)
-            first = last
-    return total if form == "squares" else total / len(classes)
+            first, layers = last, layers + 1
+    return {"squares": total, "norms": total / len(classes), "relative": total / layers}[form]
+
+
+def relative(mean_gap: Tensor, variance_gap: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Gaps in units of a layer's real variances (C,), divided by the square root of the number of channels."""
+    spread = real.clamp_min(float(real.mean()) / 100)
+    each = math.sqrt(len(real))
+    return mean_gap / spread.sqrt() / each, variance_gap / spread / each
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -176,11 +183,13 @@ def test_the_classes_pooled_against_loops(
     for made, wanted in zip(
         two_passes(teacher, images, shares), two_passes(teacher, real, equal_shares(21)), strict=True
     ):
-        for gap in (made[0] - wanted[0], made[1] - wanted[1]):
+        gaps = (made[0] - wanted[0], made[1] - wanted[1])
+        for gap in relative(*gaps, wanted[1]) if form == "relative" else gaps:
             squared = float(gap.square().sum())
             terms.append(squared if form == "squares" else math.sqrt(squared))
     got = found.loss(observe(teacher, images, batch), None)
-    assert got.item() == pytest.approx(sum(terms), rel=1e-3, abs=1e-5)
+    expected = sum(terms) / (len(terms) / 2 if form == "relative" else 1)
+    assert got.item() == pytest.approx(expected, rel=1e-3, abs=1e-5)
     kept = ClassBatchNorm(ClassBatchNormOptions(form=form, weighted=weighted, per_class=False))  # type: ignore[arg-type]
     kept.restore(found.state())
     assert kept.loss(observe(teacher, images, batch), None).item() == got.item()

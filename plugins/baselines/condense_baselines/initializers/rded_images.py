@@ -15,6 +15,9 @@ Deviations:
 - If the factor does not divide the side length, some tiles are one pixel larger. They are resized bilinearly;
   the code resizes to the nearest pixel.
 - Images are kept without JPEG.
+- Crops are taken from images as they are stored. Of a photograph that is the centre square, reduced to 256
+  pixels for networks of 224. The code crops whole photographs at full resolution, so its crops reach the edges
+  and are sharper.
 """
 
 from __future__ import annotations
