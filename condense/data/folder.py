@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import DatasetRequest, ImageSource, RealDataset, Split
-from condense.data.headers import ImageFile, choose_channels, choose_sizes, read_headers
+from condense.data.headers import choose_channels, choose_sizes, read_headers
 from condense.data.images import image_bytes, load_images
 from condense.data.options import FolderOptions
 from condense.errors import DataError, StorageError
@@ -27,7 +27,7 @@ def load_folder(options: FolderOptions, request: DatasetRequest) -> RealDataset:
         raise DataError("which folder? Give its path after a colon: folder:PATH")
     root = Path(request.argument).expanduser()
     tree = read_tree(root, seed=request.seed, test_share=options.test_share)
-    headers = read_headers([*tree.train.paths, *tree.test.paths])
+    headers = read_headers(tree.train.paths + tree.test.paths)
     size, stored = choose_sizes(options.size, options.resize_share, headers)
     channels, notes = choose_channels(headers)
     train, test = load_splits(tree, side=stored, channels=channels, limit_gib=options.memory_limit_gib)
@@ -90,7 +90,7 @@ TEST_NAMES = ("val", "test")
 class Listing:
     """Image files and their labels (n,) int64."""
 
-    paths: Sequence[ImageFile]
+    paths: tuple[Path, ...]
     labels: Tensor
 
 
@@ -128,11 +128,11 @@ def read_tree(root: Path, *, seed: int, test_share: float) -> Tree:
     if not (root / "train").is_dir():
         if tests:
             raise DataError(f"{root} has {tests[0]}/ but no train/{_layout(root)}")
-        return _split(root, read_classes(root, root), seed, test_share)
-    train = read_classes(root / "train", root)
+        return _split(root, _read_classes(root, root), seed, test_share)
+    train = _read_classes(root / "train", root)
     if not tests:
         return _split(root, train, seed, test_share)
-    test = read_classes(root / tests[0], root)
+    test = _read_classes(root / tests[0], root)
     unknown = sorted(test.keys() - train.keys())
     if unknown:
         raise DataError(
@@ -157,7 +157,7 @@ def _names(classes: Sequence[str]) -> str:
     return f"class {listed} is" if len(classes) == 1 else f"{len(classes)} classes ({listed}) are"
 
 
-def read_classes(folder: Path, root: Path) -> dict[str, list[Path]]:
+def _read_classes(folder: Path, root: Path) -> dict[str, list[Path]]:
     """Return the image files of each class folder in `folder`; classes and files are sorted by name."""
     folders = [entry for entry in _entries(folder) if entry.is_dir()]
     if not folders:

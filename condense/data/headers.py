@@ -55,7 +55,7 @@ class Header:
     grey: bool
 
 
-def read_headers(paths: Sequence[ImageFile]) -> list[Header]:
+def read_headers(paths: Sequence[Path]) -> list[Header]:
     """Return the headers of image files, in order.
 
     Raises DataError that names the first file that is not an image.
@@ -112,7 +112,9 @@ def opened(path: ImageFile) -> Iterator[Image.Image]:
         with Image.open(path, formats=_FORMATS) as image:
             yield image
     except UnidentifiedImageError as error:
-        raise DataError(f"{path} is not an image (readable are {', '.join(_FORMATS)}): remove it") from error
+        raise DataError(
+            f"{path} is not an image (readable are {', '.join(_FORMATS)}): remove it from the class folder"
+        ) from error
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist (a broken link, or removed meanwhile)") from error
     except PermissionError as error:

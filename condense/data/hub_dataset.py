@@ -9,16 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from condense.data.dataset import DatasetRequest, RealDataset
-from condense.data.folder import Listing, Tree, load_splits, statistics
-from condense.data.headers import choose_channels, choose_sizes, read_headers
+from condense.data.dataset import DatasetRequest, RealDataset, Split
+from condense.data.folder import statistics
+from condense.data.headers import choose_channels, choose_sizes, read_header
 from condense.data.hub_packages import hub_package
-from condense.data.hub_source import HubTable, open_splits
+from condense.data.hub_source import EncodedImages, HubTable, open_splits
+from condense.data.images import image_bytes, load_images
 from condense.data.options import HubOptions
 from condense.errors import DataError
 from condense.recipe.config import is_path
 from condense.rng import generator
 
+# The images of a split, and their labels (n,) int64.
+_Rows = tuple[EncodedImages, Tensor]
 # Sizes and colours are found from this many images, so that a large dataset need not be read twice.
 _LOOKED_AT = 2000
 
@@ -39,21 +42,26 @@ def load_hub(options: HubOptions, request: DatasetRequest) -> RealDataset:
     values = splits.train.values()
     numbers = range(len(names)) if names else _distinct(values, splits.train)
     classes = names or tuple(map(str, numbers))
-    train = Listing(splits.train.images(), _labels(values, numbers, splits.train))
+    train: _Rows = (splits.train.images(), _labels(values, numbers, splits.train))
     notes = splits.notes
     if splits.test:
-        test = Listing(splits.test.images(), _labels(splits.test.values(), numbers, splits.test))
+        test: _Rows = (splits.test.images(), _labels(splits.test.values(), numbers, splits.test))
     else:
         train, test = _drawn(train, splits.train, classes, options.test_share, request.seed)
         notes += (
             f"{request.name} has no test split: {options.test_share:.0%} of each class, drawn by seed {request.seed}, "
-            f"is held out ({len(train.paths)} training, {len(test.paths)} test images)",
+            f"is held out ({len(train[0])} training, {len(test[0])} test images)",
         )
-    headers = read_headers([*splits.train.images().spread(_LOOKED_AT)])
+    headers = [read_header(file) for file in splits.train.images().spread(_LOOKED_AT)]
     size, stored = choose_sizes(options.size, options.resize_share, headers)
     channels, mixed = choose_channels(headers)
-    tree = Tree(Path(request.argument), classes, train, test)
-    loaded = load_splits(tree, side=stored, channels=channels, limit_gib=options.memory_limit_gib)
+    room = int(options.memory_limit_gib * 2**30)
+    needed = image_bytes(len(train[0]), stored, channels)
+    loaded = [
+        Split(load_images(images, side=stored, channels=channels, limit_bytes=limit), labels)
+        # The training split comes first; the test split has what remains.
+        for (images, labels), limit in ((train, room), (test, room - needed if needed <= room else room))
+    ]
     mean, std = statistics(loaded[0].images)
     licence, source = _origin(request.argument, splits.train)
     return RealDataset(
@@ -93,25 +101,22 @@ def _labels(values: Sequence[Any], numbers: Sequence[Any], split: HubTable) -> T
 
 
 def _drawn(
-    listing: Listing, split: HubTable, classes: Sequence[str], test_share: float, seed: int
-) -> tuple[Listing, Listing]:
+    rows: _Rows, split: HubTable, classes: Sequence[str], test_share: float, seed: int
+) -> tuple[_Rows, _Rows]:
     """Return two parts of the training split. The draw for a class depends on the seed, its name and its size."""
-    held = torch.zeros(len(listing.labels), dtype=torch.bool)
+    images, labels = rows
+    held = torch.zeros(len(labels), dtype=torch.bool)
     for label, name in enumerate(classes):
-        rows = torch.nonzero(listing.labels == label).flatten()
-        if len(rows) < 2:
+        mine = torch.nonzero(labels == label).flatten()
+        if len(mine) < 2:
             raise DataError(
-                f"class {name!r} of {split.name} has {len(rows)} images; a split into training and test needs at "
+                f"class {name!r} of {split.name} has {len(mine)} images; a split into training and test needs at "
                 "least two"
             )
-        count = min(max(round(test_share * len(rows)), 1), len(rows) - 1)
-        held[rows[torch.randperm(len(rows), generator=generator(seed, "split", name))[:count]]] = True
+        count = min(max(round(test_share * len(mine)), 1), len(mine) - 1)
+        held[mine[torch.randperm(len(mine), generator=generator(seed, "split", name))[:count]]] = True
     kept, drawn = (torch.nonzero(chosen).flatten() for chosen in (~held, held))
-    images = split.images()
-    return (
-        Listing(images.of(kept.tolist()), listing.labels[kept]),
-        Listing(images.of(drawn.tolist()), listing.labels[drawn]),
-    )
+    return (images.of(kept.tolist()), labels[kept]), (images.of(drawn.tolist()), labels[drawn])
 
 
 def _origin(argument: str, split: HubTable) -> tuple[str, str]:

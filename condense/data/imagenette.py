@@ -124,7 +124,7 @@ def _load(chosen: _Selection, options: ImagenetteOptions, request: DatasetReques
             f"{root} has the class folder {unknown[0]!r}, which is not one of {chosen.title}'s ten "
             f"({', '.join(chosen.classes)}); remove it, or use the images as --dataset folder:{root}"
         )
-    headers = read_headers([*tree.train.paths, *tree.test.paths])
+    headers = read_headers(tree.train.paths + tree.test.paths)
     size, stored = choose_sizes(options.size, 0.0, headers)
     return published_dataset(
         chosen.name,

@@ -39,7 +39,7 @@ def kind_of_hub(options: HubOptions, argument: str) -> ImageKind:
     return _kind_of(options, open_splits(argument, options).train.images().spread(_LOOKED_AT))
 
 
-def _kind_of(options: FolderOptions, files: Iterable[ImageFile]) -> ImageKind:
+def _kind_of(options: FolderOptions | HubOptions, files: Iterable[ImageFile]) -> ImageKind:
     # PIL is imported here alone, so that other datasets are resolved without it.
     from condense.data.headers import SMALLEST_PHOTOGRAPH, Header, choose_channels, choose_sizes, read_header
 

@@ -120,7 +120,7 @@ class FolderOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubOptions(FolderOptions):
+class HubOptions:
     """The options of a dataset that Hugging Face's `datasets` reads.
 
     config: the configuration, for a dataset that has several.
@@ -138,3 +138,18 @@ class HubOptions(FolderOptions):
     label: str = ""
     train: str = ""
     test: str = ""
+    size: int = 0
+    resize_share: float = 0.0
+    test_share: float = 0.2
+    memory_limit_gib: float = 4.0
+    like: Literal["auto", "small-grey", "small-colour", "photographs"] = "auto"
+
+    def __post_init__(self) -> None:
+        # What is as for a folder is checked as for a folder.
+        FolderOptions(
+            size=self.size,
+            resize_share=self.resize_share,
+            test_share=self.test_share,
+            memory_limit_gib=self.memory_limit_gib,
+            like=self.like,
+        )

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from condense.data.class_folders import match_folders
 from condense.data.dataset import RealDataset
-from condense.data.folder import read_classes
-from condense.data.headers import read_headers
+from condense.data.headers import read_header
 from condense.data.images import FolderImages
 from condense.data.load import load_dataset
 from condense.data.tensor_file import Values, read_tensor_file, to_pixels
-from condense.errors import DataError, OptionError
+from condense.errors import DataError, OptionError, cannot_read
 from condense.recipe.config import Machine, RunConfig, dataset_label, public_settings
 from condense.recipe.method import IMPORTED
 from condense.recipe.registry import Registry
@@ -227,18 +226,30 @@ def _read_folder(source: Path, real: RealDataset, reading: Reading) -> _Found:
             "values, mean, std and experiment have no effect: the images are files, not tensors"
         )
     root = source / "train" if (source / "train").is_dir() else source
-    if not any(path.is_dir() for path in root.iterdir()):
+    folders = {path.name: _files(path) for path in _entries(root) if path.is_dir()}
+    if not folders:
         raise DataError(f"{root} has neither class folders nor a file of tensors ({', '.join(_SUFFIXES)})")
-    folders = read_classes(root, source)
     numbers, how = match_folders(list(folders), real.classes)
     files = [file for paths in folders.values() for file in paths]
     labels = [numbers[name] for name, paths in folders.items() for _ in paths]
-    sides = {header.sides for header in read_headers(files)}
+    sides = {read_header(file).sides for file in files}
     if sides != {(real.size, real.size)}:
         shown = ", ".join(f"{a}x{b}" for a, b in sorted(sides)[:3])
         raise DataError(_wrong_size(shown, real))
     images = FolderImages(files, real.size, real.channels).read(torch.arange(len(files)))
     return _Found(images, torch.tensor(labels), None, (f"class folders are matched {how}",))
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files below a folder, by name."""
+    return [file for entry in _entries(folder) for file in (_files(entry) if entry.is_dir() else [entry])]
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise cannot_read(folder, error) from error
 
 
 def _check(found: _Found, real: RealDataset, counts: Sequence[int], ipc: int | None) -> None:

@@ -154,7 +154,9 @@ def test_file_that_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "train" / "cat" / ".DS_Store").write_bytes(b"hidden: passed over")
     assert len(load(tmp_path).train) == 2
     (tmp_path / "train" / "cat" / "notes.txt").write_text("not an image")
-    with pytest.raises(DataError, match=r"notes\.txt is not an image \(readable are JPEG.*\): remove it"):
+    with pytest.raises(
+        DataError, match=r"notes\.txt is not an image \(readable are JPEG.*\): remove it from the class"
+    ):
         load(tmp_path)
 
 
