@@ -8,7 +8,7 @@ from condense.data.catalog import DATASETS
 from condense.engine.catalog import EVALUATORS, FEATURE_TARGETS, INITIALIZERS
 from condense.models.catalog import MODELS
 from condense.recipe.hooks import hookimpl
-from condense.recipe.method import Use
+from condense.recipe.method import IMPORTED, Method, Recover, Use
 from condense.recipe.protocol import Protocol
 from condense.recipe.specs import (
     DatasetSpec,
@@ -52,6 +52,21 @@ DC = Protocol(
 )
 
 
+IMPORTED_METHOD = Method(
+    name=IMPORTED,
+    summary="the images of a distilled dataset made elsewhere; imported:PATH is a row of `condense compare`",
+    initializer=Use(name=IMPORTED),
+    recover=Recover(iterations=0),
+    protocol="dc",
+)
+
+
+@hookimpl
+def condense_methods() -> Sequence[Method]:
+    """Offer the method that takes the images of others."""
+    return [IMPORTED_METHOD]
+
+
 @hookimpl
 def condense_feature_targets() -> Sequence[FeatureTargetSpec]:
     """Offer cross-entropy."""
@@ -60,7 +75,7 @@ def condense_feature_targets() -> Sequence[FeatureTargetSpec]:
 
 @hookimpl
 def condense_initializers() -> Sequence[InitializerSpec]:
-    """Offer noise and real images."""
+    """Offer noise, real images and those of an artifact."""
     return INITIALIZERS
 
 

@@ -203,8 +203,9 @@ def free_of_torch() -> list[str]:
     }
     exact |= {"condense.text", "condense.version", "condense.data.kinds", "condense.engine.plan"}
     exact |= {"condense.engine.labels", "condense.storage.files", "condense.storage.run_folder"}
-    exact |= {f"condense.comparison.{name}" for name in ("columns", "design", "outcome", "rows", "terms")}
-    exact |= {"condense.comparison.workspace"}
+    exact |= {"condense.storage.manifest"}
+    exact |= {f"condense.comparison.{name}" for name in ("columns", "design", "imported", "outcome")}
+    exact |= {f"condense.comparison.{name}" for name in ("rows", "terms", "workspace")}
     places = ("condense.recipe", "condense_baselines.recipes")
     endings = (".catalog", ".plugin", ".options", ".method")
     return sorted(

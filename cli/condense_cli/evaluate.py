@@ -60,7 +60,8 @@ WHERE = "Where things lie and how they are computed"
 def command(ctx: click.Context, /, path: str, as_json: bool, **options: Any) -> None:
     """Train and test students on a distilled dataset made earlier.
 
-    RUN_OR_ARTIFACT is a run directory, or the folder `distilled` in it, wherever it lies now.
+    RUN_OR_ARTIFACT is a run directory, or the folder `distilled` in it, wherever it lies now. hf:OWNER/NAME is one on
+    the Hugging Face hub.
     """
     registry = registry_of(ctx)
     from condense.api import evaluate

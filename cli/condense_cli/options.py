@@ -85,6 +85,20 @@ def parse_numbers(ctx: click.Context, parameter: click.Parameter, text: str | No
     return numbers
 
 
+def parse_reals(
+    _ctx: click.Context, _parameter: click.Parameter, text: str | None
+) -> tuple[float, ...] | None:
+    """Return X,X,... as a tuple. Raises BadParameter for anything else."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is not a list of numbers; write for example 0.49,0.48,0.45"
+        ) from error
+
+
 def option(*names: str, section: str, default_shown: str = "", **more: Any) -> Callable[[F], F]:
     """Return an option that is passed on only if it is given, so that only the library holds its default.
 

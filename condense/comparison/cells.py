@@ -25,6 +25,7 @@ from condense.engine.squeeze import fresh_teacher
 from condense.errors import CondenseError
 from condense.models.checkpoints import load_checkpoint
 from condense.recipe.config import Recipe, RunConfig, public_settings
+from condense.recipe.method import IMPORTED
 from condense.recipe.registry import Registry
 from condense.runs.pipeline import run
 from condense.runs.teachers import Taught, Teachers
@@ -132,7 +133,9 @@ class _Cell:
                 **common,
                 path=between(self.shop.folder, self.folder.path),
                 grid=between(self.shop.folder, grid),
-                seconds={stage: seconds.get(stage, 0.0) for stage in _DISTILLING},
+                seconds={}
+                if self.recipe.method == IMPORTED
+                else {stage: seconds.get(stage, 0.0) for stage in _DISTILLING},
                 bytes={part: sizes[part] for part in ("images", "labels")},
                 settings=public_settings(self.recipe, self.config.evaluation)["recipe"],
             )

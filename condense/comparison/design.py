@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from condense.comparison.columns import ColumnSetup, SharedSettings, make_columns, shared_settings
+from condense.comparison.imported import IMPORTED_PATH, check_imported, public_name
 from condense.comparison.outcome import Kind, Row
 from condense.comparison.rows import AskedRow, rows_of
 from condense.comparison.terms import TermOptions, Terms, terms_of
 from condense.errors import OptionError
-from condense.recipe.config import Machine, Recipe, RunConfig, dataset_label, digest
-from condense.recipe.method import Use
+from condense.recipe.config import Machine, Recipe, RunConfig, dataset_label, digest, placeless
+from condense.recipe.method import IMPORTED, Use
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
 from condense.recipe.settings import Pair, Settings, flatten, pairs_of
@@ -23,7 +24,7 @@ from condense.text import setting_text
 
 # Settings of a teacher that do not change its weights, or that are fixed here.
 _NO_MATTER = ("teacher.seed", "teacher.measure_batch")
-# The only setting that holds a path.
+# The only setting that holds a path, beside that of imported images.
 _FILE = "teacher.checkpoint"
 
 
@@ -174,6 +175,8 @@ def _shared_pairs(settings: Sequence[Pair], terms: Terms) -> list[Pair]:
 
 def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Registry) -> RunConfig:
     """Return the configuration of a row's runs. They distil and train no students."""
+    if row.method == IMPORTED:
+        check_imported(row.label, row.settings, terms.dataset, ipc)
     of_dataset = [(f"dataset.{key}", value) for key, value in dataset.options.items()]
     try:
         return configure(
@@ -238,6 +241,8 @@ def _row(row: AskedRow, recipe: Recipe, registry: Registry) -> Row:
     flat = flatten(recipe)
     settings: dict[str, Any] = {}
     for key, value in row.settings:
+        if key == IMPORTED_PATH:  # their content names them as well
+            continue
         full = key if key in flat else f"recover.{key}"
         settings[full if full in flat else key] = flat.get(full, value)
     return Row(
@@ -252,6 +257,7 @@ def _row(row: AskedRow, recipe: Recipe, registry: Registry) -> Row:
 
 def _command(kind: Kind, methods: Sequence[str], terms: Terms, settings: Settings, *, reference: bool) -> str:
     """Return the command that repeats a comparison, without data folder, device and precision."""
+    methods = [public_name(method) for method in methods]
     words = [kind, "--method", *methods] if kind == "sweep" else [kind, *methods]
     parts = ["condense", *words, "--dataset", dataset_label(terms.dataset)]
     parts += ["--ipc", setting_text(terms.ipcs), "--seeds", str(terms.seeds)]
@@ -278,7 +284,10 @@ def made_up_name(design: Design) -> str:
         design.kind,
         [[row.label, row.method] for row in design.rows],
         [[setup.column, setup.evaluation] for setup in design.columns],
-        [config.recipe for config in design.runs.values()],
+        [
+            replace(config.recipe, initializer=placeless(config.recipe.initializer))
+            for config in design.runs.values()
+        ],
         design.students,
     ]
     methods = dict.fromkeys(row.method for row in design.rows)

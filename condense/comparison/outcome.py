@@ -64,7 +64,7 @@ class Distilled:
     seed: of the run.
     path: the run directory, relative to the comparison's folder.
     grid: the picture of the images in the run directory, relative to the comparison's folder.
-    seconds: by stage, without the training of the teacher.
+    seconds: by stage, without the training of the teacher; empty for images that were made elsewhere.
     bytes: of "images" and "labels" in the run's artifact.
     settings: the resolved configuration, nested.
     failure: why there are no images, or "".
@@ -81,8 +81,10 @@ class Distilled:
     failure: str = ""
 
     @property
-    def distil_seconds(self) -> float:
-        """The seconds of the measure and recover stages together."""
+    def distil_seconds(self) -> float | None:
+        """The seconds of the measure and recover stages together; None for images that were made elsewhere."""
+        if not self.seconds:
+            return None
         return sum(self.seconds.get(stage, 0.0) for stage in ("measure", "recover"))
 
 

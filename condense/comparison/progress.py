@@ -71,7 +71,7 @@ class Forecast:
         if distilled.failure:
             self._distil.setdefault((distilled.row, distilled.ipc), []).append(0.0)
             return
-        self._distil.setdefault((distilled.row, distilled.ipc), []).append(distilled.distil_seconds)
+        self._distil.setdefault((distilled.row, distilled.ipc), []).append(distilled.distil_seconds or 0.0)
         for cell in cells:
             seconds = cell.seconds * len(cell.accuracies)
             self._train.setdefault((cell.column, cell.ipc), []).append(seconds)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from condense.comparison.imported import imported_row, is_imported
 from condense.comparison.outcome import Kind
 from condense.errors import CondenseError, OptionError, UnknownSettingError, nearest
 from condense.recipe.config import RunConfig
+from condense.recipe.method import IMPORTED
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
 from condense.recipe.settings import Pair, Settings, assign, pairs_of
@@ -73,17 +75,26 @@ def rows_of(
 
 
 def compare_rows(methods: Sequence[str], settings: Settings, *, reference: bool, registry: Registry) -> Rows:
-    """Return a row for every method. Raises UnknownNameError or OptionError for names or settings that do not fit."""
+    """Return a row for every method, and for every "imported:PATH".
+
+    Raises UnknownNameError or OptionError for names or settings that do not fit.
+    """
     if not methods:
         raise OptionError("no methods to compare; name them: condense compare wmdd random")
     for method in methods:
-        registry.method(method)
+        registry.method(IMPORTED if is_imported(method) else method)
     named, notes = _with_reference(methods, reference, registry)
     given = sort_settings(settings, named)
-    asked = [
-        AskedRow(label=method, method=method, settings=given.of(method, reference=method == REFERENCE))
-        for method in named
-    ]
+    asked = []
+    for method in named:
+        # Settings for every row leave the images of others alone, as they do the reference.
+        own = given.of(method, reference=method == REFERENCE or is_imported(method))
+        if is_imported(method):
+            label, images, said = imported_row(method)
+            asked.append(AskedRow(label=label, method=IMPORTED, settings=(*images, *own)))
+            notes = (*notes, *said)
+        else:
+            asked.append(AskedRow(label=method, method=method, settings=own))
     return _checked(asked, given, notes)
 
 
@@ -194,7 +205,7 @@ def _checked(asked: Sequence[AskedRow], given: Given, notes: Sequence[str]) -> R
     for label in labels:
         if labels.count(label) > 1:
             raise OptionError(f"the row {label!r} stands twice; name each once")
-    if given.rows and all(row.label == REFERENCE for row in asked):
+    if given.rows and all(row.label == REFERENCE or row.method == IMPORTED for row in asked):
         raise OptionError(
             f"{given.rows[0][0]!r} changes nothing: settings for all rows leave the reference alone; "
             f"write --set {REFERENCE}:{given.rows[0][0]}=..."

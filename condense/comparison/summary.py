@@ -191,7 +191,11 @@ def _line(evidence: _Evidence, row: str, ipc: int, column: Column, best: str | N
         best=row == best,
         lrs=evidence.label_robust(row, ipc, column),
         ars=evidence.augmentation_robust(row, ipc, column),
-        distil_seconds=_mean(found.distil_seconds for found in distilled if not found.failure),
+        distil_seconds=_mean(
+            found.distil_seconds
+            for found in distilled
+            if not found.failure and found.distil_seconds is not None
+        ),
         train_seconds=_mean(cell.seconds for cell in cells),
         steps=round(statistics.fmean(cell.steps for cell in cells)) if cells else None,
         bytes=stored or None,

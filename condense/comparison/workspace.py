@@ -13,7 +13,7 @@ from pathlib import Path
 from condense.comparison.columns import ColumnSetup
 from condense.comparison.design import Design
 from condense.comparison.terms import CELLS, TEACHERS
-from condense.recipe.config import Machine, Recipe, by_content, digest
+from condense.recipe.config import Machine, Recipe, by_content, digest, placeless
 from condense.recipe.method import Use
 from condense.recipe.registry import HOST, Registry
 from condense.storage.files import read_json
@@ -46,7 +46,7 @@ class Workspace:
         stem = f"{recipe.method}-{dataset}-ipc{recipe.ipc}-seed{recipe.seed}"
         versions = dict(_own_versions())
         versions |= self._versions(_parts_of(recipe))
-        known = replace(recipe, teacher=by_content(recipe.teacher))
+        known = replace(recipe, teacher=by_content(recipe.teacher), initializer=placeless(recipe.initializer))
         made_of = [known.hash, self.machine.hash, versions]
         return RunFolder(
             self.out / CELLS / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', stem)}-{digest(made_of)[:10]}"

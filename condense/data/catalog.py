@@ -8,11 +8,13 @@ from typing import Any
 from condense.data.options import (
     DownloadOptions,
     FolderOptions,
+    HubOptions,
     ImageNetOptions,
     ImagenetteOptions,
     TinyImageNetOptions,
 )
-from condense.recipe.specs import DatasetSpec
+from condense.recipe.config import HUB
+from condense.recipe.specs import DatasetSpec, ImageKind
 
 # All methods on a dataset use the same teacher, so that they are compared under the same conditions.
 Settings = Mapping[str, Any]
@@ -238,6 +240,14 @@ _PHOTOGRAPHS: tuple[DatasetSpec, ...] = (
     ),
 )
 
+# For any images: as for photographs, with a quarter of the epochs of CIFAR's teacher for small ones, until settings for
+# any such dataset are chosen on validation images.
+_BY_KIND: Mapping[ImageKind, Settings] = {
+    "small-grey": _SMALL_GREY_TEACHER,
+    "small-colour": _PHOTOGRAPHS_TEACHER,
+    "photographs": _PHOTOGRAPHS_TEACHER,
+}
+
 _FOLDER = DatasetSpec(
     name="folder",
     summary="your own images in class folders, below train/ and val/ (or test/), or not yet split",
@@ -245,14 +255,21 @@ _FOLDER = DatasetSpec(
     build="condense.data.folder:load_folder",
     like="condense.data.kinds:kind_of_folder",
     takes="PATH",
-    settings_by_kind={
-        "small-grey": _SMALL_GREY_TEACHER,
-        # As for photographs, with a quarter of the epochs of CIFAR's teacher, until settings for any such folder are
-        # chosen on validation images.
-        "small-colour": _PHOTOGRAPHS_TEACHER,
-        "photographs": _PHOTOGRAPHS_TEACHER,
-    },
+    settings_by_kind=_BY_KIND,
     fetched="your own",
 )
 
-DATASETS: tuple[DatasetSpec, ...] = (*_SMALL, *_PHOTOGRAPHS, _FOLDER)
+_HUB = DatasetSpec(
+    name=HUB,
+    summary="a dataset of the Hugging Face hub, or an imagefolder, parquet or saved dataset at hf:./PATH",
+    source="https://huggingface.co/datasets",
+    options=HubOptions,
+    build="condense.data.hub_dataset:load_hub",
+    like="condense.data.kinds:kind_of_hub",
+    takes="NAME",
+    settings_by_kind=_BY_KIND,
+    licence="the dataset's own",
+    fetched="fetched by Hugging Face's `datasets` into its own cache",
+)
+
+DATASETS: tuple[DatasetSpec, ...] = (*_SMALL, *_PHOTOGRAPHS, _FOLDER, _HUB)

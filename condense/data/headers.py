@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import struct
 import zlib
@@ -26,6 +27,20 @@ SMALLEST_PHOTOGRAPH = 128
 # Threads that read headers or decode images.
 READERS = min(8, os.cpu_count() or 1)
 _CHUNK = 64
+
+
+class EncodedImage(io.BytesIO):
+    """An image file that lies inside another file. As text, it is `where` it lies, for messages."""
+
+    def __init__(self, data: bytes, where: str) -> None:
+        super().__init__(data)
+        self.where = where
+
+    def __str__(self) -> str:
+        return self.where
+
+
+ImageFile = Path | EncodedImage
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,7 @@ def choose_channels(headers: Sequence[Header]) -> tuple[int, tuple[str, ...]]:
     return 3, (f"{grey} of {len(headers)} images are grey: converted to RGB like the others",) if grey else ()
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: ImageFile) -> Header:
     with opened(path) as image:
         width, height = image.size
         return Header(sides=(min(width, height), max(width, height)), grey=_is_grey(image))
@@ -95,7 +110,7 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: ImageFile) -> Iterator[Image.Image]:
     """Yield the opened image file and close it. Errors inside the block become errors that name the file."""
     try:
         with Image.open(path, formats=_FORMATS) as image:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,11 +20,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from condense.data.dataset import ImageSource, MemoryImages
-from condense.data.headers import READERS, opened
+from condense.data.headers import READERS, ImageFile, opened
 from condense.errors import DataError
 
 
-def decode(path: Path, side: int, channels: int) -> np.ndarray:
+def decode(path: ImageFile, side: int, channels: int) -> np.ndarray:
     """Return one image file as (channels, side, side) uint8; channels is 1 (grey) or 3 (RGB).
 
     Raises DataError that names the file if it cannot be decoded.
@@ -50,7 +49,7 @@ class FolderImages:
     Every image is (channels, side, side). No threads and no open files remain between reads.
     """
 
-    paths: Sequence[Path]
+    paths: Sequence[ImageFile]
     side: int
     channels: int
 
@@ -84,9 +83,9 @@ def image_bytes(count: int, side: int, channels: int) -> int:
     return count * channels * side * side
 
 
-def load_images(paths: Sequence[Path], *, side: int, channels: int, limit_bytes: int) -> ImageSource:
+def load_images(paths: Sequence[ImageFile], *, side: int, channels: int, limit_bytes: int) -> ImageSource:
     """Return the images, in memory if they fit into `limit_bytes`, otherwise decoded at each read."""
-    images = FolderImages(tuple(paths), side, channels)
+    images = FolderImages(paths, side, channels)
     if image_bytes(len(paths), side, channels) > limit_bytes:
         return images
     pixels = torch.empty((len(paths), *images.shape), dtype=torch.uint8)
@@ -96,7 +95,7 @@ def load_images(paths: Sequence[Path], *, side: int, channels: int, limit_bytes:
     return MemoryImages(pixels)
 
 
-def _flatten(image: Image.Image, path: Path, channels: int) -> Image.Image:
+def _flatten(image: Image.Image, path: ImageFile, channels: int) -> Image.Image:
     """Return the image in mode L (1 channel) or RGB (3 channels), 8 bits each, without transparency."""
     mode = "L" if channels == 1 else "RGB"
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):

@@ -1,8 +1,8 @@
-"""The kind of images that a folder holds, found from the headers of some of them."""
+"""The kind of images that a folder or a dataset of the hub holds, found from the headers of some of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,8 @@ from condense.errors import CondenseError
 from condense.recipe.specs import ImageKind
 
 if TYPE_CHECKING:
-    from condense.data.options import FolderOptions
+    from condense.data.headers import ImageFile
+    from condense.data.options import FolderOptions, HubOptions
 
 # The number of images to look at: enough to tell, few enough to answer at once.
 _LOOKED_AT = 64
@@ -26,13 +27,26 @@ def kind_of_folder(options: FolderOptions, argument: str) -> ImageKind:
     """
     if options.like != "auto":
         return options.like
+    return _kind_of(options, islice(_files(Path(argument).expanduser()), _LOOKED_AT))
+
+
+def kind_of_hub(options: HubOptions, argument: str) -> ImageKind:
+    """Return the kind of the images that `load_hub` would load. The dataset is fetched for that if it is missing."""
+    if options.like != "auto":
+        return options.like
+    from condense.data.hub_source import open_splits
+
+    return _kind_of(options, open_splits(argument, options).train.images().spread(_LOOKED_AT))
+
+
+def _kind_of(options: FolderOptions | HubOptions, files: Iterable[ImageFile]) -> ImageKind:
     # PIL is imported here alone, so that other datasets are resolved without it.
     from condense.data.headers import SMALLEST_PHOTOGRAPH, Header, choose_channels, choose_sizes, read_header
 
     headers: list[Header] = []
-    for path in islice(_files(Path(argument).expanduser()), _LOOKED_AT):
+    for file in files:
         try:
-            headers.append(read_header(path))
+            headers.append(read_header(file))
         except CondenseError:
             continue  # Loading the dataset reports it.
     if not headers:

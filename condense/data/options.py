@@ -117,3 +117,39 @@ class FolderOptions:
         if not 0 < self.test_share < 1:
             raise ValueError(f"test_share must be above 0 and below 1, not {self.test_share}")
         _check_memory(self.memory_limit_gib)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubOptions:
+    """The options of a dataset that Hugging Face's `datasets` reads.
+
+    config: the configuration, for a dataset that has several.
+    revision: a branch, a tag or a commit on the hub; "" for the newest.
+    image, label: the columns of images and of their classes; "" finds them by their types.
+    train, test: the splits to train and to test on; "" for those that are called so. Without a test split, a
+        validation split is the test split, and without one a part of the training split is.
+    size, resize_share, test_share, memory_limit_gib, like: as for folder:PATH. What is automatic is found from
+        up to 2000 images.
+    """
+
+    config: str = ""
+    revision: str = ""
+    image: str = ""
+    label: str = ""
+    train: str = ""
+    test: str = ""
+    size: int = 0
+    resize_share: float = 0.0
+    test_share: float = 0.2
+    memory_limit_gib: float = 4.0
+    like: Literal["auto", "small-grey", "small-colour", "photographs"] = "auto"
+
+    def __post_init__(self) -> None:
+        # What is as for a folder is checked as for a folder.
+        FolderOptions(
+            size=self.size,
+            resize_share=self.resize_share,
+            test_share=self.test_share,
+            memory_limit_gib=self.memory_limit_gib,
+            like=self.like,
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from condense.recipe.method import IMPORTED
 from condense.recipe.needs import Needs, ThroughTeacher
 from condense.recipe.specs import EvaluatorSpec, FeatureTargetSpec, InitializerSpec
 
@@ -18,6 +19,18 @@ class NoiseOptions:
     def __post_init__(self) -> None:
         if not 0 < self.std < math.inf:
             raise ValueError(f"std must be above 0, not {self.std}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedOptions:
+    """Images that lie in an artifact.
+
+    path: the artifact, a run directory, or hf:OWNER/NAME.
+    content: 32 digits of the hash of its images; "" takes any.
+    """
+
+    path: str = ""
+    content: str = ""
 
 
 FEATURE_TARGETS: tuple[FeatureTargetSpec, ...] = (
@@ -41,6 +54,12 @@ INITIALIZERS: tuple[InitializerSpec, ...] = (
         name="real",
         summary="distinct random real images of each class",
         build="condense.engine.standard:RandomReal",
+    ),
+    InitializerSpec(
+        name=IMPORTED,
+        summary="the images of a distilled dataset that was made elsewhere",
+        options=ImportedOptions,
+        build="condense.engine.imported:Imported",
     ),
 )
 

@@ -161,6 +161,13 @@ class Initializer:
         """
         raise NotImplementedError
 
+    def slot_weights(self) -> Tensor | None:
+        """Return (K, ipc) float32, the weight of each slot; each class sums to 1. None means equal weights.
+
+        It is asked after `images`. The weights of a feature target win over these.
+        """
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudentResult:

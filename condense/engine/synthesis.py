@@ -170,9 +170,10 @@ class Synthesis:
         return torch.full((len(self.dataset.classes), ipc), 1 / ipc)
 
     def _slot_weights(self) -> Tensor:
-        """Return (K, ipc): the weights of the first target that has any, or equal weights."""
-        for target in self.targets:
-            weights = target.slot_weights()
+        """Return (K, ipc): the weights of the first target that has any, those of the initializer, or equal weights."""
+        parts: tuple[FeatureTarget | Initializer, ...] = (*self.targets, self.initializer)
+        for part in parts:
+            weights = part.slot_weights()
             if weights is not None:
                 return weights.cpu()
         return self._equal()

@@ -12,6 +12,7 @@ import msgspec
 
 from condense.recipe.method import (
     AS_THE_PROTOCOL_SAYS,
+    IMPORTED,
     SAME_AS_TEACHER,
     Losses,
     Recover,
@@ -24,6 +25,8 @@ from condense.recipe.protocol import Protocol
 
 # Between the name of a library and the folder of one of its networks.
 _LOCAL = ":local-dir:"
+# The kind of the datasets that Hugging Face's `datasets` reads: "hf:OWNER/NAME" or "hf:./PATH".
+HUB = "hf"
 _PRECISIONS: tuple[Literal["bf16", "fp32"], ...] = ("bf16", "fp32")
 
 
@@ -123,6 +126,13 @@ def by_content(teacher: Teacher) -> Teacher:
 
 def _content(file: Path) -> str:
     return _file_digest(file, file.stat().st_mtime_ns)[:32]
+
+
+def placeless(initializer: Use) -> Use:
+    """Return the initializer without the folder of imported images, which are known by their content."""
+    if initializer.name != IMPORTED:
+        return initializer
+    return replace(initializer, options={**initializer.options, "path": ""})
 
 
 @functools.cache
@@ -226,6 +236,7 @@ def public_settings(recipe: Recipe, evaluation: Evaluation) -> dict[str, Any]:
     shown = replace(
         recipe,
         dataset=replace(recipe.dataset, name=dataset_label(recipe.dataset.name)),
+        initializer=placeless(recipe.initializer),
         teacher=replace(recipe.teacher, checkpoint="", model=_without_folders(recipe.teacher.model)),
         recover=replace(recipe.recover, network=_without_folders(recipe.recover.network)),
     )
@@ -244,6 +255,16 @@ def _without_folders(use: Use) -> Use:
 
 
 def dataset_label(name: str) -> str:
-    """Return a dataset's name without the folders above it: "folder:/home/me/pets" as "folder:pets"."""
+    """Return a dataset's name without the folders above it: "folder:/home/me/pets" as "folder:pets".
+
+    A name on the hub, "hf:OWNER/NAME", stays whole, and "hf:/home/me/pets" stays a path, "hf:./pets".
+    """
     kind, _, argument = name.partition(":")
+    if kind == HUB and argument:
+        return f"{kind}:./{Path(argument).name}" if is_path(argument) else name
     return f"{kind}:{Path(argument).name}" if argument else kind
+
+
+def is_path(argument: str) -> bool:
+    """Return whether what follows "hf:" is a path: it starts with a dot, a slash, ~ or a drive. Else it is a name."""
+    return argument.startswith((".", "/", "~", "\\")) or argument[1:2] == ":"

@@ -14,6 +14,8 @@ from condense.recipe.training import Augment, Training
 # Names that stand for the network of another part of a recipe.
 SAME_AS_TEACHER = "teacher"
 AS_THE_PROTOCOL_SAYS = "protocol"
+# The initializer, and the method, whose images come from a distilled dataset that lies elsewhere.
+IMPORTED = "imported"
 
 
 @dataclass(frozen=True, kw_only=True)

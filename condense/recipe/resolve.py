@@ -161,10 +161,8 @@ def run_path(recipe: Recipe, out: Path, name: str | None, *, resume: bool) -> Pa
     Raises OptionError for a name that is not one folder name.
     """
     if name:
-        if Path(name).name != name or name == "..":
-            raise OptionError(f"name {name!r} must be one folder name; choose the folder above it with --out")
-        return out / name
-    stem = f"{recipe.method}-{_file_name(recipe.dataset.name)}-ipc{recipe.ipc}-seed{recipe.seed}"
+        return out / folder_name(name)
+    stem = f"{recipe.method}-{file_name(recipe.dataset.name)}-ipc{recipe.ipc}-seed{recipe.seed}"
     if resume:
         return out / stem
     candidate, number = out / stem, 2
@@ -173,5 +171,13 @@ def run_path(recipe: Recipe, out: Path, name: str | None, *, resume: bool) -> Pa
     return candidate
 
 
-def _file_name(text: str) -> str:
+def folder_name(name: str) -> str:
+    """Return the name. Raises OptionError unless it is one folder name."""
+    if not name or Path(name).name != name or name == "..":
+        raise OptionError(f"name {name!r} must be one folder name; choose the folder above it with --out")
+    return name
+
+
+def file_name(text: str) -> str:
+    """Return a text as part of a file name: letters, digits, hyphens and underscores, 60 at most."""
     return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text).strip("-")[:60]

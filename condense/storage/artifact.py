@@ -18,14 +18,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import unicodedata
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import msgspec
 import numpy as np
 import torch
 from PIL import Image
@@ -33,16 +30,12 @@ from torch import Tensor
 
 from condense.errors import StorageError
 from condense.storage import files
+from condense.storage.card import card_text
 from condense.storage.distilled import DistilledDataset
 from condense.storage.encoding import encode_soft_labels
+from condense.storage.manifest import FORMAT, ClassEntry, Manifest, read_manifest
 from condense.storage.tensors import read_tensors
 
-FORMAT = 2
-# The licence names that Hugging Face knows; any other text goes to `license_name`.
-_LICENCES = {
-    *("mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "unlicense", "cc0-1.0", "odbl", "pddl"),
-    *("cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"),
-}
 # Hugging Face reads a folder with one of these words in its name as a split, and ignores the others.
 _SPLIT_WORDS = re.compile(r"\b(train|training|test|testing|val|valid|validation|dev|eval|evaluation)\b")
 # The fields that Manifest copies from DistilledDataset.
@@ -50,55 +43,6 @@ _COPIED = (
     *("name", "method", "dataset", "ipc", "label_mode"),
     *("teacher_hash", "teacher_bytes", "settings", "licence", "source"),
 )
-
-
-class ClassEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One class in the manifest.
-
-    name: the class name.
-    folder: its folder under images/.
-    images: the number of images in the folder.
-    weights: the weight of each image, in slot order.
-    """
-
-    name: str
-    folder: str
-    images: int
-    weights: list[float]
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of distilled.json. Fields that are not listed are as in `DistilledDataset`.
-
-    format: the version of the artifact format.
-    channels, height, width: of every image, the last two in pixels.
-    mean, std: per channel, of pixels in [0, 1].
-    soft_labels: whether labels.safetensors exists.
-    teacher_hash: SHA-256.
-    bytes: see `DistilledDataset.sizes`.
-    settings: of the run that made the images; "evaluation" contains the protocol to train on them with.
-    classes: in label order.
-    """
-
-    format: int
-    name: str
-    method: str
-    dataset: str
-    ipc: int
-    channels: int
-    height: int
-    width: int
-    mean: list[float]
-    std: list[float]
-    label_mode: str
-    soft_labels: bool
-    teacher_hash: str
-    teacher_bytes: int
-    bytes: dict[str, int]
-    licence: str
-    source: str
-    settings: dict[str, Any]
-    classes: list[ClassEntry]
 
 
 def class_folder(index: int, name: str, count: int) -> str:
@@ -122,7 +66,7 @@ def save(data: DistilledDataset, path: Path | str, *, overwrite: bool = False) -
         if data.soft_labels is not None:
             (folder / "labels.safetensors").write_bytes(encode_soft_labels(data.soft_labels))
         (folder / "distilled.json").write_bytes(files.json_bytes(manifest))
-        (folder / "README.md").write_text(_card(manifest, data), encoding="utf-8", newline="\n")
+        (folder / "README.md").write_text(card_text(manifest, data), encoding="utf-8", newline="\n")
 
 
 def _manifest(data: DistilledDataset) -> Manifest:
@@ -170,31 +114,6 @@ def _csv(rows: list[tuple[object, ...]]) -> str:
     return text.getvalue()
 
 
-def _card(manifest: Manifest, data: DistilledDataset) -> str:
-    count = len(data)
-    known = re.sub(r"\s+", "-", manifest.licence.strip().lower())
-    limits = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
-    temperature = data.protocol.get("temperature")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("condense", "storage"),
-        autoescape=False,  # the card is Markdown; `quoted` escapes texts in the front matter
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
-    environment.filters["line"] = lambda text: " ".join(text.split())
-    return environment.get_template("card.md.j2").render(
-        data=manifest,
-        count=count,
-        licence=known if known in _LICENCES else "other" if known else "unknown",
-        size_category=next((text for limit, text in limits if count < limit), "n>1M"),
-        temperature=float(temperature) if isinstance(temperature, int | float) else 1.0,
-        epochs=min(20, max(1, 2000 // count)),
-    )
-
-
 def find(path: Path) -> Path:
     """Return the artifact folder: `path` or the one inside it. Raises StorageError if there is none."""
     for folder in (path, path / "distilled"):
@@ -215,7 +134,7 @@ def load(path: Path | str) -> DistilledDataset:
     Raises StorageError if files are missing, do not fit each other or come from another version.
     """
     folder = find(Path(path))
-    manifest = _read_manifest(folder / "distilled.json")
+    manifest = read_manifest(folder / "distilled.json")
     labels, slots, weights, images = [], [], [], []
     for label, entry in enumerate(manifest.classes):
         files = _class_files(folder, entry)
@@ -235,30 +154,6 @@ def load(path: Path | str) -> DistilledDataset:
         soft_labels=_read_soft_labels(folder) if manifest.soft_labels else None,
         **copied,
     )
-
-
-def _read_manifest(path: Path) -> Manifest:
-    content = files.read_json(path)
-    version = content.get("format") if isinstance(content, dict) else None
-    if version != FORMAT:
-        raise StorageError(
-            f"{path} has format version {version!r}, but this version of condense reads {FORMAT}; "
-            "use the version of condense that wrote it"
-        )
-    try:
-        manifest = msgspec.convert(content, Manifest)
-    except msgspec.ValidationError as error:
-        raise StorageError(f"{path} is not a description of a distilled dataset: {error}") from error
-    if not manifest.classes:
-        raise StorageError(f"{path} names no classes")
-    for entry in manifest.classes:
-        if "/" in entry.folder or "\\" in entry.folder or entry.folder in ("", ".", ".."):
-            raise StorageError(f"{path} names {entry.folder!r} as a folder of images; it was changed by hand")
-        if len(entry.weights) != entry.images:
-            raise StorageError(
-                f"{path}: class {entry.name!r} has {len(entry.weights)} weights for {entry.images} images"
-            )
-    return manifest
 
 
 def _class_files(folder: Path, entry: ClassEntry) -> list[Path]:

@@ -20,6 +20,8 @@ ACCURACY = "bold green"
 HEADING = "bold"
 QUIET = "dim"
 
+UNKNOWN_LICENCE = "of the real images not known: say it in the card before others use them"
+
 # Fields of a recipe that name components.
 COMPONENTS = ("initializer", "targets", "regularizers", "evaluator")
 
@@ -69,6 +71,45 @@ def evaluation_table(data: Mapping[str, Any]) -> list[RenderableType]:
         Padding(_accuracies(data["rows"], None), (0, 0, 1, 1), expand=False),
         pairs_table(facts),
         *_places({"artifact": data["path"]}),
+    ]
+
+
+def pushed_table(data: Mapping[str, Any]) -> list[RenderableType]:
+    """Return what was pushed to the hub (`Pushed`, as plain data), under which licence, and how others judge it."""
+    if data["teacher"]:
+        teacher = "lies beside the images"
+    elif data["needs_teacher"]:
+        teacher = "not there: the labels come from it, so others need it for the protocol"
+    else:
+        teacher = "not needed"
+    facts = [
+        ("seen by", "its owner alone" if data["private"] else "everybody"),
+        ("images", str(data["images"])),
+        ("teacher", teacher),
+        ("licence", f"{data['licence']} (of the real images)" if data["licence"] else UNKNOWN_LICENCE),
+        ("judge it", f"condense evaluate hf:{data['name']}"),
+    ]
+    return ["", Text(data["name"], style=HEADING), "", pairs_table(facts), f"  page      {data['url']}"]
+
+
+def imported_table(data: Mapping[str, Any]) -> list[RenderableType]:
+    """Return what was imported (`ImportResult.to_dict()`), how it was read, and how to judge it."""
+    facts = [
+        (
+            "images",
+            f"{data['images']}: {data['ipc']} for each of {data['classes']} classes",
+        ),
+        ("labels", data["labels"]),
+        *(("note", note) for note in data["notes"]),
+    ]
+    path = data["path"]
+    return [
+        "",
+        Text(f"{data['method']} on {data['dataset']}", style=HEADING),
+        "",
+        pairs_table(facts),
+        *_places({"artifact": path, "judge it": f"condense evaluate {path}"}),
+        f"  a row     condense compare wmdd imported:{path} --dataset {data['dataset']} --ipc {data['ipc']}",
     ]
 
 

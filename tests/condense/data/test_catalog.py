@@ -17,9 +17,9 @@ from condense.recipe.specs import IMAGE_KINDS, DatasetSpec
 def test_names() -> None:
     assert [spec.name for spec in DATASETS] == [
         *("fashion-mini", "fashion-mnist", "mnist", "svhn", "cifar10", "cifar100", "tiny-imagenet"),
-        *("imagenette", "imagewoof", "imagenet-1k", "folder"),
+        *("imagenette", "imagewoof", "imagenet-1k", "folder", "hf"),
     ]
-    assert {spec.name: spec.takes for spec in DATASETS if spec.takes} == {"folder": "PATH"}
+    assert {spec.name: spec.takes for spec in DATASETS if spec.takes} == {"folder": "PATH", "hf": "NAME"}
 
 
 def test_every_builder_can_be_imported() -> None:
@@ -28,7 +28,7 @@ def test_every_builder_can_be_imported() -> None:
 
 
 def test_kinds_of_images() -> None:
-    kinds = {spec.name: spec.kind_of(spec.options(), "") for spec in DATASETS if spec.name != "folder"}
+    kinds = {spec.name: spec.kind_of(spec.options(), "") for spec in DATASETS if not spec.takes}
     assert kinds == {
         **dict.fromkeys(("fashion-mini", "fashion-mnist", "mnist"), "small-grey"),
         **dict.fromkeys(("svhn", "cifar10", "cifar100", "tiny-imagenet"), "small-colour"),
@@ -58,6 +58,9 @@ def test_a_folder_has_the_settings_of_its_kind(kind: Any, teacher: str) -> None:
     assert folder.kind_of(FolderOptions(like=kind), "") == kind
     assert dict(folder.settings_for(kind))["teacher.model"] == teacher
     assert set(folder.settings_by_kind) == set(IMAGE_KINDS)
+    # Tests of methods look at folders alone: the kind of a dataset of the hub is found from what is fetched.
+    [hub] = [spec for spec in DATASETS if spec.name == "hf"]
+    assert (hub.settings, hub.settings_by_kind) == (folder.settings, folder.settings_by_kind)
 
 
 def test_importing_it_is_light() -> None:

@@ -285,7 +285,7 @@ def test_the_card_is_valid_whatever_the_names_hold(tmp_path: Path) -> None:
         save(dataclasses.replace(make(), licence=licence), tmp_path / "d", overwrite=True)
         front = (tmp_path / "d" / "README.md").read_text(encoding="utf-8").split("---\n", 2)[1]
         assert yaml.safe_load(front)["license"] == wanted
-    assert yaml.safe_load(front)["license_name"] == "Ask: us"
+    assert yaml.safe_load(front)["license_name"] == "ask-us"
 
 
 def test_the_code_of_the_card_runs_without_condense(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_the_method_without_a_preset_is_that_of_imagenette() -> None:
     assert flatten(WMDD.recover) == flatten(resolved("imagenette").recipe.recover)
 
 
-@pytest.mark.parametrize("dataset", [spec.name for spec in DATASETS])
+@pytest.mark.parametrize("dataset", [spec.name for spec in DATASETS if spec.name != "hf"])
 @pytest.mark.parametrize("method", [offer.spec.name for offer in REGISTRY.offers("method")])
 def test_every_method_resolves_for_every_dataset(method: str, dataset: str) -> None:
     spec = next(spec for spec in DATASETS if spec.name == dataset)
@@ -75,7 +75,7 @@ def test_every_method_resolves_for_every_dataset(method: str, dataset: str) -> N
     assert config.recipe.recover.iterations == 0 or config.recipe.targets
 
 
-@pytest.mark.parametrize("dataset", [spec.name for spec in DATASETS])
+@pytest.mark.parametrize("dataset", [spec.name for spec in DATASETS if spec.name != "hf"])
 def test_methods_are_compared_under_one_teacher(dataset: str) -> None:
     spec = next(spec for spec in DATASETS if spec.name == dataset)
     name = f"{dataset}:somewhere" if spec.takes else dataset

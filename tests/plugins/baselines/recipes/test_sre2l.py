@@ -76,7 +76,7 @@ def test_there_is_a_preset_for_every_dataset_of_wmdd(method: str) -> None:
         preset(method, name)
 
 
-@pytest.mark.parametrize("dataset", [spec.name for spec in DATASETS])
+@pytest.mark.parametrize("dataset", [spec.name for spec in DATASETS if spec.name != "hf"])
 @pytest.mark.parametrize("method", BOTH)
 def test_it_resolves_under_the_teacher_and_views_of_wmdd(method: str, dataset: str) -> None:
     name = f"{dataset}:somewhere" if dataset == "folder" else dataset

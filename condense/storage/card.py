@@ -1,0 +1,81 @@
+"""The dataset card of an artifact: what people read, and the fields that the Hugging Face hub filters by."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import jinja2
+
+from condense.recipe.config import HUB, is_path
+from condense.storage.distilled import DistilledDataset
+from condense.storage.manifest import Manifest
+
+# The licence names that Hugging Face knows; any other text goes to `license_name`.
+_LICENCES = {
+    *("mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "unlicense", "cc0-1.0", "odbl", "pddl"),
+    *("cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"),
+    "unknown",
+}
+_LIMITS = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+def card_text(manifest: Manifest, data: DistilledDataset) -> str:
+    """Return README.md: YAML between two lines of ---, then Markdown with code that trains on the images."""
+    count = len(data)
+    temperature = data.protocol.get("temperature")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("condense", "storage"),
+        autoescape=False,  # the card is Markdown; `quoted` escapes texts in the front matter
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
+    environment.filters["line"] = lambda text: " ".join(text.split())
+    licence = licence_id(manifest.licence)
+    return environment.get_template("card.md.j2").render(
+        data=manifest,
+        count=count,
+        licence=licence,
+        licence_name=_slug(manifest.licence)[:60].strip("-.") or "other" if licence == "other" else "",
+        tags=_tags(manifest),
+        sources=_sources(manifest.dataset),
+        size_category=next((text for limit, text in _LIMITS if count < limit), "1M<n<10M"),
+        temperature=float(temperature) if isinstance(temperature, int | float) else 1.0,
+        epochs=min(20, max(1, 2000 // count)),
+    )
+
+
+def licence_id(text: str) -> str:
+    """Return the hub's name for a licence: "MIT, copyright ..." gives "mit", an unknown one "other"."""
+    for part in (text, text.partition(",")[0]):
+        known = re.sub(r"\s+", "-", part.strip().lower())
+        if known in _LICENCES:
+            return known
+    return "other" if text.strip() else "unknown"
+
+
+def _tags(manifest: Manifest) -> list[str]:
+    """Return what people filter by: the field, images per class, the method and the dataset.
+
+    The name of somebody's own folder says nothing to others.
+    """
+    tags = ["dataset-distillation", "dataset-condensation", "condense", f"ipc-{manifest.ipc}"]
+    kind, _, argument = manifest.dataset.partition(":")
+    named = argument if kind == HUB and not is_path(argument) else "" if argument else kind
+    tags += [tag for tag in (_slug(manifest.method), _slug(named)) if tag]
+    return list(dict.fromkeys(tags))
+
+
+def _sources(dataset: str) -> list[str]:
+    """Return the hub's `source_datasets`: "extended|cifar10", or "original" for images that nobody else has."""
+    kind, _, argument = dataset.partition(":")
+    if kind == HUB and not is_path(argument):
+        return [f"extended|{argument}"]
+    return ["original"] if argument or not kind else [f"extended|{kind}"]
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
