@@ -166,10 +166,12 @@ def evaluate(
     *,
     protocol: str | None = None,
     dataset: str | None = None,
+    student: str | Sequence[str] = (),
     students: int = 3,
     seed: int | None = None,
     settings: Settings = (),
     teacher: str | Path | None = None,
+    out: str | Path | None = None,
     data_dir: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -179,14 +181,19 @@ def evaluate(
     """Train students on an earlier artifact, alone or inside its run directory, and test them on real images.
 
     protocol, dataset: names; by default the artifact's own.
-    students: how many, at least 1. seed: of everything random; by default the run's.
+    student: one network or several, each judged by itself under the one protocol, such as "resnet18" or
+        "convnet(width=64)"; by default the protocol's.
+    students: how many of each network, at least 1. seed: of everything random; by default the run's.
     settings: dotted keys to values, of protocol, student, teacher, evaluator or dataset.
     teacher: a file with its weights, if the labels need it and it does not lie beside the artifact.
+    out: the folder for the table, as Markdown and JSON; by default `evaluations` in the run directory, and no file for
+        an artifact alone.
     data_dir: the folder of datasets; by default where the run found them.
     device, precision, reporter, registry: as for `run`.
 
     Raises CondenseError as `run` does.
     """
+    from condense.recipe.networks import split_networks
     from condense.recipe.settings import assign, pairs_of
     from condense.runs.reevaluate import reevaluate
 
@@ -199,10 +206,12 @@ def evaluate(
         registry,
         protocol=protocol,
         dataset=dataset,
+        networks=split_networks(student),
         students=students,
         seed=seed,
         settings=pairs_of(settings),
         teacher=Path(teacher) if teacher else None,
+        out=Path(out) if out else None,
         machine=machine,
         reporter=reporter,
     )

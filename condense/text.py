@@ -23,6 +23,11 @@ def spread(mean: float, std: float | None) -> str:
     return f"{100 * mean:5.1f} %" if std is None else f"{100 * mean:5.1f} ± {100 * std:.1f} %"
 
 
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """Return an interval of fractions in percent, like "74.1 to 76.3", or a dash for none."""
+    return f"{percent(interval[0])} to {percent(interval[1])}" if interval else "–"
+
+
 def duration(seconds: float) -> str:
     """Return seconds as people say them: "0.42 s", "12.3 s", "2 min 05 s", "3 h 07 min"."""
     if round(seconds, 1) < 60:

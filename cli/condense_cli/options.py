@@ -71,6 +71,15 @@ def parse_names(_ctx: click.Context, _parameter: click.Parameter, text: str | No
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def parse_networks(
+    _ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return networks, each option a list with commas, as one tuple. Raises CondenseError for another form."""
+    from condense.recipe.networks import split_networks
+
+    return split_networks(given)
+
+
 def parse_numbers(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
     """Return N,N,... as a tuple. Raises BadParameter for anything else."""
     names = parse_names(ctx, parameter, text)

@@ -12,7 +12,7 @@ from condense.recipe.method import Student, Teacher, Use
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import named_dataset
-from condense.recipe.settings import Pair, assign, complete, options_of
+from condense.recipe.settings import Pair, assign, complete, network_text
 from condense.recipe.training import Augment
 
 
@@ -132,15 +132,6 @@ def _of_length(
         )
         columns.append(ColumnSetup(column=column, evaluation=evaluation))
     return columns
-
-
-def network_text(use: Use, registry: Registry) -> str:
-    """Return a network's name with the options that differ from the defaults: "convnet norm=instance"."""
-    own, usual = options_of(use, "model", registry), options_of(Use(name=use.name), "model", registry)
-    changed = [
-        f"{name}={getattr(own, name)}" for name in use.options if getattr(own, name) != getattr(usual, name)
-    ]
-    return " ".join([use.name, *changed])
 
 
 def _refuse_repeated(what: str, values: Sequence[object]) -> None:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from condense.comparison.outcome import Cell, Column, Distilled, Outcome, Role
 from condense.comparison.statistics import (
     BySeed,
-    Interval,
     augmentation_robust_score,
     interval_over_seeds,
     label_robust_score,
     mean_over_seeds,
     paired_difference,
 )
+from condense.engine.intervals import Interval
 
 
 @dataclass(frozen=True, kw_only=True)

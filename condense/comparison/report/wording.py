@@ -6,8 +6,9 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 
 from condense.comparison.outcome import Column, Outcome
-from condense.comparison.statistics import Interval, augmentation_robust_score
+from condense.comparison.statistics import augmentation_robust_score
 from condense.comparison.summary import Failure, Lead, Line, Summary
+from condense.engine.intervals import Interval
 from condense.text import byte_size, counted, duration, percent
 
 KINDS: Mapping[str, str] = {"compare": "Comparison", "sweep": "Sweep", "ablate": "Ablation"}

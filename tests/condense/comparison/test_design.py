@@ -66,7 +66,7 @@ def test_protocols_by_lengths_with_what_the_scores_need(registry: Registry) -> N
     assert protocols["fkd@2/plain"].augment == protocols["bare@4/plain"].augment == Augment()
     assert all(setup.evaluation.protocol.epochs == setup.column.epochs for setup in found)
     assert all(setup.evaluation.protocol.labels == setup.column.labels for setup in found)
-    assert {setup.column.student for setup in found} == {"convnet width=8 depth=2"}
+    assert {setup.column.student for setup in found} == {"convnet(width=8,depth=2)"}
 
 
 def test_random_images_are_a_row_and_no_column_judges_them_once_more(registry: Registry) -> None:
@@ -83,7 +83,7 @@ def test_settings_of_protocols_are_for_every_column(registry: Registry) -> None:
     settings = [("protocol.labels", "soft"), ("student.model", "convnet"), ("student.model.norm", "instance")]
     found = columns(registry, "fkd", "bare", settings=settings)
     assert {setup.column.labels for setup in found if setup.column.role == "score"} == {"soft"}
-    assert {setup.column.student for setup in found} == {"convnet norm=instance"}
+    assert {setup.column.student for setup in found} == {"convnet(norm=instance)"}
     networks = {str(setup.evaluation.student.model.options["norm"]) for setup in found}
     assert networks == {"instance"}
 
