@@ -19,6 +19,7 @@ from condense_cli.options import (
     json_option,
     option,
     parse_names,
+    parse_networks,
     parse_numbers,
     registry_of,
     set_option,
@@ -94,8 +95,11 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     option(
         "--student",
         section=MEASURE,
-        metavar="NAME",
-        help="The students' network; `condense models` lists them.",
+        metavar="NAME,...",
+        multiple=True,
+        callback=parse_networks,
+        help="The students' network, such as resnet18 or 'convnet(width=64)'; each is a column. `condense models` "
+        "lists them.",
         default_shown="the protocol's own",
     ),
     option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -184,7 +185,9 @@ class _Cell:
                 bytes=sizes,
             )
 
-        return self._or_failure(made, lambda reason: Cell(**common, failure=reason), column.replace("/", "-"))
+        return self._or_failure(
+            made, lambda reason: Cell(**common, failure=reason), re.sub(r"[^A-Za-z0-9._-]+", "-", column)
+        )
 
     def _train(
         self, setup: ColumnSetup, files: list[Path]

@@ -40,6 +40,11 @@ class SharedSettings:
             reference=False,
         )
 
+    def student_text(self, registry: Registry) -> str:
+        """Return the students' network as people write it."""
+        network = self.evaluation(self.protocol, 1).student_network(self.teacher)
+        return network_text(network, registry)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnSetup:
@@ -83,35 +88,44 @@ def make_columns(
     registry: Registry,
     shared: Sequence[SharedSettings],
     *,
+    networks: Sequence[Use] = (),
     epochs: Sequence[int],
     students: int,
     scores: bool,
 ) -> tuple[ColumnSetup, ...]:
-    """Return a column for every protocol and number of epochs, each followed by those that DD-Ranking's scores need.
+    """Return a column for every protocol, number of epochs and student network.
+
+    Each is followed by the columns that DD-Ranking's scores need.
 
     shared: the settings of each protocol.
+    networks: student networks; none for the one of the settings.
     epochs: numbers of epochs; none for the protocol's own.
     students: trained for each seed.
     scores: whether to add the columns for the scores.
 
-    Raises OptionError for a protocol or number of epochs that is given twice, or fewer than 1 epoch.
+    Raises OptionError for a protocol, number of epochs or network that is given twice, or fewer than 1 epoch.
     """
     _refuse_repeated("protocol", [settings.protocol.name for settings in shared])
     _refuse_repeated("number of epochs", epochs)
     for count in epochs:
         if count < 1:
             raise OptionError(f"epochs must be at least 1, not {count}")
-    return tuple(
-        column
-        for settings in shared
-        for count in epochs or (settings.protocol.epochs,)
-        for column in _of_length(settings, count, students, scores, registry)
-    )
+    columns: list[ColumnSetup] = []
+    for settings in shared:
+        of_network = [replace(settings, student=Student(model=use)) for use in networks] or [settings]
+        names = [one.student_text(registry) for one in of_network]
+        _refuse_repeated("student network", names)
+        for count in epochs or (settings.protocol.epochs,):
+            for one, name in zip(of_network, names, strict=True):
+                key = f"{settings.protocol.name}@{count}" + (f" {name}" if len(names) > 1 else "")
+                columns += _of_length(one, key, name, count, students, scores)
+    return tuple(columns)
 
 
 def _of_length(
-    shared: SharedSettings, epochs: int, students: int, scores: bool, registry: Registry
+    shared: SharedSettings, key: str, student: str, epochs: int, students: int, scores: bool
 ) -> list[ColumnSetup]:
+    """Return the column of one protocol, length and network, and those that its scores need."""
     protocol = replace(shared.protocol, epochs=epochs)
     wanted: list[tuple[Role, Protocol]] = [("score", protocol)]
     if scores and protocol.labels != "hard":
@@ -120,17 +134,15 @@ def _of_length(
         wanted.append(("plain", replace(protocol, augment=Augment())))
     columns = []
     for role, changed in wanted:
-        evaluation = shared.evaluation(changed, students)
-        key = f"{protocol.name}@{protocol.epochs}"
         column = Column(
             key=key if role == "score" else f"{key}/{role}",
             protocol=protocol.name,
             epochs=protocol.epochs,
             labels=changed.labels,
-            student=network_text(evaluation.student_network(shared.teacher), registry),
+            student=student,
             role=role,
         )
-        columns.append(ColumnSetup(column=column, evaluation=evaluation))
+        columns.append(ColumnSetup(column=column, evaluation=shared.evaluation(changed, students)))
     return columns
 
 

@@ -16,9 +16,10 @@ from condense.comparison.terms import TermOptions, Terms, terms_of
 from condense.errors import OptionError
 from condense.recipe.config import Machine, Recipe, RunConfig, dataset_label, digest
 from condense.recipe.method import Use
+from condense.recipe.networks import with_network
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
-from condense.recipe.settings import Pair, Settings, flatten, pairs_of
+from condense.recipe.settings import Pair, Settings, flatten, network_of, pairs_of
 from condense.text import setting_text
 
 # Settings of a teacher that do not change its weights, or that are fixed here.
@@ -106,6 +107,9 @@ def design_comparison(
     columns = make_columns(
         registry,
         shared,
+        networks=[network_of(text, registry) for text in checked.networks]
+        if len(checked.networks) > 1
+        else (),
         epochs=checked.epochs,
         students=checked.students,
         scores=checked.scores and bool(found.reference),
@@ -165,11 +169,7 @@ def _shared_pairs(settings: Sequence[Pair], terms: Terms) -> list[Pair]:
     keys = [key for key, _ in settings]
     if terms.epochs and "protocol.epochs" in keys:
         raise OptionError("--epochs and --set protocol.epochs say the same thing; give one of them")
-    if terms.student is None:
-        return list(settings)
-    if "student.model" in keys:
-        raise OptionError("--student and --set student.model say the same thing; give one of them")
-    return [("student.model", terms.student), *settings]
+    return with_network(settings, terms.networks, key="student.model", option="--student")
 
 
 def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Registry) -> RunConfig:
@@ -260,7 +260,7 @@ def _command(kind: Kind, methods: Sequence[str], terms: Terms, settings: Setting
         ("--students", terms.students, 1),
         ("--protocol", terms.protocols, ()),
         ("--epochs", terms.epochs, ()),
-        ("--student", terms.student, None),
+        ("--student", terms.networks, ()),
         ("--validation", terms.validation, 0.0),
     ):
         if value != usual:

@@ -18,11 +18,13 @@ from condense.comparison.report.wording import (
     accuracy_text,
     column_title,
     costs,
+    crossed,
     difference_text,
     failure_text,
     full_count,
     images_per_class,
     lead_text,
+    protocols_text,
     spread_over,
     tested_on,
 )
@@ -64,7 +66,7 @@ def outcome_parts(result: ComparisonResult, width: int) -> list[RenderableType]:
         for columns in _side_by_side(result, ipc, width):
             parts += ["", Padding(_table(result, ipc, columns), (0, 0, 0, 1), expand=False)]
         leads = [lead for lead in summary.leads if lead.ipc == ipc]
-        titles = {column.key: _title(column) for column in summary.columns}
+        titles = {column.key: _title(column, summary) for column in summary.columns}
         parts += [""] if leads else []
         parts += [_indented(f"{titles[lead.column]}: {lead_text(lead)}") for lead in leads]
         for column in summary.columns:
@@ -88,7 +90,7 @@ def _ruled(first: str) -> Table:
 
 def _costs(summary: Summary, ipc: int, column: Column) -> Table:
     """Return the table of scores, seconds and bytes of all rows for one column."""
-    table = _ruled(_title(column))
+    table = _ruled(_title(column, summary))
     texts = costs(summary)
     for title in texts:
         table.add_column(title, justify="right", no_wrap=True)
@@ -101,7 +103,7 @@ def _table(result: ComparisonResult, ipc: int, columns: Sequence[Column]) -> Tab
     outcome, summary = result.outcome, result.summary
     table = _ruled("trained on")
     for column in columns:
-        table.add_column(_title(column), overflow="fold")
+        table.add_column(_title(column, summary), overflow="fold")
         if len(summary.rows) > 1:
             table.add_column("difference", overflow="fold", no_wrap=True)
     for row in summary.rows:
@@ -134,7 +136,7 @@ def _side_by_side(result: ComparisonResult, ipc: int, width: int) -> Iterator[li
     used = 0
     for column in summary.columns:
         texts = [_cells(summary.line(row, ipc, column.key), summary, full) for row in summary.rows]
-        heads = [_title(column), "difference"]
+        heads = [_title(column, summary), "difference"]
         needed = sum(
             SPACE + max(cell_len(head), *(cell_len(text.plain) for text in column_texts))
             for head, column_texts in zip(heads, zip(*texts, strict=True), strict=False)
@@ -151,9 +153,9 @@ def _label(row: str, summary: Summary) -> str:
     return f"{row} (reference)" if row == summary.reference else row
 
 
-def _title(column: Column) -> str:
-    """Return the column's title without the student's network, for which a terminal has no room."""
-    return column_title(column, [column])
+def _title(column: Column, summary: Summary) -> str:
+    """Return the column's title; the student only where a protocol has several, because a terminal has little room."""
+    return column_title(column, summary.columns, brief=True)
 
 
 def _indented(text: str, style: str = "") -> Padding:
@@ -171,6 +173,9 @@ def _legend(result: ComparisonResult) -> Iterator[str]:
     if summary.scored:
         yield "LRS, ARS: DD-Ranking's scores, 0 to 1: how good the images are, apart from labels and augmentation."
     yield "Stored: images, labels and a teacher that answers in training. Compression: the real images over it."
+    if crossed(summary.columns):
+        yield f"Students: every network learns from the same images. Protocol: {protocols_text(summary.columns)}."
+        return
     students = {column.protocol: column.student for column in summary.columns}
     yield f"Students: {', '.join(f'{protocol} {student}' for protocol, student in students.items())}."
 
@@ -229,7 +234,7 @@ def plan_data(design: Design, outlook: Outlook) -> dict[str, Any]:
 
 
 def _column_text(column: Column) -> str:
-    return f"{_title(column)}, {column.labels} labels, student {column.student}"
+    return f"{column_title(column, [column])}, {column.labels} labels, student {column.student}"
 
 
 def _changes(settings: Mapping[str, Any], without: Sequence[str]) -> str:

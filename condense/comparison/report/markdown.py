@@ -12,6 +12,7 @@ from condense.comparison.report.wording import (
     accuracy_text,
     column_title,
     costs,
+    crossed,
     difference_text,
     failure_text,
     footnotes,
@@ -76,7 +77,7 @@ def _accuracies(outcome: Outcome, summary: Summary) -> str:
 def _costs(summary: Summary) -> str:
     """Return a table of scores and costs with a line for each images-per-class, column and row."""
     texts = costs(summary)
-    header = ["ipc", "protocol", "trained on", *texts, *_PARTS]
+    header = ["ipc", "student" if crossed(summary.columns) else "protocol", "trained on", *texts, *_PARTS]
     body = [
         [
             str(line.ipc),

@@ -16,10 +16,34 @@ UNKNOWN = "–"
 _ROLES = {"score": "", "hard": ", with hard labels", "plain": ", without augmentation"}
 
 
-def column_title(column: Column, columns: Sequence[Column]) -> str:
-    """Return a title like "fkd, 300 epochs", with the student if the `columns` have different students."""
-    student = f", {column.student}" if len({other.student for other in columns}) > 1 else ""
-    return f"{column.protocol}, {counted(column.epochs, 'epoch')}{student}{_ROLES[column.role]}"
+def column_title(column: Column, columns: Sequence[Column], *, brief: bool = False) -> str:
+    """Return a title like "fkd, 300 epochs", and of what differs between students.
+
+    The student follows if the `columns` have different students. If nothing but the student differs between them, the
+    student alone is the title. brief: leave the student out where each protocol has one student, because the protocol
+    stands for it.
+    """
+    parts = [column.protocol, counted(column.epochs, "epoch")]
+    if len({other.student for other in columns}) > 1 and (crossed(columns) or not brief):
+        alone = len({(other.protocol, other.epochs) for other in columns}) == 1
+        parts = [column.student] if alone else [*parts, column.student]
+    return ", ".join(parts) + _ROLES[column.role]
+
+
+def crossed(columns: Sequence[Column]) -> bool:
+    """Return whether a protocol has several student networks, as in a table across architectures."""
+    return any(
+        one.protocol == other.protocol and one.student != other.student
+        for one in columns
+        for other in columns
+    )
+
+
+def protocols_text(columns: Sequence[Column]) -> str:
+    """Return the protocols with their lengths, like "fkd, 300 epochs"; those of several with semicolons between."""
+    return "; ".join(
+        dict.fromkeys(f"{column.protocol}, {counted(column.epochs, 'epoch')}" for column in columns)
+    )
 
 
 def images_per_class(ipc: int) -> str:
@@ -164,6 +188,9 @@ def footnotes(outcome: Outcome, summary: Summary) -> list[str]:
                 "Bold: the highest mean, where its lead over the next row, paired by seed, has a 95 % interval that "
                 "excludes 0. Where nothing is bold, no row is clearly ahead."
             )
+    if crossed(summary.columns):
+        protocols = protocols_text(summary.columns)
+        notes.append(f"Students: every network learns from the same images. Protocol: {protocols}.")
     notes += _scale_notes(outcome, summary)
     if summary.scored:
         notes.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,16 @@ def picture(number: int, size: tuple[int, int] = (180, 120)) -> bytes:
     return buffer.getvalue()
 
 
-def columns_of(protocols: Sequence[str], epochs: Sequence[int]) -> tuple[Column, ...]:
-    """Return every protocol with every training length, each with its hard and its plain partner."""
+def columns_of(
+    protocols: Sequence[str], epochs: Sequence[int], networks: Sequence[str]
+) -> tuple[Column, ...]:
+    """Return every protocol with every length and student network, each with its hard and its plain partner."""
     found = []
     for protocol in protocols:
         labels = "hard" if protocol == "dc" else "online"
-        for count in epochs:
-            key = f"{protocol}@{count}"
-            common: dict[str, Any] = {"protocol": protocol, "epochs": count, "student": "convnet"}
+        for count, network in itertools.product(epochs, networks):
+            key = f"{protocol}@{count}" + (f" {network}" if len(networks) > 1 else "")
+            common: dict[str, Any] = {"protocol": protocol, "epochs": count, "student": network}
             found.append(Column(key=key, labels=labels, **common))
             if labels != "hard":
                 found.append(Column(key=f"{key}/hard", labels="hard", role="hard", **common))
@@ -80,12 +83,13 @@ def made(
     students: int = 2,
     protocols: Sequence[str] = ("fkd", "dc"),
     epochs: Sequence[int] = (300, 1000),
+    networks: Sequence[str] = ("convnet",),
     failing: Sequence[str] = (),
     size: tuple[int, int] = (180, 120),
     **changes: Any,
 ) -> Outcome:
     """Write pictures below `folder` and return the comparison. failing: labels of the rows that fail everywhere."""
-    columns = columns_of(protocols, epochs)
+    columns = columns_of(protocols, epochs, networks)
     distilled, cells = [], []
     for number, label in enumerate(labels):
         for ipc in ipcs:

@@ -155,3 +155,23 @@ def test_the_files_are_written_by_the_interface_and_not_by_the_work(
     assert first == second
     assert read_outcome(result.path).finished
     assert json.loads((result.path / "compare.json").read_text()) == result.to_dict()
+
+
+def test_students_of_several_networks_learn_from_the_same_images(site: Site, spy: Spy) -> None:
+    narrow, wide = "convnet(width=4,depth=1)", "convnet(width=8,depth=1)"
+    both = site.compare("random", student=f"{narrow},{wide}", seeds=2)
+    assert (len(spy.runs), len(spy.students)) == (2, 4)
+    summary = both.summary
+    assert [column.student for column in summary.columns] == [narrow, wide]
+    assert all(line.seeds == 2 and line.interval for line in summary.lines)
+    # A table with another network finds the images and the students that there are.
+    alone = site.compare("random", student=wide, seeds=2)
+    assert (len(spy.runs), len(spy.students)) == (2, 4)
+    assert alone.summary.lines[0].mean == summary.line("random", 1, f"fkd@1 {wide}").mean
+
+
+def test_a_network_that_does_not_fit_fails_in_its_column_alone(site: Site) -> None:
+    result = site.compare("random", student="convnet(width=4,depth=1),convnet(depth=9)")
+    assert [bool(cell.failure) for cell in result.outcome.cells] == [False, True]
+    [failure] = result.summary.failures
+    assert failure.column == "fkd@1 convnet(depth=9)"
