@@ -103,6 +103,15 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         default_shown="the protocol's own",
     ),
     option(
+        "--teacher-model",
+        section=WHAT,
+        metavar="NAME,...",
+        multiple=True,
+        callback=parse_networks,
+        help="The teacher's network; of several, every row is there once for each, under the same students.",
+        default_shown="the dataset's own",
+    ),
+    option(
         "--scores/--no-scores",
         section=MEASURE,
         default=None,

@@ -12,7 +12,7 @@ from condense.recipe.method import Student, Teacher, Use
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import named_dataset
-from condense.recipe.settings import Pair, assign, complete, network_text
+from condense.recipe.settings import Pair, assign, complete, network_of, network_text
 from condense.recipe.training import Augment
 
 
@@ -39,6 +39,11 @@ class SharedSettings:
             students=students,
             reference=False,
         )
+
+    def with_students_like(self, teacher: Teacher) -> SharedSettings:
+        """Return the settings with a network of its own for students that were like the teacher."""
+        network = self.evaluation(self.protocol, 1).student_network(teacher)
+        return replace(self, student=Student(model=network))
 
     def student_text(self, registry: Registry) -> str:
         """Return the students' network as people write it."""
@@ -84,10 +89,28 @@ def shared_settings(
     return complete(shared, registry)
 
 
+def teachers_of(networks: Sequence[str], shared: SharedSettings, registry: Registry) -> dict[str, Teacher]:
+    """Return the teachers of a comparison by their networks, or the one teacher by "".
+
+    networks: the teachers' networks as texts; none or one for the teacher of the settings. All teachers are trained
+    the same way. Raises OptionError for a network that stands twice.
+    """
+    if len(networks) < 2:
+        return {"": shared.teacher}
+    uses = [network_of(text, registry) for text in networks]
+    texts = [network_text(use, registry) for use in uses]
+    _refuse_repeated("teacher", texts)
+    return {
+        text: assign(shared, "teacher.model", use, registry).teacher
+        for text, use in zip(texts, uses, strict=True)
+    }
+
+
 def make_columns(
     registry: Registry,
     shared: Sequence[SharedSettings],
     *,
+    like: Teacher | None = None,
     networks: Sequence[Use] = (),
     epochs: Sequence[int],
     students: int,
@@ -98,6 +121,8 @@ def make_columns(
     Each is followed by the columns that DD-Ranking's scores need.
 
     shared: the settings of each protocol.
+    like: if rows have different teachers, the one whose network students have that are like the teacher. So students
+        are the same in every row.
     networks: student networks; none for the one of the settings.
     epochs: numbers of epochs; none for the protocol's own.
     students: trained for each seed.
@@ -113,6 +138,7 @@ def make_columns(
     columns: list[ColumnSetup] = []
     for settings in shared:
         of_network = [replace(settings, student=Student(model=use)) for use in networks] or [settings]
+        of_network = [one.with_students_like(like) if like else one for one in of_network]
         names = [one.student_text(registry) for one in of_network]
         _refuse_repeated("student network", names)
         for count in epochs or (settings.protocol.epochs,):

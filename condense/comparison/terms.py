@@ -30,6 +30,8 @@ class TermOptions(TypedDict, total=False):
         its own, with the whole schedule.
     student: the students' network, such as "resnet18" or "convnet(width=64)"; by default the protocol's. Each of
         several networks, in a list or with commas between them, is a column of its own.
+    teacher_model: the teacher's network; by default the dataset's. With several networks, in a list or with commas
+        between them, every row is there once for each teacher.
     scores: whether to train the additional students that DD-Ranking's scores need.
     validation: the fraction of the training images that replaces the test images, for tuning.
     name: the name of the folder of the tables; by default made from the rest.
@@ -44,6 +46,7 @@ class TermOptions(TypedDict, total=False):
     protocol: str | Sequence[str]
     epochs: int | Sequence[int]
     student: str | Sequence[str]
+    teacher_model: str | Sequence[str]
     scores: bool
     validation: float
     name: str | None
@@ -78,7 +81,7 @@ class ComparisonOptions(TermOptions, total=False):
 class Terms:
     """The options of a comparison, apart from its rows; the fields of `TermOptions`, checked.
 
-    networks: the students' networks, one text for each.
+    networks, teachers: the students' and the teachers' networks, one text for each.
 
     Raises OptionError for a number below its minimum, an ipc that is given twice or a name that cannot be a
     folder.
@@ -92,6 +95,7 @@ class Terms:
     protocols: tuple[str, ...]
     epochs: tuple[int, ...]
     networks: tuple[str, ...]
+    teachers: tuple[str, ...]
     scores: bool
     validation: float
     name: str | None
@@ -128,6 +132,7 @@ def terms_of(
     protocol: str | Sequence[str] = (),
     epochs: int | Sequence[int] = (),
     student: str | Sequence[str] = (),
+    teacher_model: str | Sequence[str] = (),
     scores: bool = True,
     validation: float = 0.0,
     name: str | None = None,
@@ -145,6 +150,7 @@ def terms_of(
         protocols=(protocol,) if isinstance(protocol, str) else tuple(protocol),
         epochs=(epochs,) if isinstance(epochs, int) else tuple(epochs),
         networks=split_networks(student),
+        teachers=split_networks(teacher_model),
         scores=scores,
         validation=validation,
         name=name,

@@ -86,7 +86,7 @@ def draw_keys(outcome: Outcome) -> list[str]:
 
     keys = []
     for number, row in enumerate(outcome.rows):
-        style = look(number, reference=row.label == outcome.reference)
+        style = look(number, reference=row.label in outcome.references)
         name = f"key-{number}"
         with _style(name):
             figure = Figure(figsize=(0.42, 0.2))

@@ -118,7 +118,7 @@ def _panel(
         )
         if points:
             series.append(
-                Series(row=row, number=number, reference=row == summary.reference, points=tuple(points))
+                Series(row=row, number=number, reference=row in summary.references, points=tuple(points))
             )
     return Panel(
         axis=axis,

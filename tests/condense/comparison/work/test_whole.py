@@ -23,6 +23,7 @@ from condense.comparison.summary import Summary
 from condense.data.dataset import MemoryImages, Split
 from condense.engine.components import EvaluationRequest, StudentResult
 from condense.engine.evaluate import StudentEvaluator
+from condense.errors import ModelError
 
 
 def read_outcome(path: Path) -> Outcome:
@@ -168,6 +169,29 @@ def test_students_of_several_networks_learn_from_the_same_images(site: Site, spy
     alone = site.compare("random", student=wide, seeds=2)
     assert (len(spy.runs), len(spy.students)) == (2, 4)
     assert alone.summary.lines[0].mean == summary.line("random", 1, f"fkd@1 {wide}").mean
+
+
+def test_every_teacher_labels_the_rows_that_are_its_own(site: Site, spy: Spy) -> None:
+    narrow, wide = "convnet(width=4,depth=1)", "convnet(width=8,depth=1)"
+    both = site.compare("random", teacher_model=[narrow, wide], student=narrow)
+    assert (spy.teachers, len(spy.runs), len(spy.students)) == (2, 2, 2)
+    assert list(both.outcome.teachers) == [narrow, wide]
+    assert both.outcome.teacher == both.outcome.teachers[narrow]
+    assert len(list((site.out / "teachers").glob("*.safetensors"))) == 2
+    # Each row is what a comparison under this teacher alone gives, and is found again there.
+    for teacher in (narrow, wide):
+        alone = site.compare("random", teacher_model=teacher, student=narrow)
+        line = both.summary.line(f"random teacher={teacher}", 1, "fkd@1")
+        assert alone.summary.lines[0].mean == line.mean
+        assert alone.outcome.teacher is not None
+        assert alone.outcome.teacher.hash == both.outcome.teachers[teacher].hash
+    assert (spy.teachers, len(spy.runs), len(spy.students)) == (2, 2, 2)
+
+
+def test_a_teacher_that_cannot_be_is_refused_before_any_is_trained(site: Site, spy: Spy) -> None:
+    with pytest.raises(ModelError):
+        site.compare("random", teacher_model="convnet(width=4,depth=1),convnet(depth=9)")
+    assert spy.teachers == 0
 
 
 def test_a_network_that_does_not_fit_fails_in_its_column_alone(site: Site) -> None:
