@@ -16,6 +16,7 @@ from condense.recipe.settings import Settings
 
 if TYPE_CHECKING:
     from condense.comparison.work import ComparisonResult
+    from condense.runs.estimate import Estimate
     from condense.runs.result import EvaluationResult, RunResult
     from condense.runtime import Reporter
     from condense.storage.distilled import DistilledDataset
@@ -214,6 +215,37 @@ def evaluate(
         out=Path(out) if out else None,
         machine=machine,
         reporter=reporter,
+    )
+
+
+def plan(
+    *,
+    throughput: str | None = None,
+    budget_time: str | None = None,
+    budget_memory: str | None = None,
+    reporter: Reporter | None = None,
+    registry: Registry | None = None,
+    **what: Any,
+) -> Estimate:
+    """Return what a run would take: work, seconds, memory, bytes on disk. The dataset need not be there.
+
+    throughput: of another machine, "forward=N,backward=N" in images per second, and "load=N" for images read from
+        disk; by default a few steps are timed on this machine.
+    budget_time, budget_memory: such as "2h" and "8GB"; the result says what to change to fit them.
+    what: the run, as for `run`: method, dataset, ipc, settings, ...
+
+    Raises CondenseError as `run` does.
+    """
+    from condense.engine.price import parse_bytes, parse_duration, parse_throughput
+    from condense.runs.estimate import estimate
+
+    registry = registry or default_registry()
+    rates = None if throughput is None else parse_throughput(throughput)
+    seconds = None if budget_time is None else parse_duration(budget_time)
+    size = None if budget_memory is None else parse_bytes(budget_memory)
+    config = configure(registry, **what)
+    return estimate(
+        config, registry, throughput=rates, budget_time=seconds, budget_memory=size, reporter=reporter
     )
 
 

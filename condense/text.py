@@ -49,6 +49,16 @@ def byte_size(count: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def magnitude(count: int) -> str:
+    """Return a count on three digits: "950", "12.3 k", "5.1 M", "1.4 G"."""
+    value = float(count)
+    for unit in ("", " k", " M", " G", " T"):
+        if round(value, 1) < 1000 or unit == " T":
+            break
+        value /= 1000
+    return f"{value:.0f}{unit}" if not unit or value >= 100 else f"{value:.1f}{unit}"
+
+
 def rate(per_second: float, noun: str) -> str:
     """Return a speed: "35.2 steps/s", or "4.2 s/step" for less than one per second."""
     if per_second >= 1:

@@ -19,6 +19,7 @@ from condense_cli.options import Interrupted
 _HOME: Mapping[str, str] = {
     "run": "run:command",
     "evaluate": "evaluate:command",
+    "plan": "plan:command",
     "compare": "compare:compare",
     "sweep": "compare:sweep",
     "ablate": "compare:ablate",
@@ -33,6 +34,7 @@ _HOME: Mapping[str, str] = {
 COMMANDS: Mapping[str, str] = {
     "run": "Condense a dataset and measure how well students learn from the outcome.",
     "evaluate": "Train and test students on a distilled dataset made earlier.",
+    "plan": "Say what a run takes before it starts: work, time, memory, bytes on disk.",
     "compare": "Compare methods under one teacher, the same students, protocols and seeds.",
     "sweep": "Compare one method with every combination of the values of some settings.",
     "ablate": "Compare a method with its variants, or without each of its components.",
