@@ -222,15 +222,16 @@ def _how_to_go_on(ctx: click.Context) -> str:
 
 
 def _show_plan(design: Design, out: Path, registry: Registry, as_json: bool) -> None:
+    from condense.comparison.amount import amount_of
     from condense.comparison.workspace import look_ahead
     from condense_cli.render.comparison import plan_data, plan_parts
     from condense_cli.render.console import make_console, write, write_json
 
-    outlook = look_ahead(design, out, registry)
+    outlook, amount = look_ahead(design, out, registry), amount_of(design, registry)
     if as_json:
-        write_json(plan_data(design, outlook))
+        write_json(plan_data(design, outlook, amount))
     else:
-        write(make_console(), *plan_parts(design, outlook))
+        write(make_console(), *plan_parts(design, outlook, amount))
 
 
 @click.command("compare", cls=RepeatableCommand)

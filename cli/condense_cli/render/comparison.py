@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from condense.comparison.amount import Amount
 from condense.comparison.design import Design
 from condense.comparison.outcome import Column
 from condense.comparison.report.wording import (
@@ -33,7 +34,7 @@ from condense.comparison.saved import MARKDOWN, PAGE
 from condense.comparison.summary import Line, Summary
 from condense.comparison.workspace import Outlook
 from condense.recipe.method import Teacher
-from condense.text import counted, duration, percent, setting_text
+from condense.text import counted, duration, magnitude, percent, setting_text
 from condense_cli.render.progress import BarReporter, LineReporter
 from condense_cli.render.tables import ACCURACY, HEADING, QUIET, pairs_table
 
@@ -192,7 +193,7 @@ def _legend(result: ComparisonResult) -> Iterator[str]:
     yield f"Students: {', '.join(f'{protocol} {student}' for protocol, student in students.items())}."
 
 
-def plan_parts(design: Design, outlook: Outlook) -> list[RenderableType]:
+def plan_parts(design: Design, outlook: Outlook, amount: Amount | None) -> list[RenderableType]:
     """Return what a comparison would do: its rows, what all rows share, and the work ahead."""
     validation = design.validation
     columns = [column.column for column in design.columns]
@@ -215,7 +216,7 @@ def plan_parts(design: Design, outlook: Outlook) -> list[RenderableType]:
     sections = {
         "Rows": [(row.label, _changes(row.settings, row.without) or row.summary) for row in design.rows],
         "All rows": facts,
-        "Work ahead": [("cells", cells), ("students", students)],
+        "Work ahead": [("cells", cells), ("students", students), *_passes(amount)],
     }
     parts: list[RenderableType] = []
     for title, pairs in sections.items():
@@ -223,7 +224,17 @@ def plan_parts(design: Design, outlook: Outlook) -> list[RenderableType]:
     return [*parts, *(_indented(note) for note in design.notes), f"  would lie in  {outlook.path}"]
 
 
-def plan_data(design: Design, outlook: Outlook) -> dict[str, Any]:
+def _passes(amount: Amount | None) -> Iterator[tuple[str, str]]:
+    """Yield how many images pass through networks, done or not, and how to get seconds."""
+    if amount is None:
+        yield "passes", "not known: a dry run does not look at the images of this dataset"
+    else:
+        for part, (forward, backward) in amount.parts().items():
+            yield f"all {part}", f"{magnitude(forward)} images forward, {magnitude(backward)} backward"
+    yield "time", "`condense plan --method METHOD` times one run on this machine"
+
+
+def plan_data(design: Design, outlook: Outlook, amount: Amount | None) -> dict[str, Any]:
     """Return what a comparison would do as plain data."""
     import msgspec
 
@@ -238,6 +249,10 @@ def plan_data(design: Design, outlook: Outlook) -> dict[str, Any]:
             "seeds": design.seeds,
             "cells": {"all": outlook.cells, "done": outlook.cells_done},
             "students": {"all": outlook.students, "done": outlook.students_done},
+            "passes": {
+                part: {"forward": forward, "backward": backward}
+                for part, (forward, backward) in (amount.parts() if amount else {}).items()
+            },
             "notes": design.notes,
             "command": design.command,
         }
