@@ -203,22 +203,34 @@ class Calibration:
 
     @cached_property
     def _measured(self) -> tuple[tuple[WeightedLoss, ...], float]:
-        """The losses, fitted to a part of the images, and the seconds that all images would take."""
+        """The losses, fitted to a part of the images, and the seconds that all images and classes would take.
+
+        The seconds of two numbers of images give those of one more image, and those of a class whatever its images.
+        """
         recipe = self.plan.recipe
         dataset, losses, teacher = self._trial
         if not self.plan.measures or teacher is None:
             return losses, 0.0
-        per_image = self._testing(teacher)
         classes = len(dataset.classes)
-        available = len(dataset.train) // classes
-        wanted = int(_SECONDS / max(per_image, 1e-9)) // classes
-        each = min(available, max(recipe.ipc + 1, wanted))
-        total = each * classes
-        part = replace(dataset, train=Split(Noise(pool_of(dataset), total), torch.arange(total) % classes))
-        began = time.perf_counter()
-        batch = recipe.teacher.measure_batch
-        measure(losses, teacher, part, self.runtime, batch_size=batch, seed=0, ipc=recipe.ipc)
-        return losses, (time.perf_counter() - began) * self.counts.train / total
+        most = len(dataset.train) // classes
+
+        def spent(each: int) -> float:
+            total = each * classes
+            shown = Split(Noise(pool_of(dataset), total), torch.arange(total) % classes)
+            part, batch = replace(dataset, train=shown), recipe.teacher.measure_batch
+            began = time.perf_counter()
+            measure(losses, teacher, part, self.runtime, batch_size=batch, seed=0, ipc=recipe.ipc)
+            return time.perf_counter() - began
+
+        few = min(most, recipe.ipc + 1)
+        first = spent(few)  # imports and compiles
+        if first > 4 * _SECONDS:
+            return losses, first * self.counts.train / (few * classes)
+        fixed = spent(few)
+        many = min(most, 2 * few + int(few * _SECONDS / max(fixed, 1e-9)))
+        per_image = max(0.0, spent(many) - fixed) / ((many - few) * classes) if many > few else 0.0
+        per_class = max(0.0, fixed - per_image * few * classes) / classes
+        return losses, per_class * self.counts.classes + per_image * self.counts.train
 
     def _choosing(self) -> float:
         """Return the seconds to choose the first images of one class."""
@@ -235,10 +247,12 @@ class Calibration:
             teacher=teacher,
             runtime=self.runtime,
         )
-        began = time.perf_counter()
-        initializer.images(request)
-        self._wait()
-        return time.perf_counter() - began
+
+        def choose(times: int) -> None:
+            for _ in range(times):
+                initializer.images(request)
+
+        return self._timed(choose)
 
     def _recovering(self, piece: Piece) -> float:
         recipe = self.plan.recipe
