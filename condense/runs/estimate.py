@@ -11,11 +11,12 @@ from condense.data.load import load_dataset
 from condense.engine.plan import Plan, make_plan
 from condense.engine.price import Footprint, Price, Throughput, loads_of, memory_advice, time_advice
 from condense.engine.work import Counts, known_counts, passes, work_of
+from condense.errors import DataError, OptionError
 from condense.recipe.config import RunConfig
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
 from condense.runs.calibrate import Calibration
-from condense.runtime import Reporter, make_runtime, numeric_settings
+from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
 
 # A process of this size where the system does not say how large ours is.
 _PROCESS = 400 * 10**6
@@ -99,13 +100,18 @@ def estimate(
     """
     plan = make_plan(config, registry)
     counts, notes = counts_of(config, registry)
-    # With given throughputs, networks are only built and looked at, so that their machine need not be this one.
-    machine = config.machine
-    runtime = make_runtime("cpu" if throughput else machine.device, machine.precision, reporter)
+    per_class = counts.held_out(config.recipe.validation).train // counts.classes
+    if config.recipe.ipc > per_class:
+        raise DataError(
+            f"{config.recipe.ipc} images per class were asked for, and a class of {config.recipe.dataset.name!r} has "
+            f"{per_class} on average; use a smaller --ipc"
+        )
+    runtime = _runtime(config, throughput, reporter)
     calibration = Calibration(
         plan=plan, counts=counts.held_out(config.recipe.validation), registry=registry, runtime=runtime
     )
     pieces = work_of(plan, counts)
+    process = _process()  # before the trial, whose own memory is counted apart
     with numeric_settings(runtime):
         prints = calibration.footprints()
         if throughput:
@@ -117,7 +123,7 @@ def estimate(
     price = Price(
         pieces=pieces,
         seconds=seconds,
-        base=_process() + (counts.bytes_of_image * (counts.train + counts.test) if counts.in_memory else 0),
+        base=process + (counts.bytes_of_image * (counts.train + counts.test) if counts.in_memory else 0),
         loads=loads_of(plan, pieces, counts, prints),
         disk=_disk(plan, counts, prints),
     )
@@ -140,6 +146,17 @@ def estimate(
     )
 
 
+def _runtime(config: RunConfig, throughput: Throughput | None, reporter: Reporter | None) -> Runtime:
+    """Return what computes the trial. With given throughputs, networks are only built, so the CPU will do."""
+    machine = config.machine
+    if throughput:
+        return make_runtime("cpu", machine.precision, reporter)
+    try:
+        return make_runtime(machine.device, machine.precision, reporter)
+    except OptionError as error:
+        raise OptionError(f"{error}, or give the --throughput of a machine that has it") from error
+
+
 def counts_of(config: RunConfig, registry: Registry) -> tuple[Counts, tuple[str, ...]]:
     """Return the counts of a run's dataset, and what the user should know about them."""
     use = config.recipe.dataset
@@ -160,7 +177,7 @@ def counts_of(config: RunConfig, registry: Registry) -> tuple[Counts, tuple[str,
 
 
 def _process() -> int:
-    """Return the bytes that this process has in memory now, with torch and condense loaded."""
+    """Return the most bytes that this process has had in memory, with torch and condense loaded."""
     try:
         import resource
     except ImportError:  # not on Windows

@@ -13,7 +13,7 @@ from condense import api
 from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
 from condense.engine.work import Counts, work_of
-from condense.errors import ModelError, OptionError, UnknownNameError
+from condense.errors import DataError, ModelError, OptionError, UnknownNameError
 from condense.models.network import Network
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
@@ -108,6 +108,8 @@ def test_budgets_give_advice(registry: Registry) -> None:
         ({"budget_time": "soon"}, OptionError),
         ({"budget_memory": "8"}, OptionError),
         ({"dataset": "nope"}, UnknownNameError),
+        ({"ipc": 8}, DataError),
+        ({"device": "abacus"}, OptionError),
         ({"settings": {"teacher.model": "convnet", "teacher.model.depth": 9}}, ModelError),
     ],
 )
