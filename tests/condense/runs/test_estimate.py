@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from condense import api
+import condense
 from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
 from condense.engine.work import Counts, work_of
@@ -42,7 +42,7 @@ def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[.
 def plan(registry: Registry, method: str, **options: Any) -> Estimate:
     usual: dict[str, Any] = {"dataset": "tiny", "ipc": 2, "students": 1, "device": "cpu"}
     settings = {**({} if method in CHOOSING else SETTINGS), **options.pop("settings", {})}
-    return api.plan(registry=registry, method=method, **{**usual, "settings": settings, **options})
+    return condense.plan(registry=registry, method=method, **{**usual, "settings": settings, **options})
 
 
 @pytest.mark.parametrize("method", ["wmdd", "sre2l", "dm", "dc", *CHOOSING])
