@@ -40,6 +40,8 @@ from condense.runtime import Runtime
 from condense.storage.distilled import DistilledDataset
 
 _SECONDS = 2.0  # for the timed repetitions of one kind of step
+_STEPS = 200  # repetitions at most
+_BYTES = 2**28  # of the made-up images of one trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +143,7 @@ class Calibration:
             with isolated_global_rng(draws):
                 train(network, feed, loss, once, generator=draws, runtime=self.runtime, what="a trial")
 
-        return self._timed(steps)
+        return self._timed(steps, most=max(1, _BYTES // (batch * self.counts.bytes_of_image)))
 
     def _distilled(self) -> tuple[DistilledDataset, BatchLoss]:
         """Return a made-up distilled dataset, large enough for a batch, and the loss of the protocol."""
@@ -291,8 +293,8 @@ class Calibration:
         share = sum(sizes) / (len(sizes) * len(wanted))
         return piece.steps * share * self._timed(steps, least=3)
 
-    def _timed(self, steps: Callable[[int], None], *, least: int = 1) -> float:
-        """Return the seconds of one step: after a step to warm up, as many as fit into a short time."""
+    def _timed(self, steps: Callable[[int], None], *, least: int = 1, most: int = _STEPS) -> float:
+        """Return the seconds of one step: after a step to warm up, as many as fit into a short time, `most` at most."""
 
         def spent(count: int) -> float:
             began = time.perf_counter()
@@ -303,7 +305,7 @@ class Calibration:
         slowest = spent(least)
         # The first step of a shape compiles kernels, which says nothing of the others.
         first = spent(least) if slowest < 10 * _SECONDS else slowest
-        count = min(200, int(_SECONDS / max(first, 1e-9)))
+        count = min(most, _STEPS, int(_SECONDS / max(first, 1e-9)))
         return spent(count) if count > least else first
 
     def _wait(self) -> None:
