@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from condense.data.dataset import MemoryImages
 from condense.data.load import load_dataset
 from condense.engine.plan import Plan, make_plan
@@ -110,23 +112,8 @@ def estimate(
     calibration = Calibration(
         plan=plan, counts=counts.held_out(config.recipe.validation), registry=registry, runtime=runtime
     )
-    pieces = work_of(plan, counts)
-    process = _process()  # before the trial, whose own memory is counted apart
     with numeric_settings(runtime):
-        prints = calibration.footprints()
-        if throughput:
-            seconds: dict[str, float] = {}
-            for piece in pieces:
-                seconds[piece.stage] = seconds.get(piece.stage, 0.0) + throughput.seconds(piece)
-        else:
-            seconds = calibration.seconds(pieces)
-    price = Price(
-        pieces=pieces,
-        seconds=seconds,
-        base=process + (counts.bytes_of_image * (counts.train + counts.test) if counts.in_memory else 0),
-        loads=loads_of(plan, pieces, counts, prints),
-        disk=_disk(plan, counts, prints),
-    )
+        price = _priced(calibration, counts, throughput)
     advice = memory_advice(price, budget_memory, config.recipe, bf16=runtime.bf16) if budget_memory else []
     advice += time_advice(price, budget_time, config.recipe, config.evaluation) if budget_time else []
     if not counts.in_memory and not (throughput and throughput.load):
@@ -144,6 +131,29 @@ def estimate(
         advice=tuple(advice),
         notes=(*plan.notes, *notes),
     )
+
+
+def _priced(calibration: Calibration, counts: Counts, throughput: Throughput | None) -> Price:
+    """Return what the run of a calibration takes. counts: of the whole dataset."""
+    plan, images = calibration.plan, 0
+    pieces = work_of(plan, counts)
+    if counts.in_memory:
+        images = counts.bytes_of_image * (counts.train + counts.test)
+    accelerated = calibration.runtime.device.type == "cuda"
+    base = images if accelerated else images + _most_in_memory(calibration.runtime)
+    prints = calibration.footprints()
+    loads = loads_of(plan, pieces, counts, prints)
+    seconds: dict[str, float] = {}
+    if throughput:
+        for piece in pieces:
+            seconds[piece.stage] = seconds.get(piece.stage, 0.0) + throughput.seconds(piece)
+    else:
+        seconds = calibration.seconds(pieces)
+        # The trial made real steps: what it had in memory beyond the counted tensors, such as buffers of kernels, a
+        # run has as well.
+        largest = max((load.bytes for load in loads.values()), default=0)
+        base = max(base, _most_in_memory(calibration.runtime) - largest)
+    return Price(pieces=pieces, seconds=seconds, base=base, loads=loads, disk=_disk(plan, counts, prints))
 
 
 def _runtime(config: RunConfig, throughput: Throughput | None, reporter: Reporter | None) -> Runtime:
@@ -176,8 +186,10 @@ def counts_of(config: RunConfig, registry: Registry) -> tuple[Counts, tuple[str,
     return counts, dataset.notes
 
 
-def _process() -> int:
-    """Return the most bytes that this process has had in memory, with torch and condense loaded."""
+def _most_in_memory(runtime: Runtime) -> int:
+    """Return the most bytes that this process has had on a CUDA device, else in the memory of the machine."""
+    if runtime.device.type == "cuda":
+        return int(torch.cuda.max_memory_reserved(runtime.device))
     try:
         import resource
     except ImportError:  # not on Windows
