@@ -5,6 +5,7 @@ from .api import compare as compare
 from .api import evaluate as evaluate
 from .api import import_distilled as import_distilled
 from .api import load as load
+from .api import plan as plan
 from .api import push as push
 from .api import repeat as repeat
 from .api import run as run
@@ -72,6 +73,7 @@ from .recipe.specs import RegularizerSpec as RegularizerSpec
 from .recipe.training import SIAMESE_OPERATIONS as SIAMESE_OPERATIONS
 from .recipe.training import Augment as Augment
 from .recipe.training import Training as Training
+from .runs.estimate import Estimate as Estimate
 from .runs.result import EvaluationResult as EvaluationResult
 from .runs.result import RunResult as RunResult
 from .storage.distilled import DistilledDataset as DistilledDataset

@@ -17,6 +17,7 @@ from condense.recipe.settings import Settings
 if TYPE_CHECKING:
     from condense.comparison.work import ComparisonResult
     from condense.data.tensor_file import Values
+    from condense.runs.estimate import Estimate
     from condense.runs.importing import ImportResult
     from condense.runs.result import EvaluationResult, RunResult
     from condense.runtime import Reporter
@@ -250,10 +251,12 @@ def evaluate(
     *,
     protocol: str | None = None,
     dataset: str | None = None,
+    student: str | Sequence[str] | None = None,
     students: int = 3,
     seed: int | None = None,
     settings: Settings = (),
     teacher: str | Path | None = None,
+    out: str | Path | None = None,
     data_dir: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -264,14 +267,19 @@ def evaluate(
 
     path: a folder, or "hf:OWNER/NAME" for an artifact on the Hugging Face hub.
     protocol, dataset: names; by default the artifact's own.
-    students: how many, at least 1. seed: of everything random; by default the run's.
+    student: one network or several, each judged by itself under the one protocol, such as "resnet18" or
+        "convnet(width=64)"; by default the protocol's.
+    students: how many of each network, at least 1. seed: of everything random; by default the run's.
     settings: dotted keys to values, of protocol, student, teacher, evaluator or dataset.
     teacher: a file with its weights, if the labels need it and it does not lie beside the artifact.
+    out: the folder for the table, as Markdown and JSON; by default `evaluations` in the run directory, and no file for
+        an artifact alone.
     data_dir: the folder of datasets; by default where the run found them.
     device, precision, reporter, registry: as for `run`.
 
     Raises CondenseError as `run` does.
     """
+    from condense.recipe.networks import split_networks
     from condense.recipe.settings import assign, pairs_of
     from condense.runs.reevaluate import reevaluate
     from condense.storage.hub import located
@@ -285,12 +293,45 @@ def evaluate(
         registry,
         protocol=protocol,
         dataset=dataset,
+        networks=split_networks(student or ()),
         students=students,
         seed=seed,
         settings=pairs_of(settings),
         teacher=Path(teacher) if teacher else None,
+        out=Path(out) if out else None,
         machine=machine,
         reporter=reporter,
+    )
+
+
+def plan(
+    *,
+    throughput: str | None = None,
+    budget_time: str | None = None,
+    budget_memory: str | None = None,
+    reporter: Reporter | None = None,
+    registry: Registry | None = None,
+    **what: Any,
+) -> Estimate:
+    """Return what a run would take: work, seconds, memory, bytes on disk. The dataset need not be there.
+
+    throughput: of another machine, "forward=N,backward=N" in images per second, and "load=N" for images read from
+        disk; by default a few steps are timed on this machine.
+    budget_time, budget_memory: such as "2h" and "8GB"; the result says what to change to fit them.
+    what: the run, as for `run`: method, dataset, ipc, settings, ...
+
+    Raises CondenseError as `run` does.
+    """
+    from condense.engine.price import parse_bytes, parse_duration, parse_throughput
+    from condense.runs.estimate import estimate
+
+    registry = registry or default_registry()
+    rates = None if throughput is None else parse_throughput(throughput)
+    seconds = None if budget_time is None else parse_duration(budget_time)
+    size = None if budget_memory is None else parse_bytes(budget_memory)
+    config = configure(registry, **what)
+    return estimate(
+        config, registry, throughput=rates, budget_time=seconds, budget_memory=size, reporter=reporter
     )
 
 

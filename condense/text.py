@@ -23,6 +23,11 @@ def spread(mean: float, std: float | None) -> str:
     return f"{100 * mean:5.1f} %" if std is None else f"{100 * mean:5.1f} ± {100 * std:.1f} %"
 
 
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """Return an interval of fractions in percent, like "74.1 to 76.3", or a dash for none."""
+    return f"{percent(interval[0])} to {percent(interval[1])}" if interval else "–"
+
+
 def duration(seconds: float) -> str:
     """Return seconds as people say them: "0.42 s", "12.3 s", "2 min 05 s", "3 h 07 min"."""
     if round(seconds, 1) < 60:
@@ -42,6 +47,16 @@ def byte_size(count: int) -> str:
             break
         value /= 1000
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def magnitude(count: int) -> str:
+    """Return a count on three digits: "950", "12.3 k", "5.1 M", "1.4 G"."""
+    value = float(count)
+    for unit in ("", " k", " M", " G", " T"):
+        if round(value, 1) < 1000 or unit == " T":
+            break
+        value /= 1000
+    return f"{value:.0f}{unit}" if not unit or value >= 100 else f"{value:.1f}{unit}"
 
 
 def rate(per_second: float, noun: str) -> str:

@@ -202,6 +202,7 @@ def free_of_torch() -> list[str]:
         "condense.runtime",
     }
     exact |= {"condense.text", "condense.version", "condense.data.kinds", "condense.engine.plan"}
+    exact |= {"condense.engine.work", "condense.engine.price", "condense.comparison.amount"}
     exact |= {"condense.engine.labels", "condense.storage.files", "condense.storage.run_folder"}
     exact |= {"condense.storage.manifest"}
     exact |= {f"condense.comparison.{name}" for name in ("columns", "design", "imported", "outcome")}

@@ -71,6 +71,49 @@ semicolons between the values. The rows are all combinations:
 
     condense sweep --method wmdd --set recover.lr=0.05,0.1 --set "recover.augment.crop_scale=0.08,1;0.5,1"
 
+### Networks
+
+Wherever a network is named, `NAME(OPTION=VALUE,...)` sets its options, and tables show it the same way. Commas outside
+the parentheses separate several networks. A shell needs quotes around parentheses:
+
+    condense run --method wmdd --set "teacher.model=convnet(width=32,norm=instance)" --dry-run
+    condense evaluate runs/mine --student resnet18,convnet --student "convnet(depth=4,norm=instance)"
+
+**Several students.** `condense evaluate` judges one distilled dataset with each network under one protocol, and writes
+the table into `evaluations/` in the run directory. In `condense compare`, `sweep` and `ablate` each network of
+`--student` is a column. All columns learn from the same images; nothing is distilled again:
+
+    condense compare wmdd dm --student "resnet18,convnet,timm:vit_tiny_patch16_224" --epochs 300
+
+**Several teachers.** With several networks in `--teacher-model` every row is there once for each teacher, and so are
+the random images, because protocols such as `fkd` take their labels from the teacher:
+
+    condense compare wmdd sre2l --teacher-model "resnet18,convnet" --student resnet18
+
+Two differences are shown, both paired by seed. One is to the first method *under the same teacher*: labels and students
+are the same, so the images make the difference. The other is to *the same method under the first teacher*: what the
+teacher makes of images and labels together. Bold, and who leads, are among the rows of one teacher. Students are the
+same networks with the same initial weights in every row; where the protocol wants a student like the teacher, that is
+the first teacher. All teachers are trained the same way.
+
+## Before a run: what it takes
+
+`condense plan` takes the options of a run, counts the images that pass through networks in each stage, times a few
+steps of the real networks on made-up images of the real size, and says how long a run takes, how much memory and how
+many bytes on disk. The dataset need not be there. A folder is looked at:
+
+    condense plan --method wmdd --dataset imagenet-1k --ipc 50 --device cuda
+    condense plan --method sre2l --dataset cifar100 --ipc 10 --budget-time 2h --budget-memory 8GB
+
+With a budget it says which settings make the run fit. For a machine that is elsewhere, give its speed in images per
+second, which you may know from its earlier runs; `load` is for images that are decoded from files:
+
+    condense plan --method wmdd --dataset imagenet-1k --ipc 50 --throughput forward=9000,backward=3000,load=2900
+
+One pair of rates stands for all networks of the run. Without `load`, the reading of large datasets is not in the time.
+`condense compare --dry-run` counts the images of a whole comparison in the same way. It times nothing, so that it
+answers at once; `condense plan` of each method gives the seconds.
+
 ## Going on with earlier work
 
 A run keeps every finished piece: the teacher, what the losses measured, every chunk of images, every student.

@@ -19,6 +19,7 @@ from condense_cli.options import (
     json_option,
     option,
     parse_names,
+    parse_networks,
     parse_numbers,
     registry_of,
     set_option,
@@ -94,9 +95,21 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     option(
         "--student",
         section=MEASURE,
-        metavar="NAME",
-        help="The students' network; `condense models` lists them.",
+        metavar="NAME,...",
+        multiple=True,
+        callback=parse_networks,
+        help="The students' network, such as resnet18 or 'convnet(width=64)'; each is a column. `condense models` "
+        "lists them.",
         default_shown="the protocol's own",
+    ),
+    option(
+        "--teacher-model",
+        section=WHAT,
+        metavar="NAME,...",
+        multiple=True,
+        callback=parse_networks,
+        help="The teacher's network; of several, every row is there once for each, under the same students.",
+        default_shown="the dataset's own",
     ),
     option(
         "--scores/--no-scores",
@@ -209,15 +222,16 @@ def _how_to_go_on(ctx: click.Context) -> str:
 
 
 def _show_plan(design: Design, out: Path, registry: Registry, as_json: bool) -> None:
+    from condense.comparison.amount import amount_of
     from condense.comparison.workspace import look_ahead
     from condense_cli.render.comparison import plan_data, plan_parts
     from condense_cli.render.console import make_console, write, write_json
 
-    outlook = look_ahead(design, out, registry)
+    outlook, amount = look_ahead(design, out, registry), amount_of(design, registry)
     if as_json:
-        write_json(plan_data(design, outlook))
+        write_json(plan_data(design, outlook, amount))
     else:
-        write(make_console(), *plan_parts(design, outlook))
+        write(make_console(), *plan_parts(design, outlook, amount))
 
 
 @click.command("compare", cls=RepeatableCommand)

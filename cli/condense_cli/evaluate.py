@@ -12,6 +12,7 @@ from condense_cli.options import (
     given_only,
     json_option,
     option,
+    parse_networks,
     registry_of,
     set_option,
 )
@@ -36,7 +37,24 @@ WHERE = "Where things lie and how they are computed"
     help="The real images to test on, where they are called otherwise here.",
     default_shown="the one that was condensed",
 )
-@option("--students", section=HOW, type=int, metavar="N", help="How many to train.", default_shown="3")
+@option(
+    "--student",
+    section=HOW,
+    metavar="NAME,...",
+    multiple=True,
+    callback=parse_networks,
+    help="Student network, such as resnet18 or 'convnet(width=64)'; several, with commas or by repeating the option, "
+    "are judged one by one. `condense models` lists them.",
+    default_shown="the protocol's own",
+)
+@option(
+    "--students",
+    section=HOW,
+    type=int,
+    metavar="N",
+    help="How many to train of each network.",
+    default_shown="3",
+)
 @option(
     "--seed", section=HOW, type=int, metavar="N", help="Seed of everything random.", default_shown="the run's"
 )
@@ -54,6 +72,13 @@ WHERE = "Where things lie and how they are computed"
     help="Folder in which datasets lie.",
     default_shown="where the run found them",
 )
+@option(
+    "--out",
+    section=WHERE,
+    metavar="DIR",
+    help="Folder for the table, as Markdown and JSON.",
+    default_shown="evaluations in the run directory",
+)
 @compute_options(WHERE)
 @json_option
 @click.pass_context
@@ -61,7 +86,8 @@ def command(ctx: click.Context, /, path: str, as_json: bool, **options: Any) -> 
     """Train and test students on a distilled dataset made earlier.
 
     RUN_OR_ARTIFACT is a run directory, or the folder `distilled` in it, wherever it lies now. hf:OWNER/NAME is one on
-    the Hugging Face hub.
+    the Hugging Face hub. With several --student networks the table says how well the images carry over from one
+    network to another; nothing is distilled again.
     """
     registry = registry_of(ctx)
     from condense.api import evaluate

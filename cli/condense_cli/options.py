@@ -71,6 +71,15 @@ def parse_names(_ctx: click.Context, _parameter: click.Parameter, text: str | No
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def parse_networks(
+    _ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return networks, each option a list with commas, as one tuple. Raises CondenseError for another form."""
+    from condense.recipe.networks import split_networks
+
+    return split_networks(given)
+
+
 def parse_numbers(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
     """Return N,N,... as a tuple. Raises BadParameter for anything else."""
     names = parse_names(ctx, parameter, text)
@@ -179,3 +188,92 @@ def disabled_of(ctx: click.Context) -> tuple[str, ...]:
     """Return the names given with --disable-plugin."""
     names: tuple[str, ...] = ctx.find_root().params.get("disabled", ())
     return names
+
+
+WHAT = "What is condensed"
+RECIPE = "The recipe"
+MEASURE = "How it is measured"
+
+# Options that are short for one setting each.
+SHORT_FORMS = {"iterations": "recover.iterations", "teacher": "teacher.checkpoint"}
+
+_RECIPE: tuple[Callable[[Any], Any], ...] = (
+    option("--method", section=WHAT, metavar="NAME", help="Required; `condense methods` lists them."),
+    option(
+        "--dataset",
+        section=WHAT,
+        metavar="NAME",
+        help="`condense datasets` lists them; folder:PATH takes your own images.",
+        default_shown="fashion-mini",
+    ),
+    option("--ipc", section=WHAT, type=int, metavar="N", help="Images per class.", default_shown="10"),
+    option(
+        "--seed", section=WHAT, type=int, metavar="N", help="Seed of everything random.", default_shown="0"
+    ),
+    set_option(RECIPE, "Change a setting; repeatable. --dry-run lists them all."),
+    option(
+        "--without",
+        section=RECIPE,
+        metavar="COMPONENT",
+        multiple=True,
+        help="Leave out a target or a regularizer; repeatable.",
+    ),
+    option(
+        "--iterations", section=RECIPE, type=int, metavar="N", help="Short for --set recover.iterations=N."
+    ),
+    option(
+        "--teacher",
+        section=RECIPE,
+        metavar="FILE",
+        help="Weights of a teacher, instead of training one; short for --set teacher.checkpoint=FILE.",
+    ),
+    option(
+        "--protocol",
+        section=MEASURE,
+        metavar="NAME",
+        help="How students are trained; `condense protocols` lists them.",
+        default_shown="the method's own",
+    ),
+    option(
+        "--students",
+        section=MEASURE,
+        type=int,
+        metavar="N",
+        help="How many students to train; 0 measures nothing.",
+        default_shown="3",
+    ),
+    option(
+        "--reference/--no-reference",
+        section=MEASURE,
+        default=None,
+        help="Whether students also learn from random real images, to compare with.",
+        default_shown="--reference",
+    ),
+    option(
+        "--validation",
+        section=MEASURE,
+        type=float,
+        metavar="FRACTION",
+        help="Hold out this fraction of the training images and test on it instead: for tuning.",
+        default_shown="0",
+    ),
+)
+
+
+def recipe_options(function: F) -> F:
+    """Add the options that say what a run condenses and how that is measured."""
+    for add in reversed(_RECIPE):
+        function = add(function)
+    return function
+
+
+def expand_short_forms(given: dict[str, Any]) -> None:
+    """Turn --iterations and --teacher into settings. Raises UsageError if --set says the same."""
+    settings: list[tuple[str, Any]] = list(given.pop("settings", ()))
+    taken = {key for key, _ in settings}
+    for name, key in SHORT_FORMS.items():
+        if name in given:
+            if taken & {key, key.removeprefix("recover.")}:
+                raise click.UsageError(f"--{name} and --set {key} say the same thing; give one of them")
+            settings.append((key, given.pop(name)))
+    given["settings"] = settings

@@ -14,11 +14,12 @@ from condense_cli.options import (
     SectionedCommand,
     compute_options,
     disabled_of,
+    expand_short_forms,
     given_only,
     json_option,
     option,
+    recipe_options,
     registry_of,
-    set_option,
 )
 
 if TYPE_CHECKING:
@@ -27,72 +28,12 @@ if TYPE_CHECKING:
     from condense.runs.result import RunResult
     from condense.runtime import Reporter
 
-WHAT = "What is condensed"
-RECIPE = "The recipe"
-MEASURE = "How it is measured"
 WHERE = "Where things lie and how they are computed"
 RUN = "The run itself"
 
-# Options that are short for one setting each.
-SHORT_FORMS = {"iterations": "recover.iterations", "teacher": "teacher.checkpoint"}
-
 
 @click.command("run", cls=SectionedCommand)
-@option("--method", section=WHAT, metavar="NAME", help="Required; `condense methods` lists them.")
-@option(
-    "--dataset",
-    section=WHAT,
-    metavar="NAME",
-    help="`condense datasets` lists them; folder:PATH takes your own images.",
-    default_shown="fashion-mini",
-)
-@option("--ipc", section=WHAT, type=int, metavar="N", help="Images per class.", default_shown="10")
-@option("--seed", section=WHAT, type=int, metavar="N", help="Seed of everything random.", default_shown="0")
-@set_option(RECIPE, "Change a setting; repeatable. --dry-run lists them all.")
-@option(
-    "--without",
-    section=RECIPE,
-    metavar="COMPONENT",
-    multiple=True,
-    help="Leave out a target or a regularizer; repeatable.",
-)
-@option("--iterations", section=RECIPE, type=int, metavar="N", help="Short for --set recover.iterations=N.")
-@option(
-    "--teacher",
-    section=RECIPE,
-    metavar="FILE",
-    help="Weights of a teacher, instead of training one; short for --set teacher.checkpoint=FILE.",
-)
-@option(
-    "--protocol",
-    section=MEASURE,
-    metavar="NAME",
-    help="How students are trained; `condense protocols` lists them.",
-    default_shown="the method's own",
-)
-@option(
-    "--students",
-    section=MEASURE,
-    type=int,
-    metavar="N",
-    help="How many students to train; 0 measures nothing.",
-    default_shown="3",
-)
-@option(
-    "--reference/--no-reference",
-    section=MEASURE,
-    default=None,
-    help="Whether students also learn from random real images, to compare with.",
-    default_shown="--reference",
-)
-@option(
-    "--validation",
-    section=MEASURE,
-    type=float,
-    metavar="FRACTION",
-    help="Hold out this fraction of the training images and test on it instead: for tuning.",
-    default_shown="0",
-)
+@recipe_options
 @option(
     "--teachers",
     section=WHERE,
@@ -159,7 +100,7 @@ def command(
     elif "method" not in given:
         raise click.UsageError("--method is missing; `condense methods` lists what there is", ctx)
     else:
-        _expand_short_forms(given)
+        expand_short_forms(given)
     registry = registry_of(ctx)
     teachers = given.pop("teachers", None)
     if source:
@@ -189,18 +130,6 @@ def _refuse_beside_from(ctx: click.Context, given: dict[str, Any], resume: bool)
     if refused:
         what = "goes on with a run where it lies" if resume else "repeats a run with all its settings"
         raise click.UsageError(f"--from {what}, so it cannot be combined with {', '.join(refused)}", ctx)
-
-
-def _expand_short_forms(given: dict[str, Any]) -> None:
-    """Turn --iterations and --teacher into settings. Raises UsageError if --set says the same."""
-    settings: list[tuple[str, Any]] = list(given.pop("settings", ()))
-    taken = {key for key, _ in settings}
-    for name, key in SHORT_FORMS.items():
-        if name in given:
-            if taken & {key, key.removeprefix("recover.")}:
-                raise click.UsageError(f"--{name} and --set {key} say the same thing; give one of them")
-            settings.append((key, given.pop(name)))
-    given["settings"] = settings
 
 
 def _resolved(

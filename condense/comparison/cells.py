@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +43,11 @@ _DISTILLING = ("measure", "recover")
 
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """What all cells of a comparison share. folder: the comparison's own folder."""
+    """What all cells of a comparison share.
+
+    taught: the teachers, by `Row.teacher`.
+    folder: the comparison's own folder.
+    """
 
     design: Design
     space: Workspace
@@ -50,18 +55,20 @@ class Workshop:
     runtime: Runtime
     progress: Progress
     dataset: RealDataset
-    taught: Taught
+    taught: Mapping[str, Taught]
     folder: Path
+    _labelling: dict[str, LabelledBy] = field(default_factory=dict)
 
-    @cached_property
-    def labelled_by(self) -> LabelledBy:
-        """The teacher that labels come from."""
-        network = fresh_teacher(
-            self.design.recipe, self.dataset, self.registry, self.runtime, to_be_filled=True
-        )
-        load_checkpoint(network, self.taught.file)
-        file = self.taught.file
-        return LabelledBy(network=network.frozen(), hash=file_hash(file), bytes=file.stat().st_size)
+    def labelled_by(self, row: str) -> LabelledBy:
+        """Return the teacher that the labels of a row come from. Each is loaded once."""
+        teacher = self.design.teacher_of(row)
+        if teacher not in self._labelling:
+            recipe, file = self.design.recipe_of(teacher), self.taught[teacher].file
+            network = fresh_teacher(recipe, self.dataset, self.registry, self.runtime, to_be_filled=True)
+            load_checkpoint(network, file)
+            found = LabelledBy(network=network.frozen(), hash=file_hash(file), bytes=file.stat().st_size)
+            self._labelling[teacher] = found
+        return self._labelling[teacher]
 
     def is_done(self, place: Place) -> bool:
         """Return whether nothing is left to compute for a place."""
@@ -187,7 +194,9 @@ class _Cell:
                 bytes=sizes,
             )
 
-        return self._or_failure(made, lambda reason: Cell(**common, failure=reason), column.replace("/", "-"))
+        return self._or_failure(
+            made, lambda reason: Cell(**common, failure=reason), re.sub(r"[^A-Za-z0-9._-]+", "-", column)
+        )
 
     def _train(
         self, setup: ColumnSetup, files: list[Path]
@@ -195,7 +204,8 @@ class _Cell:
         """Return the results of a column's students, and the bytes that have to be stored to train them."""
         shop, protocol = self.shop, setup.evaluation.protocol
         labels = LABELS[protocol.labels]
-        teacher = shop.labelled_by if labels.need_teacher(setup.evaluation.students) else None
+        wanted = labels.need_teacher(setup.evaluation.students)
+        teacher = shop.labelled_by(self.place.row) if wanted else None
         distilled = labels.attach(self.images, teacher, shop.runtime)
         sizes = distilled.sizes()
         trainer = StudentTrainer(

@@ -9,17 +9,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from condense.comparison.columns import ColumnSetup, SharedSettings, make_columns, shared_settings
+from condense.comparison.columns import (
+    ColumnSetup,
+    SharedSettings,
+    make_columns,
+    shared_settings,
+    teachers_of,
+)
 from condense.comparison.imported import IMPORTED_PATH, check_imported, public_name
-from condense.comparison.outcome import Kind, Row
-from condense.comparison.rows import AskedRow, rows_of
+from condense.comparison.outcome import Kind, Row, under_teacher
+from condense.comparison.rows import AskedRow, Rows, rows_of
 from condense.comparison.terms import TermOptions, Terms, terms_of
 from condense.errors import OptionError
 from condense.recipe.config import Machine, Recipe, RunConfig, dataset_label, digest, placeless
-from condense.recipe.method import IMPORTED, Use
+from condense.recipe.method import IMPORTED, Method, Teacher, Use
+from condense.recipe.networks import with_network
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
-from condense.recipe.settings import Pair, Settings, flatten, pairs_of
+from condense.recipe.settings import Pair, Settings, flatten, network_of, pairs_of
 from condense.text import setting_text
 
 # Settings of a teacher that do not change its weights, or that are fixed here.
@@ -49,7 +56,8 @@ class Design:
     seeds: every row is distilled once for each.
     students: trained for each seed and column.
     runs: how each place is distilled.
-    shared: what all rows have in common; the protocol is that of the first column.
+    shared: what all rows have in common; the protocol is that of the first column, the teacher that of the first row.
+    teachers: by `Row.teacher`, which is "" if all rows have one teacher.
     validation: as in `condense.recipe.config.Recipe`.
     machine: where it is computed.
     notes: what the user should know.
@@ -66,6 +74,7 @@ class Design:
     students: int
     runs: Mapping[Place, RunConfig]
     shared: SharedSettings
+    teachers: Mapping[str, Teacher]
     validation: float
     machine: Machine
     notes: tuple[str, ...]
@@ -73,8 +82,16 @@ class Design:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe of the first place; its dataset, teacher and validation are those of every place."""
+        """The recipe of the first place; its dataset and validation are those of every place."""
         return next(iter(self.runs.values())).recipe
+
+    def recipe_of(self, teacher: str) -> Recipe:
+        """Return a recipe with a teacher. teacher: as in `Row.teacher`."""
+        return replace(self.recipe, teacher=self.teachers[teacher])
+
+    def teacher_of(self, label: str) -> str:
+        """Return the `Row.teacher` of the row with a label."""
+        return next(row.teacher for row in self.rows if row.label == label)
 
     def places(self) -> Iterator[Place]:
         """Yield the places in the order of work: seed by seed, so that the whole table has early results."""
@@ -104,44 +121,41 @@ def design_comparison(
     names = checked.protocols or (first.protocol,)
     given = _shared_pairs(found.shared, checked)
     shared = [shared_settings(registry, checked.dataset, name, given, checked.seed) for name in names]
+    teachers = teachers_of(checked.teachers, shared[0], registry)
     columns = make_columns(
         registry,
         shared,
+        like=next(iter(teachers.values())) if len(teachers) > 1 else None,
+        networks=[network_of(text, registry) for text in checked.networks]
+        if len(checked.networks) > 1
+        else (),
         epochs=checked.epochs,
         students=checked.students,
         scores=checked.scores and bool(found.reference),
     )
-    notes = list(found.notes)
-    if not checked.protocols:
-        notes.append(
-            f"protocol {first.protocol}, the one that {first.name} is reported under; --protocol chooses others"
-        )
-    if checked.scores and not found.reference:
-        notes.append(
-            "DD-Ranking's scores are left out: they need random real images as a row, see --reference"
-        )
+    notes = [*found.notes, *_notes(checked, found, first, columns)]
     usual = shared_settings(registry, checked.dataset, names[0], (), checked.seed)
-    seeds = tuple(range(checked.seed, checked.seed + checked.seeds))
+    rows: list[Row] = []
     runs: dict[Place, RunConfig] = {}
-    for row in found.asked:
-        for ipc in checked.ipcs:
-            asked = _resolved(row, shared[0].dataset, checked, ipc, registry)
-            notes += _other_wishes(row.method, asked, usual, shared[0])
-            runs |= _of_seeds(row.label, asked, shared[0], seeds)
+    for text, teacher in teachers.items():
+        for row in found.asked:
+            for ipc in checked.ipcs:
+                asked = _resolved(row, shared[0].dataset, checked, ipc, registry)
+                notes += _other_wishes(row.method, asked, usual, shared[0], several=len(teachers) > 1)
+                runs |= _of_seeds(under_teacher(row.label, text), asked, shared[0].dataset, teacher, checked)
+            rows.append(_row(row, text, asked.recipe, registry))
     design = Design(
         kind=kind,
         name=checked.name or "",
-        rows=tuple(
-            _row(row, runs[Place(row=row.label, ipc=checked.ipcs[0], seed=seeds[0])].recipe, registry)
-            for row in found.asked
-        ),
+        rows=tuple(rows),
         reference=found.reference,
         columns=columns,
         ipcs=checked.ipcs,
-        seeds=seeds,
+        seeds=_seeds(checked),
         students=checked.students,
         runs=runs,
         shared=shared[0],
+        teachers=teachers,
         validation=checked.validation,
         machine=next(iter(runs.values())).machine,
         notes=tuple(dict.fromkeys(notes)),
@@ -150,14 +164,37 @@ def design_comparison(
     return design if checked.name else replace(design, name=made_up_name(design))
 
 
+def _seeds(terms: Terms) -> tuple[int, ...]:
+    return tuple(range(terms.seed, terms.seed + terms.seeds))
+
+
+def _notes(terms: Terms, rows: Rows, first: Method, columns: Sequence[ColumnSetup]) -> list[str]:
+    """Return notes on what was chosen for the user. first: the first row's method."""
+    notes = []
+    if not terms.protocols:
+        notes.append(
+            f"protocol {first.protocol}, the one that {first.name} is reported under; --protocol chooses others"
+        )
+    if terms.scores and not rows.reference:
+        notes.append(
+            "DD-Ranking's scores are left out: they need random real images as a row, see --reference"
+        )
+    if len(terms.teachers) > 1 and not terms.networks:
+        students = ", ".join(dict.fromkeys(setup.column.student for setup in columns))
+        notes.append(
+            f"the students are {students} in every row, whatever its teacher; --student chooses others"
+        )
+    return notes
+
+
 def _of_seeds(
-    row: str, asked: RunConfig, shared: SharedSettings, seeds: Sequence[int]
+    row: str, asked: RunConfig, dataset: Use, teacher: Teacher, terms: Terms
 ) -> dict[Place, RunConfig]:
-    """Return the configuration of each seed of a row, with the dataset and teacher that all rows share."""
-    recipe = replace(asked.recipe, teacher=shared.teacher, dataset=shared.dataset)
+    """Return the configuration of each seed of a row, with the dataset that all rows share and the row's teacher."""
+    recipe = replace(asked.recipe, teacher=teacher, dataset=dataset)
     return {
         Place(row=row, ipc=recipe.ipc, seed=seed): replace(asked, recipe=replace(recipe, seed=seed))
-        for seed in seeds
+        for seed in _seeds(terms)
     }
 
 
@@ -166,11 +203,14 @@ def _shared_pairs(settings: Sequence[Pair], terms: Terms) -> list[Pair]:
     keys = [key for key, _ in settings]
     if terms.epochs and "protocol.epochs" in keys:
         raise OptionError("--epochs and --set protocol.epochs say the same thing; give one of them")
-    if terms.student is None:
-        return list(settings)
-    if "student.model" in keys:
-        raise OptionError("--student and --set student.model say the same thing; give one of them")
-    return [("student.model", terms.student), *settings]
+    for networks, key, option in (
+        (terms.networks, "student.model", "--student"),
+        (terms.teachers, "teacher.model", "--teacher-model"),
+    ):
+        settings = with_network(settings, networks, key=key, option=option)
+    if len(terms.teachers) > 1 and _FILE in keys:
+        raise OptionError(f"--set {_FILE} is one teacher, and --teacher-model names {len(terms.teachers)}")
+    return list(settings)
 
 
 def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Registry) -> RunConfig:
@@ -197,12 +237,15 @@ def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Reg
         raise OptionError(f"row {row.label!r}: {error}") from error
 
 
-def _other_wishes(method: str, asked: RunConfig, usual: SharedSettings, shared: SharedSettings) -> list[str]:
+def _other_wishes(
+    method: str, asked: RunConfig, usual: SharedSettings, shared: SharedSettings, *, several: bool
+) -> list[str]:
     """Return notes on what a method asks for and does not get, because every row has the same.
 
     asked: the method with its presets.
     usual: what the dataset sets for every method.
     shared: what all rows get.
+    several: whether the rows have several teachers' networks, so that no wish for one of them is to be named.
     """
     evaluation = asked.evaluation
     wanted = {
@@ -221,6 +264,10 @@ def _other_wishes(method: str, asked: RunConfig, usual: SharedSettings, shared: 
             for key, value in before.items()
             if value not in (plain.get(key), now.get(key)) and key not in _NO_MATTER
         }
+        if several:
+            differing = {
+                key: value for key, value in differing.items() if not key.startswith("teacher.model")
+            }
         if differing:
             notes.append(_note(method, differing, now, section))
     return notes
@@ -235,8 +282,8 @@ def _note(method: str, wanted: Mapping[str, Any], now: Mapping[str, Any], sectio
     return f"{method} asks for {', '.join(listed[:3])}{more}; every row has the same {section}"
 
 
-def _row(row: AskedRow, recipe: Recipe, registry: Registry) -> Row:
-    """Return a row as plain data, with its resolved settings."""
+def _row(row: AskedRow, teacher: str, recipe: Recipe, registry: Registry) -> Row:
+    """Return a row as plain data, with its resolved settings. teacher: as in `Row.teacher`."""
     method = registry.method(row.method)
     flat = flatten(recipe)
     settings: dict[str, Any] = {}
@@ -245,13 +292,16 @@ def _row(row: AskedRow, recipe: Recipe, registry: Registry) -> Row:
             continue
         full = key if key in flat else f"recover.{key}"
         settings[full if full in flat else key] = flat.get(full, value)
+    if teacher:
+        settings["teacher.model"] = teacher
     return Row(
-        label=row.label,
+        label=under_teacher(row.label, teacher),
         method=row.method,
         settings=settings,
         without=row.without,
         summary=method.summary,
         source=method.source,
+        teacher=teacher,
     )
 
 
@@ -266,7 +316,8 @@ def _command(kind: Kind, methods: Sequence[str], terms: Terms, settings: Setting
         ("--students", terms.students, 1),
         ("--protocol", terms.protocols, ()),
         ("--epochs", terms.epochs, ()),
-        ("--student", terms.student, None),
+        ("--student", terms.networks, ()),
+        ("--teacher-model", terms.teachers, ()),
         ("--validation", terms.validation, 0.0),
     ):
         if value != usual:

@@ -25,6 +25,7 @@ class Row:
     settings: what the row changes of the method, by dotted key.
     without: the components that the row leaves out.
     summary, source: the method's own.
+    teacher: the teacher's network where rows have different teachers, else "". The label ends with it.
     """
 
     label: str
@@ -33,6 +34,20 @@ class Row:
     without: tuple[str, ...] = ()
     summary: str = ""
     source: str = ""
+    teacher: str = ""
+
+    @property
+    def stem(self) -> str:
+        """The label without the teacher, which rows of several teachers have in common."""
+        return self.label.removesuffix(_TEACHER.format(self.teacher)) if self.teacher else self.label
+
+
+_TEACHER = " teacher={}"
+
+
+def under_teacher(stem: str, teacher: str) -> str:
+    """Return the label of a row under a teacher: "wmdd teacher=resnet18"; "" stands for the one teacher of all rows."""
+    return stem + _TEACHER.format(teacher) if teacher else stem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +132,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherFacts:
-    """The one teacher of a comparison.
+    """A teacher of a comparison.
 
     model: the teacher's network.
     accuracy: on the test images, in [0, 1]; the ceiling, because the teacher learned from all real images.
@@ -149,8 +164,9 @@ class Outcome:
     rows: in the order given; the others are compared to the first.
     columns: those of all roles.
     distilled, cells: what is done so far, failures included.
-    teacher: None before the teacher is known.
-    reference: the label of the row of random real images, or "".
+    teacher: the one teacher, or that of the first row; None before it is known.
+    teachers: by `Row.teacher`, where rows have different teachers; else empty.
+    reference: the method whose rows are random real images, or "".
     validation: the fraction of the training images that replaces the test images; 0 means the test images.
     command: repeats the comparison.
     notes: what the user should know.
@@ -178,6 +194,16 @@ class Outcome:
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     finished: bool = False
+    teachers: Mapping[str, TeacherFacts] = field(default_factory=dict)
+
+    def teacher_of(self, row: Row) -> TeacherFacts | None:
+        """Return the teacher of a row; None before it is known."""
+        return self.teachers.get(row.teacher) if row.teacher else self.teacher
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The labels of the rows of random real images: one for each teacher."""
+        return tuple(row.label for row in self.rows if self.reference and row.stem == self.reference)
 
     @property
     def failures(self) -> tuple[Distilled | Cell, ...]:

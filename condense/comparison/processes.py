@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.context import SpawnProcess
@@ -33,13 +33,14 @@ from condense.runtime import Reporter, SilentReporter, make_runtime, numeric_set
 class Order:
     """What a helping process needs.
 
+    taught: the teachers, by `Row.teacher`.
     without: the disabled plugins.
     threads: how many of torch's threads it gets.
     """
 
     design: Design
     out: Path
-    taught: Taught
+    taught: Mapping[str, Taught]
     without: tuple[str, ...]
     threads: int
 
@@ -58,7 +59,12 @@ def check_jobs(jobs: int, registry: Registry) -> None:
 
 @contextmanager
 def helpers(
-    count: int, design: Design, out: Path, taught: Taught, registry: Registry, reporter: Reporter
+    count: int,
+    design: Design,
+    out: Path,
+    taught: Mapping[str, Taught],
+    registry: Registry,
+    reporter: Reporter,
 ) -> Iterator[list[SpawnProcess]]:
     """While the block runs, let `count` more processes compute what is left of the comparison, piece by piece.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from condense.comparison.design import Place
@@ -58,11 +58,11 @@ class Forecast:
     """Estimates the seconds that the rest may take, from the pieces that are done.
 
     columns: their keys.
-    reference: the label of the row of random real images, which takes no time to distil.
+    references: the labels of the rows of random real images, which take no time to distil.
     """
 
-    def __init__(self, columns: Sequence[str], reference: str) -> None:
-        self._columns, self._reference = columns, reference
+    def __init__(self, columns: Sequence[str], references: Collection[str]) -> None:
+        self._columns, self._references = columns, references
         self._distil: dict[tuple[str, int], list[float]] = {}
         self._train: dict[tuple[str, int], list[float]] = {}
 
@@ -91,14 +91,14 @@ class Forecast:
     def _distilling(self, place: Place) -> float | None:
         if (place.row, place.ipc) in self._distil:
             return statistics.fmean(self._distil[place.row, place.ipc])
-        if place.row == self._reference:
+        if place.row in self._references:
             return 0.0
         # Scale the same row's time at another ipc; without one, that of other rows, as a rough estimate.
         for same_row in (True, False):
             rates = [
                 statistics.fmean(seconds) / ipc
                 for (row, ipc), seconds in self._distil.items()
-                if row != self._reference and (row == place.row or not same_row)
+                if row not in self._references and (row == place.row or not same_row)
             ]
             if rates:
                 return statistics.fmean(rates) * place.ipc

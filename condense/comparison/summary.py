@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from condense.comparison.outcome import Cell, Column, Distilled, Outcome, Role
-from condense.comparison.statistics import (
-    BySeed,
-    Interval,
-    augmentation_robust_score,
-    interval_over_seeds,
-    label_robust_score,
-    mean_over_seeds,
-    paired_difference,
-)
+from condense.comparison.evidence import Evidence
+from condense.comparison.outcome import Cell, Column, Distilled, Outcome
+from condense.comparison.statistics import BySeed, interval_over_seeds, paired_difference
+from condense.engine.intervals import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +20,14 @@ class Line:
     count, seeds: how many students there are, from how many seeds.
     mean: over all students; None without any.
     interval: 95 %, over the seeds' means; over the students if the comparison has one seed; None for a single value.
-    difference, difference_interval: to the first row, paired by seed; None for the first row and without a shared seed.
+    base: the row that this one is compared to, the first under the same teacher; "" for that row itself.
+    difference, difference_interval: to `base`, paired by seed; None without a base and without a shared seed.
     excludes_zero: whether `difference_interval` excludes 0; None without an interval.
     paired: how many seeds the difference is over.
-    best: whether this mean is the highest and its lead over the next row has an interval that excludes 0.
+    teacher_difference, teacher_difference_interval, teacher_excludes_zero: the same for the difference to the same row
+        under the first teacher; None for the rows of the first teacher and where all rows have one teacher.
+    best: whether this mean is the highest under its teacher and its lead over the next row there has an interval that
+        excludes 0.
     lrs, ars: DD-Ranking's scores in [0, 1]; None if something they need is missing.
     distil_seconds: to measure and recover, mean over seeds.
     train_seconds, steps: of one student's training, means.
@@ -45,12 +42,16 @@ class Line:
     column: str
     count: int = 0
     seeds: int = 0
+    base: str = ""
     mean: float | None = None
     interval: Interval | None = None
     difference: float | None = None
     difference_interval: Interval | None = None
     excludes_zero: bool | None = None
     paired: int = 0
+    teacher_difference: float | None = None
+    teacher_difference_interval: Interval | None = None
+    teacher_excludes_zero: bool | None = None
     best: bool = False
     lrs: float | None = None
     ars: float | None = None
@@ -66,6 +67,8 @@ class Line:
 @dataclass(frozen=True, kw_only=True)
 class Lead:
     """The row with the highest mean at one images-per-class and column, and its distance to the next row.
+
+    If rows have different teachers, there is one for each teacher.
 
     ipc, column: the images per class and the column's key.
     row, next: the labels of the two rows.
@@ -108,11 +111,11 @@ class Summary:
     ipcs: the numbers of images per class.
     columns: those with the role "score".
     lines: one for each images-per-class, column and row, in this order.
-    leads: one for each images-per-class and column with two rows or more that have an accuracy.
+    leads: one for each images-per-class, column and teacher with two rows or more that have an accuracy.
     failures: equal reasons together.
-    first: the label of the row that the others are compared to.
-    reference: the label of the row of random real images, or "".
-    ceiling: the teacher's accuracy in [0, 1], or None.
+    first: the row that the others are compared to; its label without a teacher.
+    references: the labels of the rows of random real images, one for each teacher.
+    ceilings: each teacher's accuracy in [0, 1], by the teacher's network where there are several, else by "".
     """
 
     rows: tuple[str, ...]
@@ -122,8 +125,23 @@ class Summary:
     leads: tuple[Lead, ...]
     failures: tuple[Failure, ...]
     first: str
-    reference: str
-    ceiling: float | None
+    references: tuple[str, ...]
+    ceilings: Mapping[str, float]
+
+    @property
+    def ceiling(self) -> float | None:
+        """The accuracy of the one teacher; None before it is known, and where rows have different teachers."""
+        return self.ceilings.get("")
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The teachers' networks where rows have different ones, the first one first; else nothing."""
+        return tuple(name for name in self.ceilings if name)
+
+    @property
+    def compares(self) -> bool:
+        """Whether any row is compared to another one under the same teacher."""
+        return any(line.base for line in self.lines)
 
     @property
     def scored(self) -> bool:
@@ -144,15 +162,19 @@ class Summary:
 
 def summarise(outcome: Outcome) -> Summary:
     """Return the table of a comparison, computed from its raw results."""
-    evidence = _Evidence(outcome)
+    evidence = Evidence(outcome)
     columns = tuple(column for column in outcome.columns if column.role == "score")
+    groups = [
+        [row.label for row in outcome.rows if row.teacher == teacher]
+        for teacher in dict.fromkeys(row.teacher for row in outcome.rows)
+    ]
     lines: list[Line] = []
     leads: list[Lead] = []
     for ipc in outcome.ipcs:
         for column in columns:
-            lead = _lead(evidence, ipc, column)
-            leads += [lead] if lead else []
-            best = lead.row if lead and lead.clear else None
+            found = [lead for rows in groups if (lead := _lead(evidence, rows, ipc, column))]
+            leads += found
+            best = {lead.row for lead in found if lead.clear}
             lines += [_line(evidence, row.label, ipc, column, best) for row in outcome.rows]
     return Summary(
         rows=tuple(row.label for row in outcome.rows),
@@ -161,19 +183,22 @@ def summarise(outcome: Outcome) -> Summary:
         lines=tuple(lines),
         leads=tuple(leads),
         failures=_failures(outcome.failures),
-        first=outcome.rows[0].label if outcome.rows else "",
-        reference=outcome.reference,
-        ceiling=outcome.teacher.accuracy if outcome.teacher else None,
+        first=outcome.rows[0].stem if outcome.rows else "",
+        references=outcome.references,
+        ceilings={
+            row.teacher: teacher.accuracy for row in outcome.rows if (teacher := outcome.teacher_of(row))
+        },
     )
 
 
-def _line(evidence: _Evidence, row: str, ipc: int, column: Column, best: str | None) -> Line:
+def _line(evidence: Evidence, row: str, ipc: int, column: Column, best: Collection[str]) -> Line:
     outcome = evidence.outcome
     by_seed = evidence.accuracies(row, ipc, column)
     cells = evidence.trained(row, ipc, column)
     distilled = evidence.distilled[row, ipc]
-    first = outcome.rows[0].label
-    gap = None if row == first else paired_difference(by_seed, evidence.accuracies(first, ipc, column))
+    base, other = evidence.base_of(row), evidence.under_first_teacher(row)
+    gap = None if row == base else paired_difference(by_seed, evidence.accuracies(base, ipc, column))
+    of_teacher = paired_difference(by_seed, evidence.accuracies(other, ipc, column)) if other else None
     parts = _mean_parts(cells)
     stored = sum(parts.values())
     return Line(
@@ -182,13 +207,17 @@ def _line(evidence: _Evidence, row: str, ipc: int, column: Column, best: str | N
         column=column.key,
         count=sum(map(len, by_seed.values())),
         seeds=len(by_seed),
+        base="" if row == base else base,
         mean=_mean_of_students(by_seed),
         interval=interval_over_seeds(by_seed) if len(by_seed) > 1 or len(outcome.seeds) == 1 else None,
         difference=gap.mean if gap else None,
         difference_interval=gap.interval if gap else None,
         excludes_zero=gap.excludes_zero if gap else None,
         paired=gap.seeds if gap else 0,
-        best=row == best,
+        teacher_difference=of_teacher.mean if of_teacher else None,
+        teacher_difference_interval=of_teacher.interval if of_teacher else None,
+        teacher_excludes_zero=of_teacher.excludes_zero if of_teacher else None,
+        best=row in best,
         lrs=evidence.label_robust(row, ipc, column),
         ars=evidence.augmentation_robust(row, ipc, column),
         distil_seconds=_mean(
@@ -205,9 +234,9 @@ def _line(evidence: _Evidence, row: str, ipc: int, column: Column, best: str | N
     )
 
 
-def _lead(evidence: _Evidence, ipc: int, column: Column) -> Lead | None:
-    """Return who leads, or None if fewer than two rows have an accuracy."""
-    found = {row.label: evidence.accuracies(row.label, ipc, column) for row in evidence.outcome.rows}
+def _lead(evidence: Evidence, rows: Sequence[str], ipc: int, column: Column) -> Lead | None:
+    """Return who leads among `rows`, or None if fewer than two of them have an accuracy."""
+    found = {row: evidence.accuracies(row, ipc, column) for row in rows}
     means = {row: mean for row, by_seed in found.items() if (mean := _mean_of_students(by_seed)) is not None}
     if len(means) < 2:
         return None
@@ -273,60 +302,3 @@ def _failures(parts: Iterable[Distilled | Cell]) -> tuple[Failure, ...]:
         Failure(row=row, ipcs=tuple(found), column=column, seeds=which, reason=reason)
         for (row, column, reason, which), found in ipcs.items()
     )
-
-
-class _Evidence:
-    """The raw results of a comparison by place, failures included, and the scores that follow from them.
-
-    cells: by row, images-per-class and column key.
-    distilled: by row and images-per-class.
-    """
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-        self._columns = {(one.role, one.protocol, one.epochs, one.student): one for one in outcome.columns}
-        self.cells: dict[tuple[str, int, str], list[Cell]] = defaultdict(list)
-        self.distilled: dict[tuple[str, int], list[Distilled]] = defaultdict(list)
-        for cell in outcome.cells:
-            self.cells[cell.row, cell.ipc, cell.column].append(cell)
-        for found in outcome.distilled:
-            self.distilled[found.row, found.ipc].append(found)
-
-    def trained(self, row: str, ipc: int, column: Column) -> list[Cell]:
-        """Return the cells with accuracies."""
-        return [cell for cell in self.cells[row, ipc, column.key] if cell.accuracies and not cell.failure]
-
-    def accuracies(self, row: str, ipc: int, column: Column) -> BySeed:
-        """Return the accuracies of each seed that has any."""
-        return {cell.seed: cell.accuracies for cell in self.trained(row, ipc, column)}
-
-    def label_robust(self, row: str, ipc: int, column: Column) -> float | None:
-        """Return LRS over the seeds that have all it needs, or None without such a seed."""
-        hard = column if column.labels == "hard" else self._partner(column, "hard")
-        random, teacher = self.outcome.reference, self.outcome.teacher
-        means = self._means(ipc, synthetic=(row, column), synthetic_hard=(row, hard), random=(random, column))
-        return label_robust_score(full_hard=teacher.accuracy, **means) if means and teacher else None
-
-    def augmentation_robust(self, row: str, ipc: int, column: Column) -> float | None:
-        """Return ARS over the seeds that have all it needs, or None without such a seed."""
-        plain, random = self._partner(column, "plain"), self.outcome.reference
-        means = self._means(
-            ipc,
-            synthetic=(row, column),
-            random=(random, column),
-            synthetic_plain=(row, plain),
-            random_plain=(random, plain),
-        )
-        return augmentation_robust_score(**means) if means else None
-
-    def _partner(self, column: Column, role: Role) -> Column | None:
-        """Return the column of this role with the same protocol, epochs and student."""
-        return self._columns.get((role, column.protocol, column.epochs, column.student))
-
-    def _means(self, ipc: int, **places: tuple[str, Column | None]) -> dict[str, float] | None:
-        """Return the mean accuracy at each place (row, column) over the shared seeds, None if anything is missing."""
-        found = {name: self.accuracies(row, ipc, column) for name, (row, column) in places.items() if column}
-        shared = set.intersection(*map(set, found.values())) if len(found) == len(places) else set()
-        means = {name: mean_over_seeds({seed: of[seed] for seed in shared}) for name, of in found.items()}
-        known = {name: mean for name, mean in means.items() if mean is not None}
-        return known if len(known) == len(places) else None

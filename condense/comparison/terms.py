@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from condense.errors import OptionError
+from condense.recipe.networks import split_networks
 from condense.recipe.registry import Registry
 from condense.recipe.settings import Settings
 from condense.runtime import Reporter
@@ -27,7 +28,10 @@ class TermOptions(TypedDict, total=False):
     protocol: one name or several, each a column; by default the first method's own.
     epochs: epochs of a student's training, by default the protocol's. Each of several numbers is a column of
         its own, with the whole schedule.
-    student: the students' network; by default the protocol's.
+    student: the students' network, such as "resnet18" or "convnet(width=64)"; by default the protocol's. Each of
+        several networks, in a list or with commas between them, is a column of its own.
+    teacher_model: the teacher's network; by default the dataset's. With several networks, in a list or with commas
+        between them, every row is there once for each teacher.
     scores: whether to train the additional students that DD-Ranking's scores need.
     validation: the fraction of the training images that replaces the test images, for tuning.
     name: the name of the folder of the tables; by default made from the rest.
@@ -41,7 +45,8 @@ class TermOptions(TypedDict, total=False):
     students: int
     protocol: str | Sequence[str]
     epochs: int | Sequence[int]
-    student: str | None
+    student: str | Sequence[str]
+    teacher_model: str | Sequence[str]
     scores: bool
     validation: float
     name: str | None
@@ -76,6 +81,8 @@ class ComparisonOptions(TermOptions, total=False):
 class Terms:
     """The options of a comparison, apart from its rows; the fields of `TermOptions`, checked.
 
+    networks, teachers: the students' and the teachers' networks, one text for each.
+
     Raises OptionError for a number below its minimum, an ipc that is given twice or a name that cannot be a
     folder.
     """
@@ -87,7 +94,8 @@ class Terms:
     students: int
     protocols: tuple[str, ...]
     epochs: tuple[int, ...]
-    student: str | None
+    networks: tuple[str, ...]
+    teachers: tuple[str, ...]
     scores: bool
     validation: float
     name: str | None
@@ -123,7 +131,8 @@ def terms_of(
     students: int = 1,
     protocol: str | Sequence[str] = (),
     epochs: int | Sequence[int] = (),
-    student: str | None = None,
+    student: str | Sequence[str] = (),
+    teacher_model: str | Sequence[str] = (),
     scores: bool = True,
     validation: float = 0.0,
     name: str | None = None,
@@ -140,7 +149,8 @@ def terms_of(
         students=students,
         protocols=(protocol,) if isinstance(protocol, str) else tuple(protocol),
         epochs=(epochs,) if isinstance(epochs, int) else tuple(epochs),
-        student=student,
+        networks=split_networks(student),
+        teachers=split_networks(teacher_model),
         scores=scores,
         validation=validation,
         name=name,

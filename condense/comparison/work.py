@@ -90,7 +90,7 @@ def carry_out(
         space = Workspace(out, registry, chosen)
         _check_images(space, recipe, dataset)
         preflight(_networks(design, registry), dataset, registry, runtime, chosen=recipe.dataset)
-        taught, facts = _teach(space, recipe, dataset, registry, runtime, progress)
+        taught, facts = _teach(space, design, dataset, registry, runtime, progress)
         shop = Workshop(
             design=design,
             space=space,
@@ -112,9 +112,13 @@ class _Book:
     """The results so far."""
 
     def __init__(
-        self, design: Design, dataset: RealDataset, teacher: TeacherFacts, versions: dict[str, str]
+        self,
+        design: Design,
+        dataset: RealDataset,
+        teachers: dict[str, TeacherFacts],
+        versions: dict[str, str],
     ) -> None:
-        self._design, self._dataset, self._teacher, self._versions = design, dataset, teacher, versions
+        self._design, self._dataset, self._teachers, self._versions = design, dataset, teachers, versions
         self.distilled: dict[Place, Distilled] = {}
         self.cells: dict[Place, list[Cell]] = {}
 
@@ -143,7 +147,8 @@ class _Book:
             columns=tuple(setup.column for setup in design.columns),
             distilled=tuple(self.distilled[place] for place in order),
             cells=tuple(cell for place in order for cell in self.cells[place]),
-            teacher=self._teacher,
+            teacher=next(iter(self._teachers.values())),
+            teachers=self._teachers if len(self._teachers) > 1 else {},
             reference=design.reference,
             validation=design.validation,
             command=design.command,
@@ -158,7 +163,9 @@ def _all_cells(shop: Workshop, book: _Book, jobs: int) -> Outcome:
     # Finished places come first: they show how long the rest may take, and compare.json holds them from the start.
     left = sorted(shop.design.places(), key=lambda place: not shop.is_done(place))
     total = len(left)
-    forecast = Forecast([setup.column.key for setup in shop.design.columns], shop.design.reference)
+    design = shop.design
+    references = {row.label for row in design.rows if design.reference and row.stem == design.reference}
+    forecast = Forecast([setup.column.key for setup in design.columns], references)
     while left:
         place = next(filter(shop.is_free, left), left[0])
         if not shop.is_done(place):
@@ -209,28 +216,36 @@ def _check_images(space: Workspace, recipe: Recipe, dataset: RealDataset) -> Non
 
 def _teach(
     space: Workspace,
-    recipe: Recipe,
+    design: Design,
     dataset: RealDataset,
     registry: Registry,
     runtime: Runtime,
     progress: Progress,
-) -> tuple[Taught, TeacherFacts]:
-    """Return the one teacher, trained unless it exists already."""
+) -> tuple[dict[str, Taught], dict[str, TeacherFacts]]:
+    """Return the teachers by `Row.teacher`, trained unless they exist already, and what is told of them."""
     teachers = Teachers(space.teachers)
-    file = teachers.file(recipe, dataset, runtime)
-    with held(
-        teachers.path, waiting=lambda: progress.note("another process trains a teacher; waiting for it")
-    ):
-        known = file.exists() and file.with_suffix(".json").exists()
-        network = fresh_teacher(recipe, dataset, registry, runtime, to_be_filled=known)
-        taught = teachers.teach(network, recipe, dataset, runtime)
-    facts = TeacherFacts(
-        model=network.name,
-        accuracy=taught.accuracy,
-        seconds=0.0 if known else taught.seconds,
-        hash=file.stem,
-        bytes=taught.file.stat().st_size,
-    )
+    taught: dict[str, Taught] = {}
+    facts: dict[str, TeacherFacts] = {}
+    recipes = {name: design.recipe_of(name) for name in design.teachers}
+    if len(recipes) > 1:
+        for recipe in recipes.values():
+            # A network that does not take these images is refused before any teacher is trained.
+            fresh_teacher(recipe, dataset, registry, runtime)
+    for name, recipe in recipes.items():
+        file = teachers.file(recipe, dataset, runtime)
+        with held(
+            teachers.path, waiting=lambda: progress.note("another process trains a teacher; waiting for it")
+        ):
+            known = file.exists() and file.with_suffix(".json").exists()
+            network = fresh_teacher(recipe, dataset, registry, runtime, to_be_filled=known)
+            taught[name] = teachers.teach(network, recipe, dataset, runtime)
+        facts[name] = TeacherFacts(
+            model=name or network.name,
+            accuracy=taught[name].accuracy,
+            seconds=0.0 if known else taught[name].seconds,
+            hash=file.stem,
+            bytes=taught[name].file.stat().st_size,
+        )
     return taught, facts
 
 

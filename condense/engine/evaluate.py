@@ -13,6 +13,7 @@ import torch
 
 from condense.data.dataset import RealDataset
 from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
+from condense.engine.intervals import Interval, t_interval
 from condense.engine.labels import LABELS
 from condense.engine.training import accuracy, train
 from condense.models.build import build_network
@@ -86,6 +87,11 @@ class Score:
         if len(self.students) < 2:
             return None
         return statistics.stdev(found.accuracy for found in self.students)
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % interval of the mean accuracy, over the students; None for a single student."""
+        return t_interval([found.accuracy for found in self.students])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; accuracies are fractions."""

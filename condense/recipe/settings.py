@@ -5,6 +5,7 @@ regularizers.class-batchnorm=10                      the weight of a component, 
 regularizers.class-batchnorm.form=norms              an option of a component
 initializer=noise, teacher.model=convnet             another component or network, with its own defaults
 teacher.model.width=64                               an option of that network
+teacher.model=convnet(width=64,norm=instance)        a network and its options at once
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import msgspec
 
 from condense.errors import OptionError, UnknownSettingError, nearest
 from condense.recipe.method import AS_THE_PROTOCOL_SAYS, SAME_AS_TEACHER, Recover, Use, Weighted
+from condense.recipe.networks import format_network, parse_network
 from condense.recipe.registry import Registry
 
 T = TypeVar("T")
@@ -100,6 +102,25 @@ def options_of(use: Use, kind: str, registry: Registry) -> Any:
         raise OptionError(f"{kind} {use.name!r}: {error}") from error
 
 
+def network_of(text: str, registry: Registry) -> Use:
+    """Return the network that a text such as "convnet(width=64)" stands for, with all of its options.
+
+    "teacher" and "protocol" stand for networks chosen elsewhere and stay as they are. Raises OptionError for a text of
+    another form or an option that does not fit, and UnknownNameError for an unknown name.
+    """
+    use = _use_of(text, "model", _Setting(text, text, registry, None))
+    return _complete_use(use, "model", registry)
+
+
+def network_text(use: Use, registry: Registry) -> str:
+    """Return a network as people write it, with the options that are not the defaults: "convnet(norm=instance)"."""
+    if use.name in _STAND_INS:
+        return use.name
+    own, usual = options_of(use, "model", registry), options_of(Use(name=use.name), "model", registry)
+    changed = {name: getattr(own, name) for name in use.options if getattr(own, name) != getattr(usual, name)}
+    return format_network(use.name, changed)
+
+
 def find_spec(name: str, kind: str, registry: Registry) -> Any:
     """Return the spec that a name in a recipe stands for."""
     if kind == "dataset":
@@ -167,13 +188,22 @@ def _assign_use(use: Use, kind: str, rest: list[str], setting: _Setting) -> Use:
     if not rest:
         if isinstance(setting.value, Use):
             return setting.value
-        name = str(setting.value)
-        if not (kind == "model" and name in _STAND_INS):
-            find_spec(name, kind, setting.registry)
-        return Use(name=name)
+        return _use_of(str(setting.value), kind, setting)
     if len(rest) > 1:
         raise _unknown_key(setting)
     return _with_option(use, kind, rest[0], setting)
+
+
+def _use_of(text: str, kind: str, setting: _Setting) -> Use:
+    """Return the component or network that a text names; only a network may have options in parentheses."""
+    name, options = parse_network(text) if kind == "model" else (text, [])
+    if not (kind == "model" and name in _STAND_INS):
+        find_spec(name, kind, setting.registry)
+    use = Use(name=name)
+    for option, value in options:
+        own = dataclasses.replace(setting, key=f"{name}.{option}", value=value)
+        use = _with_option(use, kind, option, own)
+    return use
 
 
 def _assign_loss(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,15 @@ from condense.engine.squeeze import fresh_teacher
 from condense.engine.teacher_check import check_taught
 from condense.errors import CondenseError, DataError, ModelError, OptionError
 from condense.models.checkpoints import load_checkpoint
-from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, public_settings
+from condense.models.network import Network
+from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, digest, public_settings
+from condense.recipe.method import Student
+from condense.recipe.networks import with_network
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import convert
-from condense.recipe.settings import assign, complete
+from condense.recipe.settings import assign, complete, network_of, network_text
 from condense.runs import provenance
+from condense.runs.evaluations import keep_evaluation, table_path
 from condense.runs.journal import saved_config
 from condense.runs.result import EvaluationResult
 from condense.runs.teachers import recorded
@@ -42,10 +46,12 @@ def reevaluate(
     *,
     protocol: str | None,
     dataset: str | None,
+    networks: Sequence[str],
     students: int,
     seed: int | None,
     settings: Sequence[tuple[str, Any]],
     teacher: Path | None,
+    out: Path | None,
     machine: Machine,
     reporter: Reporter | None,
 ) -> EvaluationResult:
@@ -55,8 +61,9 @@ def reevaluate(
     distilled = artifact.load(path)
     beside = _run_beside(path, distilled)
     if beside:
-        dataset = dataset or str(beside["recipe"]["dataset"]["name"])
-        machine = replace(machine, data_dir=machine.data_dir or str(beside["machine"]["data_dir"]))
+        dataset = dataset or str(beside.settings["recipe"]["dataset"]["name"])
+        machine = replace(machine, data_dir=machine.data_dir or str(beside.settings["machine"]["data_dir"]))
+    settings = with_network(settings, networks, key="student.model", option="--student")
     config = _config(distilled, registry, protocol, dataset, settings)
     # The test images may depend on the teacher's seed, so it stays the same.
     recipe = replace(config.recipe, teacher=replace(config.recipe.teacher, seed=config.recipe.teacher_seed))
@@ -64,35 +71,91 @@ def reevaluate(
     config = RunConfig(
         recipe=recipe, evaluation=replace(config.evaluation, students=students), machine=machine
     )
+    judged = _students(config, networks, registry)
     runtime = make_runtime(machine.device, machine.precision, reporter)
     with numeric_settings(runtime):
         real = real_dataset(recipe, machine, registry)
         for note in real.notes:
             runtime.reporter.note(note)
         _check_fits(distilled, real)
-        student = config.evaluation.student_network(recipe.teacher)
-        preflight([Part(role="student", use=student)], real, registry, runtime)
-        labels = LABELS[config.evaluation.protocol.labels]
-        wanted = labels.answers or (labels.made_by_teacher and distilled.soft_labels is None)
-        if teacher and not wanted:
-            raise OptionError(
-                f"--teacher {teacher} has no effect: these {labels.name} labels need no teacher; leave it out"
+        used = [evaluation.student_network(recipe.teacher) for evaluation in judged.values()]
+        preflight([Part(role="student", use=use) for use in used], real, registry, runtime)
+        trainers = _trainers(judged, recipe, real, registry, runtime)
+        distilled, answers = _labelled(distilled, config, real, registry, runtime, path, teacher)
+        result = EvaluationResult(
+            path=path,
+            config=config,
+            distilled=distilled,
+            scores={},
+            versions=provenance.versions(registry),
+            table=table_path(out, beside.path if beside else None, distilled, recipe, judged.values()),
+        )
+        for network, trainer in trainers.items():
+            title = distilled.method if len(trainers) == 1 else f"{distilled.method}, {network}"
+            score = replace(trainer, teacher=answers).score(distilled, title)
+            scores = {**result.scores, network: replace(score, label=distilled.method)}
+            result = keep_evaluation(
+                replace(result, scores=scores), runtime.reporter, required=out is not None
             )
-        source = _teacher(distilled, config, real, registry, runtime, path, teacher) if wanted else None
-        distilled = labels.attach(distilled, source, runtime)
-        trainer = StudentTrainer(
+    return result
+
+
+def _students(config: RunConfig, networks: Sequence[str], registry: Registry) -> dict[str, Evaluation]:
+    """Return the evaluation of each student network, by the network as people write it; without names, of the usual.
+
+    Raises OptionError for a network that is named twice.
+    """
+    found: dict[str, Evaluation] = {}
+    chosen = [network_of(text, registry) for text in networks] if len(networks) > 1 else []
+    for use in chosen or [config.evaluation.student.model]:
+        evaluation = replace(config.evaluation, student=Student(model=use))
+        name = network_text(evaluation.student_network(config.recipe.teacher), registry)
+        if name in found:
+            raise OptionError(f"student {name} stands twice; name each network once")
+        found[name] = evaluation
+    return found
+
+
+def _trainers(
+    judged: Mapping[str, Evaluation],
+    recipe: Recipe,
+    dataset: RealDataset,
+    registry: Registry,
+    runtime: Runtime,
+) -> dict[str, StudentTrainer]:
+    """Return what trains the students of each network, without a teacher yet."""
+    return {
+        network: StudentTrainer(
             recipe=recipe,
-            evaluation=config.evaluation,
-            evaluator=build_component(config.evaluation.evaluator, "evaluator", Evaluator, registry),
-            dataset=real,
-            teacher=labels.during_training(source),
+            evaluation=evaluation,
+            evaluator=build_component(evaluation.evaluator, "evaluator", Evaluator, registry),
+            dataset=dataset,
+            teacher=None,
             registry=registry,
             runtime=runtime,
         )
-        score = trainer.score(distilled, distilled.method)
-    return EvaluationResult(
-        path=path, config=config, distilled=distilled, score=score, versions=provenance.versions(registry)
-    )
+        for network, evaluation in judged.items()
+    }
+
+
+def _labelled(
+    distilled: DistilledDataset,
+    config: RunConfig,
+    dataset: RealDataset,
+    registry: Registry,
+    runtime: Runtime,
+    path: Path,
+    teacher: Path | None,
+) -> tuple[DistilledDataset, Network | None]:
+    """Return the images with the labels of the protocol, and the network that students ask during training."""
+    labels = LABELS[config.evaluation.protocol.labels]
+    wanted = labels.answers or (labels.made_by_teacher and distilled.soft_labels is None)
+    if teacher and not wanted:
+        raise OptionError(
+            f"--teacher {teacher} has no effect: these {labels.name} labels need no teacher; leave it out"
+        )
+    source = _teacher(distilled, config, dataset, registry, runtime, path, teacher) if wanted else None
+    return labels.attach(distilled, source, runtime), labels.during_training(source)
 
 
 def _config(
@@ -126,19 +189,29 @@ def _config(
     return replace(config, recipe=recipe, evaluation=complete(config.evaluation, registry))
 
 
-def _run_beside(path: Path, distilled: DistilledDataset) -> dict[str, Any]:
-    """Return the settings of the run that made an artifact if its run.json lies around it, else nothing.
+@dataclass(frozen=True)
+class _Beside:
+    """The run directory that an artifact lies in, and the settings of that run."""
 
-    They say where the dataset was found. An artifact does not say that, because it is made to be passed on.
+    path: Path
+    settings: dict[str, Any]
+
+
+def _run_beside(path: Path, distilled: DistilledDataset) -> _Beside | None:
+    """Return the run that made an artifact if its run.json lies around it, else None.
+
+    Its settings say where the dataset was found. An artifact does not say that, because it is made to be passed on.
     """
     if (path / "run.json").is_file():
-        return saved_config(path)
+        return _Beside(path, saved_config(path))
     with contextlib.suppress(CondenseError):  # A run.json above an artifact may belong to something else.
         found = saved_config(path.parent)
         config = convert(found, RunConfig)
-        if public_settings(config.recipe, config.evaluation)["recipe"] == distilled.settings.get("recipe"):
-            return found
-    return {}
+        shown = public_settings(config.recipe, config.evaluation)["recipe"]
+        # Not ==, because JSON has lists where settings have tuples.
+        if digest(shown) == digest(distilled.settings.get("recipe")):
+            return _Beside(path.parent, found)
+    return None
 
 
 def _check_fits(distilled: DistilledDataset, dataset: RealDataset) -> None:

@@ -81,28 +81,39 @@ class EvaluationResult:
     """The outcome of evaluating an earlier artifact.
 
     path: where the artifact lies.
-    config: how it was evaluated, resolved.
+    config: how it was evaluated, resolved; its student is the first of the networks.
     distilled: the dataset, with the labels that students learned from.
-    score: what the students reached.
+    scores: what the students of each network reached, by the network as people write it; finished ones only.
     versions: of Python, the packages that compute and the plugins, by name.
+    table: the Markdown file with the table; the same numbers lie beside it as JSON. None if nothing was saved.
     """
 
     path: Path
     config: RunConfig
     distilled: DistilledDataset
-    score: Score
+    scores: Mapping[str, Score]
     versions: Mapping[str, str]
+    table: Path | None = None
+
+    @property
+    def score(self) -> Score:
+        """What the students of the first network reached."""
+        return next(iter(self.scores.values()))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; accuracies are fractions, sizes are in bytes."""
         return {
             "path": str(self.path),
+            "table": str(self.table) if self.table else "",
             "method": self.distilled.method,
             "dataset": self.config.recipe.dataset.name,
             "ipc": self.distilled.ipc,
             "seed": self.config.recipe.seed,
             "protocol": msgspec.to_builtins(self.config.evaluation.protocol),
-            "rows": [self.score.to_dict()],
+            "rows": [
+                {"student": network, **score.to_dict(), "accuracy_interval": score.interval}
+                for network, score in self.scores.items()
+            ],
             "bytes": self.distilled.sizes(),
             "versions": dict(self.versions),
         }

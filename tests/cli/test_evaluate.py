@@ -21,7 +21,19 @@ def test_it_trains_on_a_run_by_another_protocol(condense: Invoke, small_run: tup
     assert result.exit_code == 0, result.output
     rows = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "protocol dc: 1 epoch, 1 step, hard labels" in rows
-    assert any(row.startswith("wmdd ") and row.endswith("% one student") for row in rows)
+    assert any(row.startswith("convnet(width=8,norm=instance) ") for row in rows)
+
+
+def test_several_networks_are_the_rows_of_one_table(condense: Invoke, small_run: tuple[Path, Result]) -> None:
+    path, _ = small_run
+    words = ("--student", "convnet(width=4)", "--student", "convnet(width=8),convnet(width=4,depth=2)")
+    result = condense("evaluate", str(path), *words, *QUICK, "--students", "2", "--out", "tables")
+    assert result.exit_code == 0, result.output
+    rows = [line.split()[0] for line in result.stdout.splitlines() if line.endswith("2 students")]
+    assert rows == ["convnet(width=4)", "convnet(width=8)", "convnet(width=4,depth=2)"]
+    [table] = Path("tables").glob("*.md")
+    assert all(f"| {row} |" in table.read_text() for row in rows)
+    assert str(table) in result.stdout
 
 
 def test_json_is_alone_on_stdout(condense: Invoke, small_run: tuple[Path, Result]) -> None:
@@ -41,6 +53,9 @@ def test_json_is_alone_on_stdout(condense: Invoke, small_run: tuple[Path, Result
         (["--set", "protocol.epoch=1"], "Did you mean 'protocol.epochs'?"),
         (["--device", "abacus"], "device 'abacus' cannot be used"),
         (["--teacher", "absent.safetensors"], "absent.safetensors"),
+        (["--student", "convnet,"], "has an empty place"),
+        (["--student", "convnet(width=64"], "is not a network; write NAME"),
+        (["--student", "resnet"], "Did you mean 'resnet18'?"),
     ],
 )
 def test_errors(condense: Invoke, small_run: tuple[Path, Result], words: list[str], message: str) -> None:

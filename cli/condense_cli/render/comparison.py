@@ -12,24 +12,29 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from condense.comparison.amount import Amount
 from condense.comparison.design import Design
 from condense.comparison.outcome import Column
 from condense.comparison.report.wording import (
     accuracy_text,
+    ceiling_texts,
     column_title,
     costs,
-    difference_text,
+    crossed,
+    differences_of,
     failure_text,
     full_count,
     images_per_class,
     lead_text,
+    protocols_text,
     spread_over,
     tested_on,
 )
 from condense.comparison.saved import MARKDOWN, PAGE
 from condense.comparison.summary import Line, Summary
 from condense.comparison.workspace import Outlook
-from condense.text import counted, duration, percent, setting_text
+from condense.recipe.method import Teacher
+from condense.text import counted, duration, magnitude, percent, setting_text
 from condense_cli.render.progress import BarReporter, LineReporter
 from condense_cli.render.tables import ACCURACY, HEADING, QUIET, pairs_table
 
@@ -39,7 +44,6 @@ if TYPE_CHECKING:
 FAILED = "red"
 LABEL_WIDTH = 30  # maximum width of a column of labels, in characters; longer labels wrap
 SPACE = 3  # characters around a cell, and between two cells
-TEACHER = "all real images (teacher)"
 
 
 class PieceReporter:
@@ -64,7 +68,7 @@ def outcome_parts(result: ComparisonResult, width: int) -> list[RenderableType]:
         for columns in _side_by_side(result, ipc, width):
             parts += ["", Padding(_table(result, ipc, columns), (0, 0, 0, 1), expand=False)]
         leads = [lead for lead in summary.leads if lead.ipc == ipc]
-        titles = {column.key: _title(column) for column in summary.columns}
+        titles = {column.key: _title(column, summary) for column in summary.columns}
         parts += [""] if leads else []
         parts += [_indented(f"{titles[lead.column]}: {lead_text(lead)}") for lead in leads]
         for column in summary.columns:
@@ -88,7 +92,7 @@ def _ruled(first: str) -> Table:
 
 def _costs(summary: Summary, ipc: int, column: Column) -> Table:
     """Return the table of scores, seconds and bytes of all rows for one column."""
-    table = _ruled(_title(column))
+    table = _ruled(_title(column, summary))
     texts = costs(summary)
     for title in texts:
         table.add_column(title, justify="right", no_wrap=True)
@@ -101,40 +105,48 @@ def _table(result: ComparisonResult, ipc: int, columns: Sequence[Column]) -> Tab
     outcome, summary = result.outcome, result.summary
     table = _ruled("trained on")
     for column in columns:
-        table.add_column(_title(column), overflow="fold")
-        if len(summary.rows) > 1:
-            table.add_column("difference", overflow="fold", no_wrap=True)
+        table.add_column(_title(column, summary), overflow="fold")
+        for head in _gap_heads(summary):
+            table.add_column(head, overflow="fold", no_wrap=True)
     for row in summary.rows:
         cells = [Text(_label(row, summary))]
         for column in columns:
             cells += _cells(summary.line(row, ipc, column.key), summary, full_count(outcome))
         table.add_row(*cells)
-    if summary.ceiling is not None:
-        cells = [Text(TEACHER)]
-        for _ in columns:
-            cells += [Text(percent(summary.ceiling)), *([Text("")] if len(summary.rows) > 1 else [])]
-        table.add_row(*cells, style=QUIET)
+    for teacher, reached in ceiling_texts(summary):
+        of_column = [Text(reached), *(Text("") for _ in _gap_heads(summary))]
+        table.add_row(Text(_ceiling_label(teacher)), *of_column * len(columns), style=QUIET)
     return table
 
 
 def _cells(line: Line, summary: Summary, full: int) -> list[Text]:
     failed = line.mean is None and bool(line.failure)
     cells = [Text(accuracy_text(line, full), style=FAILED if failed else ACCURACY if line.best else "")]
-    if len(summary.rows) > 1:
-        cells.append(Text("" if failed else difference_text(line, summary)))
+    cells += [Text("" if failed else gap(line)) for gap in differences_of(summary).values()]
     return cells
+
+
+def _gap_heads(summary: Summary) -> list[str]:
+    """Return the titles of the columns of differences, which are short where there is one."""
+    whats = list(differences_of(summary))
+    return ["difference"] if len(whats) == 1 and summary.compares else [f"to {what}" for what in whats]
+
+
+def _ceiling_label(teacher: str) -> str:
+    return f"all real images ({teacher})"
 
 
 def _side_by_side(result: ComparisonResult, ipc: int, width: int) -> Iterator[list[Column]]:
     """Yield the columns in groups, each as large as the terminal has room for."""
     summary, full = result.summary, full_count(result.outcome)
-    labels = max(cell_len(text) for text in (TEACHER, *(_label(row, summary) for row in summary.rows)))
+    ceilings = [_ceiling_label(teacher) for teacher, _ in ceiling_texts(summary)]
+    labels = max(map(cell_len, [*ceilings, *(_label(row, summary) for row in summary.rows)]))
     room = width - min(labels, LABEL_WIDTH) - SPACE - 1
     chosen: list[Column] = []
     used = 0
     for column in summary.columns:
         texts = [_cells(summary.line(row, ipc, column.key), summary, full) for row in summary.rows]
-        heads = [_title(column), "difference"]
+        heads = [_title(column, summary), *_gap_heads(summary)]
         needed = sum(
             SPACE + max(cell_len(head), *(cell_len(text.plain) for text in column_texts))
             for head, column_texts in zip(heads, zip(*texts, strict=True), strict=False)
@@ -148,12 +160,12 @@ def _side_by_side(result: ComparisonResult, ipc: int, width: int) -> Iterator[li
 
 
 def _label(row: str, summary: Summary) -> str:
-    return f"{row} (reference)" if row == summary.reference else row
+    return f"{row} (reference)" if row in summary.references else row
 
 
-def _title(column: Column) -> str:
-    """Return the column's title without the student's network, for which a terminal has no room."""
-    return column_title(column, [column])
+def _title(column: Column, summary: Summary) -> str:
+    """Return the column's title; the student only where a protocol has several, because a terminal has little room."""
+    return column_title(column, summary.columns, brief=True)
 
 
 def _indented(text: str, style: str = "") -> Padding:
@@ -165,19 +177,25 @@ def _legend(result: ComparisonResult) -> Iterator[str]:
     full = full_count(outcome)
     several = f" ± half the 95 % interval over {spread_over(outcome)}" if full > 1 else ""
     yield f"Percent right on {tested_on(outcome).rstrip(',')}, after the last epoch{several}."
-    if len(summary.rows) > 1:
-        star = "; * its 95 % interval excludes 0" if len(outcome.seeds) > 1 else ""
-        yield f"Difference: points to {summary.first}, paired by seed{star}."
+    star = "; * its 95 % interval excludes 0" if len(outcome.seeds) > 1 else ""
+    if summary.compares:
+        same = " under the same teacher" if summary.teachers else ""
+        yield f"Difference: points to {summary.first}{same}, paired by seed{star}."
+    if summary.teachers:
+        yield f"To teacher {summary.teachers[0]}: points to the same row under that teacher, paired by seed{star}."
     if summary.scored:
         yield "LRS, ARS: DD-Ranking's scores, 0 to 1: how good the images are, apart from labels and augmentation."
     yield "Stored: images, labels and a teacher that answers in training. Compression: the real images over it."
+    if crossed(summary.columns):
+        yield f"Students: every network learns from the same images. Protocol: {protocols_text(summary.columns)}."
+        return
     students = {column.protocol: column.student for column in summary.columns}
     yield f"Students: {', '.join(f'{protocol} {student}' for protocol, student in students.items())}."
 
 
-def plan_parts(design: Design, outlook: Outlook) -> list[RenderableType]:
+def plan_parts(design: Design, outlook: Outlook, amount: Amount | None) -> list[RenderableType]:
     """Return what a comparison would do: its rows, what all rows share, and the work ahead."""
-    teacher, validation = design.shared.teacher, design.validation
+    validation = design.validation
     columns = [column.column for column in design.columns]
     scored = [column for column in columns if column.role == "score"]
     facts = [
@@ -185,7 +203,7 @@ def plan_parts(design: Design, outlook: Outlook) -> list[RenderableType]:
         ("ipc", ", ".join(map(str, design.ipcs))),
         ("seeds", ", ".join(map(str, design.seeds))),
         ("tested on", f"{percent(validation)} % of the training images" if validation else "the test images"),
-        ("teacher", f"{teacher.model.name}, {counted(teacher.epochs, 'epoch')}, seed {teacher.seed}"),
+        *(("teacher", _teacher_text(teacher)) for teacher in design.teachers.values()),
         *((f"column {number}", _column_text(column)) for number, column in enumerate(scored, 1)),
     ]
     further = len(columns) - len(scored)
@@ -198,7 +216,7 @@ def plan_parts(design: Design, outlook: Outlook) -> list[RenderableType]:
     sections = {
         "Rows": [(row.label, _changes(row.settings, row.without) or row.summary) for row in design.rows],
         "All rows": facts,
-        "Work ahead": [("cells", cells), ("students", students)],
+        "Work ahead": [("cells", cells), ("students", students), *_passes(amount)],
     }
     parts: list[RenderableType] = []
     for title, pairs in sections.items():
@@ -206,7 +224,17 @@ def plan_parts(design: Design, outlook: Outlook) -> list[RenderableType]:
     return [*parts, *(_indented(note) for note in design.notes), f"  would lie in  {outlook.path}"]
 
 
-def plan_data(design: Design, outlook: Outlook) -> dict[str, Any]:
+def _passes(amount: Amount | None) -> Iterator[tuple[str, str]]:
+    """Yield how many images pass through networks, done or not, and how to get seconds."""
+    if amount is None:
+        yield "passes", "not known: a dry run does not look at the images of this dataset"
+    else:
+        for part, (forward, backward) in amount.parts().items():
+            yield f"all {part}", f"{magnitude(forward)} images forward, {magnitude(backward)} backward"
+    yield "time", "`condense plan --method METHOD` times one run on this machine"
+
+
+def plan_data(design: Design, outlook: Outlook, amount: Amount | None) -> dict[str, Any]:
     """Return what a comparison would do as plain data."""
     import msgspec
 
@@ -221,6 +249,10 @@ def plan_data(design: Design, outlook: Outlook) -> dict[str, Any]:
             "seeds": design.seeds,
             "cells": {"all": outlook.cells, "done": outlook.cells_done},
             "students": {"all": outlook.students, "done": outlook.students_done},
+            "passes": {
+                part: {"forward": forward, "backward": backward}
+                for part, (forward, backward) in (amount.parts() if amount else {}).items()
+            },
             "notes": design.notes,
             "command": design.command,
         }
@@ -228,8 +260,12 @@ def plan_data(design: Design, outlook: Outlook) -> dict[str, Any]:
     return plan
 
 
+def _teacher_text(teacher: Teacher) -> str:
+    return f"{teacher.model.name}, {counted(teacher.epochs, 'epoch')}, seed {teacher.seed}"
+
+
 def _column_text(column: Column) -> str:
-    return f"{_title(column)}, {column.labels} labels, student {column.student}"
+    return f"{column_title(column, [column])}, {column.labels} labels, student {column.student}"
 
 
 def _changes(settings: Mapping[str, Any], without: Sequence[str]) -> str:

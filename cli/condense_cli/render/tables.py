@@ -14,7 +14,7 @@ from rich.text import Text
 
 from condense.recipe.config import RunConfig
 from condense.recipe.settings import flatten
-from condense.text import byte_size, counted, duration, percent, setting_text, spread
+from condense.text import byte_size, counted, duration, interval_text, percent, setting_text, spread
 
 ACCURACY = "bold green"
 HEADING = "bold"
@@ -57,20 +57,28 @@ def outcome_table(data: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def evaluation_table(data: Mapping[str, Any]) -> list[RenderableType]:
-    """Return the outcome of evaluating an artifact (`EvaluationResult.to_dict()`)."""
+    """Return the outcome of evaluating an artifact (`EvaluationResult.to_dict()`): a row for each student network."""
     seconds = sum(row["seconds"] for row in data["rows"])
     facts = [
         ("protocol", _protocol(data["protocol"], data["rows"])),
         ("time", duration(seconds)),
         ("size", _sizes(data["bytes"])),
     ]
+    table = _ruled("student", "test accuracy", "95 % interval", "students")
+    for row in data["rows"]:
+        table.add_row(
+            Text(str(row["student"])),
+            Text(spread(row["accuracy_mean"], row["accuracy_std"]), style=ACCURACY),
+            interval_text(row["accuracy_interval"]),
+            _counted_students(row["students"]),
+        )
     return [
         "",
         Text(headline(data), style=HEADING),
         "",
-        Padding(_accuracies(data["rows"], None), (0, 0, 1, 1), expand=False),
+        Padding(table, (0, 0, 1, 1), expand=False),
         pairs_table(facts),
-        *_places({"artifact": data["path"]}),
+        *_places({"artifact": data["path"], **({"table": data["table"]} if data["table"] else {})}),
     ]
 
 
@@ -111,6 +119,20 @@ def imported_table(data: Mapping[str, Any]) -> list[RenderableType]:
         *_places({"artifact": path, "judge it": f"condense evaluate {path}"}),
         f"  a row     condense compare wmdd imported:{path} --dataset {data['dataset']} --ipc {data['ipc']}",
     ]
+
+
+def _ruled(*titles: str) -> Table:
+    """Return an empty table with these columns."""
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1), header_style=QUIET, show_edge=False, border_style=QUIET
+    )
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def _counted_students(many: int) -> str:
+    return "one student" if many == 1 else counted(many, "student")
 
 
 def plan_table(
@@ -165,18 +187,12 @@ def _sections(flat: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[list
 
 
 def _accuracies(rows: Sequence[Mapping[str, Any]], teacher: float | None) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD, padding=(0, 1), header_style=QUIET, show_edge=False, border_style=QUIET
-    )
-    table.add_column("trained on", overflow="fold")
-    table.add_column("test accuracy", overflow="fold")
-    table.add_column("students", overflow="fold")
+    table = _ruled("trained on", "test accuracy", "students")
     for position, row in enumerate(rows):
-        many = row["students"]
         table.add_row(
             str(row["label"]),
             Text(spread(row["accuracy_mean"], row["accuracy_std"]), style="" if position else ACCURACY),
-            "one student" if many == 1 else counted(many, "student"),
+            _counted_students(row["students"]),
         )
     if not rows:
         table.add_row("(no students were trained)")

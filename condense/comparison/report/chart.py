@@ -15,8 +15,8 @@ from condense.comparison.outcome import Outcome
 from condense.comparison.report.palette import light, look
 from condense.comparison.report.panels import Panel, Series, panels
 from condense.comparison.report.svg import inline_svg, symbol
-from condense.comparison.statistics import Interval
 from condense.comparison.summary import Summary
+from condense.engine.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +86,7 @@ def draw_keys(outcome: Outcome) -> list[str]:
 
     keys = []
     for number, row in enumerate(outcome.rows):
-        style = look(number, reference=row.label == outcome.reference)
+        style = look(number, reference=row.label in outcome.references)
         name = f"key-{number}"
         with _style(name):
             figure = Figure(figsize=(0.42, 0.2))

@@ -10,9 +10,11 @@ from condense.comparison.report.wording import (
     KINDS,
     UNKNOWN,
     accuracy_text,
+    ceiling_texts,
     column_title,
     costs,
-    difference_text,
+    crossed,
+    differences_of,
     failure_text,
     footnotes,
     full_count,
@@ -20,7 +22,7 @@ from condense.comparison.report.wording import (
     lead_text,
 )
 from condense.comparison.summary import Line, Summary
-from condense.text import byte_size, percent
+from condense.text import byte_size
 
 _MARKUP = re.compile(r"([\\`_<>\[\]|#~]|(?<!\s)\*|\*(?!\s))")  # a star between spaces is not emphasis
 _PARTS = ("images", "labels", "teacher")  # of the stored bytes
@@ -51,32 +53,32 @@ def render_markdown(outcome: Outcome, summary: Summary) -> str:
 
 def _accuracies(outcome: Outcome, summary: Summary) -> str:
     """Return a table with a line for each images-per-class and row; the columns are side by side."""
-    full, several = full_count(outcome), len(summary.rows) > 1
+    full, gaps = full_count(outcome), differences_of(summary)
     header = ["ipc", "trained on"]
     for column in summary.columns:
         header.append(column_title(column, summary.columns))
-        header += [f"difference to {summary.first}"] if several else []
+        header += [f"difference to {what}" for what in gaps]
     body = []
     for ipc in summary.ipcs:
         for row in summary.rows:
-            label = _escaped(row) + (" (reference)" if row == summary.reference else "")
+            label = _escaped(row) + (" (reference)" if row in summary.references else "")
             cells = [str(ipc), label]
             for column in summary.columns:
                 line = summary.line(row, ipc, column.key)
                 text = accuracy_text(line, full)
                 cells.append(f"**{text}**" if line.best else text)
-                cells += [difference_text(line, summary)] if several else []
+                cells += [gap(line) for gap in gaps.values()]
             body.append(cells)
-    if summary.ceiling is not None:
-        ceiling = [percent(summary.ceiling), ""] if several else [percent(summary.ceiling)]
-        body.append(["all", "teacher, on all real images (ceiling)", *ceiling * len(summary.columns)])
+    for teacher, reached in ceiling_texts(summary):
+        label = f"{_escaped(teacher)}, on all real images (ceiling)"
+        body.append(["all", label, *[reached, *[""] * len(gaps)] * len(summary.columns)])
     return _table([_escaped(title) for title in header], body, numbers=2)
 
 
 def _costs(summary: Summary) -> str:
     """Return a table of scores and costs with a line for each images-per-class, column and row."""
     texts = costs(summary)
-    header = ["ipc", "protocol", "trained on", *texts, *_PARTS]
+    header = ["ipc", "student" if crossed(summary.columns) else "protocol", "trained on", *texts, *_PARTS]
     body = [
         [
             str(line.ipc),

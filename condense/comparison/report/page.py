@@ -17,9 +17,10 @@ from condense.comparison.report.palette import COLOURS
 from condense.comparison.report.wording import (
     KINDS,
     accuracy_text,
+    ceiling_texts,
     column_title,
     costs,
-    difference_text,
+    differences_of,
     failure_text,
     footnotes,
     full_count,
@@ -63,6 +64,8 @@ def render_page(outcome: Outcome, summary: Summary, folder: Path) -> str:
         overview=_overview(outcome, summary),
         groups=_groups(outcome, summary),
         costs=list(costs(summary)),
+        gaps=list(differences_of(summary)),
+        ceilings=ceiling_texts(summary),
         summary=summary,
         footnotes=footnotes(outcome, summary),
         failures=[failure_text(failure, outcome) for failure in summary.failures],
@@ -78,10 +81,10 @@ def _facts(outcome: Outcome) -> list[tuple[str, str]]:
     """Return the tiles at the top: facts that are the same for all rows."""
     facts = [("Dataset", outcome.dataset), ("Real images", f"{outcome.images:,}")]
     facts.append(("Seeds × students", f"{len(outcome.seeds)} × {outcome.students}"))
-    if outcome.teacher:
-        facts.append((f"Teacher: {outcome.teacher.model}", f"{percent(outcome.teacher.accuracy)} %"))
-        if outcome.teacher.seconds:
-            facts.append(("Teacher's training", duration(outcome.teacher.seconds)))
+    for name, teacher in (outcome.teachers or ({"": outcome.teacher} if outcome.teacher else {})).items():
+        facts.append((f"Teacher: {name or teacher.model}", f"{percent(teacher.accuracy)} %"))
+        if teacher.seconds:
+            facts.append((f"Training of {name}" if name else "Teacher's training", duration(teacher.seconds)))
     return facts
 
 
@@ -128,7 +131,9 @@ def _overview(outcome: Outcome, summary: Summary) -> dict[str, Any] | None:
 
 def _groups(outcome: Outcome, summary: Summary) -> list[dict[str, Any]]:
     """Return the tables of each images-per-class, one for each column."""
-    leads = {(lead.ipc, lead.column): (lead_text(lead), lead.clear) for lead in summary.leads}
+    leads: dict[tuple[int, str], list[tuple[str, bool]]] = {}
+    for lead in summary.leads:
+        leads.setdefault((lead.ipc, lead.column), []).append((lead_text(lead), lead.clear))
     groups = []
     for ipc in summary.ipcs:
         tables = []
@@ -142,7 +147,7 @@ def _groups(outcome: Outcome, summary: Summary) -> list[dict[str, Any]]:
                 {
                     "title": column_title(column, summary.columns),
                     "about": ", ".join(facts),
-                    "lead": leads.get((ipc, column.key), ("", False)),
+                    "leads": leads.get((ipc, column.key), []),
                     "lines": [_view(outcome, summary, line) for line in lines],
                 }
             )
@@ -157,9 +162,8 @@ def _view(outcome: Outcome, summary: Summary, line: Line) -> dict[str, Any]:
         "row": line.row,
         "known": known,
         "best": line.best,
-        "marked": bool(line.excludes_zero),
         "accuracy": accuracy_text(line, full_count(outcome)),
-        "difference": difference_text(line, summary),
+        "gaps": [gap(line) for gap in differences_of(summary).values()],
         "failure": line.failure,
         "costs": {title: text(line) for title, text in costs(summary).items()},
         "parts": " + ".join(f"{byte_size(count)} {part}" for part, count in line.parts.items() if count),

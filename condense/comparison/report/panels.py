@@ -8,8 +8,8 @@ from typing import Literal
 
 from condense.comparison.outcome import Column, Outcome
 from condense.comparison.report.wording import column_title, images_per_class
-from condense.comparison.statistics import Interval
 from condense.comparison.summary import Line, Summary
+from condense.engine.intervals import Interval
 
 # "ipc": accuracy over images per class. "rows": accuracy at one images-per-class, the rows below each other.
 # "steps": accuracy over the steps of a student's training.
@@ -118,7 +118,7 @@ def _panel(
         )
         if points:
             series.append(
-                Series(row=row, number=number, reference=row == summary.reference, points=tuple(points))
+                Series(row=row, number=number, reference=row in summary.references, points=tuple(points))
             )
     return Panel(
         axis=axis,

@@ -6,8 +6,9 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 
 from condense.comparison.outcome import Column, Outcome
-from condense.comparison.statistics import Interval, augmentation_robust_score
+from condense.comparison.statistics import augmentation_robust_score
 from condense.comparison.summary import Failure, Lead, Line, Summary
+from condense.engine.intervals import Interval
 from condense.text import byte_size, counted, duration, percent
 
 KINDS: Mapping[str, str] = {"compare": "Comparison", "sweep": "Sweep", "ablate": "Ablation"}
@@ -15,10 +16,34 @@ UNKNOWN = "–"
 _ROLES = {"score": "", "hard": ", with hard labels", "plain": ", without augmentation"}
 
 
-def column_title(column: Column, columns: Sequence[Column]) -> str:
-    """Return a title like "fkd, 300 epochs", with the student if the `columns` have different students."""
-    student = f", {column.student}" if len({other.student for other in columns}) > 1 else ""
-    return f"{column.protocol}, {counted(column.epochs, 'epoch')}{student}{_ROLES[column.role]}"
+def column_title(column: Column, columns: Sequence[Column], *, brief: bool = False) -> str:
+    """Return a title like "fkd, 300 epochs", and of what differs between students.
+
+    The student follows if the `columns` have different students. If nothing but the student differs between them, the
+    student alone is the title. brief: leave the student out where each protocol has one student, because the protocol
+    stands for it.
+    """
+    parts = [column.protocol, counted(column.epochs, "epoch")]
+    if len({other.student for other in columns}) > 1 and (crossed(columns) or not brief):
+        alone = len({(other.protocol, other.epochs) for other in columns}) == 1
+        parts = [column.student] if alone else [*parts, column.student]
+    return ", ".join(parts) + _ROLES[column.role]
+
+
+def crossed(columns: Sequence[Column]) -> bool:
+    """Return whether a protocol has several student networks, as in a table across architectures."""
+    return any(
+        one.protocol == other.protocol and one.student != other.student
+        for one in columns
+        for other in columns
+    )
+
+
+def protocols_text(columns: Sequence[Column]) -> str:
+    """Return the protocols with their lengths, like "fkd, 300 epochs"; those of several with semicolons between."""
+    return "; ".join(
+        dict.fromkeys(f"{column.protocol}, {counted(column.epochs, 'epoch')}" for column in columns)
+    )
 
 
 def images_per_class(ipc: int) -> str:
@@ -54,11 +79,34 @@ def gap_text(difference: float | None, interval: Interval | None) -> str:
     return signed(difference) + ("" if half is None else f" ± {percent(half)}")
 
 
-def difference_text(line: Line, summary: Summary) -> str:
-    """Return the difference to the first row, with " *" if its interval excludes 0, or "" for the first row."""
-    if line.row == summary.first:
+def difference_text(line: Line) -> str:
+    """Return the difference to the line's base, with " *" if its interval excludes 0, or "" without a base."""
+    if not line.base:
         return ""
     return gap_text(line.difference, line.difference_interval) + (" *" if line.excludes_zero else "")
+
+
+def teacher_difference_text(line: Line) -> str:
+    """Return the difference to the same row under the first teacher, or "" for a row of the first teacher."""
+    if line.teacher_difference is None:
+        return ""
+    gap = gap_text(line.teacher_difference, line.teacher_difference_interval)
+    return gap + (" *" if line.teacher_excludes_zero else "")
+
+
+def differences_of(summary: Summary) -> dict[str, Callable[[Line], str]]:
+    """Return the columns of differences by what they are to, as functions to text."""
+    found: dict[str, Callable[[Line], str]] = {}
+    if summary.compares:
+        found[summary.first] = difference_text
+    if summary.teachers:
+        found[f"teacher {summary.teachers[0]}"] = teacher_difference_text
+    return found
+
+
+def ceiling_texts(summary: Summary) -> list[tuple[str, str]]:
+    """Return each teacher as text, "teacher" or "teacher resnet18", with its accuracy in percent."""
+    return [(f"teacher {name}".rstrip(), percent(reached)) for name, reached in summary.ceilings.items()]
 
 
 def score_text(score: float | None) -> str:
@@ -156,13 +204,19 @@ def footnotes(outcome: Outcome, summary: Summary) -> list[str]:
         else "of a single student, so there is no interval"
     )
     notes = [f"Accuracy: percent on {tested_on(outcome)} after the last epoch; {spread}."]
-    if len(summary.rows) > 1:
+    if summary.compares:
         notes.append(_difference_note(summary, several))
-        if several:
-            notes.append(
-                "Bold: the highest mean, where its lead over the next row, paired by seed, has a 95 % interval that "
-                "excludes 0. Where nothing is bold, no row is clearly ahead."
-            )
+    if summary.teachers:
+        notes.append(_teacher_note(summary))
+    if several and summary.compares:
+        among = "the rows of its teacher" if summary.teachers else "the rows"
+        notes.append(
+            f"Bold: the highest mean of {among}, where its lead over the next of them, paired by seed, has a 95 % "
+            "interval that excludes 0. Where nothing is bold, no row is clearly ahead."
+        )
+    if crossed(summary.columns):
+        protocols = protocols_text(summary.columns)
+        notes.append(f"Students: every network learns from the same images. Protocol: {protocols}.")
     notes += _scale_notes(outcome, summary)
     if summary.scored:
         notes.append(
@@ -179,7 +233,8 @@ def footnotes(outcome: Outcome, summary: Summary) -> list[str]:
 
 
 def _difference_note(summary: Summary, several: bool) -> str:
-    what = f"Difference: points to {summary.first}, paired by seed (each seed's mean over students)"
+    same = " under the same teacher" if summary.teachers else ""
+    what = f"Difference: points to {summary.first}{same}, paired by seed (each seed's mean over students)"
     if not several:
         return f"{what}; a single seed, so there is no interval."
     return (
@@ -188,11 +243,22 @@ def _difference_note(summary: Summary, several: bool) -> str:
     )
 
 
+def _teacher_note(summary: Summary) -> str:
+    return (
+        f"Difference to teacher {summary.teachers[0]}: points to the same row under that teacher, paired by seed. A "
+        "row's images and labels come from its own teacher; the students are the same in every row."
+    )
+
+
 def _scale_notes(outcome: Outcome, summary: Summary) -> list[str]:
     parts = []
-    if summary.reference:
-        parts.append(f"Reference: {summary.reference}, real images drawn at random")
-    if summary.ceiling is not None and outcome.teacher:
+    if summary.references:
+        each = ", once for each teacher" if summary.teachers else ""
+        parts.append(f"Reference: {outcome.reference}, real images drawn at random{each}")
+    if summary.teachers:
+        found = ", ".join(f"{name} {percent(reached)}" for name, reached in summary.ceilings.items())
+        parts.append(f"Ceilings: the teachers, trained on all real images, {found}")
+    elif summary.ceiling is not None and outcome.teacher:
         parts.append(
             f"Ceiling: the teacher ({outcome.teacher.model}), trained on all real images, "
             f"{percent(summary.ceiling)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,17 @@ def test_a_piece_says_its_number_and_the_time_left() -> None:
         "[1/4] wmdd, seed 0",
         "[2/4] wmdd, seed 1; about 2 min 05 s left in all",
     ]
+
+
+def test_student_networks_are_the_titles_of_the_columns() -> None:
+    found = result(columns=2)
+    networks = ("resnet18", "timm:vit_tiny")
+    columns = tuple(
+        replace(column, epochs=100, student=network)
+        for column, network in zip(found.outcome.columns, networks, strict=True)
+    )
+    text = shown(replace(found, outcome=replace(found.outcome, columns=columns)), 120)
+    [head] = [line for line in text.splitlines() if line.split()[:2] == ["trained", "on"]]
+    assert head.split()[2::2] == list(networks)
+    assert "every network learns from the same images. Protocol: fkd, 100 epochs." in text
+    assert all(f"{network}: wmdd" in text for network in networks)

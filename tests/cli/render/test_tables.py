@@ -103,10 +103,12 @@ def test_accuracy_on_held_out_images_is_marked() -> None:
     assert "10.0 % of the training images" in " ".join(text.split())
 
 
-def test_an_evaluation_has_one_row() -> None:
-    data = {**OUTCOME, "rows": OUTCOME["rows"][:1]}
+def test_an_evaluation_has_a_row_for_each_network() -> None:
+    row = {**OUTCOME["rows"][0], "student": "resnet18", "accuracy_interval": (0.751, 0.775)}
+    data = {**OUTCOME, "rows": [row], "table": "runs/one/evaluations/t.md"}
     lines = [" ".join(line.split()) for line in drawn(evaluation_table(data), 80).splitlines()]
-    assert "wmdd 76.3 ± 0.4 % 3 students" in lines
+    assert "resnet18 76.3 ± 0.4 % 75.1 to 77.5 3 students" in lines
+    assert "table runs/one/evaluations/t.md" in lines
     assert "time 9.0 s" in lines
 
 

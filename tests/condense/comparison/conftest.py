@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from condense.comparison.outcome import Cell, Column, Distilled, Outcome, Row, TeacherFacts
+from condense.comparison.outcome import Cell, Column, Distilled, Outcome, Row, TeacherFacts, under_teacher
 
+TEACHER = TeacherFacts(model="convnet", accuracy=0.912, seconds=61.0, hash="abc", bytes=600_000)
 MakeOutcome = Callable[..., Outcome]
 SOURCES = {"wmdd": "Liu et al., ICCV 2025", "random": ""}
 
@@ -28,14 +31,16 @@ def picture(number: int, size: tuple[int, int] = (180, 120)) -> bytes:
     return buffer.getvalue()
 
 
-def columns_of(protocols: Sequence[str], epochs: Sequence[int]) -> tuple[Column, ...]:
-    """Return every protocol with every training length, each with its hard and its plain partner."""
+def columns_of(
+    protocols: Sequence[str], epochs: Sequence[int], networks: Sequence[str]
+) -> tuple[Column, ...]:
+    """Return every protocol with every length and student network, each with its hard and its plain partner."""
     found = []
     for protocol in protocols:
         labels = "hard" if protocol == "dc" else "online"
-        for count in epochs:
-            key = f"{protocol}@{count}"
-            common: dict[str, Any] = {"protocol": protocol, "epochs": count, "student": "convnet"}
+        for count, network in itertools.product(epochs, networks):
+            key = f"{protocol}@{count}" + (f" {network}" if len(networks) > 1 else "")
+            common: dict[str, Any] = {"protocol": protocol, "epochs": count, "student": network}
             found.append(Column(key=key, labels=labels, **common))
             if labels != "hard":
                 found.append(Column(key=f"{key}/hard", labels="hard", role="hard", **common))
@@ -54,15 +59,16 @@ def accuracies(row: int, ipc: int, seed: int, column: Column, students: int) -> 
     )
 
 
-def rows_of(labels: Sequence[str]) -> tuple[Row, ...]:
+def rows_of(labels: Sequence[str], teachers: Sequence[str]) -> tuple[Row, ...]:
     rows = []
-    for label in labels:
+    for teacher, label in itertools.product(teachers, labels):
         method, _, rest = label.partition(" ")
         settings = dict(part.split("=") for part in rest.split() if "=" in part)
         rows.append(
             Row(
-                label=label,
+                label=under_teacher(label, teacher),
                 method=method,
+                teacher=teacher,
                 settings=settings,
                 summary=f"what {method} does",
                 source=SOURCES.get(method, ""),
@@ -80,14 +86,20 @@ def made(
     students: int = 2,
     protocols: Sequence[str] = ("fkd", "dc"),
     epochs: Sequence[int] = (300, 1000),
+    networks: Sequence[str] = ("convnet",),
+    teachers: Sequence[str] = ("",),
     failing: Sequence[str] = (),
     size: tuple[int, int] = (180, 120),
     **changes: Any,
 ) -> Outcome:
-    """Write pictures below `folder` and return the comparison. failing: labels of the rows that fail everywhere."""
-    columns = columns_of(protocols, epochs)
+    """Write pictures below `folder` and return the comparison.
+
+    teachers: the networks of the teachers if there are several. failing: labels of the rows that fail everywhere.
+    """
+    rows = rows_of(labels, teachers)
+    columns = columns_of(protocols, epochs, networks)
     distilled, cells = [], []
-    for number, label in enumerate(labels):
+    for number, label in enumerate(row.label for row in rows):
         for ipc in ipcs:
             for seed in seeds:
                 place = f"runs/{number}-ipc{ipc}-seed{seed}"
@@ -142,11 +154,16 @@ def made(
         "ipcs": tuple(ipcs),
         "seeds": tuple(seeds),
         "students": students,
-        "rows": rows_of(labels),
+        "rows": rows,
         "columns": columns,
         "distilled": tuple(distilled),
         "cells": tuple(cells),
-        "teacher": TeacherFacts(model="convnet", accuracy=0.912, seconds=61.0, hash="abc", bytes=600_000),
+        "teacher": TEACHER,
+        "teachers": {
+            name: replace(TEACHER, model=name, accuracy=0.912 - 0.01 * number)
+            for number, name in enumerate(teachers)
+            if name
+        },
         "reference": "random" if "random" in labels else "",
         "command": "condense compare wmdd mean-feature random --ipc 1,10,50 --seeds 3",
         "versions": {"condense": "0.1.0", "torch": "2.14"},

@@ -17,6 +17,7 @@ from condense.recipe.config import Machine
 from condense.recipe.method import Method, Recover, Use, Weighted
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
+from condense.recipe.settings import network_of
 from condense.recipe.training import Augment
 
 BARE = Protocol(name="bare", labels="hard", epochs=7, augment=Augment(flip=True))
@@ -66,7 +67,7 @@ def test_protocols_by_lengths_with_what_the_scores_need(registry: Registry) -> N
     assert protocols["fkd@2/plain"].augment == protocols["bare@4/plain"].augment == Augment()
     assert all(setup.evaluation.protocol.epochs == setup.column.epochs for setup in found)
     assert all(setup.evaluation.protocol.labels == setup.column.labels for setup in found)
-    assert {setup.column.student for setup in found} == {"convnet width=8 depth=2"}
+    assert {setup.column.student for setup in found} == {"convnet(width=8,depth=2)"}
 
 
 def test_random_images_are_a_row_and_no_column_judges_them_once_more(registry: Registry) -> None:
@@ -79,11 +80,37 @@ def test_without_scores_there_are_the_columns_alone(registry: Registry) -> None:
     assert [setup.column.key for setup in found] == ["bare@7"]
 
 
+def test_every_student_network_is_a_column_of_every_length(registry: Registry) -> None:
+    networks = [network_of(text, registry) for text in ("resnet18", "convnet(width=4)")]
+    found = columns(registry, "bare", networks=networks, epochs=(2, 4), scores=False)
+    assert [setup.column.key for setup in found] == [
+        "bare@2 resnet18",
+        "bare@2 convnet(width=4)",
+        "bare@4 resnet18",
+        "bare@4 convnet(width=4)",
+    ]
+    assert [setup.evaluation.student.model for setup in found] == networks * 2
+    assert [setup.column.student for setup in found] == ["resnet18", "convnet(width=4)"] * 2
+    scored = columns(registry, "fkd", networks=networks)
+    assert [setup.column.role for setup in scored] == ["score", "hard", "plain"] * 2
+    assert scored[4].column.key.endswith("convnet(width=4)/hard")
+
+
+def test_students_of_a_comparison_are_columns_and_share_the_images(registry: Registry) -> None:
+    several = design(registry, student=["resnet18", "convnet(width=4)"], scores=False)
+    alone = design(registry, student="convnet(width=4)", scores=False)
+    assert several.runs == alone.runs
+    assert several.columns[1].evaluation == alone.columns[0].evaluation
+    assert alone.columns[0].column.key == "fkd@300"
+    assert "--student 'resnet18,convnet(width=4)'" in several.command
+    assert design(registry, student="resnet18,convnet(width=4)", scores=False) == several
+
+
 def test_settings_of_protocols_are_for_every_column(registry: Registry) -> None:
     settings = [("protocol.labels", "soft"), ("student.model", "convnet"), ("student.model.norm", "instance")]
     found = columns(registry, "fkd", "bare", settings=settings)
     assert {setup.column.labels for setup in found if setup.column.role == "score"} == {"soft"}
-    assert {setup.column.student for setup in found} == {"convnet norm=instance"}
+    assert {setup.column.student for setup in found} == {"convnet(norm=instance)"}
     networks = {str(setup.evaluation.student.model.options["norm"]) for setup in found}
     assert networks == {"instance"}
 
@@ -184,6 +211,15 @@ def test_work_goes_seed_by_seed(registry: Registry) -> None:
         ({"precision": "half"}, "precision=half: must be one of auto, bf16, fp32"),
         ({"student": "nope"}, "unknown model 'nope'"),
         ({"student": "convnet", "settings": {"student.model": "convnet"}}, "say the same thing"),
+        ({"student": "convnet,convnet(width=128)"}, "student network convnet stands twice"),
+        (
+            {"student": "teacher,convnet(width=8,depth=2)"},
+            "student network convnet(width=8,depth=2) stands twice",
+        ),
+        (
+            {"student": "convnet,resnet18", "settings": {"student.model.width": 8}},
+            "write it with its network",
+        ),
         ({"epochs": 5, "settings": {"protocol.epochs": 3}}, "say the same thing"),
         ({"settings": {"iteratoins": 1}}, "row 'wmdd': unknown option 'iteratoins'"),
         ({"settings": {"teacher.epoch": 1}}, "unknown option"),

@@ -38,7 +38,7 @@ def test_a_note_is_passed_on_once_and_pieces_to_those_who_know_them() -> None:
 
 
 def test_the_time_left_is_that_of_like_pieces() -> None:
-    forecast = Forecast(("one@5",), "random")
+    forecast = Forecast(("one@5",), {"random"})
     assert forecast.left([place("wmdd")]) is None
     assert forecast.left([]) == 0
     found = Distilled(row="wmdd", ipc=1, seed=0, seconds={"measure": 2.0, "recover": 4.0})
@@ -53,7 +53,7 @@ def test_the_time_left_is_that_of_like_pieces() -> None:
 
 
 def test_a_row_that_failed_takes_no_time() -> None:
-    forecast = Forecast(("one@5",), "random")
+    forecast = Forecast(("one@5",), {"random"})
     forecast.learn(Distilled(row="bad", ipc=1, seed=0, failure="so it is"), [])
     forecast.learn(
         Distilled(row="random", ipc=1, seed=0),

@@ -73,7 +73,7 @@ def test_a_line_by_hand() -> None:
     assert second.distil_seconds is None
     missing = summary.line("random", 1, "s")
     assert (missing.mean, missing.interval, missing.bytes, missing.failure) == (None, None, None, "")
-    assert (summary.first, summary.reference, summary.ceiling) == ("a", "random", 0.9)
+    assert (summary.first, summary.references, summary.ceiling) == ("a", ("random",), 0.9)
 
 
 def test_scores_need_all_they_are_made_of() -> None:

@@ -99,3 +99,16 @@ def test_a_hostile_label_stays_text(make_outcome: MakeOutcome) -> None:
     html = MarkdownIt().enable("table").render(markdown(outcome))
     assert "<img" not in html
     assert "<a " not in html
+
+
+def test_student_networks_are_columns_under_one_protocol(make_outcome: MakeOutcome) -> None:
+    networks = ("resnet18", "timm:vit_tiny_patch16_224", "convnet(width=64)")
+    outcome = make_outcome(ipcs=(10,), epochs=(300,), protocols=("fkd",), networks=networks)
+    summary = summarise(outcome)
+    text = render_markdown(outcome, summary)
+    header = next(line for line in text.splitlines() if line.startswith("| ipc | trained on"))
+    titles = [cell.strip().replace("\\", "") for cell in header.strip("|").split("|")]
+    assert titles[2::2] == list(networks)
+    assert titles[3::2] == ["difference to wmdd"] * 3
+    assert "every network learns from the same images. Protocol: fkd, 300 epochs." in text
+    assert len(summary.leads) == 3

@@ -96,6 +96,17 @@ def test_every_row_column_and_number_is_there(make_outcome: MakeOutcome, tmp_pat
     assert "Failed: mean-feature, ipc 1, 10, 50, seeds 0, 1, 2: out of memory" in page.all_text
 
 
+def test_student_networks_head_the_columns_of_the_first_table(
+    make_outcome: MakeOutcome, tmp_path: Path
+) -> None:
+    networks = ("resnet18", "convnet(width=64)")
+    outcome = make_outcome(ipcs=(10,), epochs=(300,), protocols=("fkd",), networks=networks)
+    page = Page(page_text(outcome, tmp_path))
+    assert ["Trained on", *networks] in page.rows
+    assert set(networks) <= set(page.headings)
+    assert "Protocol: fkd, 300 epochs." in page.all_text
+
+
 def test_without_scores_there_are_no_columns_for_them(make_outcome: MakeOutcome, tmp_path: Path) -> None:
     outcome = make_outcome(failing=("mean-feature",))
     kept = tuple(column for column in outcome.columns if column.role == "score" and column.labels != "hard")

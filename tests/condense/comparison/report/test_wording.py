@@ -11,9 +11,11 @@ from condense.comparison.outcome import Column, Outcome
 from condense.comparison.report.wording import (
     accuracy_text,
     column_title,
+    crossed,
     footnotes,
     lead_paragraph,
     lead_text,
+    protocols_text,
     ratio_text,
     signed,
 )
@@ -57,8 +59,19 @@ def test_ratios(ratio: float | None, text: str) -> None:
 def test_titles_name_the_student_where_it_matters() -> None:
     first = Column(key="a", protocol="fkd", epochs=1, labels="online", student="convnet")
     second = replace(first, key="b", student="resnet18", role="hard")
+    longer = replace(first, key="c", epochs=2)
+    other = replace(second, key="d", protocol="dc")
     assert column_title(first, [first]) == "fkd, 1 epoch"
-    assert column_title(second, [first, second]) == "fkd, 1 epoch, resnet18, with hard labels"
+    # One protocol and length, several students: the students are the titles.
+    assert column_title(second, [first, second]) == "resnet18, with hard labels"
+    assert column_title(second, [first, second, longer]) == "fkd, 1 epoch, resnet18, with hard labels"
+    assert column_title(first, [first, longer]) == "fkd, 1 epoch"
+    # Every protocol has a student of its own, which a narrow terminal leaves out.
+    assert column_title(first, [first, other]) == "fkd, 1 epoch, convnet"
+    assert column_title(first, [first, other], brief=True) == "fkd, 1 epoch"
+    assert column_title(first, [first, second, longer], brief=True) == "fkd, 1 epoch, convnet"
+    assert crossed([first, second]) and not crossed([first, other])
+    assert protocols_text([first, second, longer]) == "fkd, 1 epoch; fkd, 2 epochs"
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from condense.comparison.summary import Summary
 from condense.data.dataset import MemoryImages, Split
 from condense.engine.components import EvaluationRequest, StudentResult
 from condense.engine.evaluate import StudentEvaluator
+from condense.errors import ModelError
 
 
 def read_outcome(path: Path) -> Outcome:
@@ -155,3 +156,46 @@ def test_the_files_are_written_by_the_interface_and_not_by_the_work(
     assert first == second
     assert read_outcome(result.path).finished
     assert json.loads((result.path / "compare.json").read_text()) == result.to_dict()
+
+
+def test_students_of_several_networks_learn_from_the_same_images(site: Site, spy: Spy) -> None:
+    narrow, wide = "convnet(width=4,depth=1)", "convnet(width=8,depth=1)"
+    both = site.compare("random", student=f"{narrow},{wide}", seeds=2)
+    assert (len(spy.runs), len(spy.students)) == (2, 4)
+    summary = both.summary
+    assert [column.student for column in summary.columns] == [narrow, wide]
+    assert all(line.seeds == 2 and line.interval for line in summary.lines)
+    # A table with another network finds the images and the students that there are.
+    alone = site.compare("random", student=wide, seeds=2)
+    assert (len(spy.runs), len(spy.students)) == (2, 4)
+    assert alone.summary.lines[0].mean == summary.line("random", 1, f"fkd@1 {wide}").mean
+
+
+def test_every_teacher_labels_the_rows_that_are_its_own(site: Site, spy: Spy) -> None:
+    narrow, wide = "convnet(width=4,depth=1)", "convnet(width=8,depth=1)"
+    both = site.compare("random", teacher_model=[narrow, wide], student=narrow)
+    assert (spy.teachers, len(spy.runs), len(spy.students)) == (2, 2, 2)
+    assert list(both.outcome.teachers) == [narrow, wide]
+    assert both.outcome.teacher == both.outcome.teachers[narrow]
+    assert len(list((site.out / "teachers").glob("*.safetensors"))) == 2
+    # Each row is what a comparison under this teacher alone gives, and is found again there.
+    for teacher in (narrow, wide):
+        alone = site.compare("random", teacher_model=teacher, student=narrow)
+        line = both.summary.line(f"random teacher={teacher}", 1, "fkd@1")
+        assert alone.summary.lines[0].mean == line.mean
+        assert alone.outcome.teacher is not None
+        assert alone.outcome.teacher.hash == both.outcome.teachers[teacher].hash
+    assert (spy.teachers, len(spy.runs), len(spy.students)) == (2, 2, 2)
+
+
+def test_a_teacher_that_cannot_be_is_refused_before_any_is_trained(site: Site, spy: Spy) -> None:
+    with pytest.raises(ModelError):
+        site.compare("random", teacher_model="convnet(width=4,depth=1),convnet(depth=9)")
+    assert spy.teachers == 0
+
+
+def test_a_network_that_does_not_fit_fails_in_its_column_alone(site: Site) -> None:
+    result = site.compare("random", student="convnet(width=4,depth=1),convnet(depth=9)")
+    assert [bool(cell.failure) for cell in result.outcome.cells] == [False, True]
+    [failure] = result.summary.failures
+    assert failure.column == "fkd@1 convnet(depth=9)"

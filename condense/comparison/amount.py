@@ -1,0 +1,51 @@
+"""The work of a whole comparison, counted before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from condense.comparison.design import Design, Place
+from condense.engine.plan import make_plan
+from condense.engine.work import Piece, distil_work, known_counts, passes, squeeze_work, student_work
+from condense.recipe.registry import Registry
+from condense.recipe.settings import options_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amount:
+    """How many images pass through networks in a comparison, whether that is done already or not.
+
+    teachers, images, students: (forward, backward), of training the teachers, of making the images of every row, and of
+        training and testing all students.
+    """
+
+    teachers: tuple[int, int]
+    images: tuple[int, int]
+    students: tuple[int, int]
+
+    def parts(self) -> Mapping[str, tuple[int, int]]:
+        """Return the parts by name."""
+        return {"teachers": self.teachers, "images": self.images, "students": self.students}
+
+
+def amount_of(design: Design, registry: Registry) -> Amount | None:
+    """Return the work of a comparison, or None for a dataset whose images would have to be looked at."""
+    use = design.recipe.dataset
+    known = known_counts(registry.dataset(use.name)[0], options_of(use, "dataset", registry))
+    if known is None:
+        return None
+    counts = known.held_out(design.validation)
+    images: list[Piece] = []
+    students: list[Piece] = []
+    for row in design.rows:
+        for ipc in design.ipcs:
+            # Seeds differ in nothing that counts.
+            config = design.runs[Place(row=row.label, ipc=ipc, seed=design.seeds[0])]
+            plan = make_plan(replace(config, evaluation=design.columns[0].evaluation), registry)
+            images += [piece.times(len(design.seeds)) for piece in distil_work(plan, counts)]
+            for setup in design.columns:
+                seeds = len(design.seeds)
+                students += student_work(setup.evaluation, config.recipe, counts, datasets=seeds)
+    teachers = [piece for teacher in design.teachers.values() for piece in squeeze_work(teacher, counts)]
+    return Amount(teachers=passes(teachers), images=passes(images), students=passes(students))

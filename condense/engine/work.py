@@ -1,0 +1,259 @@
+"""The work of a run, counted before it starts: how many images pass through which networks. Pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from condense.engine.labels import LABELS
+from condense.engine.plan import Plan
+from condense.recipe.config import Evaluation, Recipe
+from condense.recipe.method import Recover, Teacher, Use
+from condense.recipe.needs import ThroughWeightGradients
+from condense.recipe.specs import DatasetSpec
+
+# "train": a training step. "test": a batch that is classified. "observe": a batch that losses measure. "choose": the
+# initial images of one class. "recover": a step on the pixels of a chunk. "label": a batch that the teacher labels.
+Step = Literal["train", "test", "observe", "choose", "recover", "label"]
+STAGES = ("squeeze", "measure", "recover", "relabel", "evaluate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What is known of a dataset before it is loaded.
+
+    classes: how many. train, test: numbers of images.
+    side: the side length in pixels that networks see. channels: 1 or 3.
+    in_memory: whether all images are kept in memory.
+
+    Raises ValueError for a number below 1.
+    """
+
+    classes: int
+    train: int
+    test: int
+    side: int
+    channels: int
+    in_memory: bool
+
+    def __post_init__(self) -> None:
+        if min(self.classes, self.train, self.test, self.side, self.channels) < 1:
+            raise ValueError(f"counts must be at least 1, not {self}")
+
+    @property
+    def bytes_of_image(self) -> int:
+        """The bytes of one image with 8 bits for each channel."""
+        return self.channels * self.side**2
+
+    def held_out(self, fraction: float) -> Counts:
+        """Return the counts when a fraction of the training images stands in for the test images."""
+        if not fraction:
+            return self
+        per_class = self.train / self.classes
+        held = self.classes * max(1, round(fraction * per_class))
+        return Counts(
+            classes=self.classes,
+            train=self.train - held,
+            test=held,
+            side=self.side,
+            channels=self.channels,
+            in_memory=self.in_memory,
+        )
+
+
+def known_counts(spec: DatasetSpec, options: object) -> Counts | None:
+    """Return the counts that a dataset's spec publishes, or None if the images have to be looked at.
+
+    options: of the dataset; an option `size` above 0 is the side length.
+    """
+    if not (spec.classes and spec.images[0] and spec.images[1] and spec.side):
+        return None
+    size = getattr(options, "size", 0)
+    return Counts(
+        classes=spec.classes,
+        train=spec.images[0],
+        test=spec.images[1],
+        side=size if isinstance(size, int) and size > 0 else spec.side,
+        channels=1 if spec.like == "small-grey" else 3,
+        in_memory=spec.like in ("small-grey", "small-colour"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Equal steps of one stage.
+
+    stage: "squeeze", "measure", "recover", "relabel" or "evaluate".
+    step: what one step is.
+    steps: how many steps there are.
+    images: how many images are read for them, each as often as it is read.
+    forward, backward: how many times an image passes through a network in that direction.
+    real: whether the images are real ones, which have to be loaded.
+    """
+
+    stage: str
+    step: Step
+    steps: int
+    images: int
+    forward: int
+    backward: int = 0
+    real: bool = False
+
+    def times(self, count: int) -> Piece:
+        """Return `count` times this work."""
+        return Piece(
+            stage=self.stage,
+            step=self.step,
+            steps=self.steps * count,
+            images=self.images * count,
+            forward=self.forward * count,
+            backward=self.backward * count,
+            real=self.real,
+        )
+
+
+def work_of(plan: Plan, counts: Counts) -> tuple[Piece, ...]:
+    """Return the work of a run on a dataset of these counts, stage by stage. Only what has to be done is there."""
+    recipe, evaluation = plan.recipe, plan.evaluation
+    counts = counts.held_out(recipe.validation)
+    pieces = [*squeeze_work(recipe.teacher, counts)] if plan.needs_teacher else []
+    pieces += distil_work(plan, counts)
+    pieces += student_work(evaluation, recipe, counts, datasets=2 if plan.reference else 1)
+    return tuple(piece for piece in pieces if piece.steps)
+
+
+def squeeze_work(teacher: Teacher, counts: Counts) -> list[Piece]:
+    """Return the training of a teacher, unless it is loaded, and its test."""
+    members = members_of(teacher.model)
+    epochs = 0 if teacher.checkpoint else teacher.epochs
+    shown = epochs * counts.train * members
+    trained = Piece(
+        stage="squeeze",
+        step="train",
+        steps=epochs * members * training_steps(counts.train, teacher.batch_size),
+        images=shown,
+        forward=shown,
+        backward=shown,
+        real=True,
+    )
+    return [trained, _test("squeeze", counts, members)]
+
+
+def distil_work(plan: Plan, counts: Counts) -> list[Piece]:
+    """Return what makes the images: measure, the initial images, recover, and labels that the teacher makes before."""
+    recipe = plan.recipe
+    members, made = members_of(recipe.teacher.model), counts.classes * recipe.ipc
+    pieces = []
+    if plan.measures:
+        batches = -(-counts.train // recipe.teacher.measure_batch)
+        shown = counts.train * members
+        pieces.append(
+            Piece(
+                stage="measure", step="observe", steps=batches, images=counts.train, forward=shown, real=True
+            )
+        )
+    looked = counts.train if plan.initializer.needs_teacher else made
+    passed = counts.train * members if plan.initializer.needs_teacher else 0
+    pieces.append(
+        Piece(stage="recover", step="choose", steps=counts.classes, images=looked, forward=passed, real=True)
+    )
+    if recipe.recover.iterations:
+        pieces.append(_recover(plan, counts))
+    if plan.needs_teacher and LABELS[plan.evaluation.protocol.labels].made_by_teacher:
+        pieces.append(
+            Piece(stage="relabel", step="label", steps=-(-made // 512), images=made, forward=made * members)
+        )
+    return pieces
+
+
+def _recover(plan: Plan, counts: Counts) -> Piece:
+    """Return the steps on pixels.
+
+    Every kind of network passes each image of the chunk once forward and once backward. Gradients of weights take a
+    second backward pass, and real images beside the synthetic ones pass once forward, or in both directions for
+    gradients of weights. A network that is trained between steps passes the chunk again.
+    """
+    recover, recipe = plan.recipe.recover, plan.recipe
+    needs = [loss.needs for loss in plan.losses]
+    kinds = {wanted.network for wanted in needs} - {"none"}
+    twice = any(isinstance(wanted.through, ThroughWeightGradients) for wanted in needs)
+    per_class = min(
+        max((wanted.real_per_class for wanted in needs), default=0), counts.train // counts.classes
+    )
+    forward = backward = read = steps = 0
+    for size in chunk_sizes(counts.classes, recipe.ipc, recover):
+        classes = -(-size // recipe.ipc) if recover.chunk == "classes" else min(size, counts.classes)
+        real = per_class * classes
+        inner = _inner_steps(recover) * recover.inner.epochs * size
+        forward += recover.iterations * (size * len(kinds) + real) + inner
+        backward += (
+            recover.iterations * (size * len(kinds) * (2 if twice else 1) + (real if twice else 0)) + inner
+        )
+        read += recover.iterations * real
+        steps += recover.iterations
+    return Piece(
+        stage="recover",
+        step="recover",
+        steps=steps,
+        images=read,
+        forward=forward,
+        backward=backward,
+        real=True,
+    )
+
+
+def _inner_steps(recover: Recover) -> int:
+    """Return after how many steps a random network is trained: not before a fresh one, and not after the last step."""
+    fresh = -(-recover.iterations // recover.network_steps)
+    return recover.iterations - fresh if recover.inner.epochs else 0
+
+
+def student_work(evaluation: Evaluation, recipe: Recipe, counts: Counts, *, datasets: int) -> list[Piece]:
+    """Return the training and the test of all students. datasets: how many distilled datasets are judged."""
+    protocol, made = evaluation.protocol, counts.classes * recipe.ipc
+    asked = members_of(recipe.teacher.model) if LABELS[protocol.labels].answers else 0
+    shown = protocol.epochs * made
+    trained = Piece(
+        stage="evaluate",
+        step="train",
+        steps=protocol.epochs * training_steps(made, protocol.batch_size),
+        images=shown,
+        forward=shown * (1 + asked),
+        backward=shown,
+    )
+    return [piece.times(evaluation.students * datasets) for piece in (trained, _test("evaluate", counts, 1))]
+
+
+def _test(stage: str, counts: Counts, members: int) -> Piece:
+    """Return one pass over the test images, in batches of 64."""
+    batches = -(-counts.test // 64)
+    return Piece(
+        stage=stage, step="test", steps=batches, images=counts.test, forward=counts.test * members, real=True
+    )
+
+
+def chunk_sizes(classes: int, ipc: int, recover: Recover) -> list[int]:
+    """Return how many images each chunk has; `condense.engine.recover.cut_chunks` cuts them."""
+    total = classes * ipc
+    batch = recover.batch or total
+    size = batch if recover.chunk == "slots" else max(1, batch // ipc) * ipc
+    whole, rest = divmod(total, size)
+    return [size] * whole + ([rest] if rest else [])
+
+
+def training_steps(images: int, batch_size: int) -> int:
+    """Return the steps of an epoch; a last batch of one image joins the one before it."""
+    whole, rest = divmod(images, batch_size)
+    return whole + (rest > 1 or (rest == 1 and not whole))
+
+
+def members_of(model: Use) -> int:
+    """Return how many networks a network consists of."""
+    return len(model.options.get("members", ())) or 1
+
+
+def passes(pieces: Iterable[Piece], stage: str | None = None) -> tuple[int, int]:
+    """Return how many images pass forward and backward in a stage, or in all of them."""
+    chosen = [piece for piece in pieces if stage in (None, piece.stage)]
+    return sum(piece.forward for piece in chosen), sum(piece.backward for piece in chosen)

@@ -1,0 +1,313 @@
+"""A few timed steps of the real networks on made-up images, for `condense plan`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
+from condense.data.feed import Batch, Feed
+from condense.engine.build import build_component, build_losses
+from condense.engine.components import (
+    EvaluationRequest,
+    FeatureTarget,
+    Initializer,
+    InitialRequest,
+    WeightedLoss,
+)
+from condense.engine.labels import LABELS, LabelledBy
+from condense.engine.measure import measure
+from condense.engine.plan import Plan
+from condense.engine.price import Footprint
+from condense.engine.recover import Chunk, cut_chunks, recover_chunk
+from condense.engine.recover_networks import Networks
+from condense.engine.training import BatchLoss, accuracy, hard_loss, train
+from condense.engine.work import Counts, Piece, chunk_sizes
+from condense.models.build import build_network
+from condense.models.network import Network
+from condense.recipe.method import Use
+from condense.recipe.registry import Registry
+from condense.recipe.training import Training
+from condense.rng import generator, isolated_global_rng
+from condense.runs.footprint import footprint
+from condense.runs.made_up import Noise, noise_dataset, pool_of
+from condense.runtime import Runtime
+from condense.storage.distilled import DistilledDataset
+
+_SECONDS = 2.0  # for the timed repetitions of one kind of step
+_STEPS = 200  # repetitions at most
+_BYTES = 2**28  # of the made-up images of one trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Times the steps of one run. Nothing is trained to an end and nothing is written.
+
+    counts: of the dataset, a held-out part of it taken into account.
+    """
+
+    plan: Plan
+    counts: Counts
+    registry: Registry
+    runtime: Runtime
+
+    @cached_property
+    def dataset(self) -> RealDataset:
+        """Made-up images of all classes."""
+        return noise_dataset(self.counts, self.counts.classes)
+
+    @cached_property
+    def teacher(self) -> Network:
+        """The teacher's network with new weights; pretrained weights are not fetched."""
+        return self._network(self.plan.recipe.teacher.model, self.dataset).frozen()
+
+    def _network(self, use: Use, dataset: RealDataset) -> Network:
+        if use.options.get("pretrained"):
+            use = replace(use, options={**use.options, "pretrained": False})
+        return build_network(use, dataset, self.registry, self.runtime, generator(0, "plan", use.name))
+
+    def _student(self) -> Network:
+        return self._network(self.plan.evaluation.student_network(self.plan.recipe.teacher), self.dataset)
+
+    def footprints(self) -> dict[str, Footprint]:
+        """Return the memory of each network that the run has: "teacher", "random" and "student"."""
+        recipe = self.plan.recipe
+        statistics = {statistic for loss in self.plan.losses for statistic in loss.needs.statistics}
+        uses = {"teacher": recipe.teacher.model} if self.plan.needs_teacher else {}
+        if any(loss.needs.network == "random" for loss in self.plan.losses):
+            uses["random"] = recipe.random_network
+        if self.plan.evaluation.students:
+            uses["student"] = self.plan.evaluation.student_network(recipe.teacher)
+        return {
+            role: footprint(self._network(use, self.dataset), self.dataset, statistics, self.runtime)
+            for role, use in uses.items()
+        }
+
+    def seconds(self, pieces: Iterable[Piece]) -> dict[str, float]:
+        """Return the seconds of each stage, from the time of a few steps of each of its pieces."""
+        found: dict[str, float] = {}
+        for piece in pieces:
+            spent = self._of_piece(piece)
+            found[piece.stage] = found.get(piece.stage, 0.0) + spent
+        return found
+
+    def _of_piece(self, piece: Piece) -> float:
+        recipe, evaluation = self.plan.recipe, self.plan.evaluation
+        if piece.step == "train" and piece.stage == "squeeze":
+            member = self._network(recipe.teacher.model, self.dataset).members[0]
+            images = Noise(pool_of(self.dataset), self.counts.train)
+            return piece.steps * self._training(member, images, self.dataset, recipe.teacher, hard_loss())
+        if piece.step == "train":
+            small, loss = self._distilled()
+            made = self.counts.classes * recipe.ipc
+            images = Noise(small.images, min(made, len(small)))
+            per_step = self._training(self._student(), images, self.dataset, evaluation.protocol, loss)
+            full = min(evaluation.protocol.batch_size, made)
+            return piece.steps * per_step * full / min(evaluation.protocol.batch_size, len(images))
+        if piece.step == "test":
+            network = self.teacher if piece.stage == "squeeze" else self._student()
+            return piece.images * self._testing(network)
+        if piece.step == "label":
+            return piece.images * self._testing(self.teacher)
+        if piece.step == "observe":
+            return self._measured[1]
+        if piece.step == "choose":
+            return piece.steps * self._choosing()
+        if piece.step == "recover":
+            return self._recovering(piece)
+        raise ValueError(f"unknown step {piece.step!r}")
+
+    def _training(
+        self, network: Network, images: ImageSource, dataset: RealDataset, options: Training, loss: BatchLoss
+    ) -> float:
+        """Return the seconds of one training step at the real batch size, also where an epoch is one batch."""
+        batch = min(options.batch_size, len(images))
+        draws = generator(0, "plan", "steps")
+
+        def steps(count: int) -> None:
+            chosen = torch.arange(batch * count) % len(images)
+            feed = Feed(
+                MemoryImages(images.read(chosen)),
+                chosen % len(dataset.classes),
+                size=dataset.size,
+                mean=dataset.mean,
+                std=dataset.std,
+                runtime=self.runtime,
+            )
+            once = replace(options, epochs=1, batch_size=batch)
+            with isolated_global_rng(draws):
+                train(network, feed, loss, once, generator=draws, runtime=self.runtime, what="a trial")
+
+        return self._timed(steps, most=max(1, _BYTES // (batch * self.counts.bytes_of_image)))
+
+    def _distilled(self) -> tuple[DistilledDataset, BatchLoss]:
+        """Return a made-up distilled dataset, large enough for a batch, and the loss of the protocol."""
+        protocol, classes = self.plan.evaluation.protocol, self.counts.classes
+        ipc = max(1, min(self.plan.recipe.ipc, -(-protocol.batch_size // classes)))
+        count = classes * ipc
+        labels = LABELS[protocol.labels]
+        asked = LabelledBy(network=self.teacher) if labels.need_teacher(1) else None
+        distilled = DistilledDataset(
+            images=Noise(pool_of(self.dataset), count).read(torch.arange(count)),
+            labels=torch.arange(classes).repeat_interleave(ipc),
+            slots=torch.arange(ipc).repeat(classes),
+            weights=torch.full((count,), 1 / ipc),
+            classes=self.dataset.classes,
+            mean=self.dataset.mean,
+            std=self.dataset.std,
+            ipc=ipc,
+        )
+        distilled = labels.attach(distilled, asked, self.runtime)
+        request = EvaluationRequest(
+            distilled=distilled,
+            dataset=self.dataset,
+            protocol=protocol,
+            student=0,
+            seed=0,
+            build_student=lambda _: self._student(),
+            teacher=labels.during_training(asked),
+            runtime=self.runtime,
+        )
+        loss = labels.loss(request)
+
+        def any_index(batch: Batch, logits: Tensor) -> Tensor:
+            """The feed of a trial is longer than the dataset, whose labels are looked up by index."""
+            return loss(replace(batch, indices=batch.indices % count), logits)
+
+        return distilled, any_index
+
+    def _testing(self, network: Network) -> float:
+        """Return the seconds to classify one image."""
+        count = 64 if self.runtime.device.type == "cpu" else 512
+
+        def batches(many: int) -> None:
+            split = Split(
+                Noise(pool_of(self.dataset), count * many), torch.zeros(count * many, dtype=torch.int64)
+            )
+            accuracy(network, split, self.dataset, self.runtime)
+
+        return self._timed(batches) / count
+
+    @cached_property
+    def _trial(self) -> tuple[RealDataset, tuple[WeightedLoss, ...], Network | None]:
+        """Fewer classes, as many as one chunk has, with losses and a teacher for them."""
+        recipe = self.plan.recipe
+        size = max(chunk_sizes(self.counts.classes, recipe.ipc, recipe.recover))
+        per_chunk = size if recipe.recover.chunk == "slots" else -(-size // recipe.ipc)
+        dataset = noise_dataset(self.counts, max(2, min(self.counts.classes, per_chunk)))
+        teacher = self._network(recipe.teacher.model, dataset).frozen() if self.plan.needs_teacher else None
+        return dataset, build_losses(self.plan), teacher
+
+    @cached_property
+    def _measured(self) -> tuple[tuple[WeightedLoss, ...], float]:
+        """The losses, fitted to a part of the images, and the seconds that all images and classes would take.
+
+        The seconds of two numbers of images give those of one more image, and those of a class whatever its images.
+        """
+        recipe = self.plan.recipe
+        dataset, losses, teacher = self._trial
+        if not self.plan.measures or teacher is None:
+            return losses, 0.0
+        classes = len(dataset.classes)
+        most = len(dataset.train) // classes
+
+        def spent(each: int) -> float:
+            total = each * classes
+            shown = Split(Noise(pool_of(dataset), total), torch.arange(total) % classes)
+            part, batch = replace(dataset, train=shown), recipe.teacher.measure_batch
+            began = time.perf_counter()
+            measure(losses, teacher, part, self.runtime, batch_size=batch, seed=0, ipc=recipe.ipc)
+            return time.perf_counter() - began
+
+        few = min(most, recipe.ipc + 1)
+        first = spent(few)  # imports and compiles
+        if first > 4 * _SECONDS:
+            return losses, first * self.counts.train / (few * classes)
+        fixed = spent(few)
+        many = min(most, 2 * few + int(few * _SECONDS / max(fixed, 1e-9)))
+        per_image = max(0.0, spent(many) - fixed) / ((many - few) * classes) if many > few else 0.0
+        per_class = max(0.0, fixed - per_image * few * classes) / classes
+        return losses, per_class * self.counts.classes + per_image * self.counts.train
+
+    def _choosing(self) -> float:
+        """Return the seconds to choose the first images of one class."""
+        recipe = self.plan.recipe
+        dataset, _, teacher = self._trial
+        losses, _ = self._measured
+        initializer = build_component(recipe.initializer, "initializer", Initializer, self.registry)
+        request = InitialRequest(
+            label=0,
+            ipc=recipe.ipc,
+            dataset=dataset,
+            generator=generator(0, "plan", "initialize"),
+            targets=tuple(loss.loss for loss in losses if isinstance(loss.loss, FeatureTarget)),
+            teacher=teacher,
+            runtime=self.runtime,
+        )
+
+        def choose(times: int) -> None:
+            for _ in range(times):
+                initializer.images(request)
+
+        return self._timed(choose)
+
+    def _recovering(self, piece: Piece) -> float:
+        recipe = self.plan.recipe
+        dataset, _, teacher = self._trial
+        losses, _ = self._measured
+        classes = len(dataset.classes)
+        wanted = cut_chunks(classes, recipe.ipc, recipe.recover)[0]
+        images = torch.randn(len(wanted), *dataset.train.images.shape)
+        chunk = Chunk(
+            index=0,
+            labels=wanted // recipe.ipc,
+            slots=wanted % recipe.ipc,
+            weights=torch.full((len(wanted),), 1 / recipe.ipc),
+            images=images,
+        )
+        draws = generator(0, "plan", "recover")
+
+        def fresh(of: torch.Generator) -> Network:
+            return self._network(recipe.random_network, dataset)
+
+        def steps(count: int) -> None:
+            options = replace(recipe.recover, iterations=count)
+            with isolated_global_rng(draws):
+                recover_chunk(
+                    chunk,
+                    losses,
+                    Networks(teacher, fresh),
+                    options,
+                    dataset,
+                    generator=draws,
+                    runtime=self.runtime,
+                    log=lambda _iteration, _losses: None,
+                )
+
+        sizes = chunk_sizes(self.counts.classes, recipe.ipc, recipe.recover)
+        share = sum(sizes) / (len(sizes) * len(wanted))
+        return piece.steps * share * self._timed(steps, least=3)
+
+    def _timed(self, steps: Callable[[int], None], *, least: int = 1, most: int = _STEPS) -> float:
+        """Return the seconds of one step: after a step to warm up, as many as fit into a short time, `most` at most."""
+
+        def spent(count: int) -> float:
+            began = time.perf_counter()
+            steps(count)
+            self._wait()
+            return (time.perf_counter() - began) / count
+
+        slowest = spent(least)
+        # The first step of a shape compiles kernels, which says nothing of the others.
+        first = spent(least) if slowest < 10 * _SECONDS else slowest
+        count = min(most, _STEPS, int(_SECONDS / max(first, 1e-9)))
+        return spent(count) if count > least else first
+
+    def _wait(self) -> None:
+        if self.runtime.device.type == "cuda":
+            torch.cuda.synchronize(self.runtime.device)

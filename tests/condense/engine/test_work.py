@@ -1,0 +1,168 @@
+"""The counted work of a run, by hand and against the code that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from condense.data.dataset import MemoryImages, RealDataset
+from condense.data.feed import Feed
+from condense.engine.plan import make_plan
+from condense.engine.recover import cut_chunks
+from condense.engine.work import (
+    Counts,
+    Piece,
+    chunk_sizes,
+    known_counts,
+    members_of,
+    passes,
+    training_steps,
+    work_of,
+)
+from condense.recipe.method import Recover, Use
+from condense.recipe.registry import Registry, load_registry
+from condense.recipe.resolve import configure
+from condense.runtime import make_runtime
+
+COUNTS = Counts(classes=3, train=21, test=12, side=8, channels=1, in_memory=True)
+
+
+@pytest.fixture(scope="module")
+def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]) -> Registry:
+    return make_registry(make_dataset())
+
+
+def work(registry: Registry, method: str, **changes: Any) -> dict[tuple[str, str], Piece]:
+    usual: dict[str, Any] = {"dataset": "tiny", "ipc": 2, "students": 2}
+    settings = {"protocol.epochs": 5, "protocol.batch_size": 4, **changes.pop("settings", {})}
+    config = configure(registry, method=method, **{**usual, "settings": settings, **changes})
+    return {(piece.stage, piece.step): piece for piece in work_of(make_plan(config, registry), COUNTS)}
+
+
+@given(
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.integers(0, 50),
+    st.sampled_from(["classes", "slots"]),
+)
+def test_chunks_are_those_that_are_cut(classes: int, ipc: int, batch: int, chunk: Any) -> None:
+    options = Recover(batch=batch, chunk=chunk)
+    assert chunk_sizes(classes, ipc, options) == [len(part) for part in cut_chunks(classes, ipc, options)]
+
+
+@given(st.integers(1, 40), st.integers(1, 12))
+def test_steps_are_those_of_the_feed(count: int, batch: int) -> None:
+    images = MemoryImages(torch.zeros(count, 1, 2, 2, dtype=torch.uint8))
+    labels = torch.zeros(count, dtype=torch.int64)
+    feed = Feed(images, labels, size=2, mean=(0.5,), std=(0.5,), runtime=make_runtime("cpu", "fp32"))
+    assert training_steps(count, batch) == feed.training_steps(batch)
+
+
+def test_random_images_with_hard_labels_by_hand(registry: Registry) -> None:
+    """6 images, batches of 4: 2 steps an epoch, 5 epochs, 2 students; each is tested on 12 images."""
+    found = work(registry, "random", settings={"protocol.labels": "hard"})
+    assert set(found) == {("recover", "choose"), ("evaluate", "train"), ("evaluate", "test")}
+    trained = found["evaluate", "train"]
+    assert (trained.steps, trained.forward, trained.backward) == (20, 60, 60)
+    assert (found["evaluate", "test"].forward, found["evaluate", "test"].backward) == (24, 0)
+    assert (found["recover", "choose"].steps, found["recover", "choose"].forward) == (3, 0)
+
+
+def test_wmdd_with_a_teacher_by_hand(registry: Registry) -> None:
+    """The teacher: 21 images, batches of 8, 1 epoch. 6 synthetic images in one chunk, 7 steps; labels online."""
+    found = work(registry, "wmdd", settings={"iterations": 7})
+    squeeze = found["squeeze", "train"]
+    assert (squeeze.steps, squeeze.forward, squeeze.backward) == (3, 21, 21)
+    assert found["squeeze", "test"].forward == 12
+    assert (found["measure", "observe"].forward, found["measure", "observe"].backward) == (21, 0)
+    recover = found["recover", "recover"]
+    assert (recover.steps, recover.forward, recover.backward) == (7, 42, 42)
+    # Students and as many on random images; the teacher answers for every view.
+    trained = found["evaluate", "train"]
+    assert (trained.steps, trained.forward, trained.backward) == (40, 240, 120)
+    assert passes(found.values(), "squeeze") == (33, 21)
+    assert passes(found.values())[1] == 21 + 42 + 120
+
+
+def test_chunks_count_one_by_one(registry: Registry) -> None:
+    """Chunks of one class: 3 chunks of 2 images, 7 steps each."""
+    recover = work(registry, "wmdd", settings={"iterations": 7, "recover.batch": 2})["recover", "recover"]
+    assert (recover.steps, recover.forward) == (21, 42)
+
+
+def test_real_images_beside_synthetic_ones_pass_too(registry: Registry) -> None:
+    """DM shows its loss real images: at most the 7 of each class, 3 classes, at each of 4 steps, forward alone."""
+    found = work(registry, "dm", settings={"iterations": 4}, reference=False)
+    recover = found["recover", "recover"]
+    assert (recover.forward, recover.backward, recover.images) == (4 * (6 + 21), 4 * 6, 4 * 21)
+    assert ("squeeze", "train") not in found
+
+
+def test_gradients_of_weights_and_an_inner_training_by_hand(registry: Registry) -> None:
+    """DC: both kinds of images pass in both directions, the synthetic ones twice backward; 4 steps on networks that
+    last 2 steps are followed by an inner training after steps 1 and 3."""
+    settings = {"iterations": 4, "recover.network_steps": 2, "recover.inner.epochs": 3}
+    recover = work(registry, "dc", settings=settings)["recover", "recover"]
+    inner = 2 * 3 * 6
+    assert recover.forward == 4 * (6 + 21) + inner
+    assert recover.backward == 4 * (2 * 6 + 21) + inner
+
+
+def test_soft_labels_pass_the_teacher_once(registry: Registry) -> None:
+    found = work(registry, "random", settings={"protocol.labels": "soft"}, reference=True)
+    assert (found["relabel", "label"].forward, found["relabel", "label"].images) == (6, 6)
+    assert found["evaluate", "train"].forward == 60
+
+
+def test_a_loaded_teacher_is_tested_alone_and_members_count(registry: Registry) -> None:
+    found = work(registry, "wmdd", settings={"teacher.checkpoint": "a.safetensors", "iterations": 1})
+    assert ("squeeze", "train") not in found
+    assert found["squeeze", "test"].forward == 12
+    members = Use(name="ensemble", options={"members": ("convnet", "resnet18")})
+    assert (members_of(members), members_of(Use(name="convnet"))) == (2, 1)
+
+
+def test_no_students_no_evaluation(registry: Registry) -> None:
+    assert not [stage for stage, _ in work(registry, "random", students=0) if stage == "evaluate"]
+
+
+def test_held_out_images_are_tested_instead(make_dataset: Callable[..., RealDataset]) -> None:
+    assert COUNTS.held_out(0.0) == COUNTS
+    held = COUNTS.held_out(0.3)
+    assert (held.train, held.test) == (15, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("fashion-mini", (10, 5000, 1000, 28, 1, True)), ("imagenet-1k", (1000, 1281167, 50000, 224, 3, False))],
+)
+def test_published_counts_are_known_without_the_images(name: str, counts: tuple[Any, ...]) -> None:
+    spec, _ = load_registry().dataset(name)
+    found = known_counts(spec, spec.options())
+    assert found is not None
+    assert (
+        found.classes,
+        found.train,
+        found.test,
+        found.side,
+        found.channels,
+        found.in_memory,
+    ) == counts
+
+
+def test_a_size_that_was_set_is_the_side() -> None:
+    spec, _ = load_registry().dataset("imagenette")
+    found = known_counts(spec, spec.options(size=64))
+    assert found is not None and found.side == 64
+    folder, _ = load_registry().dataset("folder:somewhere")
+    assert known_counts(folder, folder.options()) is None
+
+
+def test_counts_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="counts must be at least 1"):
+        Counts(classes=0, train=1, test=1, side=1, channels=1, in_memory=True)

@@ -1,0 +1,168 @@
+"""One distilled dataset judged with several student networks, and the table that is left behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import condense
+from condense.data.dataset import RealDataset
+from condense.engine.evaluate import StudentEvaluator
+from condense.errors import CondenseError, ModelError, OptionError, StorageError
+from condense.recipe.registry import Registry
+from condense.recipe.specs import ModelSpec
+from condense.runs.evaluations import render_markdown
+from condense.runs.result import EvaluationResult, RunResult
+
+NARROW, WIDE = "convnet(width=4,depth=1)", "convnet(width=16,depth=2)"
+
+
+def refuses(options: Any, request: Any) -> Any:
+    raise ModelError("this network takes no such images")
+
+
+@pytest.fixture(scope="module")
+def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]) -> Registry:
+    return make_registry(
+        make_dataset(), models=[ModelSpec(name="picky", summary="refuses everything", build=refuses)]
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> RunResult:
+    return condense.run(
+        method="random",
+        dataset="tiny",
+        ipc=2,
+        students=0,
+        device="cpu",
+        settings={"protocol.labels": "hard", "protocol.epochs": 1, "protocol.batch_size": 4},
+        out=tmp_path_factory.mktemp("runs"),
+        name="one",
+        registry=registry,
+    )
+
+
+def evaluate(path: Path, registry: Registry, **options: Any) -> EvaluationResult:
+    return condense.evaluate(path, **{"students": 2, "device": "cpu", "registry": registry, **options})
+
+
+def accuracies(found: EvaluationResult, network: str) -> list[float]:
+    return [student.accuracy for student in found.scores[network].students]
+
+
+def test_every_network_is_judged_as_if_it_were_alone(run: RunResult, registry: Registry) -> None:
+    both = evaluate(run.path, registry, student=f"{NARROW},{WIDE}")
+    assert list(both.scores) == [NARROW, WIDE]
+    for network in (NARROW, WIDE):
+        alone = evaluate(run.path, registry, student=network)
+        assert accuracies(alone, network) == accuracies(both, network)
+    assert both.score is both.scores[NARROW]
+
+
+def test_the_table_lies_in_the_run_as_json_and_markdown(run: RunResult, registry: Registry) -> None:
+    found = evaluate(run.path / "distilled", registry, student=[NARROW, WIDE])
+    assert found.table is not None
+    assert found.table.parent == run.path / "evaluations"
+    data = json.loads(found.table.with_suffix(".json").read_text())
+    assert data == json.loads(json.dumps(found.to_dict()))
+    assert [row["student"] for row in data["rows"]] == [NARROW, WIDE]
+    assert all(row["accuracy_mean"] == statistics.fmean(row["accuracies"]) for row in data["rows"])
+    assert found.table.read_text() == render_markdown(data)
+    before = sorted(found.table.parent.iterdir())
+    again = evaluate(run.path, registry, student=[NARROW, WIDE])
+    assert again.table is not None and again.table.name == found.table.name
+    assert sorted(found.table.parent.iterdir()) == before
+    other = evaluate(run.path, registry, student=[NARROW])
+    assert other.table != again.table
+
+
+def test_the_markdown_has_a_line_for_each_network() -> None:
+    """Mean 0.5 of 0.4 and 0.6: s = 0.1 √2, so the half interval is 12.7062 * 0.1 = 1.27."""
+    row = {
+        "student": "resnet18",
+        "accuracy_mean": 0.5,
+        "accuracy_interval": (-0.77062, 1.77062),
+        "students": 2,
+    }
+    lone = {"student": "convnet", "accuracy_mean": 0.25, "accuracy_interval": None, "students": 1}
+    protocol = {"name": "fkd", "epochs": 3, "labels": "online"}
+    data = {"method": "dm", "dataset": "folder:/home/me/pets", "ipc": 1, "seed": 0, "protocol": protocol}
+    lines = render_markdown({**data, "rows": [row, lone]}).splitlines()
+    assert lines[0] == "# dm on folder:pets, 1 image per class"
+    assert lines[-2:] == ["| resnet18 | 50.0 | -77.1 to 177.1 | 2 |", "| convnet | 25.0 | – | 1 |"]
+
+
+def test_an_artifact_alone_gets_no_files_unless_a_folder_is_named(
+    run: RunResult, registry: Registry, tmp_path: Path
+) -> None:
+    shutil.copytree(run.path / "distilled", tmp_path / "alone")
+    found = evaluate(tmp_path / "alone", registry, students=1, student=NARROW)
+    assert found.table is None and found.to_dict()["table"] == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["alone"]
+    found = evaluate(tmp_path / "alone", registry, students=1, student=NARROW, out=tmp_path / "tables")
+    assert found.table is not None and found.table.parent == tmp_path / "tables"
+    assert len(list((tmp_path / "tables").iterdir())) == 2
+
+
+def test_a_place_that_cannot_be_written_is_an_error_only_if_it_was_chosen(
+    run: RunResult, registry: Registry, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError):
+        evaluate(run.path, registry, students=1, student=NARROW, out=tmp_path / "file")
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    shutil.rmtree(copy / "evaluations", ignore_errors=True)
+    (copy / "evaluations").write_text("")
+    found = evaluate(copy, registry, students=1, student=NARROW)
+    assert found.table is None
+    assert len(found.score.students) == 1
+
+
+def test_what_is_finished_is_kept_when_a_later_network_fails(
+    run: RunResult, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, seen = StudentEvaluator.evaluate, []
+
+    def fails_late(self: StudentEvaluator, request: Any) -> Any:
+        seen.append(request.student)
+        if len(seen) == 2:
+            raise ModelError("out of memory")
+        return judge(self, request)
+
+    monkeypatch.setattr(StudentEvaluator, "evaluate", fails_late)
+    with pytest.raises(ModelError, match="out of memory"):
+        evaluate(run.path, registry, students=1, student=[NARROW, WIDE], out=tmp_path)
+    [table] = tmp_path.glob("*.json")
+    assert [row["student"] for row in json.loads(table.read_text())["rows"]] == [NARROW]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"student": [NARROW, NARROW]}, "stands twice; name each network once"),
+        ({"student": ["teacher", "protocol"]}, "stands twice"),
+        ({"student": f"{NARROW},picky"}, "this network takes no such images"),
+        ({"student": f"{NARROW},convnett"}, "Did you mean 'convnet'?"),
+        ({"student": "convnet", "settings": {"student.model": "convnet"}}, "say the same thing"),
+        (
+            {"student": "convnet,resnet18", "settings": {"student.model.width": 4}},
+            "write it with its network",
+        ),
+    ],
+)
+def test_students_that_cannot_be_are_refused_before_any_training(
+    options: dict[str, Any], says: str, run: RunResult, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StudentEvaluator, "evaluate", lambda *_: pytest.fail("a student was trained"))
+    with pytest.raises(CondenseError) as caught:
+        evaluate(run.path, registry, **options)
+    assert says in str(caught.value)
+    assert isinstance(caught.value, (OptionError, ModelError)) or "unknown model" in says + str(caught.value)
