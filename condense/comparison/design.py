@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from condense.comparison.columns import ColumnSetup, SharedSettings, make_columns, shared_settings
-from condense.comparison.imported import IMPORTED_PATH, check_imported, public_name
+from condense.comparison.imported import IMPORTED_KEYS, check_imported, public_name
 from condense.comparison.outcome import Kind, Row
 from condense.comparison.rows import AskedRow, rows_of
 from condense.comparison.terms import TermOptions, Terms, terms_of
@@ -241,7 +241,7 @@ def _row(row: AskedRow, recipe: Recipe, registry: Registry) -> Row:
     flat = flatten(recipe)
     settings: dict[str, Any] = {}
     for key, value in row.settings:
-        if key == IMPORTED_PATH:  # their content names them as well
+        if key in IMPORTED_KEYS:  # the label says which images these are
             continue
         full = key if key in flat else f"recover.{key}"
         settings[full if full in flat else key] = flat.get(full, value)
