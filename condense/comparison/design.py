@@ -16,7 +16,7 @@ from condense.comparison.columns import (
     shared_settings,
     teachers_of,
 )
-from condense.comparison.imported import IMPORTED_PATH, check_imported, public_name
+from condense.comparison.imported import IMPORTED_KEYS, check_imported, public_name
 from condense.comparison.outcome import Kind, Row, under_teacher
 from condense.comparison.rows import AskedRow, Rows, rows_of
 from condense.comparison.terms import TermOptions, Terms, terms_of
@@ -288,7 +288,7 @@ def _row(row: AskedRow, teacher: str, recipe: Recipe, registry: Registry) -> Row
     flat = flatten(recipe)
     settings: dict[str, Any] = {}
     for key, value in row.settings:
-        if key == IMPORTED_PATH:  # their content names them as well
+        if key in IMPORTED_KEYS:  # the label says which images these are
             continue
         full = key if key in flat else f"recover.{key}"
         settings[full if full in flat else key] = flat.get(full, value)

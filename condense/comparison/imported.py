@@ -11,7 +11,8 @@ from condense.recipe.method import IMPORTED
 from condense.recipe.settings import Pair
 
 _PREFIX = f"{IMPORTED}:"
-IMPORTED_PATH, _CONTENT = "initializer.path", "initializer.content"
+# The settings that choose the images of a row.
+IMPORTED_KEYS = _PATH, _CONTENT = "initializer.path", "initializer.content"
 
 
 def is_imported(name: str) -> bool:
@@ -39,7 +40,7 @@ def imported_row(name: str) -> tuple[str, tuple[Pair, ...], tuple[str, ...]]:
 
     folder = find(located(name.removeprefix(_PREFIX)))
     made = read_manifest(folder / "distilled.json")
-    settings = ((IMPORTED_PATH, str(folder.resolve())), (_CONTENT, content_hash(folder)))
+    settings = ((_PATH, str(folder.resolve())), (_CONTENT, content_hash(folder)))
     own_labels = (
         f"{public_name(name)} has soft labels of its own, which are not used: every row has the labels that its "
         "protocol asks for, from the one teacher; `condense evaluate` tests with its own",
@@ -56,9 +57,9 @@ def check_imported(label: str, settings: Sequence[Pair], dataset: str, ipc: int)
     from condense.storage.manifest import read_manifest
 
     chosen = dict(settings)
-    if not (chosen.get(IMPORTED_PATH) and chosen.get(_CONTENT)):
+    if not (chosen.get(_PATH) and chosen.get(_CONTENT)):
         raise OptionError(f"which distilled dataset? Name it as a row: {_PREFIX}PATH")
-    made = read_manifest(Path(chosen[IMPORTED_PATH]) / "distilled.json")
+    made = read_manifest(Path(chosen[_PATH]) / "distilled.json")
     if made.dataset and made.dataset != dataset_label(dataset):
         raise OptionError(
             f"{label} stands for {made.dataset}, and the comparison is on {dataset_label(dataset)}; use "
