@@ -25,7 +25,7 @@ from condense.recipe.config import Recipe, dataset_label, digest
 from condense.recipe.registry import Registry
 from condense.runs import provenance
 from condense.runs.pipeline import check_ipc
-from condense.runs.teachers import Taught, Teachers, split_hash
+from condense.runs.teachers import Taught, Teachers
 from condense.runtime import Reporter, Runtime, SilentReporter, make_runtime, numeric_settings
 from condense.storage.files import read_json, write_json
 from condense.storage.locks import held
@@ -179,7 +179,7 @@ def _check_images(space: Workspace, recipe: Recipe, dataset: RealDataset) -> Non
     file = space.out / DATASETS / f"{asked}.json"
     found = {
         "dataset": recipe.dataset.name,
-        "images": [split_hash(dataset.train), split_hash(dataset.test)],
+        "images": [dataset.train.hash, dataset.test.hash],
     }
     if not file.exists():
         write_json(file, found)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +13,7 @@ from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
 from condense.data.pixels import centre_crop, normalise
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
+from condense.data.workers import PIECE, WORTHWHILE, ahead
 from condense.recipe.training import Augment
 from condense.runtime import Runtime
 
@@ -116,19 +116,28 @@ class Feed:
     def _normalised(self, pixels: Tensor) -> Tensor:
         return normalise(pixels, self.mean, self.std)
 
-    def _read_ahead(self, parts: list[Tensor] | tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield each part with its pixels. The next part is decoded while the caller works on this one."""
+    def _read_ahead(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each part with its pixels on the device. The next ones are decoded while the caller works."""
         if self._resident is not None:
             for part in parts:
                 yield part, self._pixels(part)
             return
-        with ThreadPoolExecutor(max_workers=1) as reader:
-            pending = reader.submit(self._images.read, parts[0])
-            for index, part in enumerate(parts):
-                pixels = pending.result()
-                if index + 1 < len(parts):
-                    pending = reader.submit(self._images.read, parts[index + 1])
-                yield part, pixels.to(self.runtime.device, non_blocking=True)
+        workers = self.runtime.workers if self._images_for_processes() else 0
+        # Small pieces keep all processes busy from the first part on, and little of their shared memory.
+        pieces = [part.split(PIECE) if workers else (part,) for part in parts]
+        read = ahead(
+            self._images.read,
+            [piece for some in pieces for piece in some],
+            workers=workers,
+            pin=self.runtime.device.type == "cuda",
+        )
+        for part, some in zip(parts, pieces, strict=True):
+            found = [next(read).to(self.runtime.device, non_blocking=True) for _ in some]
+            yield part, torch.cat(found) if len(found) > 1 else found[0]
+
+    def _images_for_processes(self) -> bool:
+        """Return whether the images are files that other processes can read, and enough of them."""
+        return len(self) >= WORTHWHILE and getattr(self._images, "by_processes", False)
 
 
 def feed_of(split: Split, dataset: RealDataset, runtime: Runtime) -> Feed:

@@ -22,10 +22,15 @@ from condense.recipe.config import Machine, Recipe
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
 from condense.rng import generator
+from condense.runtime import Runtime
 
 
-def load_dataset(recipe: Recipe, machine: Machine, registry: Registry) -> RealDataset:
+def load_dataset(
+    recipe: Recipe, machine: Machine, registry: Registry, runtime: Runtime | None = None
+) -> RealDataset:
     """Return the real dataset of a recipe. Raises DataError if it is missing or not usable.
+
+    runtime: is told about the progress and says how many processes may decode; None: nobody, and none.
 
     If a split has to be drawn, the teacher's seed is used: runs that share a teacher must share its images.
     """
@@ -33,6 +38,8 @@ def load_dataset(recipe: Recipe, machine: Machine, registry: Registry) -> RealDa
     spec, argument = registry.dataset(name)
     data_dir = Path(machine.data_dir) if machine.data_dir else default_data_dir(os.environ)
     request = DatasetRequest(name=name, argument=argument, data_dir=data_dir, seed=seed)
+    if runtime:
+        request = replace(request, reporter=runtime.reporter, workers=runtime.workers)
     loaded: RealDataset = spec.builder()(options_of(recipe.dataset, "dataset", registry), request)
     return hold_out(loaded, recipe.validation, seed) if recipe.validation else loaded
 
@@ -78,6 +85,10 @@ class _Selected:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.images.shape
+
+    @property
+    def by_processes(self) -> bool:
+        return getattr(self.images, "by_processes", False)
 
     def read(self, indices: Tensor) -> Tensor:
         return self.images.read(self.chosen[indices])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
-import torch
 
-from condense.data.dataset import MemoryImages, RealDataset, Split
+from condense.data.dataset import RealDataset
 from condense.engine.squeeze import squeeze
 from condense.models.build import load_checkpoint
 from condense.models.network import Network
@@ -20,9 +18,6 @@ from condense.runtime import Runtime
 from condense.storage.files import read_json, write_json
 from condense.storage.tensors import write_tensors
 from condense.version import DISTRIBUTION
-
-# The hash of a split on disk reads this many images, or up to twice as many.
-_LOOKED_AT = 64
 
 # The packages that compute or that provide networks.
 _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm")
@@ -84,8 +79,8 @@ def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
         "dataset": msgspec.to_builtins(recipe.dataset),
         "validation": recipe.validation,
         "images": [
-            split_hash(dataset.train),
-            split_hash(dataset.test),
+            dataset.train.hash,
+            dataset.test.hash,
             dataset.size,
             dataset.mean,
             dataset.std,
@@ -94,24 +89,3 @@ def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
         "versions": [importlib.metadata.version(package) for package in _PACKAGES],
     }
     return digest(made_of)[:16]
-
-
-def split_hash(split: Split) -> str:
-    """Return the hash of a split's labels and pixels; it is worked out once.
-
-    Only some of the images on disk are read, spread evenly over the split.
-
-    The labels alone are not enough: the held-out test images can depend on the run's seed while the labels
-    stay equal.
-    """
-    if split.known_hash:
-        return split.known_hash[0]
-    digest = hashlib.sha256(split.labels.numpy().tobytes())
-    digest.update(repr((len(split), split.images.shape)).encode())
-    if isinstance(split.images, MemoryImages):
-        pixels = split.images.pixels
-    else:
-        pixels = split.images.read(torch.arange(0, len(split), max(1, len(split) // _LOOKED_AT)))
-    digest.update(pixels.contiguous().numpy().data)
-    split.known_hash.append(digest.hexdigest())
-    return split.known_hash[0]
