@@ -37,6 +37,7 @@ def run(
     data_dir: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
+    workers: int | None = None,
     validation: float = 0.0,
     resume: bool = False,
     teachers: str | Path | None = None,
@@ -58,6 +59,7 @@ def run(
     data_dir: the folder of datasets.
     device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1" or "mps".
     precision: "auto" (bfloat16 where it is fast), "bf16" or "fp32".
+    workers: processes that decode images from files; 0 for threads of this one, None to choose by the cores.
     validation: the fraction of the training images that replaces the test images, for tuning.
     resume: go on with the run in out/name.
     teachers: a folder of trained teachers. A later run whose teacher would be the same takes it from there.
@@ -81,6 +83,7 @@ def run(
         data_dir=str(data_dir or ""),
         device=device,
         precision=precision,
+        workers=workers,
         validation=validation,
     )
     path = run_path(config.recipe, Path(out), name, resume=resume)
@@ -173,6 +176,7 @@ def evaluate(
     data_dir: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
+    workers: int | None = None,
     reporter: Reporter | None = None,
     registry: Registry | None = None,
 ) -> EvaluationResult:
@@ -183,7 +187,7 @@ def evaluate(
     settings: dotted keys to values, of protocol, student, teacher, evaluator or dataset.
     teacher: a file with its weights, if the labels need it and it does not lie beside the artifact.
     data_dir: the folder of datasets; by default where the run found them.
-    device, precision, reporter, registry: as for `run`.
+    device, precision, workers, reporter, registry: as for `run`.
 
     Raises CondenseError as `run` does.
     """
@@ -192,7 +196,7 @@ def evaluate(
 
     registry = registry or default_registry()
     machine = Machine(data_dir=str(data_dir or ""))
-    for key, value in (("device", device), ("precision", precision)):
+    for key, value in (("device", device), ("precision", precision), ("workers", workers)):
         machine = assign(machine, key, value, registry)
     return reevaluate(
         Path(path),

@@ -22,6 +22,7 @@ from condense_cli.options import (
     parse_numbers,
     registry_of,
     set_option,
+    skip_broken_option,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="`condense datasets` lists them; folder:PATH takes your own images.",
         default_shown="fashion-mini",
     ),
+    skip_broken_option(WHAT),
     option(
         "--ipc",
         section=WHAT,

@@ -14,6 +14,7 @@ from condense_cli.options import (
     option,
     registry_of,
     set_option,
+    skip_broken_option,
 )
 
 HOW = "How students are trained"
@@ -36,6 +37,7 @@ WHERE = "Where things lie and how they are computed"
     help="The real images to test on, where they are called otherwise here.",
     default_shown="the one that was condensed",
 )
+@skip_broken_option(HOW)
 @option("--students", section=HOW, type=int, metavar="N", help="How many to train.", default_shown="3")
 @option(
     "--seed", section=HOW, type=int, metavar="N", help="Seed of everything random.", default_shown="the run's"

@@ -107,9 +107,17 @@ def set_option(section: str, help_text: str) -> Callable[[F], F]:
 
 
 def compute_options(section: str) -> Callable[[F], F]:
-    """Return the options --device and --precision."""
+    """Return the options --device, --precision and --workers."""
 
     def add(function: F) -> F:
+        workers = option(
+            "--workers",
+            section=section,
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Processes that decode images from files; 0 for threads. They change no result.",
+            default_shown="by the cores",
+        )
         precision = option(
             "--precision",
             section=section,
@@ -120,9 +128,23 @@ def compute_options(section: str) -> Callable[[F], F]:
         device = option(
             "--device", section=section, metavar="NAME", help="cpu, cuda, cuda:1, mps.", default_shown="auto"
         )
-        return device(precision(function))
+        return device(precision(workers(function)))
 
     return add
+
+
+_SKIP_BROKEN = "dataset.skip_broken"
+
+
+def skip_broken_option(section: str) -> Callable[[F], F]:
+    """Return the flag --skip-broken, which `given_only` turns into a setting."""
+    return option(
+        "--skip-broken",
+        section=section,
+        is_flag=True,
+        default=None,
+        help="Leave out files that cannot be decoded, and name them; short for --set dataset.skip_broken=true.",
+    )
 
 
 def json_option(function: F) -> F:
@@ -133,8 +155,16 @@ def json_option(function: F) -> F:
 
 
 def given_only(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that were given on the command line."""
-    return {name: value for name, value in values.items() if value is not None and value != ()}
+    """Return the options that were given on the command line, with --skip-broken as the setting that it stands for."""
+    given = {name: value for name, value in values.items() if value is not None and value != ()}
+    if given.pop("skip_broken", False):
+        settings = given.get("settings", ())
+        if _SKIP_BROKEN in dict(settings):
+            raise click.UsageError(
+                f"--skip-broken and --set {_SKIP_BROKEN} say the same thing; give one of them"
+            )
+        given["settings"] = (*settings, (_SKIP_BROKEN, "true"))
+    return given
 
 
 class Interrupted(click.ClickException):

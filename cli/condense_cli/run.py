@@ -19,6 +19,7 @@ from condense_cli.options import (
     option,
     registry_of,
     set_option,
+    skip_broken_option,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ SHORT_FORMS = {"iterations": "recover.iterations", "teacher": "teacher.checkpoin
     help="`condense datasets` lists them; folder:PATH takes your own images.",
     default_shown="fashion-mini",
 )
+@skip_broken_option(WHAT)
 @option("--ipc", section=WHAT, type=int, metavar="N", help="Images per class.", default_shown="10")
 @option("--seed", section=WHAT, type=int, metavar="N", help="Seed of everything random.", default_shown="0")
 @set_option(RECIPE, "Change a setting; repeatable. --dry-run lists them all.")
@@ -155,7 +157,7 @@ def command(
     """
     given = given_only(options)
     if source:
-        _refuse_beside_from(ctx, given, resume)
+        _refuse_beside_from(ctx, options, resume)
     elif "method" not in given:
         raise click.UsageError("--method is missing; `condense methods` lists what there is", ctx)
     else:
@@ -178,8 +180,8 @@ def command(
     _show_outcome(result, as_json)
 
 
-def _refuse_beside_from(ctx: click.Context, given: dict[str, Any], resume: bool) -> None:
-    names = [*given, *(["out", "name"] if resume else [])]
+def _refuse_beside_from(ctx: click.Context, options: dict[str, Any], resume: bool) -> None:
+    names = [*options, *(["out", "name"] if resume else [])]
     flags = {parameter.name: parameter.opts[0] for parameter in ctx.command.params}
     refused = [
         flags[name]

@@ -189,6 +189,7 @@ def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Reg
             data_dir=terms.data_dir,
             device=terms.device,
             precision=terms.precision,
+            workers=terms.workers,
         )
     except OptionError as error:
         raise OptionError(f"row {row.label!r}: {error}") from error

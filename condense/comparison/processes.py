@@ -44,8 +44,11 @@ class Order:
     threads: int
 
 
-def check_jobs(jobs: int, registry: Registry) -> None:
-    """Raise OptionError if `jobs` processes cannot work on one comparison."""
+def check_jobs(jobs: int, registry: Registry, workers: int | None = None) -> None:
+    """Raise OptionError if `jobs` processes cannot work on one comparison.
+
+    workers: the processes that decode images, as they were asked for.
+    """
     if jobs < 1:
         raise OptionError(f"jobs must be at least 1, not {jobs}")
     if jobs == 1:
@@ -53,6 +56,10 @@ def check_jobs(jobs: int, registry: Registry) -> None:
     if registry.disabled is None:
         raise OptionError(
             "jobs must be 1 with a registry of your own: other processes have the installed plugins alone"
+        )
+    if workers:
+        raise OptionError(
+            f"workers must be 0 with {jobs} jobs, not {workers}: they share the cores, and each decodes with threads"
         )
 
 
@@ -121,7 +128,7 @@ def _help(order: Order) -> None:
             registry=registry,
             runtime=runtime,
             progress=Progress(SilentReporter()),
-            dataset=load_dataset(recipe, machine, registry),
+            dataset=load_dataset(recipe, machine, registry, runtime),
             taught=order.taught,
             folder=order.out / order.design.name,
         )

@@ -31,7 +31,7 @@ class TermOptions(TypedDict, total=False):
     scores: whether to train the additional students that DD-Ranking's scores need.
     validation: the fraction of the training images that replaces the test images, for tuning.
     name: the name of the folder of the tables; by default made from the rest.
-    data_dir, device, precision: as in `condense.run`.
+    data_dir, device, precision, workers: as in `condense.run`.
     """
 
     dataset: str
@@ -48,6 +48,7 @@ class TermOptions(TypedDict, total=False):
     data_dir: str | Path | None
     device: str
     precision: str
+    workers: int | None
 
 
 class ComparisonOptions(TermOptions, total=False):
@@ -94,6 +95,7 @@ class Terms:
     data_dir: str
     device: str
     precision: str
+    workers: int | None
 
     def __post_init__(self) -> None:
         for what, value in (("seeds", self.seeds), ("students", self.students)):
@@ -130,6 +132,7 @@ def terms_of(
     data_dir: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
+    workers: int | None = None,
 ) -> Terms:
     """Return the checked terms of a comparison. Raises OptionError as `Terms` does."""
     return Terms(
@@ -147,4 +150,5 @@ def terms_of(
         data_dir=str(data_dir or ""),
         device=device,
         precision=precision,
+        workers=workers,
     )

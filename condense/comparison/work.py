@@ -72,14 +72,16 @@ def carry_out(
     A row that fails says why in the outcome, and the others go on. Raises CondenseError if something that all
     rows need fails.
     """
-    check_jobs(jobs, registry)
+    check_jobs(jobs, registry, design.machine.workers)
     progress = Progress(reporter or SilentReporter())
     recipe, machine = design.recipe, design.machine
-    runtime = make_runtime(machine.device, machine.precision, progress)
+    # Several processes that compute share the cores already.
+    workers = machine.workers if jobs == 1 else 0
+    runtime = make_runtime(machine.device, machine.precision, progress, workers)
     folder = out / design.name
     _check_folder(folder)
     with held(folder), numeric_settings(runtime):
-        dataset = load_dataset(recipe, machine, registry)
+        dataset = load_dataset(recipe, machine, registry, runtime)
         for ipc in design.ipcs:
             check_ipc(ipc, dataset)
         for note in (*dataset.notes, *design.notes):

@@ -25,7 +25,7 @@ def load_folder(options: FolderOptions, request: DatasetRequest) -> RealDataset:
     if not request.argument:
         raise DataError("which folder? Give its path after a colon: folder:PATH")
     root = Path(request.argument).expanduser()
-    found = survey(read_tree(root, skip_broken=options.skip_broken), request, skip_broken=options.skip_broken)
+    found = survey(read_tree(root), request, skip_broken=options.skip_broken)
     tree = split_tree(found.tree, seed=request.seed, test_share=options.test_share)
     size, stored = choose_sizes(options.size, options.resize_share, found.sides)
     channels, notes = choose_channels(found.grey, found.total)

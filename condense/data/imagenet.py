@@ -47,10 +47,9 @@ def load_imagenet(options: ImageNetOptions, request: DatasetRequest) -> RealData
     )
     if root is None:
         raise DataError(f"ImageNet-1K is not in {request.data_dir}. {instead}")
-    skip = options.skip_broken
-    tree = _unpacked(root, instead) if _has_devkit(root) else read_tree(root, skip_broken=skip)
+    tree = _unpacked(root, instead) if _has_devkit(root) else read_tree(root)
     names = _names(tree, instead)
-    tree = survey(tree, request, skip_broken=skip).tree
+    tree = survey(tree, request, skip_broken=options.skip_broken).tree
     size, stored = choose_sizes(options.size, 0.0, ())
     return published_dataset(
         "imagenet-1k",

@@ -119,7 +119,7 @@ def load_imagewoof(options: ImagenetteOptions, request: DatasetRequest) -> RealD
 
 def _load(chosen: _Selection, options: ImagenetteOptions, request: DatasetRequest) -> RealDataset:
     root = _find(chosen, options.variant, request.data_dir) or _fetch(chosen, options, request.data_dir)
-    tree = read_tree(root, skip_broken=options.skip_broken)
+    tree = read_tree(root)
     unknown = [name for name in tree.classes if name not in chosen.classes]
     if unknown:
         raise DataError(

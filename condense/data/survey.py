@@ -60,7 +60,7 @@ def survey(tree: Tree, request: DatasetRequest, *, skip_broken: bool) -> Survey:
     if broken or tree.broken:
         errors = [*tree.broken, *(broken[position] for position in sorted(broken))]
         if not skip_broken:
-            raise _refusal(errors, len(paths))
+            raise _refusal(errors, len(paths), tree.root)
         notes += (_left_out(errors, len(paths), tree.root),)
         tree = _without(tree, broken)
     facts = np.delete(index.facts, sorted(broken))
@@ -126,26 +126,24 @@ class _Examiner:
         return rows, errors
 
 
-def _refusal(errors: Sequence[CondenseError], total: int) -> CondenseError:
-    """Return the error that names the first broken file and counts the others."""
+def _refusal(errors: Sequence[CondenseError], total: int, root: Path) -> CondenseError:
+    """Return the error that names the first broken file, and counts and names the others."""
     first, *others = errors
-    more = ""
-    if others:
-        verb = "is" if len(others) == 1 else "are"
-        more = f". Of {total} files, {len(others)} more {verb} broken: {_listed(others)}"
+    more = f". {_counted(others, total)} broken as well: {_listed(others, root)}" if others else ""
     return type(first)(f"{first}{more}. --skip-broken leaves broken files out")
 
 
 def _left_out(errors: Sequence[CondenseError], total: int, root: Path) -> str:
-    verb = "is" if len(errors) == 1 else "are"
-    return f"{len(errors)} of {total} files {verb} broken and left out: {_listed(errors)}".replace(
-        f"{shown_path(root)}/", ""
-    )
+    return f"{_counted(errors, total)} broken and left out: {_listed(errors, root)}"
 
 
-def _listed(errors: Sequence[CondenseError]) -> str:
-    named = "; ".join(_ADVICE.sub("", str(error)) for error in errors[:_NAMED])
-    return named + (f"; and {len(errors) - _NAMED} more" if len(errors) > _NAMED else "")
+def _counted(errors: Sequence[CondenseError], total: int) -> str:
+    return f"{len(errors)} of {total} files {'is' if len(errors) == 1 else 'are'}"
+
+
+def _listed(errors: Sequence[CondenseError], root: Path) -> str:
+    named = [_ADVICE.sub("", str(error)).replace(f"{shown_path(root)}/", "") for error in errors[:_NAMED]]
+    return "; ".join(named) + (f"; and {len(errors) - _NAMED} more" if len(errors) > _NAMED else "")
 
 
 def _without(tree: Tree, broken: dict[int, CondenseError]) -> Tree:

@@ -43,7 +43,7 @@ class Tree:
     classes: the names of the class folders, in label order.
     train, test: the images of each split. An empty test split has yet to be drawn.
     notes: messages to show to the user.
-    broken: what could not be walked and is left out.
+    broken: an error for each folder that cannot be read and each link that leads in circles; they are left out.
     """
 
     root: Path
@@ -54,14 +54,12 @@ class Tree:
     broken: tuple[CondenseError, ...] = ()
 
 
-def read_tree(root: Path, *, skip_broken: bool = False) -> Tree:
+def read_tree(root: Path) -> Tree:
     """Return the images below `root`, in train/CLASS/ and val/CLASS/ or test/CLASS/, or in CLASS/.
 
     If there is no test split, the test split of the tree is empty.
 
-    skip_broken: leave out folders that cannot be read and links that lead in circles.
-
-    Raises DataError if the tree is not usable, and StorageError if a folder may not be read.
+    Raises DataError if the tree is not usable, and StorageError if the folder or a whole class cannot be read.
     """
     if not root.exists():
         raise DataError(f"{shown_path(root)} does not exist{_layout(root)}")
@@ -71,12 +69,11 @@ def read_tree(root: Path, *, skip_broken: bool = False) -> Tree:
     if not (root / "train").is_dir() and tests:
         raise DataError(f"{shown_path(root)} has {tests[0]}/ but no train/{_layout(root)}")
     broken: list[CondenseError] = []
-    read = _Reader(root, broken, skip_broken=skip_broken)
-    train = read.classes("train" if (root / "train").is_dir() else "")
+    train = _read_classes(root, "train" if (root / "train").is_dir() else "", broken)
     if not (root / "train").is_dir() or not tests:
         nothing = _listing(root, train, {})
         return Tree(root, tuple(train), _listing(root, train, train), nothing, (), tuple(broken))
-    test = read.classes(tests[0])
+    test = _read_classes(root, tests[0], broken)
     unknown = sorted(test.keys() - train.keys())
     if unknown:
         raise DataError(
@@ -103,47 +100,38 @@ def _names(classes: Sequence[str]) -> str:
     return f"class {listed} is" if len(classes) == 1 else f"{len(classes)} classes ({listed}) are"
 
 
-class _Reader:
-    """Reads the class folders of a tree."""
+def _read_classes(root: Path, split: str, broken: list[CondenseError]) -> dict[str, list[bytes]]:
+    """Return the image files of each class folder in a split; classes and files are sorted by name.
 
-    def __init__(self, root: Path, broken: list[CondenseError], *, skip_broken: bool) -> None:
-        self._root, self._broken, self._skip = root, broken, skip_broken
+    Adds what is left out to `broken`.
+    """
+    folder = root / split
+    names = folders_in(folder)
+    if not names:
+        raise DataError(f"{shown_path(folder)} has no class folders{_layout(root)}")
+    if len(names) == 1:
+        raise DataError(
+            f"{shown_path(folder)} has one class folder, {shown_path(names[0])!r}; condensing needs at least two "
+            "(is the path that was given one level too high?)"
+        )
+    return {name: _files(root, f"{split}/{name}" if split else name, broken) for name in names}
 
-    def classes(self, split: str) -> dict[str, list[bytes]]:
-        """Return the image files of each class folder in a split; classes and files are sorted by name."""
-        folder = self._root / split
-        names = folders_in(folder)
-        if not names:
-            raise DataError(f"{shown_path(folder)} has no class folders{_layout(self._root)}")
-        if len(names) == 1:
-            raise DataError(
-                f"{shown_path(folder)} has one class folder, {shown_path(names[0])!r}; condensing needs at least two "
-                "(is the path that was given one level too high?)"
-            )
-        return {name: self._files(split, name) for name in names}
 
-    def _files(self, split: str, name: str) -> list[bytes]:
-        folder = self._root / split / name
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"the name of the class folder {shown_path(folder)} is not UTF-8, so it cannot be the name of a "
-                "class: rename it"
-            ) from error
-        before = len(self._broken)
-        below = f"{split}/{name}" if split else name
-        found = [os.fsencode(file) for file in files_below(self._root, below, self._refuse)]
-        if not found and self._broken[before:]:
-            raise self._broken[before]
-        if not found:
-            raise DataError(f"the class folder {shown_path(folder)} is empty: add images or remove it")
-        return found
-
-    def _refuse(self, error: CondenseError) -> None:
-        if not self._skip:
-            raise error
-        self._broken.append(error)
+def _files(root: Path, below: str, broken: list[CondenseError]) -> list[bytes]:
+    folder = shown_path(root / below)
+    try:
+        below.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"the name of the class folder {folder} is not UTF-8, so a class cannot have it: rename it"
+        ) from error
+    before = len(broken)
+    found = [os.fsencode(file) for file in files_below(root, below, broken.append)]
+    if not found and broken[before:]:
+        raise broken[before]
+    if not found:
+        raise DataError(f"the class folder {folder} is empty: add images or remove it")
+    return found
 
 
 def split_tree(tree: Tree, *, seed: int, test_share: float) -> Tree:

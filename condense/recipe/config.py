@@ -166,15 +166,19 @@ class Machine:
 
     device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: "auto", "bf16" or "fp32".
     data_dir: the folder of datasets; "" for the default.
+    workers: processes that decode images from files; None chooses by the cores. They change no result.
 
-    Raises ValueError for another precision.
+    Raises ValueError for another precision or a negative number of processes.
     """
 
     device: str = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     data_dir: str = ""
+    workers: int | None = None
 
     def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers must be 0 or more, not {self.workers}")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ValueError(f"precision must be auto, bf16 or fp32, not {self.precision!r}")
 

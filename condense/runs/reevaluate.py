@@ -61,9 +61,9 @@ def reevaluate(
     config = RunConfig(
         recipe=recipe, evaluation=replace(config.evaluation, students=students), machine=machine
     )
-    runtime = make_runtime(machine.device, machine.precision, reporter)
+    runtime = make_runtime(machine.device, machine.precision, reporter, machine.workers)
     with numeric_settings(runtime):
-        real = load_dataset(recipe, machine, registry)
+        real = load_dataset(recipe, machine, registry, runtime)
         for note in real.notes:
             runtime.reporter.note(note)
         _check_fits(distilled, real)
