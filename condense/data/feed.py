@@ -66,13 +66,12 @@ class Feed:
 
     def centre(self, indices: Tensor) -> Tensor:
         """Return the centre of each stored image, (B, C, S, S) float32 on the device, not augmented."""
-        return self.runtime.images(centre_crop(self._normalised(self._pixels(indices)), self.size))
+        return self.runtime.images(self._centred(self._pixels(indices)))
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield every image once, in order, not augmented."""
         for indices, pixels in self._read_ahead(torch.arange(len(self)).split(batch_size)):
-            centred = centre_crop(self._normalised(pixels), self.size)
-            yield self._batch(indices, centred, None)
+            yield self._batch(indices, self._centred(pixels), None)
 
     def training_batches(
         self, augment: Augment, batch_size: int, generator: torch.Generator
@@ -112,6 +111,9 @@ class Feed:
         if self._resident is not None:
             return self._resident[indices.to(self._resident.device)]
         return self._images.read(indices).to(self.runtime.device, non_blocking=True)
+
+    def _centred(self, pixels: Tensor) -> Tensor:
+        return self._normalised(centre_crop(pixels, self.size))
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         return normalise(pixels, self.mean, self.std)
