@@ -73,7 +73,7 @@ def hold_out(dataset: RealDataset, fraction: float, seed: int) -> RealDataset:
 
 
 @dataclass(frozen=True)
-class _Selected:
+class Selected:
     """The images of another source at the positions `chosen` (n,) int64."""
 
     images: ImageSource
@@ -98,4 +98,4 @@ def _part(split: Split, chosen: Tensor) -> Split:
     images = split.images
     if isinstance(images, MemoryImages):
         return Split(MemoryImages(images.pixels[chosen]), split.labels[chosen])
-    return Split(_Selected(images, chosen), split.labels[chosen])
+    return Split(Selected(images, chosen), split.labels[chosen])

@@ -6,8 +6,10 @@ The reader gets the same results in the same order in either case: nothing rando
 from __future__ import annotations
 
 import contextlib
+import pickle
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -101,9 +103,9 @@ def _next(results: Iterator[Any]) -> Any:
 
 @dataclass(frozen=True)
 class _Failed:
-    """An error on its way to the reader. torch would replace its message by a traceback."""
+    """An error on its way to the reader. torch would replace its message, and keep the processes while it is known."""
 
-    error: CondenseError
+    error: Exception
 
 
 class _Results(Dataset[Any], Generic[T]):
@@ -117,6 +119,19 @@ class _Results(Dataset[Any], Generic[T]):
             return self._task(torch.tensor(indices, dtype=torch.int64))
         except CondenseError as error:
             return _Failed(error)
+        except Exception as error:
+            return _Failed(_portable(error))
+
+
+def _portable(error: Exception) -> Exception:
+    """Return the error with its traceback in a note, or one that can be sent to another process."""
+    where = f"in a process that decodes images:\n{traceback.format_exc()}"
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # an error of a plugin may be of any form
+        return RuntimeError(where)
+    error.add_note(where)
+    return error
 
 
 def _as_they_are(result: T) -> T:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,7 @@ def test_an_error_keeps_its_words_and_stops_the_rest(workers: int) -> None:
 
     found = []
     with pytest.raises(StorageError) as caught:
-        for result in ahead(task, PARTS, workers=workers):
-            found.append(result.tolist())
+        found.extend(result.tolist() for result in ahead(task, PARTS, workers=workers))
     assert str(caught.value) == "cat/13.png cannot be read: Permission denied"
     assert found == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     assert multiprocessing.active_children() == []
@@ -65,8 +65,23 @@ def test_a_mistake_in_a_task_is_not_hidden(workers: int) -> None:
     def task(part: Tensor) -> Tensor:
         raise ZeroDivisionError("a mistake")
 
-    with pytest.raises(ZeroDivisionError, match="a mistake"):
+    with pytest.raises(ZeroDivisionError, match="a mistake") as caught:
         list(ahead(task, PARTS, workers=workers))
+    assert multiprocessing.active_children() == []
+    told = "".join(traceback.format_exception(caught.value))
+    assert f'{__file__}", line' in told
+
+
+def test_an_error_that_cannot_be_sent_is_told_in_words() -> None:
+    class OwnError(Exception):
+        def __reduce__(self) -> str:
+            raise TypeError("not to be sent")
+
+    def task(part: Tensor) -> Tensor:
+        raise OwnError("a mistake")
+
+    with pytest.raises(RuntimeError, match="OwnError: a mistake"):
+        list(ahead(task, PARTS, workers=1))
 
 
 def test_a_process_that_dies_is_told_of() -> None:
