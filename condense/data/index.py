@@ -92,7 +92,7 @@ def _now(paths: Paths) -> np.ndarray:
 def _saved(root: Path) -> Index | None:
     """Return the saved index of a folder, or None if there is none that can be used."""
     try:
-        with np.load(index_file(root), allow_pickle=False) as stored:
+        with index_file(root).open("rb") as file, np.load(file, allow_pickle=False) as stored:
             names, ends, facts = stored["names"].tobytes(), stored["ends"], stored["facts"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
