@@ -63,12 +63,14 @@ class Runtime:
     bf16: whether networks run in bfloat16 (autocast), with channels last in memory.
     reporter: receives the progress of the run.
     workers: processes that decode images from files while this one computes; 0: threads of this one.
+    jpeg_decoder: what decodes JPEG files at each read, libjpeg or the CUDA device, whose pixels differ.
     """
 
     device: torch.device
     bf16: bool
     reporter: Reporter
     workers: int = 0
+    jpeg_decoder: Literal["cpu", "cuda"] = "cpu"
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -98,16 +100,21 @@ class Runtime:
 
     def describe(self) -> str:
         """Return the device type and the precision as text for users, such as "cpu, bfloat16"."""
-        return f"{self.device.type}, {'bfloat16' if self.bf16 else 'float32'}"
+        decoder = ", JPEG decoded by CUDA" if self.jpeg_decoder == "cuda" else ""
+        return f"{self.device.type}, {'bfloat16' if self.bf16 else 'float32'}{decoder}"
 
 
 def make_runtime(
-    device: str, precision: str, reporter: Reporter | None = None, workers: int | None = 0
+    device: str,
+    precision: str,
+    reporter: Reporter | None = None,
+    workers: int | None = 0,
+    jpeg_decoder: Literal["cpu", "cuda"] = "cpu",
 ) -> Runtime:
     """Return the runtime for a device and a precision, named as in `condense.recipe.config.Machine`.
 
     The value "auto" selects CUDA if it is available, and bfloat16 if the device computes it fast. workers: None
-    chooses by the cores. Raises OptionError if the device cannot be used.
+    chooses by the cores. Raises OptionError if the device cannot be used, or is not the one that decodes JPEG files.
     """
     import torch
 
@@ -121,10 +128,13 @@ def make_runtime(
         raise OptionError(
             f"device {device!r} cannot be used ({reason}); try --device cpu or --device auto"
         ) from error
+    if jpeg_decoder == "cuda" and chosen.type != "cuda":
+        raise OptionError(
+            f"the JPEG decoder of CUDA needs a CUDA device, not {device}; use --jpeg-decoder cpu"
+        )
     bf16 = precision == "bf16" or (precision == "auto" and _fast_bf16(chosen))
-    return Runtime(
-        chosen, bf16, reporter or SilentReporter(), usual_workers() if workers is None else workers
-    )
+    processes = usual_workers() if workers is None else workers
+    return Runtime(chosen, bf16, reporter or SilentReporter(), processes, jpeg_decoder)
 
 
 def available_cores() -> int:

@@ -107,7 +107,7 @@ def set_option(section: str, help_text: str) -> Callable[[F], F]:
 
 
 def compute_options(section: str) -> Callable[[F], F]:
-    """Return the options --device, --precision and --workers."""
+    """Return the options --device, --precision, --workers and --jpeg-decoder."""
 
     def add(function: F) -> F:
         workers = option(
@@ -128,7 +128,14 @@ def compute_options(section: str) -> Callable[[F], F]:
         device = option(
             "--device", section=section, metavar="NAME", help="cpu, cuda, cuda:1, mps.", default_shown="auto"
         )
-        return device(precision(workers(function)))
+        decoder = option(
+            "--jpeg-decoder",
+            section=section,
+            type=click.Choice(["cpu", "cuda"]),
+            help="Decode JPEG files that do not fit into memory on the CUDA device; its pixels differ a little.",
+            default_shown="cpu",
+        )
+        return device(precision(workers(decoder(function))))
 
     return add
 

@@ -190,6 +190,7 @@ def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Reg
             device=terms.device,
             precision=terms.precision,
             workers=terms.workers,
+            jpeg_decoder=terms.jpeg_decoder,
         )
     except OptionError as error:
         raise OptionError(f"row {row.label!r}: {error}") from error

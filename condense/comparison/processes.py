@@ -119,7 +119,7 @@ def _help(order: Order) -> None:
     torch.set_num_threads(order.threads)
     recipe, machine = order.design.recipe, order.design.machine
     registry = load_registry(order.without)
-    runtime = make_runtime(machine.device, machine.precision)
+    runtime = make_runtime(machine.device, machine.precision, jpeg_decoder=machine.jpeg_decoder)
     chosen = replace(machine, device=str(runtime.device), precision=runtime.precision)
     with numeric_settings(runtime):
         shop = Workshop(

@@ -268,6 +268,7 @@ _INSTEAD: Mapping[str, str] = {
     "device": "use --device",
     "precision": "use --precision",
     "workers": "use --workers",
+    "jpeg_decoder": "use --jpeg-decoder",
     "validation": "use --validation",
     "reference": "random real images are a row of their own, see --no-reference",
 }

@@ -31,7 +31,7 @@ class TermOptions(TypedDict, total=False):
     scores: whether to train the additional students that DD-Ranking's scores need.
     validation: the fraction of the training images that replaces the test images, for tuning.
     name: the name of the folder of the tables; by default made from the rest.
-    data_dir, device, precision, workers: as in `condense.run`.
+    data_dir, device, precision, workers, jpeg_decoder: as in `condense.run`.
     """
 
     dataset: str
@@ -49,6 +49,7 @@ class TermOptions(TypedDict, total=False):
     device: str
     precision: str
     workers: int | None
+    jpeg_decoder: str
 
 
 class ComparisonOptions(TermOptions, total=False):
@@ -96,6 +97,7 @@ class Terms:
     device: str
     precision: str
     workers: int | None
+    jpeg_decoder: str
 
     def __post_init__(self) -> None:
         for what, value in (("seeds", self.seeds), ("students", self.students)):
@@ -133,6 +135,7 @@ def terms_of(
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
+    jpeg_decoder: str = "cpu",
 ) -> Terms:
     """Return the checked terms of a comparison. Raises OptionError as `Terms` does."""
     return Terms(
@@ -151,4 +154,5 @@ def terms_of(
         device=device,
         precision=precision,
         workers=workers,
+        jpeg_decoder=jpeg_decoder,
     )

@@ -77,7 +77,7 @@ def carry_out(
     recipe, machine = design.recipe, design.machine
     # Several processes that compute share the cores already.
     workers = machine.workers if jobs == 1 else 0
-    runtime = make_runtime(machine.device, machine.precision, progress, workers)
+    runtime = make_runtime(machine.device, machine.precision, progress, workers, machine.jpeg_decoder)
     folder = out / design.name
     _check_folder(folder)
     with held(folder), numeric_settings(runtime):

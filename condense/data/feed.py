@@ -10,6 +10,8 @@ from torch import Tensor
 
 from condense.data.cutmix import CutMix, apply_cutmix, draw_cutmix
 from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
+from condense.data.images import FolderImages
+from condense.data.jpeg import DeviceImages, cuda_decoder
 from condense.data.pixels import centre_crop, normalise
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
@@ -57,6 +59,9 @@ class Feed:
     ) -> None:
         self.size, self.mean, self.std, self.runtime = size, mean, std, runtime
         self._images, self._labels = images, labels.to(runtime.device)
+        self._read = images.read
+        if runtime.jpeg_decoder == "cuda" and isinstance(images, FolderImages):
+            self._read = DeviceImages(images, runtime.device, cuda_decoder(runtime.device)).read
         self._resident: Tensor | None = None
         if isinstance(images, MemoryImages) and images.pixels.numel() <= _RESIDENT_BYTES:
             self._resident = images.pixels.to(runtime.device)
@@ -110,7 +115,7 @@ class Feed:
     def _pixels(self, indices: Tensor) -> Tensor:
         if self._resident is not None:
             return self._resident[indices.to(self._resident.device)]
-        return self._images.read(indices).to(self.runtime.device, non_blocking=True)
+        return self._read(indices).to(self.runtime.device, non_blocking=True)
 
     def _centred(self, pixels: Tensor) -> Tensor:
         return self._normalised(centre_crop(pixels, self.size))
@@ -128,17 +133,19 @@ class Feed:
         # Small pieces keep all processes busy from the first part on, and little of their shared memory.
         pieces = [part.split(PIECE) if workers else (part,) for part in parts]
         read = ahead(
-            self._images.read,
+            self._read,
             [piece for some in pieces for piece in some],
             workers=workers,
-            pin=self.runtime.device.type == "cuda",
+            pin=self.runtime.device.type == "cuda" and self.runtime.jpeg_decoder == "cpu",
         )
         for part, some in zip(parts, pieces, strict=True):
             found = [next(read).to(self.runtime.device, non_blocking=True) for _ in some]
             yield part, torch.cat(found) if len(found) > 1 else found[0]
 
     def _images_for_processes(self) -> bool:
-        """Return whether the images are files that other processes can read, and enough of them."""
+        """Return whether other processes can read the images, which are many. They have no device."""
+        if self.runtime.jpeg_decoder == "cuda":
+            return False
         return len(self) >= WORTHWHILE and getattr(self._images, "by_processes", False)
 
 
@@ -147,7 +154,7 @@ def feed_of(split: Split, dataset: RealDataset, runtime: Runtime) -> Feed:
 
     It is made once per split, size, normalisation, device and precision, and then reused.
     """
-    key = (dataset.size, dataset.mean, dataset.std, runtime.device, runtime.bf16)
+    key = (dataset.size, dataset.mean, dataset.std, runtime.device, runtime.bf16, runtime.jpeg_decoder)
     if key not in split.feeds:
         split.feeds[key] = Feed(
             split.images,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -25,6 +25,7 @@ from torch.utils.data import get_worker_info
 
 from condense.data.dataset import ImageSource, MemoryImages
 from condense.data.headers import Header, header_of, opened
+from condense.data.paths import Paths
 from condense.errors import DataError
 from condense.runtime import available_cores
 from condense.text import shown_path
@@ -33,7 +34,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 # An image that is longer is cut before it is resized: one of 1 x 10000 pixels would grow to 224 x 2240000.
-_LONGEST = 20
+LONGEST = 20
 
 
 def decode(path: Path, side: int, channels: int) -> np.ndarray:
@@ -82,6 +83,12 @@ class FolderImages:
     def shape(self) -> tuple[int, int, int]:
         return self.channels, self.side, self.side
 
+    def take(self, chosen: Tensor) -> FolderImages:
+        """Return the images at the positions `chosen` (m,) int64."""
+        if isinstance(self.paths, Paths):
+            return replace(self, paths=self.paths.take(chosen.numpy()))
+        return replace(self, paths=tuple(self.paths[index] for index in chosen.tolist()))
+
     def read(self, indices: Tensor) -> Tensor:
         """Return images (B, C, S, S) uint8 for `indices` (B,).
 
@@ -129,7 +136,7 @@ def load_images(paths: Sequence[Path], *, side: int, channels: int, limit_bytes:
 def _middle(image: Image.Image) -> Image.Image:
     """Return the image, or the middle of one that is very long."""
     width, height = image.size
-    most = _LONGEST * min(width, height)
+    most = LONGEST * min(width, height)
     if max(width, height) <= most:
         return image
     left, top = max(0, (width - most) // 2), max(0, (height - most) // 2)

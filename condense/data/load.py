@@ -17,6 +17,7 @@ from condense.data.dataset import (
     Split,
     default_data_dir,
 )
+from condense.data.images import FolderImages
 from condense.errors import DataError
 from condense.recipe.config import Machine, Recipe
 from condense.recipe.registry import Registry
@@ -98,4 +99,6 @@ def _part(split: Split, chosen: Tensor) -> Split:
     images = split.images
     if isinstance(images, MemoryImages):
         return Split(MemoryImages(images.pixels[chosen]), split.labels[chosen])
+    if isinstance(images, FolderImages):
+        return Split(images.take(chosen), split.labels[chosen])
     return Split(Selected(images, chosen), split.labels[chosen])

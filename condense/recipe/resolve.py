@@ -36,6 +36,7 @@ _OWN_FIELDS = (
     "device",
     "precision",
     "workers",
+    "jpeg_decoder",
 )
 OWN_OPTIONS = {
     **dict.fromkeys(("protocol.name", "protocol.summary", "protocol.source"), "protocol"),
@@ -83,7 +84,7 @@ def configure(
     settings: pairs of dotted key and value; a value may be text, as it comes from a command line.
     without: names of targets or regularizers to leave out.
     own: other options with a name of their own: seed, validation, students, reference, device, precision, workers,
-        data_dir.
+        jpeg_decoder, data_dir.
 
     Raises UnknownNameError or OptionError, which list the valid names and the nearest.
     """

@@ -58,7 +58,7 @@ def run(
     """
     recipe = config.recipe
     machine = config.machine
-    runtime = make_runtime(machine.device, machine.precision, reporter, machine.workers)
+    runtime = make_runtime(machine.device, machine.precision, reporter, machine.workers, machine.jpeg_decoder)
     with numeric_settings(runtime):
         plan = make_plan(config, registry)
         parts = _Parts(

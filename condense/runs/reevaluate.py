@@ -61,7 +61,7 @@ def reevaluate(
     config = RunConfig(
         recipe=recipe, evaluation=replace(config.evaluation, students=students), machine=machine
     )
-    runtime = make_runtime(machine.device, machine.precision, reporter, machine.workers)
+    runtime = make_runtime(machine.device, machine.precision, reporter, machine.workers, machine.jpeg_decoder)
     with numeric_settings(runtime):
         real = load_dataset(recipe, machine, registry, runtime)
         for note in real.notes:

@@ -85,7 +85,9 @@ def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
             dataset.mean,
             dataset.std,
         ],
-        "machine": Machine(device=str(runtime.device), precision=runtime.precision).hash,
+        "machine": Machine(
+            device=str(runtime.device), precision=runtime.precision, jpeg_decoder=runtime.jpeg_decoder
+        ).hash,
         "versions": [importlib.metadata.version(package) for package in _PACKAGES],
     }
     return digest(made_of)[:16]
