@@ -46,9 +46,9 @@ def kind_of_folder(options: FolderOptions, argument: str) -> ImageKind:
 
 def _files(root: Path) -> Iterator[Path]:
     """Yield files below the class folders of `root`, some of each class first, so that no class decides alone."""
-    split = "train/" if (root / "train").is_dir() else ""
-    folders: list[str] = []
-    with contextlib.suppress(CondenseError):
+    split, folders = "", list[str]()
+    with contextlib.suppress(CondenseError, OSError):
+        split = "train/" if (root / "train").is_dir() else ""
         folders = folders_in(root / split)
     each = max(1, _LOOKED_AT // max(1, len(folders)))
     for folder in folders:
