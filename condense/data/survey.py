@@ -86,19 +86,28 @@ def _read_unknown(index: Index, request: DatasetRequest) -> tuple[dict[int, Cond
     parts = unknown.split(PIECE if workers else _OF_THREADS)
     broken: dict[int, CondenseError] = {}
     examined = ahead(_Examiner(index.paths), parts, workers=workers)
-    for part, (rows, errors) in zip(parts, examined, strict=True):
-        for column in ("shorter", "longer", "grey"):
-            index.facts[column][part.numpy()] = rows[column]
-        broken |= errors
-        reporter.advance(len(part))
+    notes: tuple[str, ...] = ()
+    try:
+        for part, (rows, errors) in zip(parts, examined, strict=True):
+            for column in ("shorter", "longer", "grey"):
+                index.facts[column][part.numpy()] = rows[column]
+            broken |= errors
+            reporter.advance(len(part))
+    finally:
+        # Also after Ctrl-C, so that the next run goes on from here.
+        if len(index.unknown) < len(unknown):
+            notes = _kept(index)
     reporter.finish(f"{len(broken)} of {count} cannot be decoded" if broken else "")
-    if len(broken) == len(unknown):
-        return broken, ()
+    return broken, notes
+
+
+def _kept(index: Index) -> tuple[str, ...]:
+    """Keep the index. Return a note if it cannot be written."""
     try:
         save(index)
     except StorageError as error:
-        return broken, (f"the index of files is not kept, so that the next run decodes them again: {error}",)
-    return broken, ()
+        return (f"the index of files is not kept, so that the next run decodes them again: {error}",)
+    return ()
 
 
 @dataclass(frozen=True)

@@ -319,6 +319,20 @@ def test_files_are_decoded_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert told.lines == ["index: 1 files", "1 of 1 file cannot be decoded"]
 
 
+def test_what_was_decoded_before_an_interruption_is_kept(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting(Told):
+        def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
+            super().advance(count, values)
+            if self.done == 6:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_OF_THREADS", 3)
+    with pytest.raises(KeyboardInterrupt):
+        load(tree, Interrupting())
+    load(tree, told := Told())
+    assert told.lines == ["index: 2 files", ""]
+
+
 def test_an_index_that_cannot_be_kept_is_said(tree: Path, own_cache: Path) -> None:
     own_cache.rmdir()
     own_cache.write_text("a file in its place")
