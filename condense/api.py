@@ -41,6 +41,8 @@ def run(
     data_dir: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
+    workers: int | None = None,
+    jpeg_decoder: str = "cpu",
     validation: float = 0.0,
     resume: bool = False,
     teachers: str | Path | None = None,
@@ -62,6 +64,8 @@ def run(
     data_dir: the folder of datasets.
     device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1" or "mps".
     precision: "auto" (bfloat16 where it is fast), "bf16" or "fp32".
+    workers: processes that decode images from files; 0 for threads of this one, None to choose by the cores.
+    jpeg_decoder: "cpu", or "cuda" to decode JPEG files that are read at each pass on the device; pixels differ.
     validation: the fraction of the training images that replaces the test images, for tuning.
     resume: go on with the run in out/name.
     teachers: a folder of trained teachers. A later run whose teacher would be the same takes it from there.
@@ -85,6 +89,8 @@ def run(
         data_dir=str(data_dir or ""),
         device=device,
         precision=precision,
+        workers=workers,
+        jpeg_decoder=jpeg_decoder,
         validation=validation,
     )
     path = run_path(config.recipe, Path(out), name, resume=resume)
@@ -260,6 +266,8 @@ def evaluate(
     data_dir: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
+    workers: int | None = None,
+    jpeg_decoder: str = "cpu",
     reporter: Reporter | None = None,
     registry: Registry | None = None,
 ) -> EvaluationResult:
@@ -275,7 +283,7 @@ def evaluate(
     out: the folder for the table, as Markdown and JSON; by default `evaluations` in the run directory, and no file for
         an artifact alone.
     data_dir: the folder of datasets; by default where the run found them.
-    device, precision, reporter, registry: as for `run`.
+    device, precision, workers, jpeg_decoder, reporter, registry: as for `run`.
 
     Raises CondenseError as `run` does.
     """
@@ -286,7 +294,8 @@ def evaluate(
 
     registry = registry or default_registry()
     machine = Machine(data_dir=str(data_dir or ""))
-    for key, value in (("device", device), ("precision", precision)):
+    own = {"device": device, "precision": precision, "workers": workers, "jpeg_decoder": jpeg_decoder}
+    for key, value in own.items():
         machine = assign(machine, key, value, registry)
     return reevaluate(
         located(path),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +14,10 @@ from condense.errors import OptionError
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+# Cores that the threads of one process keep busy with decoding, and the processes that are started without being asked.
+_CORES_OF_THREADS = 4
+_MOST_WORKERS = 16
 
 
 class Reporter(Protocol):
@@ -56,11 +62,15 @@ class Runtime:
     device: the device that computes tensors.
     bf16: whether networks run in bfloat16 (autocast), with channels last in memory.
     reporter: receives the progress of the run.
+    workers: processes that decode images from files while this one computes; 0: threads of this one.
+    jpeg_decoder: what decodes JPEG files at each read, libjpeg or the CUDA device, whose pixels differ.
     """
 
     device: torch.device
     bf16: bool
     reporter: Reporter
+    workers: int = 0
+    jpeg_decoder: Literal["cpu", "cuda"] = "cpu"
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -90,14 +100,21 @@ class Runtime:
 
     def describe(self) -> str:
         """Return the device type and the precision as text for users, such as "cpu, bfloat16"."""
-        return f"{self.device.type}, {'bfloat16' if self.bf16 else 'float32'}"
+        decoder = ", JPEG decoded by CUDA" if self.jpeg_decoder == "cuda" else ""
+        return f"{self.device.type}, {'bfloat16' if self.bf16 else 'float32'}{decoder}"
 
 
-def make_runtime(device: str, precision: str, reporter: Reporter | None = None) -> Runtime:
+def make_runtime(
+    device: str,
+    precision: str,
+    reporter: Reporter | None = None,
+    workers: int | None = 0,
+    jpeg_decoder: Literal["cpu", "cuda"] = "cpu",
+) -> Runtime:
     """Return the runtime for a device and a precision, named as in `condense.recipe.config.Machine`.
 
-    The value "auto" selects CUDA if it is available, and bfloat16 if the device computes it fast. Raises
-    OptionError if the device cannot be used.
+    The value "auto" selects CUDA if it is available, and bfloat16 if the device computes it fast. workers: None
+    chooses by the cores. Raises OptionError if the device cannot be used, or is not the one that decodes JPEG files.
     """
     import torch
 
@@ -111,8 +128,31 @@ def make_runtime(device: str, precision: str, reporter: Reporter | None = None) 
         raise OptionError(
             f"device {device!r} cannot be used ({reason}); try --device cpu or --device auto"
         ) from error
+    if jpeg_decoder == "cuda" and chosen.type != "cuda":
+        raise OptionError(
+            f"the JPEG decoder of CUDA needs a CUDA device, not {device}; use --jpeg-decoder cpu"
+        )
     bf16 = precision == "bf16" or (precision == "auto" and _fast_bf16(chosen))
-    return Runtime(chosen, bf16, reporter or SilentReporter())
+    processes = usual_workers() if workers is None else workers
+    return Runtime(chosen, bf16, reporter or SilentReporter(), processes, jpeg_decoder)
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def usual_workers() -> int:
+    """Return how many processes decode images where nobody says how many.
+
+    The threads of one process keep about four cores busy, since Python's lock lets one of them at a time prepare a
+    file. So there are none with up to four cores, and elsewhere as many as cores, at most 16. Where processes are not
+    forked they take seconds to start for every pass, so there are none.
+    """
+    cores = available_cores()
+    return min(cores, _MOST_WORKERS) if cores > _CORES_OF_THREADS and sys.platform == "linux" else 0
 
 
 def _fast_bf16(device: torch.device) -> bool:

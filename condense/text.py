@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,3 +97,12 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
         else:
             pairs += flat(value, f"{dotted}.")
     return pairs
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """Return a path as text that any terminal and file can hold.
+
+    Bytes that are not UTF-8 and control characters become escapes: "caf\\xe9.png", "two\\nlines.png".
+    """
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" else letter for letter in text)

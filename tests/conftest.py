@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -101,6 +102,19 @@ def registry_with(*datasets: RealDataset, **offers: Sequence[Any]) -> Registry:
         kind = KINDS[f"condense_{hook}"][0]
         found[kind].update({spec.name: Offer("test", spec) for spec in more})
     return Registry(found, base.plugins, {})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder for indexes, also of the processes that tests start, so that the user's stays as it is."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("CONDENSE_CACHE_DIR")
+    os.environ["CONDENSE_CACHE_DIR"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["CONDENSE_CACHE_DIR"]
+    else:
+        os.environ["CONDENSE_CACHE_DIR"] = before
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ LONGEST = 350
 # says what each room is for.
 FLOORS = (
     ("condense.errors", "condense.rng", "condense.text", "condense.version"),
-    ("condense.recipe", "condense.runtime"),
+    ("condense.recipe", "condense.runtime", "condense.storage.files"),
     ("condense.data",),
     ("condense.models", "condense.storage"),
     ("condense.engine",),
@@ -137,7 +137,7 @@ def test_no_module_imports_itself_through_others() -> None:
 
 def test_the_house_stays_small() -> None:
     assert len(FLOORS) <= 11
-    assert len(FLOOR_OF) <= 22
+    assert len(FLOOR_OF) <= 23
 
 
 def test_the_scan_sees_imports_of_every_form() -> None:

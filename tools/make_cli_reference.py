@@ -140,6 +140,7 @@ again uses what is finished below `--out` and goes on with the rest.
 
 | variable | meaning |
 |---|---|
+| `CONDENSE_CACHE_DIR` | the folder of indexes, and of datasets where `CONDENSE_DATA_DIR` is not given |
 | `CONDENSE_DATA_DIR` | the folder of datasets, where `--data-dir` is not given |
 | `CONDENSE_DISABLE_PLUGINS` | plugins to leave out, `NAME,NAME,...` |
 | `CONDENSE_TRACEBACK` | `1` shows where an error arose, as `--traceback` does |

@@ -23,6 +23,7 @@ from condense_cli.options import (
     parse_numbers,
     registry_of,
     set_option,
+    skip_broken_option,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="`condense datasets` lists them; folder:PATH takes your own images.",
         default_shown="fashion-mini",
     ),
+    skip_broken_option(WHAT),
     option(
         "--ipc",
         section=WHAT,

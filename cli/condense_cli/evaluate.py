@@ -15,6 +15,7 @@ from condense_cli.options import (
     parse_networks,
     registry_of,
     set_option,
+    skip_broken_option,
 )
 
 HOW = "How students are trained"
@@ -37,6 +38,7 @@ WHERE = "Where things lie and how they are computed"
     help="The real images to test on, where they are called otherwise here.",
     default_shown="the one that was condensed",
 )
+@skip_broken_option(HOW)
 @option(
     "--student",
     section=HOW,

@@ -130,9 +130,17 @@ def set_option(section: str, help_text: str) -> Callable[[F], F]:
 
 
 def compute_options(section: str) -> Callable[[F], F]:
-    """Return the options --device and --precision."""
+    """Return the options --device, --precision, --workers and --jpeg-decoder."""
 
     def add(function: F) -> F:
+        workers = option(
+            "--workers",
+            section=section,
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Processes that decode images from files; 0 for threads. They change no result.",
+            default_shown="by the cores",
+        )
         precision = option(
             "--precision",
             section=section,
@@ -143,9 +151,30 @@ def compute_options(section: str) -> Callable[[F], F]:
         device = option(
             "--device", section=section, metavar="NAME", help="cpu, cuda, cuda:1, mps.", default_shown="auto"
         )
-        return device(precision(function))
+        decoder = option(
+            "--jpeg-decoder",
+            section=section,
+            type=click.Choice(["cpu", "cuda"]),
+            help="Decode JPEG files that do not fit into memory on the CUDA device; its pixels differ a little.",
+            default_shown="cpu",
+        )
+        return device(precision(workers(decoder(function))))
 
     return add
+
+
+_SKIP_BROKEN = "dataset.skip_broken"
+
+
+def skip_broken_option(section: str) -> Callable[[F], F]:
+    """Return the flag --skip-broken, which `given_only` turns into a setting."""
+    return option(
+        "--skip-broken",
+        section=section,
+        is_flag=True,
+        default=None,
+        help="Leave out files that cannot be decoded, and name them; short for --set dataset.skip_broken=true.",
+    )
 
 
 def json_option(function: F) -> F:
@@ -156,8 +185,16 @@ def json_option(function: F) -> F:
 
 
 def given_only(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that were given on the command line."""
-    return {name: value for name, value in values.items() if value is not None and value != ()}
+    """Return the options that were given on the command line, with --skip-broken as the setting that it stands for."""
+    given = {name: value for name, value in values.items() if value is not None and value != ()}
+    if given.pop("skip_broken", False):
+        settings = given.get("settings", ())
+        if _SKIP_BROKEN in dict(settings):
+            raise click.UsageError(
+                f"--skip-broken and --set {_SKIP_BROKEN} say the same thing; give one of them"
+            )
+        given["settings"] = (*settings, (_SKIP_BROKEN, "true"))
+    return given
 
 
 class Interrupted(click.ClickException):
@@ -206,6 +243,7 @@ _RECIPE: tuple[Callable[[Any], Any], ...] = (
         help="`condense datasets` lists them; folder:PATH takes your own images.",
         default_shown="fashion-mini",
     ),
+    skip_broken_option(WHAT),
     option("--ipc", section=WHAT, type=int, metavar="N", help="Images per class.", default_shown="10"),
     option(
         "--seed", section=WHAT, type=int, metavar="N", help="Seed of everything random.", default_shown="0"

@@ -96,7 +96,7 @@ def command(
     """
     given = given_only(options)
     if source:
-        _refuse_beside_from(ctx, given, resume)
+        _refuse_beside_from(ctx, options, resume)
     elif "method" not in given:
         raise click.UsageError("--method is missing; `condense methods` lists what there is", ctx)
     else:
@@ -119,8 +119,8 @@ def command(
     _show_outcome(result, as_json)
 
 
-def _refuse_beside_from(ctx: click.Context, given: dict[str, Any], resume: bool) -> None:
-    names = [*given, *(["out", "name"] if resume else [])]
+def _refuse_beside_from(ctx: click.Context, options: dict[str, Any], resume: bool) -> None:
+    names = [*options, *(["out", "name"] if resume else [])]
     flags = {parameter.name: parameter.opts[0] for parameter in ctx.command.params}
     refused = [
         flags[name]

@@ -232,6 +232,8 @@ def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Reg
             data_dir=terms.data_dir,
             device=terms.device,
             precision=terms.precision,
+            workers=terms.workers,
+            jpeg_decoder=terms.jpeg_decoder,
         )
     except OptionError as error:
         raise OptionError(f"row {row.label!r}: {error}") from error

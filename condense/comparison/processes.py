@@ -45,8 +45,11 @@ class Order:
     threads: int
 
 
-def check_jobs(jobs: int, registry: Registry) -> None:
-    """Raise OptionError if `jobs` processes cannot work on one comparison."""
+def check_jobs(jobs: int, registry: Registry, workers: int | None = None) -> None:
+    """Raise OptionError if `jobs` processes cannot work on one comparison.
+
+    workers: the processes that decode images, as they were asked for.
+    """
     if jobs < 1:
         raise OptionError(f"jobs must be at least 1, not {jobs}")
     if jobs == 1:
@@ -54,6 +57,10 @@ def check_jobs(jobs: int, registry: Registry) -> None:
     if registry.disabled is None:
         raise OptionError(
             "jobs must be 1 with a registry of your own: other processes have the installed plugins alone"
+        )
+    if workers:
+        raise OptionError(
+            f"workers must be 0 with {jobs} jobs, not {workers}: they share the cores, and each decodes with threads"
         )
 
 
@@ -118,7 +125,7 @@ def _help(order: Order) -> None:
     torch.set_num_threads(order.threads)
     recipe, machine = order.design.recipe, order.design.machine
     registry = load_registry(order.without)
-    runtime = make_runtime(machine.device, machine.precision)
+    runtime = make_runtime(machine.device, machine.precision, jpeg_decoder=machine.jpeg_decoder)
     chosen = replace(machine, device=str(runtime.device), precision=runtime.precision)
     with numeric_settings(runtime):
         shop = Workshop(
@@ -127,7 +134,7 @@ def _help(order: Order) -> None:
             registry=registry,
             runtime=runtime,
             progress=Progress(SilentReporter()),
-            dataset=real_dataset(recipe, machine, registry),
+            dataset=real_dataset(recipe, machine, registry, runtime),
             taught=order.taught,
             folder=order.out / order.design.name,
         )

@@ -280,6 +280,8 @@ _INSTEAD: Mapping[str, str] = {
     "data_dir": "use --data-dir",
     "device": "use --device",
     "precision": "use --precision",
+    "workers": "use --workers",
+    "jpeg_decoder": "use --jpeg-decoder",
     "validation": "use --validation",
     "reference": "random real images are a row of their own, see --no-reference",
 }

@@ -35,7 +35,7 @@ class TermOptions(TypedDict, total=False):
     scores: whether to train the additional students that DD-Ranking's scores need.
     validation: the fraction of the training images that replaces the test images, for tuning.
     name: the name of the folder of the tables; by default made from the rest.
-    data_dir, device, precision: as in `condense.run`.
+    data_dir, device, precision, workers, jpeg_decoder: as in `condense.run`.
     """
 
     dataset: str
@@ -53,6 +53,8 @@ class TermOptions(TypedDict, total=False):
     data_dir: str | Path | None
     device: str
     precision: str
+    workers: int | None
+    jpeg_decoder: str
 
 
 class ComparisonOptions(TermOptions, total=False):
@@ -102,6 +104,8 @@ class Terms:
     data_dir: str
     device: str
     precision: str
+    workers: int | None
+    jpeg_decoder: str
 
     def __post_init__(self) -> None:
         for what, value in (("seeds", self.seeds), ("students", self.students)):
@@ -139,6 +143,8 @@ def terms_of(
     data_dir: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
+    workers: int | None = None,
+    jpeg_decoder: str = "cpu",
 ) -> Terms:
     """Return the checked terms of a comparison. Raises OptionError as `Terms` does."""
     return Terms(
@@ -157,4 +163,6 @@ def terms_of(
         data_dir=str(data_dir or ""),
         device=device,
         precision=precision,
+        workers=workers,
+        jpeg_decoder=jpeg_decoder,
     )

@@ -27,7 +27,7 @@ from condense.recipe.config import Recipe, dataset_label, digest
 from condense.recipe.registry import Registry
 from condense.runs import provenance
 from condense.runs.pipeline import check_ipc
-from condense.runs.teachers import Taught, Teachers, split_hash
+from condense.runs.teachers import Taught, Teachers
 from condense.runtime import Reporter, Runtime, SilentReporter, make_runtime, numeric_settings
 from condense.storage.files import read_json, write_json
 from condense.storage.locks import held
@@ -74,14 +74,16 @@ def carry_out(
     A row that fails says why in the outcome, and the others go on. Raises CondenseError if something that all
     rows need fails.
     """
-    check_jobs(jobs, registry)
+    check_jobs(jobs, registry, design.machine.workers)
     progress = Progress(reporter or SilentReporter())
     recipe, machine = design.recipe, design.machine
-    runtime = make_runtime(machine.device, machine.precision, progress)
+    # Several processes that compute share the cores already.
+    workers = machine.workers if jobs == 1 else 0
+    runtime = make_runtime(machine.device, machine.precision, progress, workers, machine.jpeg_decoder)
     folder = out / design.name
     _check_folder(folder)
     with held(folder), numeric_settings(runtime):
-        dataset = real_dataset(recipe, machine, registry)
+        dataset = real_dataset(recipe, machine, registry, runtime)
         for ipc in design.ipcs:
             check_ipc(ipc, dataset)
         for note in (*dataset.notes, *design.notes):
@@ -203,7 +205,7 @@ def _check_images(space: Workspace, recipe: Recipe, dataset: RealDataset) -> Non
     file = space.out / DATASETS / f"{digest(asked)[:10]}.json"
     found = {
         "dataset": recipe.dataset.name,
-        "images": [split_hash(dataset.train), split_hash(dataset.test)],
+        "images": [dataset.train.hash, dataset.test.hash],
     }
     if not file.exists():
         write_json(file, found)

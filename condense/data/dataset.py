@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,10 +15,17 @@ from torch import Tensor
 from condense.data.pixels import centre_crop, normalise
 from condense.data.preprocessing import Preprocessing
 from condense.errors import DataError
+from condense.runtime import Reporter, SilentReporter
+
+# The hash of a split that is not in memory reads this many images, or up to twice as many.
+_HASHED = 64
 
 
 class ImageSource(Protocol):
-    """n images of one size, read by index. They are in memory or decoded at each read."""
+    """n images of one size, read by index. They are in memory or decoded at each read.
+
+    An attribute `by_processes` that is True says that forked copies may read at the same time, in other processes.
+    """
 
     def __len__(self) -> int:
         """Return n."""
@@ -63,9 +71,20 @@ class Split:
         return len(self.labels)
 
     @cached_property
-    def known_hash(self) -> list[str]:
-        """The hash that `condense.runs.teachers.split_hash` has found, or nothing yet."""
-        return []
+    def hash(self) -> str:
+        """The SHA-256 of labels and pixels. Of images that are not in memory, only some are read, spread evenly.
+
+        The labels alone are not enough: the held-out test images can depend on the run's seed while the labels stay
+        equal.
+        """
+        digest = hashlib.sha256(self.labels.numpy().tobytes())
+        digest.update(repr((len(self), self.images.shape)).encode())
+        if isinstance(self.images, MemoryImages):
+            pixels = self.images.pixels
+        else:
+            pixels = self.images.read(torch.arange(0, len(self), max(1, len(self) // _HASHED)))
+        digest.update(pixels.contiguous().numpy().data)
+        return digest.hexdigest()
 
     @cached_property
     def feeds(self) -> dict[Any, Any]:
@@ -165,6 +184,8 @@ class DatasetRequest:
     seed: the seed for drawing a test split if there is none.
     preprocessing: how the teacher's pretrained weights want their images, or None. Loaders that choose the size of
         large images themselves follow it. condense normalises the images afterwards.
+    reporter: is told about work that takes long.
+    workers: the processes that may decode images.
     """
 
     name: str
@@ -172,13 +193,17 @@ class DatasetRequest:
     data_dir: Path
     seed: int
     preprocessing: Preprocessing | None = None
+    reporter: Reporter = field(default_factory=SilentReporter)
+    workers: int = 0
 
 
 def default_data_dir(environment: Mapping[str, str]) -> Path:
-    """Return $CONDENSE_DATA_DIR, or "data" in the user's cache folder: ~/.cache/condense/data on Linux."""
-    chosen = environment.get("CONDENSE_DATA_DIR")
-    if chosen:
-        return Path(chosen)
+    """Return $CONDENSE_DATA_DIR, or "data" in the cache folder: ~/.cache/condense/data on Linux."""
+    return Path(environment.get("CONDENSE_DATA_DIR") or cache_dir(environment) / "data")
+
+
+def cache_dir(environment: Mapping[str, str]) -> Path:
+    """Return $CONDENSE_CACHE_DIR, or the folder of the user's caches: ~/.cache/condense on Linux."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("condense") / "data"
+    return Path(environment.get("CONDENSE_CACHE_DIR") or user_cache_path("condense"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +10,12 @@ from torch import Tensor
 
 from condense.data.cutmix import CutMix, apply_cutmix, draw_cutmix
 from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
+from condense.data.images import FolderImages
+from condense.data.jpeg import DeviceImages, cuda_decoder
 from condense.data.pixels import centre_crop, normalise
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
+from condense.data.workers import PIECE, WORTHWHILE, ahead
 from condense.recipe.training import Augment
 from condense.runtime import Runtime
 
@@ -57,6 +59,9 @@ class Feed:
     ) -> None:
         self.size, self.mean, self.std, self.runtime = size, mean, std, runtime
         self._images, self._labels = images, labels.to(runtime.device)
+        self._read = images.read
+        if runtime.jpeg_decoder == "cuda" and isinstance(images, FolderImages):
+            self._read = DeviceImages(images, runtime.device, cuda_decoder(runtime.device)).read
         self._resident: Tensor | None = None
         if isinstance(images, MemoryImages) and images.pixels.numel() <= _RESIDENT_BYTES:
             self._resident = images.pixels.to(runtime.device)
@@ -66,13 +71,12 @@ class Feed:
 
     def centre(self, indices: Tensor) -> Tensor:
         """Return the centre of each stored image, (B, C, S, S) float32 on the device, not augmented."""
-        return self.runtime.images(centre_crop(self._normalised(self._pixels(indices)), self.size))
+        return self.runtime.images(self._centred(self._pixels(indices)))
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield every image once, in order, not augmented."""
         for indices, pixels in self._read_ahead(torch.arange(len(self)).split(batch_size)):
-            centred = centre_crop(self._normalised(pixels), self.size)
-            yield self._batch(indices, centred, None)
+            yield self._batch(indices, self._centred(pixels), None)
 
     def views(self, augment: Augment, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Yield a view of every image, in order, drawn from `generator`, without CutMix."""
@@ -118,24 +122,38 @@ class Feed:
     def _pixels(self, indices: Tensor) -> Tensor:
         if self._resident is not None:
             return self._resident[indices.to(self._resident.device)]
-        return self._images.read(indices).to(self.runtime.device, non_blocking=True)
+        return self._read(indices).to(self.runtime.device, non_blocking=True)
+
+    def _centred(self, pixels: Tensor) -> Tensor:
+        return self._normalised(centre_crop(pixels, self.size))
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         return normalise(pixels, self.mean, self.std)
 
-    def _read_ahead(self, parts: list[Tensor] | tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield each part with its pixels. The next part is decoded while the caller works on this one."""
+    def _read_ahead(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each part with its pixels on the device. The next ones are decoded while the caller works."""
         if self._resident is not None:
             for part in parts:
                 yield part, self._pixels(part)
             return
-        with ThreadPoolExecutor(max_workers=1) as reader:
-            pending = reader.submit(self._images.read, parts[0])
-            for index, part in enumerate(parts):
-                pixels = pending.result()
-                if index + 1 < len(parts):
-                    pending = reader.submit(self._images.read, parts[index + 1])
-                yield part, pixels.to(self.runtime.device, non_blocking=True)
+        workers = self.runtime.workers if self._images_for_processes() else 0
+        # Small pieces keep all processes busy from the first part on, and little of their shared memory.
+        pieces = [part.split(PIECE) if workers else (part,) for part in parts]
+        read = ahead(
+            self._read,
+            [piece for some in pieces for piece in some],
+            workers=workers,
+            pin=self.runtime.device.type == "cuda" and self.runtime.jpeg_decoder == "cpu",
+        )
+        for part, some in zip(parts, pieces, strict=True):
+            found = [next(read).to(self.runtime.device, non_blocking=True) for _ in some]
+            yield part, torch.cat(found) if len(found) > 1 else found[0]
+
+    def _images_for_processes(self) -> bool:
+        """Return whether other processes can read the images, which are many. They have no device."""
+        if self.runtime.jpeg_decoder == "cuda":
+            return False
+        return len(self) >= WORTHWHILE and getattr(self._images, "by_processes", False)
 
 
 def feed_of(split: Split, dataset: RealDataset, runtime: Runtime) -> Feed:
@@ -143,7 +161,7 @@ def feed_of(split: Split, dataset: RealDataset, runtime: Runtime) -> Feed:
 
     It is made once per split, size, normalisation, device and precision, and then reused.
     """
-    key = (dataset.size, dataset.mean, dataset.std, runtime.device, runtime.bf16)
+    key = (dataset.size, dataset.mean, dataset.std, runtime.device, runtime.bf16, runtime.jpeg_decoder)
     if key not in split.feeds:
         split.feeds[key] = Feed(
             split.images,

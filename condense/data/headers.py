@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
+import stat
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from condense.data.preprocessing import Preprocessing
 from condense.errors import DataError, StorageError
+from condense.text import shown_path
 
 # Formats that PIL reads by itself. It would hand EPS, for example, to Ghostscript.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -24,9 +24,6 @@ _DEFAULT = Preprocessing(size=224, resize_share=256 / 224, mean=(), std=())
 _LARGEST_AUTOMATIC = 256
 # Images of at least this side length are stored larger than networks see them, and count as photographs.
 SMALLEST_PHOTOGRAPH = 128
-# Threads that read headers or decode images.
-READERS = min(8, os.cpu_count() or 1)
-_CHUNK = 64
 
 
 class EncodedImage(io.BytesIO):
@@ -38,6 +35,10 @@ class EncodedImage(io.BytesIO):
 
     def __str__(self) -> str:
         return self.where
+
+    def read_bytes(self) -> bytes:
+        """Return the whole file, as `Path.read_bytes` does."""
+        return self.getvalue()
 
 
 ImageFile = Path | EncodedImage
@@ -55,31 +56,22 @@ class Header:
     grey: bool
 
 
-def read_headers(paths: Sequence[Path]) -> list[Header]:
-    """Return the headers of image files, in order.
-
-    Raises DataError that names the first file that is not an image.
-    """
-
-    def read(start: int) -> list[Header]:
-        return [read_header(path) for path in paths[start : start + _CHUNK]]
-
-    with ThreadPoolExecutor(READERS) as pool:
-        return [header for chunk in pool.map(read, range(0, len(paths), _CHUNK)) for header in chunk]
-
-
 def choose_sizes(
-    size: int, resize_share: float, headers: Sequence[Header], preprocessing: Preprocessing | None = None
+    size: int,
+    resize_share: float,
+    sides: Collection[tuple[int, int]],
+    preprocessing: Preprocessing | None = None,
 ) -> tuple[int, int]:
     """Return two side lengths in pixels: the one that networks see, and the one of stored images.
 
     size, resize_share: as in FolderOptions; 0 is automatic.
+    sides: all pairs of a shorter and a longer side length that images have.
     preprocessing: what is automatic for large images; by default 224 pixels, cut out of 256.
     """
     usual = preprocessing or _DEFAULT
-    sides = {header.sides for header in headers}
-    if size == 0 and len(sides) == 1 and min(sides)[0] <= _LARGEST_AUTOMATIC:
-        size = min(sides)[0]
+    different = set(sides)
+    if size == 0 and len(different) == 1 and min(different)[0] <= _LARGEST_AUTOMATIC:
+        size = min(different)[0]
         resize_share = resize_share or 1.0
     size = size or usual.size
     if resize_share == 0:
@@ -87,18 +79,26 @@ def choose_sizes(
     return size, round(size * resize_share)
 
 
-def choose_channels(headers: Sequence[Header]) -> tuple[int, tuple[str, ...]]:
-    """Return 1 if every image is grey, otherwise 3, with a note if grey and colour are mixed."""
-    grey = sum(header.grey for header in headers)
-    if grey == len(headers):
-        return 1, ()
-    return 3, (f"{grey} of {len(headers)} images are grey: converted to RGB like the others",) if grey else ()
+def choose_channels(grey: int, total: int) -> tuple[int, tuple[str, ...]]:
+    """Return 1 if all of `total` images are grey, otherwise 3, with a note if grey and colour are mixed."""
+    return (1, ()) if grey == total else (3, grey_note(grey, total))
+
+
+def grey_note(grey: int, total: int) -> tuple[str, ...]:
+    """Return a note that grey images become RGB, if there are any."""
+    return (f"{grey} of {total} images are grey: converted to RGB like the others",) if grey else ()
 
 
 def read_header(path: ImageFile) -> Header:
+    """Return the header of an image file. Raises DataError or StorageError that names the file."""
     with opened(path) as image:
-        width, height = image.size
-        return Header(sides=(min(width, height), max(width, height)), grey=_is_grey(image))
+        return header_of(image)
+
+
+def header_of(image: Image.Image) -> Header:
+    """Return the facts about an opened image. Pixels are not read."""
+    width, height = image.size
+    return Header(sides=(min(width, height), max(width, height)), grey=_is_grey(image))
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -109,21 +109,29 @@ def _is_grey(image: Image.Image) -> bool:
     return image.mode in _GREY_MODES or image.mode.startswith("I;16")
 
 
+def shown_image(path: ImageFile) -> str:
+    """Return where an image file lies, as text that any terminal and file can hold."""
+    return path.where if isinstance(path, EncodedImage) else shown_path(path)
+
+
 @contextlib.contextmanager
 def opened(path: ImageFile) -> Iterator[Image.Image]:
     """Yield the opened image file and close it. Errors inside the block become errors that name the file."""
+    name = shown_image(path)
     try:
+        # Opening a pipe would wait for its other end.
+        if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):
+            raise DataError(f"{name} is not a file: remove it from the class folder")
         with Image.open(path, formats=_FORMATS) as image:
             yield image
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{path} is not an image (readable are {', '.join(_FORMATS)}): remove it from the class folder"
+            f"{name} is not an image (readable are {', '.join(_FORMATS)}): remove it from the class folder"
         ) from error
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist (a broken link, or removed meanwhile)") from error
-    except PermissionError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
-    # PIL raises these for damaged files: broken streams, headers, fields, compressed data, absurd sizes.
+        raise DataError(f"{name} does not exist (a broken link, or removed meanwhile)") from error
+    # PIL raises these for damaged files: broken streams, headers, fields, compressed data, absurd sizes. With an errno
+    # it is the system that refuses.
     except (
         OSError,
         SyntaxError,
@@ -132,5 +140,8 @@ def opened(path: ImageFile) -> Iterator[Image.Image]:
         struct.error,
         zlib.error,
         Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
     ) as error:
-        raise DataError(f"{path} cannot be decoded ({error}): replace or remove it") from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise StorageError(f"{name} cannot be read: {error.strerror}") from error
+        raise DataError(f"{name} cannot be decoded ({error}): replace or remove it") from error

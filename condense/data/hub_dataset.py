@@ -53,8 +53,9 @@ def load_hub(options: HubOptions, request: DatasetRequest) -> RealDataset:
             f"is held out ({len(train[0])} training, {len(test[0])} test images)",
         )
     headers = [read_header(file) for file in splits.train.images().spread(_LOOKED_AT)]
-    size, stored = choose_sizes(options.size, options.resize_share, headers)
-    channels, mixed = choose_channels(headers)
+    sides = {header.sides for header in headers}
+    size, stored = choose_sizes(options.size, options.resize_share, sides, request.preprocessing)
+    channels, mixed = choose_channels(sum(header.grey for header in headers), len(headers))
     room = int(options.memory_limit_gib * 2**30)
     needed = image_bytes(len(train[0]), stored, channels)
     loaded = [

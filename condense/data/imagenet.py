@@ -7,6 +7,7 @@ downloaded: its terms want an account.
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -15,10 +16,13 @@ import torch
 from torchvision.datasets.imagenet import ARCHIVE_META, META_FILE, ImageNet
 
 from condense.data.dataset import DatasetRequest, RealDataset
-from condense.data.folder import Listing, Tree, load_splits, read_tree
+from condense.data.folder import load_splits
 from condense.data.headers import choose_sizes
 from condense.data.options import ImageNetOptions
+from condense.data.paths import Paths
 from condense.data.published import IMAGENET_MEAN, IMAGENET_STD, published_dataset
+from condense.data.survey import survey
+from condense.data.tree import Listing, Tree, read_tree
 from condense.errors import DataError
 
 _FOLDERS = ("imagenet-1k", "imagenet")
@@ -43,16 +47,16 @@ def load_imagenet(options: ImageNetOptions, request: DatasetRequest) -> RealData
     )
     if root is None:
         raise DataError(f"ImageNet-1K is not in {request.data_dir}. {instead}")
-    tree = (
-        _unpacked(root, instead) if _has_devkit(root) else read_tree(root, seed=request.seed, test_share=0.2)
-    )
+    tree = _unpacked(root, instead) if _has_devkit(root) else read_tree(root)
+    names = _names(tree, instead)
+    tree = survey(tree, request, skip_broken=options.skip_broken).tree
     size, stored = choose_sizes(options.size, 0.0, (), request.preprocessing)
     return published_dataset(
         "imagenet-1k",
         request,
         title="ImageNet-1K",
         where=root,
-        classes=_names(tree, instead),
+        classes=names,
         splits=load_splits(tree, side=stored, channels=3, limit_gib=options.memory_limit_gib),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
@@ -86,12 +90,12 @@ def _unpacked(root: Path, instead: str) -> Tree:
         raise DataError(
             f"{len(lacking)} class folders are only in one of {root}/train and {root}/val: {lacking[0]}. {instead}"
         )
-    return Tree(root, tuple(train.wnids), _listing(train), _listing(test))
+    return Tree(root, tuple(train.wnids), _listing(root, train), _listing(root, test))
 
 
-def _listing(dataset: ImageNet) -> Listing:
-    paths = tuple(Path(path) for path, _ in dataset.samples)
-    return Listing(paths, torch.tensor(dataset.targets, dtype=torch.int64))
+def _listing(root: Path, dataset: ImageNet) -> Listing:
+    names = (os.fsencode(os.path.relpath(path, root)) for path, _ in dataset.samples)
+    return Listing(Paths.of(root, names), torch.tensor(dataset.targets, dtype=torch.int64))
 
 
 def _names(tree: Tree, instead: str) -> list[str]:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from condense.data.dataset import DatasetRequest, RealDataset
 from condense.data.download import fetch
-from condense.data.folder import Tree, load_splits, read_tree
-from condense.data.headers import choose_sizes, read_headers
+from condense.data.folder import load_splits
+from condense.data.headers import choose_sizes, grey_note
 from condense.data.options import ImagenetteOptions, ImagenetteVariant
 from condense.data.published import IMAGENET_MEAN, IMAGENET_STD, published_dataset
+from condense.data.survey import Survey, survey
+from condense.data.tree import read_tree, split_tree
 from condense.errors import DataError
 
 CLASS_NAMES = {
@@ -117,15 +119,16 @@ def load_imagewoof(options: ImagenetteOptions, request: DatasetRequest) -> RealD
 
 def _load(chosen: _Selection, options: ImagenetteOptions, request: DatasetRequest) -> RealDataset:
     root = _find(chosen, options.variant, request.data_dir) or _fetch(chosen, options, request.data_dir)
-    tree = read_tree(root, seed=request.seed, test_share=0.2)
+    tree = read_tree(root)
     unknown = [name for name in tree.classes if name not in chosen.classes]
     if unknown:
         raise DataError(
             f"{root} has the class folder {unknown[0]!r}, which is not one of {chosen.title}'s ten "
             f"({', '.join(chosen.classes)}); remove it, or use the images as --dataset folder:{root}"
         )
-    headers = read_headers(tree.train.paths + tree.test.paths)
-    size, stored = choose_sizes(options.size, 0.0, headers, request.preprocessing)
+    found = survey(tree, request, skip_broken=options.skip_broken)
+    tree = split_tree(found.tree, seed=request.seed, test_share=0.2)
+    size, stored = choose_sizes(options.size, 0.0, found.sides, request.preprocessing)
     return published_dataset(
         chosen.name,
         request,
@@ -136,7 +139,7 @@ def _load(chosen: _Selection, options: ImagenetteOptions, request: DatasetReques
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         size=size,
-        notes=_notes(chosen, tree, options.variant, sum(header.grey for header in headers)),
+        notes=(*tree.notes, *_notes(chosen, found, options.variant)),
     )
 
 
@@ -183,13 +186,9 @@ def _fetch(chosen: _Selection, options: ImagenetteOptions, data_dir: Path) -> Pa
     return target
 
 
-def _notes(chosen: _Selection, tree: Tree, variant: ImagenetteVariant, grey: int) -> tuple[str, ...]:
-    notes = list(tree.notes)
-    named = [chosen.folder(each) for each in _SUFFIXES]
-    wanted = chosen.folder(variant)
-    if tree.root.name in named and tree.root.name != wanted:
-        notes.append(f"{tree.root.name} is used in place of {wanted}, which is not there")
-    total = len(tree.train.paths) + len(tree.test.paths)
-    if grey:
-        notes.append(f"{grey} of {total} images are grey: converted to RGB like the others")
-    return tuple(notes)
+def _notes(chosen: _Selection, found: Survey, variant: ImagenetteVariant) -> tuple[str, ...]:
+    notes = []
+    used, wanted = found.tree.root.name, chosen.folder(variant)
+    if used in [chosen.folder(each) for each in _SUFFIXES] and used != wanted:
+        notes.append(f"{used} is used in place of {wanted}, which is not there")
+    return (*notes, *grey_note(found.grey, found.total))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from condense.data.walk import files_below, folders_in
 from condense.errors import CondenseError
 from condense.recipe.specs import ImageKind
 
@@ -45,45 +47,28 @@ def _kind_of(options: FolderOptions | HubOptions, files: Iterable[ImageFile]) ->
 
     headers: list[Header] = []
     for file in files:
-        try:
+        with contextlib.suppress(CondenseError):  # Loading the dataset reports it.
             headers.append(read_header(file))
-        except CondenseError:
-            continue  # Loading the dataset reports it.
     if not headers:
         return "photographs"
-    size, _ = choose_sizes(options.size, options.resize_share, headers)
+    size, _ = choose_sizes(options.size, options.resize_share, {header.sides for header in headers})
     if size >= SMALLEST_PHOTOGRAPH:
         return "photographs"
-    return "small-grey" if choose_channels(headers)[0] == 1 else "small-colour"
+    grey = sum(header.grey for header in headers)
+    return "small-grey" if choose_channels(grey, len(headers))[0] == 1 else "small-colour"
 
 
 def _files(root: Path) -> Iterator[Path]:
     """Yield files below the class folders of `root`, some of each class first, so that no class decides alone."""
-    top = root / "train" if _is_dir(root / "train") else root
-    folders = [entry for entry in _entries(top) if _is_dir(entry)]
+    split, folders = "", list[str]()
+    with contextlib.suppress(CondenseError, OSError):
+        split = "train/" if (root / "train").is_dir() else ""
+        folders = folders_in(root / split)
     each = max(1, _LOOKED_AT // max(1, len(folders)))
     for folder in folders:
-        yield from islice(_walk(folder), each)
+        for name in islice(files_below(root, split + folder, _pass_over), each):
+            yield root / name
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for entry in _entries(folder):
-        if _is_dir(entry):
-            yield from _walk(entry)
-        else:
-            yield entry
-
-
-def _entries(folder: Path) -> list[Path]:
-    """Return what lies in a folder, by name, without hidden files and folders; nothing for one that cannot be read."""
-    try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError:
-        return []
-
-
-def _is_dir(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
+def _pass_over(_error: CondenseError) -> None:
+    """Loading the dataset reports what cannot be read."""

@@ -18,20 +18,27 @@ from condense.data.dataset import (
     Split,
     default_data_dir,
 )
+from condense.data.images import FolderImages
 from condense.data.preprocessing import Preprocessing
 from condense.errors import DataError
 from condense.recipe.config import Machine, Recipe
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
 from condense.rng import generator
+from condense.runtime import Runtime
 
 
 def load_dataset(
-    recipe: Recipe, machine: Machine, registry: Registry, preprocessing: Preprocessing | None = None
+    recipe: Recipe,
+    machine: Machine,
+    registry: Registry,
+    preprocessing: Preprocessing | None = None,
+    runtime: Runtime | None = None,
 ) -> RealDataset:
     """Return the real dataset of a recipe. Raises DataError if it is missing or not usable.
 
     preprocessing: how the teacher's pretrained weights want their images; None: as the dataset says itself.
+    runtime: is told about the progress and says how many processes may decode; None: nobody, and none.
 
     If a split has to be drawn, the teacher's seed is used: runs that share a teacher must share its images.
     """
@@ -41,6 +48,8 @@ def load_dataset(
     request = DatasetRequest(
         name=name, argument=argument, data_dir=data_dir, seed=seed, preprocessing=preprocessing
     )
+    if runtime:
+        request = replace(request, reporter=runtime.reporter, workers=runtime.workers)
     loaded: RealDataset = spec.builder()(options_of(recipe.dataset, "dataset", registry), request)
     if preprocessing:
         loaded = prepared(loaded, preprocessing)
@@ -95,7 +104,7 @@ def hold_out(dataset: RealDataset, fraction: float, seed: int) -> RealDataset:
 
 
 @dataclass(frozen=True)
-class _Selected:
+class Selected:
     """The images of another source at the positions `chosen` (n,) int64."""
 
     images: ImageSource
@@ -108,6 +117,10 @@ class _Selected:
     def shape(self) -> tuple[int, int, int]:
         return self.images.shape
 
+    @property
+    def by_processes(self) -> bool:
+        return getattr(self.images, "by_processes", False)
+
     def read(self, indices: Tensor) -> Tensor:
         return self.images.read(self.chosen[indices])
 
@@ -116,4 +129,6 @@ def _part(split: Split, chosen: Tensor) -> Split:
     images = split.images
     if isinstance(images, MemoryImages):
         return Split(MemoryImages(images.pixels[chosen]), split.labels[chosen])
-    return Split(_Selected(images, chosen), split.labels[chosen])
+    if isinstance(images, FolderImages):
+        return Split(images.take(chosen), split.labels[chosen])
+    return Split(Selected(images, chosen), split.labels[chosen])

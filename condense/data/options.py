@@ -36,10 +36,12 @@ class TinyImageNetOptions:
     download: download the archive into the data folder if it is missing.
     memory_limit_gib: the limit in GiB for decoded images in memory. A split that does not fit is decoded at
         each read. Both splits need 1.3 GiB.
+    skip_broken: leave out files that cannot be read as images, and name them. Otherwise they are an error.
     """
 
     download: bool = True
     memory_limit_gib: float = 4.0
+    skip_broken: bool = False
 
     def __post_init__(self) -> None:
         _check_memory(self.memory_limit_gib)
@@ -55,12 +57,14 @@ class ImagenetteOptions:
     download: download the archive into the data folder if it is missing.
     memory_limit_gib: the limit in GiB for decoded images in memory. A split that does not fit is decoded at
         each read.
+    skip_broken: leave out files that cannot be read as images, and name them. Otherwise they are an error.
     """
 
     variant: ImagenetteVariant = "320px"
     size: int = 224
     download: bool = True
     memory_limit_gib: float = 4.0
+    skip_broken: bool = False
 
     def __post_init__(self) -> None:
         if self.variant not in get_args(ImagenetteVariant):
@@ -78,10 +82,12 @@ class ImageNetOptions:
     size: the side length in pixels that networks see.
     memory_limit_gib: the limit in GiB for decoded images in memory. A split that does not fit is decoded at
         each read. At size 224 the training images need 235 GiB and the test images 9 GiB.
+    skip_broken: leave out files that cannot be read as images, and name them. Otherwise they are an error.
     """
 
     size: int = 224
     memory_limit_gib: float = 4.0
+    skip_broken: bool = False
 
     def __post_init__(self) -> None:
         _check_size(self.size, automatic=False)
@@ -100,12 +106,14 @@ class FolderOptions:
     memory_limit_gib: the limit in GiB for decoded images in memory. A split that does not fit is decoded at
         each read.
     like: the kind of images, which selects a method's presets; "auto" finds it from the images.
+    skip_broken: leave out files that cannot be read as images, and name them. Otherwise they are an error.
     """
 
     size: int = 0
     resize_share: float = 0.0
     test_share: float = 0.2
     memory_limit_gib: float = 4.0
+    skip_broken: bool = False
     like: Literal["auto", "small-grey", "small-colour", "photographs"] = "auto"
 
     def __post_init__(self) -> None:

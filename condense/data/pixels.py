@@ -24,7 +24,9 @@ def _per_channel(values: Sequence[float], like: Tensor) -> Tensor:
 
 def normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Return (pixels / 255 - mean) / std per channel, float32, for pixels (B, C, H, W) uint8."""
-    return (pixels.float() / 255 - _per_channel(mean, pixels)) / _per_channel(std, pixels)
+    # In place on a copy: four passes over fresh memory would take about as long as decoding the files.
+    result = pixels.to(torch.float32, copy=True)
+    return result.div_(255).sub_(_per_channel(mean, pixels)).div_(_per_channel(std, pixels))
 
 
 def to_bytes(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

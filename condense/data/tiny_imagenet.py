@@ -13,15 +13,19 @@ published checkpoints, and not in the order of wnids.txt.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
 
 from condense.data.dataset import DatasetRequest, RealDataset
 from condense.data.download import fetch
-from condense.data.folder import Listing, Tree, load_splits
+from condense.data.folder import load_splits
 from condense.data.options import TinyImageNetOptions
+from condense.data.paths import Paths
 from condense.data.published import published_dataset
+from condense.data.survey import survey
+from condense.data.tree import Listing, Tree
 from condense.errors import DataError, StorageError
 
 # Statistics of the 100000 training images, pixels in [0, 1].
@@ -55,7 +59,7 @@ def load_tiny_imagenet(options: TinyImageNetOptions, request: DatasetRequest) ->
             allowed=options.download,
             instead=instead,
         )
-    tree = _read(root, instead)
+    tree = survey(_read(root, instead), request, skip_broken=options.skip_broken).tree
     names = dict(line.split("\t", 1) for line in _lines(root / "words.txt", instead) if "\t" in line)
     return published_dataset(
         "tiny-imagenet",
@@ -66,6 +70,7 @@ def load_tiny_imagenet(options: TinyImageNetOptions, request: DatasetRequest) ->
         splits=load_splits(tree, side=_SIDE, channels=3, limit_gib=options.memory_limit_gib),
         mean=MEAN,
         std=STD,
+        notes=tree.notes,
     )
 
 
@@ -94,12 +99,12 @@ def _read(root: Path, instead: str) -> Tree:
                 f"not {line[:60]!r}. {instead}"
             )
         test.append((annotations.parent / "images" / file, label_of[rest[0]]))
-    return Tree(root, tuple(wnids), _listing(train), _listing(test))
+    return Tree(root, tuple(wnids), _listing(root, train), _listing(root, test))
 
 
-def _listing(pairs: list[tuple[Path, int]]) -> Listing:
+def _listing(root: Path, pairs: list[tuple[Path, int]]) -> Listing:
     labels = torch.tensor([label for _, label in pairs], dtype=torch.int64)
-    return Listing(tuple(path for path, _ in pairs), labels)
+    return Listing(Paths.of(root, (os.fsencode(path.relative_to(root)) for path, _ in pairs)), labels)
 
 
 def _images(folder: Path, instead: str) -> list[Path]:

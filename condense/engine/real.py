@@ -7,12 +7,17 @@ from condense.data.load import load_dataset
 from condense.models.pretrained import preprocessing_of
 from condense.recipe.config import Machine, Recipe
 from condense.recipe.registry import Registry
+from condense.runtime import Runtime
 
 
-def real_dataset(recipe: Recipe, machine: Machine, registry: Registry) -> RealDataset:
+def real_dataset(
+    recipe: Recipe, machine: Machine, registry: Registry, runtime: Runtime | None = None
+) -> RealDataset:
     """Return the real dataset of a recipe.
+
+    runtime: as in `load_dataset`.
 
     If the teacher has pretrained weights, images are resized, cropped and normalised as these want them, here and in
     the distilled dataset. Raises DataError if the dataset is missing or not usable, and what `preprocessing_of` raises.
     """
-    return load_dataset(recipe, machine, registry, preprocessing_of(recipe.teacher.model, registry))
+    return load_dataset(recipe, machine, registry, preprocessing_of(recipe.teacher.model, registry), runtime)

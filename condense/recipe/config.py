@@ -187,22 +187,31 @@ class Machine:
 
     device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: "auto", "bf16" or "fp32".
     data_dir: the folder of datasets; "" for the default.
+    workers: processes that decode images from files; None chooses by the cores. They change no result.
+    jpeg_decoder: "cpu" or "cuda": what decodes JPEG files that are read at each pass. Their pixels differ.
 
-    Raises ValueError for another precision.
+    Raises ValueError for another precision or decoder, or a negative number of processes.
     """
 
     device: str = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     data_dir: str = ""
+    workers: int | None = None
+    jpeg_decoder: Literal["cpu", "cuda"] = "cpu"
 
     def __post_init__(self) -> None:
+        if self.jpeg_decoder not in ("cpu", "cuda"):
+            raise ValueError(f"jpeg_decoder must be cpu or cuda, not {self.jpeg_decoder!r}")
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers must be 0 or more, not {self.workers}")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ValueError(f"precision must be auto, bf16 or fp32, not {self.precision!r}")
 
     @property
     def hash(self) -> str:
-        """The SHA-256 of the kind of machine: the type of device and the precision, not the device's index."""
-        return digest([self.device.partition(":")[0], self.precision])
+        """The SHA-256 of the kind of machine: type of device, precision and JPEG decoder, not the device's index."""
+        decoder = ["cuda decodes JPEG"] if self.jpeg_decoder == "cuda" else []
+        return digest([self.device.partition(":")[0], self.precision, *decoder])
 
     def kinds(self) -> list[Machine]:
         """Return the machines that these settings can stand for, without asking which devices there are."""

@@ -35,6 +35,8 @@ _OWN_FIELDS = (
     "reference",
     "device",
     "precision",
+    "workers",
+    "jpeg_decoder",
 )
 OWN_OPTIONS = {
     **dict.fromkeys(("protocol.name", "protocol.summary", "protocol.source"), "protocol"),
@@ -81,7 +83,8 @@ def configure(
     ipc: images per class; also chooses the method's settings for a number of images per class.
     settings: pairs of dotted key and value; a value may be text, as it comes from a command line.
     without: names of targets or regularizers to leave out.
-    own: other options with a name of their own: seed, validation, students, reference, device, precision, data_dir.
+    own: other options with a name of their own: seed, validation, students, reference, device, precision, workers,
+        jpeg_decoder, data_dir.
 
     Raises UnknownNameError or OptionError, which list the valid names and the nearest.
     """

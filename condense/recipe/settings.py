@@ -258,7 +258,7 @@ def _hint(owner: type, name: str, key: str) -> Any:
     if name not in hints:
         close = nearest(name, hints)
         guess = f" Did you mean {close!r}?" if close else ""
-        raise UnknownSettingError(f"unknown option {key!r}.{guess} There are: {_listed(hints)}")
+        raise UnknownSettingError(f"unknown option {key!r}.{guess} There are: {_listed(hints) or 'none'}")
     return hints[name]
 
 

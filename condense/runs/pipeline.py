@@ -58,7 +58,8 @@ def run(
     Raises CondenseError with a message for users.
     """
     recipe = config.recipe
-    runtime = make_runtime(config.machine.device, config.machine.precision, reporter)
+    machine = config.machine
+    runtime = make_runtime(machine.device, machine.precision, reporter, machine.workers, machine.jpeg_decoder)
     with numeric_settings(runtime):
         plan = make_plan(config, registry)
         parts = _Parts(
@@ -66,7 +67,7 @@ def run(
             initializer=build_component(recipe.initializer, "initializer", Initializer, registry),
             evaluator=build_component(config.evaluation.evaluator, "evaluator", Evaluator, registry),
         )
-        dataset = real_dataset(recipe, config.machine, registry) if dataset is None else dataset
+        dataset = real_dataset(recipe, machine, registry, runtime) if dataset is None else dataset
         check_ipc(recipe.ipc, dataset)
         # Refuse what cannot work before anything is written.
         preflight(parts_of(plan), dataset, registry, runtime, chosen=recipe.dataset)

@@ -72,9 +72,9 @@ def reevaluate(
         recipe=recipe, evaluation=replace(config.evaluation, students=students), machine=machine
     )
     judged = _students(config, networks, registry)
-    runtime = make_runtime(machine.device, machine.precision, reporter)
+    runtime = make_runtime(machine.device, machine.precision, reporter, machine.workers, machine.jpeg_decoder)
     with numeric_settings(runtime):
-        real = real_dataset(recipe, machine, registry)
+        real = real_dataset(recipe, machine, registry, runtime)
         for note in real.notes:
             runtime.reporter.note(note)
         _check_fits(distilled, real)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import time
 from dataclasses import dataclass, replace
@@ -10,9 +9,8 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import msgspec
-import torch
 
-from condense.data.dataset import MemoryImages, RealDataset, Split
+from condense.data.dataset import RealDataset
 from condense.engine.squeeze import squeeze
 from condense.engine.teacher_check import Recorded
 from condense.errors import StorageError
@@ -26,9 +24,6 @@ from condense.storage.tensors import write_tensors
 from condense.version import DISTRIBUTION
 
 T = TypeVar("T")
-
-# The hash of a split on disk reads this many images, or up to twice as many.
-_LOOKED_AT = 64
 
 # The packages that compute or that provide networks.
 _PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm")
@@ -167,34 +162,15 @@ def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
         "dataset": msgspec.to_builtins(recipe.dataset),
         "validation": recipe.validation,
         "images": [
-            split_hash(dataset.train),
-            split_hash(dataset.test),
+            dataset.train.hash,
+            dataset.test.hash,
             dataset.size,
             dataset.mean,
             dataset.std,
         ],
-        "machine": Machine(device=str(runtime.device), precision=runtime.precision).hash,
+        "machine": Machine(
+            device=str(runtime.device), precision=runtime.precision, jpeg_decoder=runtime.jpeg_decoder
+        ).hash,
         "versions": [importlib.metadata.version(package) for package in _PACKAGES],
     }
     return digest(made_of)[:16]
-
-
-def split_hash(split: Split) -> str:
-    """Return the hash of a split's labels and pixels; it is worked out once.
-
-    Only some of the images on disk are read, spread evenly over the split.
-
-    The labels alone are not enough: the held-out test images can depend on the run's seed while the labels
-    stay equal.
-    """
-    if split.known_hash:
-        return split.known_hash[0]
-    digest = hashlib.sha256(split.labels.numpy().tobytes())
-    digest.update(repr((len(split), split.images.shape)).encode())
-    if isinstance(split.images, MemoryImages):
-        pixels = split.images.pixels
-    else:
-        pixels = split.images.read(torch.arange(0, len(split), max(1, len(split) // _LOOKED_AT)))
-    digest.update(pixels.contiguous().numpy().data)
-    split.known_hash.append(digest.hexdigest())
-    return split.known_hash[0]

@@ -177,13 +177,20 @@ def test_dry_run_gives_the_three_groups_as_json(condense: Invoke) -> None:
             *("ipc", "seed", "validation"),
         },
         "evaluation": {"protocol", "student", "evaluator", "students", "reference"},
-        "machine": {"device", "precision", "data_dir"},
+        "machine": {"device", "precision", "data_dir", "workers", "jpeg_decoder"},
     }
     assert (settings["recipe"]["method"], settings["recipe"]["seed"]) == ("wmdd", 3)
     assert set(settings["recipe"]["targets"]) == {"barycenter", "cross-entropy"}
     assert settings["recipe"]["targets"]["cross-entropy"] == {"weight": 1.0, "options": {}}
     assert settings["evaluation"]["students"] == 2
-    assert settings["machine"] == {"device": "cpu", "precision": "auto", "data_dir": "there"}
+    machine = {
+        "device": "cpu",
+        "precision": "auto",
+        "data_dir": "there",
+        "workers": None,
+        "jpeg_decoder": "cpu",
+    }
+    assert settings["machine"] == machine
 
 
 def test_dry_run_says_what_kind_of_images_a_folder_holds(condense: Invoke, tmp_path: Path) -> None:

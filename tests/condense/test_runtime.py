@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from condense import runtime as module
 from condense.errors import OptionError
-from condense.runtime import Runtime, SilentReporter, make_runtime, numeric_settings
+from condense.runtime import Runtime, SilentReporter, available_cores, make_runtime, numeric_settings
 
 CPU = torch.device("cpu")
 # The least number float64 has is far below; this one is denormal, so flushing makes it 0.
@@ -129,3 +133,38 @@ def test_numeric_settings_are_put_back_after_an_error() -> None:
         raise ZeroDivisionError
     assert torch.backends.cudnn.deterministic == before
     assert denormals_survive()
+
+
+@pytest.mark.parametrize(
+    ("cores", "platform", "workers"),
+    [
+        (1, "linux", 0),
+        (4, "linux", 0),
+        (5, "linux", 5),
+        (16, "linux", 16),
+        (96, "linux", 16),
+        (16, "darwin", 0),
+    ],
+)
+def test_processes_decode_where_threads_cannot_keep_the_cores_busy(
+    cores: int, platform: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "available_cores", lambda: cores)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert make_runtime("cpu", "fp32", workers=None).workers == workers
+    assert make_runtime("cpu", "fp32", workers=3).workers == 3
+    assert make_runtime("cpu", "fp32").workers == 0
+
+
+def test_cores_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    assert available_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_cores() == 1
+
+
+def test_the_decoder_is_part_of_the_description() -> None:
+    plain = make_runtime("cpu", "fp32")
+    assert plain.describe() == "cpu, float32"
+    assert replace(plain, jpeg_decoder="cuda").describe() == "cpu, float32, JPEG decoded by CUDA"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from condense.text import byte_size, counted, duration, percent, rate, setting_text, spread
+from condense.text import byte_size, counted, duration, percent, rate, setting_text, shown_path, spread
 
 
 @pytest.mark.parametrize(
@@ -72,3 +75,17 @@ def test_a_setting_as_set_takes_it(value: object, text: str) -> None:
 
 def test_percent() -> None:
     assert (percent(1.0), percent(0.8523)) == ("100.0", "85.2")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (b"plain.png", "plain.png"),
+        ("猫/חתול 🐈.png".encode(), "猫/חתול 🐈.png"),
+        (b"caf\xe9.png", "caf\\xe9.png"),
+        (b"two\nlines\t\x7f", "two\\nlines\\t\\x7f"),
+    ],
+)
+def test_any_path_can_be_shown(name: bytes, text: str) -> None:
+    assert shown_path(os.fsdecode(name)) == shown_path(Path(os.fsdecode(name))) == text
+    text.encode()

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
+from condense.data import feed as module
 from condense.data.cutmix import apply_cutmix
 from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
 from condense.data.feed import Batch, Feed, feed_of
+from condense.data.images import FolderImages
+from condense.data.load import Selected
+from condense.data.paths import Paths
+from condense.data.workers import ahead
+from condense.errors import DataError
 from condense.recipe.training import Augment
 from condense.runtime import make_runtime
 
@@ -226,6 +236,82 @@ def test_a_caller_may_stop_early() -> None:
 def test_batches_are_as_many_as_the_source_has_images() -> None:
     assert len(feed(MemoryImages(numbered(7)))) == 7
     assert feed(MemoryImages(numbered(7))).training_steps(3) == 2
+
+
+# Images that other processes decode.
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> FolderImages:
+    """75 files of noise, of several sizes."""
+    folder = tmp_path_factory.mktemp("files")
+    names = [f"{index}.png".encode() for index in range(75)]
+    for index, name in enumerate(names):
+        pixels = torch.randint(256, (9 + index % 3, 12, 3), dtype=torch.uint8, generator=seeded(index))
+        Image.fromarray(pixels.numpy()).save(folder / name.decode())
+    return FolderImages(Paths.of(folder, names), 8, 3)
+
+
+def as_read(images: ImageSource, workers: int) -> list[Batch]:
+    """Two epochs of training and all test batches."""
+    runtime = make_runtime("cpu", "fp32", workers=workers)
+    labels, generator = torch.arange(len(images)) % 5, seeded(1)
+    chosen = Feed(images, labels, size=6, mean=MEAN * 3, std=STD * 3, runtime=runtime)
+    epochs = [chosen.training_batches(EVERYTHING, 37, generator) for _ in range(2)]
+    return [batch for batches in (*epochs, chosen.test_batches(50)) for batch in batches]
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_any_number_of_processes_gives_the_same_batches(
+    files: FolderImages, held_out: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: ImageSource = Selected(files, torch.arange(74, -1, -2)) if held_out else files
+    monkeypatch.setattr(module, "WORTHWHILE", 30)
+    threads = as_read(chosen, 0)
+    monkeypatch.setattr(module, "ahead", counted := Counted())
+    for workers in (1, 3):
+        counted.workers.clear()
+        for one, other in zip(threads, as_read(chosen, workers), strict=True):
+            assert torch.equal(one.indices, other.indices)
+            assert torch.equal(one.labels, other.labels)
+            assert torch.equal(one.images, other.images)
+        assert counted.workers == [workers] * 3
+
+
+class Counted:
+    """`ahead`, noting how many processes were asked for."""
+
+    def __init__(self) -> None:
+        self.workers: list[int] = []
+
+    def __call__(self, task: Any, parts: Any, *, workers: int, pin: bool) -> Iterator[Tensor]:
+        self.workers.append(workers)
+        return ahead(task, parts, workers=workers, pin=pin)
+
+
+def test_processes_are_started_for_many_files_and_nothing_else(
+    files: FolderImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ahead", counted := Counted())
+    as_read(files, 3)
+    assert counted.workers == [0] * 3
+    monkeypatch.setattr(module, "WORTHWHILE", 75)
+    as_read(OnDemand(torch.zeros(75, 3, 8, 8, dtype=torch.uint8)), 3)
+    as_read(MemoryImages(torch.zeros(75, 3, 8, 8, dtype=torch.uint8)), 3)
+    assert counted.workers == [0] * 6
+
+
+def test_a_broken_file_is_named_by_the_process_that_meets_it(
+    files: FolderImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WORTHWHILE", 1)
+    names = [f"{index}.png" for index in range(75)]
+    for name in names:
+        (tmp_path / name).write_bytes((files.paths[0].parent / name).read_bytes())
+    images = FolderImages(Paths.of(tmp_path, [name.encode() for name in names]), 8, 3)
+    (tmp_path / "60.png").write_bytes(b"changed while the run was going on")
+    with pytest.raises(DataError, match=r"60\.png is not an image \(readable are .*\): remove it"):
+        as_read(images, 2)
 
 
 # One feed for each split and normalisation.

@@ -11,7 +11,7 @@ from PIL import Image
 
 from condense.data.dataset import DatasetRequest, MemoryImages, RealDataset
 from condense.data.folder import load_folder, statistics
-from condense.data.headers import Header, choose_sizes
+from condense.data.headers import choose_sizes
 from condense.data.images import FolderImages
 from condense.data.options import FolderOptions
 from condense.data.preprocessing import Preprocessing
@@ -106,7 +106,7 @@ def test_statistics_look_at_2000_images_at_most() -> None:
     ],
 )
 def test_sizes(size: int, share: float, sides: list[tuple[int, int]], expected: tuple[int, int]) -> None:
-    assert choose_sizes(size, share, [Header(sides=pair, grey=True) for pair in sides]) == expected
+    assert choose_sizes(size, share, sides) == expected
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_pretrained_weights_choose_what_is_automatic(
     size: int, share: float, sides: list[tuple[int, int]], expected: tuple[int, int]
 ) -> None:
     wanted = Preprocessing(size=300, resize_share=4 / 3, mean=(0.5,) * 3, std=(0.5,) * 3)
-    assert choose_sizes(size, share, [Header(sides=pair, grey=False) for pair in sides], wanted) == expected
+    assert choose_sizes(size, share, sides, wanted) == expected
 
 
 def test_upright_and_flat_images_of_one_size_count_as_one_size(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from condense.data.headers import choose_channels, choose_sizes, read_headers
+from condense.data.headers import choose_channels, choose_sizes, read_header
 from condense.data.kinds import kind_of_folder
 from condense.data.options import FolderOptions
 
@@ -154,11 +154,12 @@ def test_a_damaged_image_is_passed_over(tmp_path: Path) -> None:
 
 def as_loaded(root: Path, **options: Any) -> str:
     """The kind of the images as they are loaded: the side that networks see, and the channels."""
-    headers = read_headers(sorted(path for path in root.rglob("*") if path.is_file()))
-    size, _ = choose_sizes(FolderOptions(**options).size, 0.0, headers)
+    headers = [read_header(path) for path in root.rglob("*") if path.is_file()]
+    size, _ = choose_sizes(FolderOptions(**options).size, 0.0, {header.sides for header in headers})
     if size >= 128:
         return "photographs"
-    return "small-grey" if choose_channels(headers)[0] == 1 else "small-colour"
+    grey = sum(header.grey for header in headers)
+    return "small-grey" if choose_channels(grey, len(headers))[0] == 1 else "small-colour"
 
 
 @pytest.mark.parametrize(

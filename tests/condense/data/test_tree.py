@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condense.data import folder as module
-from condense.data.folder import Tree, read_tree
+from condense.data.paths import Paths
+from condense.data.tree import Listing, Tree, read_tree, split_tree
 from condense.errors import DataError, StorageError
 
 
@@ -22,7 +24,7 @@ def touch(root: Path, *names: str) -> None:
 
 
 def read(root: Path, seed: int = 0, test_share: float = 0.2) -> Tree:
-    return read_tree(root, seed=seed, test_share=test_share)
+    return split_tree(read_tree(root), seed=seed, test_share=test_share)
 
 
 def names(tree: Tree) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
@@ -77,8 +79,13 @@ def test_split_takes_the_share_of_each_class(tmp_path: Path, below: str) -> None
 
 @given(counts=st.lists(st.integers(2, 40), min_size=2, max_size=4), share=st.floats(0.01, 0.99))
 def test_every_class_is_in_both_parts(counts: list[int], share: float) -> None:
-    classes = {f"c{i}": [Path(f"c{i}/{j}") for j in range(count)] for i, count in enumerate(counts)}
-    tree = module._split(Path("root"), classes, 0, share)
+    names = [(f"c{i}/{j}".encode(), i) for i, count in enumerate(counts) for j in range(count)]
+    root, labels = Path("root"), torch.tensor([label for _, label in names])
+    listing = Listing(Paths.of(root, [name for name, _ in names]), labels)
+    classes = tuple(f"c{i}" for i in range(len(counts)))
+    tree = split_tree(
+        Tree(root, classes, listing, Listing(Paths.of(root, []), labels[:0])), seed=0, test_share=share
+    )
     for label, count in enumerate(counts):
         test = tree.test.labels.tolist().count(label)
         assert 1 <= test <= count - 1
@@ -141,9 +148,9 @@ def test_missing_path(tmp_path: Path) -> None:
 def test_forbidden_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a/1.png", "b/1.png")
 
-    def forbidden(path: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
+    def forbidden(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(Path, "iterdir", forbidden)
+    monkeypatch.setattr(os, "scandir", forbidden)
     with pytest.raises(StorageError, match=r"cannot be read: Permission denied"):
         read(tmp_path)

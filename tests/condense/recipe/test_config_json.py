@@ -96,7 +96,13 @@ def test_what_is_written_down_has_three_groups_and_losses_by_name(toys: Registry
         "cross-entropy": {"weight": 0.5, "options": {}},
     }
     assert data["recipe"]["regularizers"] == {}
-    assert data["machine"] == {"device": "cuda:1", "precision": "auto", "data_dir": "there"}
+    assert data["machine"] == {
+        "device": "cuda:1",
+        "precision": "auto",
+        "data_dir": "there",
+        "workers": None,
+        "jpeg_decoder": "cpu",
+    }
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,8 @@ def test_every_option_of_its_own_reaches_its_group(toys: Registry) -> None:
         "device": "cuda:1",
         "precision": "fp32",
         "data_dir": "there",
+        "workers": 3,
+        "jpeg_decoder": "cuda",
     }
     config = configure(toys, method="toy", dataset="plain", ipc=3, **own)
     assert (config.recipe.method, config.recipe.dataset.name) == ("toy", "plain")
@@ -94,6 +96,7 @@ def test_every_option_of_its_own_reaches_its_group(toys: Registry) -> None:
     assert (config.evaluation.students, config.evaluation.reference) == (1, False)
     machine = config.machine
     assert (machine.device, machine.precision, machine.data_dir) == ("cuda:1", "fp32", "there")
+    assert (machine.workers, machine.jpeg_decoder) == (3, "cuda")
     assert {*own, "method", "dataset", "ipc"} == {key for key in OWN_OPTIONS if "." not in key}
 
 

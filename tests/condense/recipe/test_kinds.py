@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import zlib
@@ -141,16 +142,16 @@ def test_files_that_are_no_images_are_passed_over(content: bytes, tmp_path: Path
     assert kind_of_folder(AUTO, str(tmp_path)) == "small-grey"
 
 
-@pytest.mark.parametrize("call", ["iterdir", "is_dir"])
+@pytest.mark.parametrize(("where", "call"), [(os, "scandir"), (Path, "is_dir")])
 def test_a_folder_that_may_not_be_read_counts_as_photographs(
-    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    where: Any, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(tmp_path, GREY)
 
-    def forbidden(path: Path) -> None:
+    def forbidden(path: str | Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, call, forbidden)
+    monkeypatch.setattr(where, call, forbidden)
     assert kind_of_folder(AUTO, str(tmp_path)) == "photographs"
 
 

@@ -1,0 +1,71 @@
+"""The files below a folder, in the order of their names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from condense.errors import CondenseError, DataError, StorageError
+from condense.text import shown_path
+
+# Is told what cannot be walked, and raises it or remembers it.
+Refuse = Callable[[CondenseError], None]
+
+
+def folders_in(folder: Path) -> list[str]:
+    """Return the names of the folders in `folder`, sorted. Raises StorageError if it cannot be read."""
+    return [entry.name for entry in _entries(str(folder)) if _is_dir(entry)]
+
+
+def files_below(root: Path, name: str, refuse: Refuse) -> Iterator[str]:
+    """Yield the files in root/name and all folders below it, as names relative to `root`.
+
+    Links are followed. Files and folders whose names begin with a dot are passed over. `refuse` is told of folders
+    that cannot be read, and of links to a folder that they lie in, which would lead round in circles.
+    """
+    yield from _below(str(root), name, (), refuse)
+
+
+def _below(root: str, name: str, around: tuple[str, ...], refuse: Refuse) -> Iterator[str]:
+    """Do what `files_below` does. around: the real folders in which the links on the way here lie."""
+    folder = os.path.join(root, name)  # noqa: PTH118 - a million names: Path would be slow
+    try:
+        entries = _entries(folder)
+    except StorageError as error:
+        refuse(error)
+        return
+    for entry in entries:
+        below = f"{name}/{entry.name}"
+        if not _is_dir(entry):
+            yield below
+        elif not entry.is_symlink():
+            yield from _below(root, below, around, refuse)
+        else:
+            here, target = os.path.realpath(folder), os.path.realpath(entry.path)
+            if any(f"{place}/".startswith(f"{target.rstrip('/')}/") for place in (*around, here)):
+                refuse(
+                    DataError(
+                        f"{shown_path(entry.path)} is a link to a folder that it lies in, {shown_path(target)}: "
+                        "remove the link"
+                    )
+                )
+            else:
+                yield from _below(root, below, (*around, here), refuse)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return sorted(
+                (entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name
+            )
+    except OSError as error:
+        raise StorageError(f"{shown_path(folder)} cannot be read: {error.strerror}") from error
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
