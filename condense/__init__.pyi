@@ -3,13 +3,9 @@
 from .api import ablate as ablate
 from .api import compare as compare
 from .api import evaluate as evaluate
-from .api import import_distilled as import_distilled
-from .api import load as load
 from .api import plan as plan
-from .api import push as push
 from .api import repeat as repeat
 from .api import run as run
-from .api import save as save
 from .api import sweep as sweep
 from .comparison.work import ComparisonResult as ComparisonResult
 from .data.dataset import DatasetRequest as DatasetRequest
@@ -76,4 +72,8 @@ from .recipe.training import Training as Training
 from .runs.estimate import Estimate as Estimate
 from .runs.result import EvaluationResult as EvaluationResult
 from .runs.result import RunResult as RunResult
+from .sharing import import_distilled as import_distilled
+from .sharing import load as load
+from .sharing import push as push
+from .sharing import save as save
 from .storage.distilled import DistilledDataset as DistilledDataset

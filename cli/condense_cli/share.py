@@ -49,7 +49,7 @@ def push(path: str, name: str, as_json: bool, **options: Any) -> None:
     """
     import msgspec
 
-    from condense.api import push as upload
+    from condense.sharing import push as upload
     from condense_cli.render.console import make_console, write, write_json
     from condense_cli.render.tables import pushed_table
 
@@ -142,7 +142,7 @@ def import_(ctx: click.Context, /, source: str, as_json: bool, **options: Any) -
     imported:PATH is a row of `condense compare`. Nothing of a .pt file is run.
     """
     registry = registry_of(ctx)
-    from condense.api import import_distilled
+    from condense.sharing import import_distilled
     from condense_cli.render.console import make_console, write, write_json
     from condense_cli.render.tables import imported_table
 

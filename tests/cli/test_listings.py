@@ -110,7 +110,7 @@ def test_a_method_shows_although_a_component_of_it_is_missing(condense: Invoke) 
 def test_a_component_shows_its_options_as_keys_of_set(condense: Invoke) -> None:
     text = condense("components", "show", "class-batchnorm").stdout
     line = next(line for line in text.splitlines() if "regularizers.class-batchnorm.form" in line)
-    assert line.split()[1:] == ["norms", "squares", "or", "norms"]
+    assert line.split()[1:] == ["norms", "squares", "or", "norms", "or", "relative"]
     assert "It has no options." in condense("components", "show", "real").stdout
 
 

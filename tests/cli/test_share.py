@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import Result
 
-import condense.api
+import condense.sharing
 from condense.storage.hub import Pushed
 
 
@@ -31,7 +31,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             licence="MIT" if "known" in path else "",
         )
 
-    monkeypatch.setattr(condense.api, "push", push)
+    monkeypatch.setattr(condense.sharing, "push", push)
     return found
 
 

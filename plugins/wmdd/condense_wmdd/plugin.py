@@ -19,7 +19,7 @@ def condense_feature_targets() -> list[FeatureTargetSpec]:
             summary="each image's feature to one atom of its class's Wasserstein barycenter",
             source=_PAPER,
             options=BarycenterOptions,
-            needs=Needs(through=ThroughTeacher(observes=True), at_once="whole classes"),
+            needs=Needs(through=ThroughTeacher(observes=True)),
             build="condense_wmdd.barycenter_target:BarycenterTarget",
         )
     ]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from condense.errors import NumericalError, OptionError
 from condense.models.observation import BatchLabels, Observation
+from condense.recipe.needs import Needs
 from condense.recipe.registry import load_registry
 
 FORMS = ("squares", "norms", "relative")
@@ -242,12 +243,12 @@ def test_what_was_fitted_comes_back() -> None:
     assert torch.equal(other.costs, target.costs)
 
 
-def test_it_observes_through_one_teacher_and_needs_whole_classes() -> None:
+def test_it_observes_through_one_teacher_and_takes_any_part_of_a_class() -> None:
     needs = load_registry().find("feature target", "barycenter").needs_of(BarycenterOptions())
     assert needs.network == "teacher"
     assert needs.observes
     assert needs.statistics == ()
-    assert needs.at_once == "whole classes"
+    assert needs.at_once == Needs().at_once
     assert not needs.each_member
 
 
