@@ -33,6 +33,7 @@ and the work ahead; it computes and writes nothing. `--set KEY=VALUE` changes on
 | a number, a word, true or false | `--set recover.lr=0.05`, `--set recover.augment.flip=false` |
 | several numbers in one value | `--set recover.augment.crop_scale=0.3,1` |
 | no value, where a setting allows it | `--set recover.augment.crop_scale=none` |
+| another preset of the method | `--set preset=paper` |
 | another weight of a loss, or one more loss | `--set targets.cross-entropy=0.5` |
 | an option of a loss | `--set targets.barycenter.form=squares` |
 | another network or initializer | `--set teacher.model=resnet18`, `--set initializer=real` |

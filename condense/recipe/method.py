@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from condense.errors import unknown_name
 from condense.recipe.literals import check_literals
 from condense.recipe.specs import check_name
 from condense.recipe.training import Augment, Training
@@ -186,7 +187,7 @@ class Method:
     protocol: the name of the protocol that its paper reports under.
     evaluator: the component that evaluates students.
     presets: settings by dotted key ("recover.lr"), for a kind of images ("small-grey") or a dataset's name. A name
-        wins over a kind.
+        wins over a kind. Users choose one of them, or one by another name, with the setting `preset`.
     for_ipc: settings that apply from a given number of images per class upward, keyed by that number; the largest
         key not above the run's ipc is used. Presets win over them.
     variants: the rows of its ablation, `condense ablate`.
@@ -225,11 +226,18 @@ class Method:
         if len(set(labels)) < len(labels) or not all(labels):
             raise ValueError(f"the variants of method {self.name!r} need labels, each another: {labels}")
 
-    def settings_for(self, dataset: str, kind: str, ipc: int) -> list[tuple[str, Any]]:
-        """Return the settings for an ipc, a kind of images and a dataset's name, as pairs; later ones win."""
+    def settings_for(self, dataset: str, kind: str, ipc: int, preset: str = "") -> list[tuple[str, Any]]:
+        """Return the settings for an ipc, a kind of images and a dataset's name, as pairs; later ones win.
+
+        preset: the name of a preset that is used in place of those of the kind and of the dataset.
+        Raises UnknownNameError if the method has no preset of that name.
+        """
         reached = [minimum for minimum in self.for_ipc if minimum <= ipc]
         chosen = self.for_ipc[max(reached)] if reached else {}
-        layers = (chosen, self.presets.get(kind, {}), self.presets.get(dataset, {}))
+        if preset and preset not in self.presets:
+            raise unknown_name(f"preset of {self.name}", preset, self.presets)
+        names = (preset,) if preset else (kind, dataset)
+        layers = (chosen, *(self.presets.get(name, {}) for name in names))
         return [pair for layer in layers for pair in layer.items()]
 
 

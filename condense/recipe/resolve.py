@@ -25,6 +25,8 @@ from condense.recipe.specs import ImageKind
 T = TypeVar("T")
 
 # Settings that are options of their own and never keys of --set, with the name of the option.
+# The setting that chooses a preset of the method by name, in place of those of the kind of images and the dataset.
+PRESET = "preset"
 _OWN_FIELDS = (
     "method",
     "dataset",
@@ -88,7 +90,9 @@ def configure(
 
     Raises UnknownNameError or OptionError, which list the valid names and the nearest.
     """
-    given = pairs_of(settings)
+    asked = pairs_of(settings)
+    preset = dict(asked).get(PRESET, "")
+    given = [(key, value) for key, value in asked if key != PRESET]
     for key, _ in given:
         if key in OWN_OPTIONS:
             raise OptionError(f"{key!r} is an option of its own (--{OWN_OPTIONS[key]}), not one for --set")
@@ -112,7 +116,7 @@ def configure(
         ),
     )
     config = assign(config, "ipc", ipc, registry)
-    presets = (*spec.settings_for(kind), *found.settings_for(spec.name, kind, ipc))
+    presets = (*spec.settings_for(kind), *found.settings_for(spec.name, kind, ipc, str(preset)))
     # The kind of images that was found stays, so that it is looked for once.
     chosen = [(key, value) for key, value in given if key != "dataset.like"]
     for key, value in (*presets, *chosen, *own.items()):

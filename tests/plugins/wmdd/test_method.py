@@ -10,6 +10,7 @@ import pytest
 from condense_wmdd.method import PRESETS, WMDD
 
 from condense.data.catalog import DATASETS
+from condense.errors import UnknownNameError
 from condense.recipe.config import RunConfig
 from condense.recipe.method import Use
 from condense.recipe.registry import load_registry
@@ -92,15 +93,39 @@ def test_every_preset_is_valid(preset: str) -> None:
     resolved("imagenette", *PRESETS[preset].items())
 
 
-@pytest.mark.parametrize("dataset", ["fashion-mini", "fashion-mnist"])
+@pytest.mark.parametrize("dataset", ["fashion-mini", "fashion-mnist", "mnist"])
 @pytest.mark.parametrize(
     "method", [offer.spec.name for offer in REGISTRY.offers("method") if "small-grey" in offer.spec.presets]
 )
 def test_settings_for_small_grey_images_reach_every_dataset_of_them(method: str, dataset: str) -> None:
-    preset = REGISTRY.method(method).presets["small-grey"]
+    presets = REGISTRY.method(method).presets
+    preset = {**presets["small-grey"], **presets.get(dataset, {})}
     found = flatten(configure(REGISTRY, method=method, dataset=dataset))
     assert preset
     assert {key: found[key] for key in preset} == dict(preset)
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "fashion-mini", "folder:somewhere", "imagenette"])
+def test_the_settings_of_the_paper_are_reached_by_name(dataset: str) -> None:
+    """On small images WMDD has settings of its own; --set preset=paper has the published ones anywhere."""
+    found = configure(REGISTRY, method="wmdd", dataset=dataset, settings={"preset": "paper"}).recipe
+    plain = configure(REGISTRY, method="wmdd", dataset="imagenette").recipe
+    assert (found.initializer, found.recover) == (plain.initializer, plain.recover)
+    assert (found.targets, found.regularizers) == (plain.targets, plain.regularizers)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10", "svhn"])
+def test_settings_for_small_images_have_no_unit(dataset: str) -> None:
+    recipe = configure(REGISTRY, method="wmdd", dataset=dataset).recipe
+    assert recipe.initializer.name == "real"
+    assert recipe.recover.measured_views == 2
+    for loss in (recipe.targets["barycenter"], recipe.regularizers["class-batchnorm"]):
+        assert loss.options["form"] == "relative"
+
+
+def test_an_unknown_preset_lists_those_there_are() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'paper'"):
+        configure(REGISTRY, method="wmdd", settings={"preset": "papr"})
 
 
 def test_offers_name_their_paper_and_import_no_torch() -> None:

@@ -27,7 +27,8 @@ REGISTRY = load_registry()
 METHODS = {"sre2l": SRE2L, "cda": CDA}
 BOTH = tuple(METHODS)
 # The published commands differ there from those of the other method, or of WMDD.
-OWN_SETTINGS = ("cifar100", "tiny-imagenet", "imagenet-1k")
+# On small images other than Fashion-MNIST, WMDD has views of its own, which nobody chose for these methods.
+OWN_SETTINGS = ("mnist", "svhn", "cifar10", "cifar100", "tiny-imagenet", "imagenet-1k")
 MakeDataset = Callable[..., RealDataset]
 MakeRegistry = Callable[..., Registry]
 
@@ -70,8 +71,8 @@ def test_settings_are_those_of_the_published_commands(
 
 
 @pytest.mark.parametrize("method", BOTH)
-def test_there_is_a_preset_for_every_dataset_of_wmdd(method: str) -> None:
-    assert METHODS[method].presets.keys() >= REGISTRY.method("wmdd").presets.keys()
+def test_there_is_a_preset_for_every_dataset_of_wmdds_paper(method: str) -> None:
+    assert METHODS[method].presets.keys() >= {"imagenette", "tiny-imagenet", "imagenet-1k", "small-grey"}
     for name in METHODS[method].presets:
         preset(method, name)
 
