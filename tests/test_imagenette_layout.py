@@ -54,8 +54,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def assert_complete(result: RunResult, classes: list[str]) -> None:
-    assert result.config.recipe.teacher.model.name == "resnet18"
+def assert_complete(result: RunResult, classes: list[str], teacher: str) -> None:
+    assert result.config.recipe.teacher.model.name == teacher
     assert [score.label for score in result.scores] == ["wmdd", "random real images"]
     assert all(0 <= score.mean <= 1 for score in result.scores)
     assert result.teacher_accuracy is not None
@@ -86,7 +86,7 @@ def test_imagenette(data_dir: Path, tmp_path: Path) -> None:
         out=tmp_path,
         settings={"dataset.size": 64, **SETTINGS},
     )
-    assert_complete(result, list(CLASS_NAMES.values()))
+    assert_complete(result, list(CLASS_NAMES.values()), "resnet18")
     assert any("holds 20 training and 10 test images" in note for note in result.notes)
     found = condense.evaluate(result.path, students=1, device="cpu")
     assert found.score.mean == result.accuracy
@@ -102,4 +102,5 @@ def test_the_same_folders_as_any_others(data_dir: Path, tmp_path: Path) -> None:
         out=tmp_path,
         settings={"dataset.size": 64, **SETTINGS},
     )
-    assert_complete(result, list(CLASS_NAMES))
+    # At 64 pixels these are small images, and a folder of them has a smaller teacher.
+    assert_complete(result, list(CLASS_NAMES), "convnet")
