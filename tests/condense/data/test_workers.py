@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from condense.data import workers
 from condense.data.workers import ahead
 from condense.errors import DataError, StorageError
 
@@ -101,6 +102,16 @@ def test_a_reader_may_stop_early() -> None:
     assert len(multiprocessing.active_children()) == 2
     results.close()  # type: ignore[attr-defined]
     assert multiprocessing.active_children() == []
+
+
+def test_a_process_is_silent_about_a_reader_that_has_gone_and_about_nothing_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for error in (ConnectionResetError("reset by peer"), EOFError()):
+        workers._report(type(error), error, None)
+    assert capsys.readouterr().err == ""
+    workers._report(ValueError, ValueError("something else"), None)
+    assert "ValueError: something else" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_every_process_without_noise(tmp_path: Path) -> None:
