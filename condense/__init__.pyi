@@ -59,6 +59,7 @@ from .recipe.needs import ThroughRandomNetwork as ThroughRandomNetwork
 from .recipe.needs import ThroughTeacher as ThroughTeacher
 from .recipe.needs import ThroughWeightGradients as ThroughWeightGradients
 from .recipe.protocol import Protocol as Protocol
+from .recipe.published import Published as Published
 from .recipe.specs import DatasetSpec as DatasetSpec
 from .recipe.specs import EvaluatorSpec as EvaluatorSpec
 from .recipe.specs import FeatureTargetSpec as FeatureTargetSpec

@@ -25,6 +25,11 @@ def spread(mean: float, std: float | None) -> str:
     return f"{100 * mean:5.1f} %" if std is None else f"{100 * mean:5.1f} ± {100 * std:.1f} %"
 
 
+def percent_and_spread(fraction: float, around: float | None) -> str:
+    """Return a fraction in percent with what lies around it: "64.8 ± 0.4", or "64.8" if `around` is None."""
+    return percent(fraction) if around is None else f"{percent(fraction)} ± {percent(around)}"
+
+
 def interval_text(interval: tuple[float, float] | None) -> str:
     """Return an interval of fractions in percent, like "74.1 to 76.3", or a dash for none."""
     return f"{percent(interval[0])} to {percent(interval[1])}" if interval else "–"

@@ -206,7 +206,8 @@ def free_of_torch() -> list[str]:
     exact |= {"condense.engine.work", "condense.engine.price", "condense.comparison.amount"}
     exact |= {"condense.engine.labels", "condense.storage.files", "condense.storage.run_folder"}
     exact |= {"condense.storage.manifest"}
-    exact |= {f"condense.comparison.{name}" for name in ("columns", "design", "imported", "outcome")}
+    exact |= {f"condense.comparison.{name}" for name in ("columns", "command", "design")}
+    exact |= {f"condense.comparison.{name}" for name in ("imported", "outcome")}
     exact |= {f"condense.comparison.{name}" for name in ("rows", "terms", "workspace")}
     places = ("condense.recipe", "condense_baselines.recipes")
     endings = (".catalog", ".plugin", ".options", ".method")

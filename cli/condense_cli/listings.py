@@ -166,7 +166,7 @@ def method_data(offer: Offer, registry: Registry) -> dict[str, Any]:
     with contextlib.suppress(CondenseError):
         method = complete(method, registry)
     recipe = flatten(method)
-    for key in ("name", "summary", "source", "presets", "for_ipc", "variants"):
+    for key in ("name", "summary", "source", "presets", "for_ipc", "variants", "published"):
         del recipe[key]
     return {
         **line_of(offer, "method"),
@@ -175,6 +175,7 @@ def method_data(offer: Offer, registry: Registry) -> dict[str, Any]:
         "presets": {dataset: _plain(settings) for dataset, settings in method.presets.items()},
         "presets_by_ipc": {str(least): _plain(settings) for least, settings in method.for_ipc.items()},
         "variants": [_plain(variant) for variant in method.variants],
+        "published": [_plain(one) for one in method.published],
     }
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Unpack
 
 from condense.comparison.columns import (
@@ -16,23 +14,21 @@ from condense.comparison.columns import (
     shared_settings,
     teachers_of,
 )
-from condense.comparison.imported import IMPORTED_KEYS, check_imported, public_name
+from condense.comparison.command import FILE, command_of
+from condense.comparison.imported import IMPORTED_KEYS, check_imported
 from condense.comparison.outcome import Kind, Row, under_teacher
 from condense.comparison.rows import AskedRow, Rows, rows_of
 from condense.comparison.terms import TermOptions, Terms, terms_of
 from condense.errors import OptionError
-from condense.recipe.config import Machine, Recipe, RunConfig, dataset_label, digest, placeless
+from condense.recipe.config import Machine, Recipe, RunConfig, digest, placeless
 from condense.recipe.method import IMPORTED, Method, Teacher, Use
 from condense.recipe.networks import with_network
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
-from condense.recipe.settings import Pair, Settings, flatten, network_of, pairs_of
-from condense.text import setting_text
+from condense.recipe.settings import Pair, Settings, flatten, network_of
 
 # Settings of a teacher that do not change its weights, or that are fixed here.
 _NO_MATTER = ("teacher.seed", "teacher.measure_batch")
-# The only setting that holds a path, beside that of imported images.
-_FILE = "teacher.checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +139,7 @@ def design_comparison(
                 asked = _resolved(row, shared[0].dataset, checked, ipc, registry)
                 notes += _other_wishes(row.method, asked, usual, shared[0], several=len(teachers) > 1)
                 runs |= _of_seeds(under_teacher(row.label, text), asked, shared[0].dataset, teacher, checked)
-            rows.append(_row(row, text, asked.recipe, registry))
+            rows.append(_row(row, text, asked.recipe, registry, published=kind == "compare"))
     design = Design(
         kind=kind,
         name=checked.name or "",
@@ -159,7 +155,7 @@ def design_comparison(
         validation=checked.validation,
         machine=next(iter(runs.values())).machine,
         notes=tuple(dict.fromkeys(notes)),
-        command=_command(kind, named, checked, settings, reference=bool(found.reference)),
+        command=command_of(kind, named, checked, settings, reference=bool(found.reference)),
     )
     return design if checked.name else replace(design, name=made_up_name(design))
 
@@ -208,8 +204,8 @@ def _shared_pairs(settings: Sequence[Pair], terms: Terms) -> list[Pair]:
         (terms.teachers, "teacher.model", "--teacher-model"),
     ):
         settings = with_network(settings, networks, key=key, option=option)
-    if len(terms.teachers) > 1 and _FILE in keys:
-        raise OptionError(f"--set {_FILE} is one teacher, and --teacher-model names {len(terms.teachers)}")
+    if len(terms.teachers) > 1 and FILE in keys:
+        raise OptionError(f"--set {FILE} is one teacher, and --teacher-model names {len(terms.teachers)}")
     return list(settings)
 
 
@@ -284,8 +280,11 @@ def _note(method: str, wanted: Mapping[str, Any], now: Mapping[str, Any], sectio
     return f"{method} asks for {', '.join(listed[:3])}{more}; every row has the same {section}"
 
 
-def _row(row: AskedRow, teacher: str, recipe: Recipe, registry: Registry) -> Row:
-    """Return a row as plain data, with its resolved settings. teacher: as in `Row.teacher`."""
+def _row(row: AskedRow, teacher: str, recipe: Recipe, registry: Registry, *, published: bool) -> Row:
+    """Return a row as plain data, with its resolved settings. teacher: as in `Row.teacher`.
+
+    published: whether the row stands for its method, so that what was published for the method belongs beside it.
+    """
     method = registry.method(row.method)
     flat = flatten(recipe)
     settings: dict[str, Any] = {}
@@ -304,31 +303,8 @@ def _row(row: AskedRow, teacher: str, recipe: Recipe, registry: Registry) -> Row
         summary=method.summary,
         source=method.source,
         teacher=teacher,
+        published=tuple(one for one in method.published if published and one.dataset == recipe.dataset.name),
     )
-
-
-def _command(kind: Kind, methods: Sequence[str], terms: Terms, settings: Settings, *, reference: bool) -> str:
-    """Return the command that repeats a comparison, without data folder, device and precision."""
-    methods = [public_name(method) for method in methods]
-    words = [kind, "--method", *methods] if kind == "sweep" else [kind, *methods]
-    parts = ["condense", *words, "--dataset", dataset_label(terms.dataset)]
-    parts += ["--ipc", setting_text(terms.ipcs), "--seeds", str(terms.seeds)]
-    for flag, value, usual in (
-        ("--seed", terms.seed, 0),
-        ("--students", terms.students, 1),
-        ("--protocol", terms.protocols, ()),
-        ("--epochs", terms.epochs, ()),
-        ("--student", terms.networks, ()),
-        ("--teacher-model", terms.teachers, ()),
-        ("--validation", terms.validation, 0.0),
-    ):
-        if value != usual:
-            parts += [flag, setting_text(value)]
-    for key, value in pairs_of(settings):
-        shown = Path(str(value)).name if key == _FILE else setting_text(value)
-        parts += ["--set", f"{key}={shown}"]
-    parts += ([] if reference else ["--no-reference"]) + ([] if terms.scores else ["--no-scores"])
-    return shlex.join(parts)
 
 
 def made_up_name(design: Design) -> str:

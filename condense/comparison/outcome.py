@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from condense.recipe.published import Published
+
 Kind = Literal["compare", "sweep", "ablate"]
 # "score": the protocol as it is. "hard": the protocol with hard labels. "plain": the protocol without augmentation.
 # "hard" and "plain" serve DD-Ranking's scores alone; readers do not see them as columns.
@@ -26,6 +28,7 @@ class Row:
     without: the components that the row leaves out.
     summary, source: the method's own.
     teacher: the teacher's network where rows have different teachers, else "". The label ends with it.
+    published: what was published for the method on the dataset of the comparison, with its images per class.
     """
 
     label: str
@@ -35,6 +38,7 @@ class Row:
     summary: str = ""
     source: str = ""
     teacher: str = ""
+    published: tuple[Published, ...] = ()
 
     @property
     def stem(self) -> str:

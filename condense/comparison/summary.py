@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from condense.comparison.evidence import Evidence
-from condense.comparison.outcome import Cell, Column, Distilled, Outcome
+from condense.comparison.outcome import Cell, Column, Distilled, Outcome, Row
 from condense.comparison.statistics import BySeed, interval_over_seeds, paired_difference
 from condense.engine.intervals import Interval
+from condense.recipe.published import Published, closest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Line:
         under the first teacher; None for the rows of the first teacher and where all rows have one teacher.
     best: whether this mean is the highest under its teacher and its lead over the next row there has an interval that
         excludes 0.
+    published: what was published for the row's method on the dataset with so many images per class, with the column's
+        student if there is a figure for it.
     lrs, ars: DD-Ranking's scores in [0, 1]; None if something they need is missing.
     distil_seconds: to measure and recover, mean over seeds.
     train_seconds, steps: of one student's training, means.
@@ -53,6 +56,7 @@ class Line:
     teacher_difference_interval: Interval | None = None
     teacher_excludes_zero: bool | None = None
     best: bool = False
+    published: Published | None = None
     lrs: float | None = None
     ars: float | None = None
     distil_seconds: float | None = None
@@ -148,6 +152,18 @@ class Summary:
         """Whether any line has one of DD-Ranking's scores."""
         return any(line.lrs is not None or line.ars is not None for line in self.lines)
 
+    def published(self, row: str, ipc: int, columns: Sequence[Column]) -> tuple[Published, ...]:
+        """Return what was published for a row's method: one accuracy for each student of `columns`, each once.
+
+        If none has a student of the columns, that is the one that the method names first.
+        """
+        found = [self.line(row, ipc, column.key).published for column in columns]
+        return tuple(dict.fromkeys(one for one in found if one))
+
+    def shows_published(self, ipc: int) -> bool:
+        """Return whether any row has a published accuracy at one images-per-class."""
+        return any(line.published for line in self.lines if line.ipc == ipc)
+
     def group(self, ipc: int, column: str) -> tuple[Line, ...]:
         """Return the lines of all rows at one images-per-class and column."""
         return tuple(line for line in self.lines if (line.ipc, line.column) == (ipc, column))
@@ -175,7 +191,7 @@ def summarise(outcome: Outcome) -> Summary:
             found = [lead for rows in groups if (lead := _lead(evidence, rows, ipc, column))]
             leads += found
             best = {lead.row for lead in found if lead.clear}
-            lines += [_line(evidence, row.label, ipc, column, best) for row in outcome.rows]
+            lines += [_line(evidence, row, ipc, column, best) for row in outcome.rows]
     return Summary(
         rows=tuple(row.label for row in outcome.rows),
         ipcs=outcome.ipcs,
@@ -191,8 +207,8 @@ def summarise(outcome: Outcome) -> Summary:
     )
 
 
-def _line(evidence: Evidence, row: str, ipc: int, column: Column, best: Collection[str]) -> Line:
-    outcome = evidence.outcome
+def _line(evidence: Evidence, of: Row, ipc: int, column: Column, best: Collection[str]) -> Line:
+    outcome, row = evidence.outcome, of.label
     by_seed = evidence.accuracies(row, ipc, column)
     cells = evidence.trained(row, ipc, column)
     distilled = evidence.distilled[row, ipc]
@@ -218,6 +234,7 @@ def _line(evidence: Evidence, row: str, ipc: int, column: Column, best: Collecti
         teacher_difference_interval=of_teacher.interval if of_teacher else None,
         teacher_excludes_zero=of_teacher.excludes_zero if of_teacher else None,
         best=row in best,
+        published=closest((one for one in of.published if one.ipc == ipc), column.student),
         lrs=evidence.label_robust(row, ipc, column),
         ars=evidence.augmentation_robust(row, ipc, column),
         distil_seconds=_mean(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from condense.errors import unknown_name
 from condense.recipe.literals import check_literals
+from condense.recipe.published import Published
 from condense.recipe.specs import check_name
 from condense.recipe.training import Augment, Training
 
@@ -191,6 +192,8 @@ class Method:
     for_ipc: settings that apply from a given number of images per class upward, keyed by that number; the largest
         key not above the run's ipc is used. Presets win over them.
     variants: the rows of its ablation, `condense ablate`.
+    published: accuracies that were published for it; a comparison shows them beside its own. The first one for a
+        dataset and a number of images per class is shown where none has the student of the comparison.
 
     Raises ValueError for a name in both `targets` and `regularizers`, iterations without a target, or variants that
     share a label.
@@ -210,6 +213,7 @@ class Method:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     for_ipc: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     variants: tuple[Variant, ...] = ()
+    published: tuple[Published, ...] = ()
 
     def __post_init__(self) -> None:
         check_name("method", self.name)

@@ -231,3 +231,21 @@ def test_a_dataset_shows_the_kind_of_its_images_and_what_it_sets_for_every_metho
     data = json.loads(condense("datasets", "show", "folder", "--json").stdout)
     assert data["like"] == ""
     assert data["settings_by_kind"]["photographs"]["teacher.model"] == "resnet18"
+
+
+def test_a_method_lists_what_was_published_for_it(condense: Invoke) -> None:
+    text = " ".join(condense("methods", "show", "g-vbsm").stdout.split())
+    assert "Published accuracies, %" in text
+    assert "student convnet: 3 blocks of width 128" in text
+    assert "tiny-imagenet 47.6 ± 0.3 (50) 51.0 ± 0.4 (100)" in text
+    data = json.loads(condense("methods", "show", "g-vbsm", "--json").stdout)
+    assert {
+        "dataset": "cifar10",
+        "ipc": 50,
+        "accuracy": 0.543,
+        "spread": 0.003,
+        "student": "convnet",
+    }.items() <= next(
+        one for one in data["published"] if (one["ipc"], one["student"]) == (50, "convnet")
+    ).items()
+    assert "Published" not in condense("methods", "show", "random").stdout

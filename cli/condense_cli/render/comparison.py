@@ -27,6 +27,8 @@ from condense.comparison.report.wording import (
     images_per_class,
     lead_text,
     protocols_text,
+    published_note,
+    published_texts,
     spread_over,
     tested_on,
 )
@@ -108,14 +110,21 @@ def _table(result: ComparisonResult, ipc: int, columns: Sequence[Column]) -> Tab
         table.add_column(_title(column, summary), overflow="fold")
         for head in _gap_heads(summary):
             table.add_column(head, overflow="fold", no_wrap=True)
+    published = summary.shows_published(ipc)
+    if published:
+        needed = _published_width(summary, ipc, columns)
+        table.add_column("published", overflow="fold", min_width=min(needed, LABEL_WIDTH))
     for row in summary.rows:
         cells = [Text(_label(row, summary))]
         for column in columns:
             cells += _cells(summary.line(row, ipc, column.key), summary, full_count(outcome))
+        if published:
+            cells.append(Text("\n".join(published_texts(summary, row, ipc, columns))))
         table.add_row(*cells)
     for teacher, reached in ceiling_texts(summary):
         of_column = [Text(reached), *(Text("") for _ in _gap_heads(summary))]
-        table.add_row(Text(_ceiling_label(teacher)), *of_column * len(columns), style=QUIET)
+        unpublished = [Text("")] * published
+        table.add_row(Text(_ceiling_label(teacher)), *of_column * len(columns), *unpublished, style=QUIET)
     return table
 
 
@@ -142,6 +151,8 @@ def _side_by_side(result: ComparisonResult, ipc: int, width: int) -> Iterator[li
     ceilings = [_ceiling_label(teacher) for teacher, _ in ceiling_texts(summary)]
     labels = max(map(cell_len, [*ceilings, *(_label(row, summary) for row in summary.rows)]))
     room = width - min(labels, LABEL_WIDTH) - SPACE - 1
+    if summary.shows_published(ipc):
+        room -= SPACE + _published_width(summary, ipc, summary.columns)
     chosen: list[Column] = []
     used = 0
     for column in summary.columns:
@@ -157,6 +168,12 @@ def _side_by_side(result: ComparisonResult, ipc: int, width: int) -> Iterator[li
         chosen.append(column)
         used += needed
     yield chosen
+
+
+def _published_width(summary: Summary, ipc: int, columns: Sequence[Column]) -> int:
+    """Return how many characters the column of published accuracies needs."""
+    found = [published_texts(summary, row, ipc, columns) for row in summary.rows]
+    return max(cell_len(text) for texts in found for text in texts)
 
 
 def _label(row: str, summary: Summary) -> str:
@@ -183,6 +200,8 @@ def _legend(result: ComparisonResult) -> Iterator[str]:
         yield f"Difference: points to {summary.first}{same}, paired by seed{star}."
     if summary.teachers:
         yield f"To teacher {summary.teachers[0]}: points to the same row under that teacher, paired by seed{star}."
+    if published := published_note(outcome, summary):
+        yield published
     if summary.scored:
         yield "LRS, ARS: DD-Ranking's scores, 0 to 1: how good the images are, apart from labels and augmentation."
     yield "Stored: images, labels and a teacher that answers in training. Compression: the real images over it."

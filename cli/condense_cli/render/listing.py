@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import RenderableType
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from condense.recipe.specs import kind_text
-from condense.text import counted, setting_text
+from condense.text import counted, percent_and_spread, setting_text
 from condense_cli.render.tables import HEADING, QUIET
 
 NAME = "bold cyan"
@@ -68,7 +68,24 @@ def detail(data: Mapping[str, Any]) -> list[RenderableType]:
         parts += ["", Text(f"Instead, on {kind_text(dataset)}", style=HEADING), _settings(settings)]
     if data.get("variants"):
         parts += ["", Text("Rows of its ablation", style=HEADING), *map(_variant, data["variants"])]
+    if data.get("published"):
+        parts += ["", Text("Published accuracies, %", style=HEADING), *_published(data["published"])]
     return parts
+
+
+def _published(found: Sequence[Mapping[str, Any]]) -> Iterator[Padding | Table]:
+    """Yield published accuracies: a table for each student and source, with a row for each dataset."""
+    tables: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for one in found:
+        said = f"student {one['student']}{', second-hand' if one['second_hand'] else ''}: {one['conditions']}"
+        text = f"{percent_and_spread(one['accuracy'], one['spread'])} ({one['ipc']})"
+        of_student = tables.setdefault((said, one["source"]), {})
+        of_student.setdefault(one["dataset"], []).append(text)
+    yield _indented("each with its images per class in brackets, and ± as the source states it", style=QUIET)
+    for (said, source), rows in tables.items():
+        yield _indented(said)
+        yield _indented(source, style=QUIET)
+        yield _settings({f"  {dataset}": "  ".join(texts) for dataset, texts in rows.items()})
 
 
 def _facts(data: Mapping[str, Any]) -> list[str]:

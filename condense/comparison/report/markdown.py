@@ -20,6 +20,7 @@ from condense.comparison.report.wording import (
     full_count,
     lead_paragraph,
     lead_text,
+    published_texts,
 )
 from condense.comparison.summary import Line, Summary
 from condense.text import byte_size
@@ -58,6 +59,8 @@ def _accuracies(outcome: Outcome, summary: Summary) -> str:
     for column in summary.columns:
         header.append(column_title(column, summary.columns))
         header += [f"difference to {what}" for what in gaps]
+    published = any(map(summary.shows_published, summary.ipcs))
+    header += ["published"] if published else []
     body = []
     for ipc in summary.ipcs:
         for row in summary.rows:
@@ -68,10 +71,13 @@ def _accuracies(outcome: Outcome, summary: Summary) -> str:
                 text = accuracy_text(line, full)
                 cells.append(f"**{text}**" if line.best else text)
                 cells += [gap(line) for gap in gaps.values()]
+            if published:
+                cells.append(_escaped(", ".join(published_texts(summary, row, ipc, summary.columns))))
             body.append(cells)
     for teacher, reached in ceiling_texts(summary):
         label = f"{_escaped(teacher)}, on all real images (ceiling)"
-        body.append(["all", label, *[reached, *[""] * len(gaps)] * len(summary.columns)])
+        of_columns = [reached, *[""] * len(gaps)] * len(summary.columns)
+        body.append(["all", label, *of_columns, *[""] * published])
     return _table([_escaped(title) for title in header], body, numbers=2)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import markupsafe
 
-from condense.comparison.outcome import Distilled, Outcome, Row
+from condense.comparison.outcome import Column, Distilled, Outcome, Row
 from condense.comparison.report.chart import draw_keys, draw_svgs
 from condense.comparison.report.differences import differences, settings_of
 from condense.comparison.report.palette import COLOURS
@@ -27,6 +27,7 @@ from condense.comparison.report.wording import (
     images_per_class,
     lead_paragraph,
     lead_text,
+    published_texts,
 )
 from condense.comparison.summary import Line, Summary
 from condense.text import byte_size, duration, percent, setting_text
@@ -148,14 +149,20 @@ def _groups(outcome: Outcome, summary: Summary) -> list[dict[str, Any]]:
                     "title": column_title(column, summary.columns),
                     "about": ", ".join(facts),
                     "leads": leads.get((ipc, column.key), []),
-                    "lines": [_view(outcome, summary, line) for line in lines],
+                    "lines": [_view(outcome, summary, line, column) for line in lines],
                 }
             )
-        groups.append({"title": images_per_class(ipc), "tables": tables})
+        groups.append(
+            {
+                "title": images_per_class(ipc),
+                "tables": tables,
+                "published": summary.shows_published(ipc),
+            }
+        )
     return groups
 
 
-def _view(outcome: Outcome, summary: Summary, line: Line) -> dict[str, Any]:
+def _view(outcome: Outcome, summary: Summary, line: Line, column: Column) -> dict[str, Any]:
     """Return a line as texts and marks."""
     known = line.mean is not None
     return {
@@ -164,6 +171,7 @@ def _view(outcome: Outcome, summary: Summary, line: Line) -> dict[str, Any]:
         "best": line.best,
         "accuracy": accuracy_text(line, full_count(outcome)),
         "gaps": [gap(line) for gap in differences_of(summary).values()],
+        "published": ", ".join(published_texts(summary, line.row, line.ipc, [column])),
         "failure": line.failure,
         "costs": {title: text(line) for title, text in costs(summary).items()},
         "parts": " + ".join(f"{byte_size(count)} {part}" for part, count in line.parts.items() if count),

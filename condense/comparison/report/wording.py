@@ -9,7 +9,8 @@ from condense.comparison.outcome import Column, Outcome
 from condense.comparison.statistics import augmentation_robust_score
 from condense.comparison.summary import Failure, Lead, Line, Summary
 from condense.engine.intervals import Interval
-from condense.text import byte_size, counted, duration, percent
+from condense.recipe.published import Published
+from condense.text import byte_size, counted, duration, percent, percent_and_spread
 
 KINDS: Mapping[str, str] = {"compare": "Comparison", "sweep": "Sweep", "ablate": "Ablation"}
 UNKNOWN = "–"
@@ -60,9 +61,32 @@ def accuracy_text(line: Line, full: int) -> str:
     """Return the accuracy in percent like "85.2 ± 0.4", with "(n=4)" if 4 is not the `full` number of students."""
     if line.mean is None:
         return "failed" if line.failure else UNKNOWN
-    half = half_width(line.interval)
-    spread = "" if half is None else f" ± {percent(half)}"
-    return percent(line.mean) + spread + (f" (n={line.count})" if line.count != full else "")
+    text = percent_and_spread(line.mean, half_width(line.interval))
+    return text + (f" (n={line.count})" if line.count != full else "")
+
+
+def published_text(published: Published) -> str:
+    """Return a published accuracy in percent with its student: "64.8 ± 0.4 (resnet18)"."""
+    whose = f"{published.student}, second-hand" if published.second_hand else published.student
+    return f"{percent_and_spread(published.accuracy, published.spread)} ({whose})"
+
+
+def published_texts(summary: Summary, row: str, ipc: int, columns: Sequence[Column]) -> list[str]:
+    """Return what was published for a row's method, one text for each student of `columns`, or a dash for nothing."""
+    return [published_text(one) for one in summary.published(row, ipc, columns)] or [UNKNOWN]
+
+
+def published_note(outcome: Outcome, summary: Summary) -> str:
+    """Return what the column of published accuracies shows, or "" if no table has that column."""
+    found = [line.published for line in summary.lines if line.published]
+    if not found:
+        return ""
+    others = "; second-hand: from a paper on another method" if any(one.second_hand for one in found) else ""
+    return (
+        f"Published: percent on the test images of {outcome.dataset}, as reported for the row's method with as many "
+        f"images per class{others}. The student is in brackets, and conditions differ from those here (teacher, "
+        "epochs, protocol): `condense methods show NAME` lists them."
+    )
 
 
 def signed(fraction: float) -> str:
@@ -214,6 +238,8 @@ def footnotes(outcome: Outcome, summary: Summary) -> list[str]:
             f"Bold: the highest mean of {among}, where its lead over the next of them, paired by seed, has a 95 % "
             "interval that excludes 0. Where nothing is bold, no row is clearly ahead."
         )
+    if published := published_note(outcome, summary):
+        notes.append(published)
     if crossed(summary.columns):
         protocols = protocols_text(summary.columns)
         notes.append(f"Students: every network learns from the same images. Protocol: {protocols}.")

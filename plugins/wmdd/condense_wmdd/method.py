@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from condense import Augment, Method, Recover, Teacher, Use, Variant, Weighted
+from condense_wmdd.published import PUBLISHED
 
 # Random resized crop, flip and jitter of up to 32 of 224 pixels at every step.
 _VIEWS = Augment(crop_scale=(0.08, 1.0), flip=True, jitter=1 / 7)
@@ -151,4 +152,5 @@ WMDD = Method(
     protocol="fkd",
     presets=PRESETS,
     variants=VARIANTS,
+    published=PUBLISHED,
 )

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from condense.comparison.outcome import Cell, Column, Distilled, Outcome, Row, TeacherFacts
 from condense.comparison.work import ComparisonResult
+from condense.recipe.published import Published
 
 ROWS = ("wmdd", "another method with a name that is far too long for a table", "random")
 
@@ -173,3 +174,17 @@ def test_student_networks_are_the_titles_of_the_columns() -> None:
     assert head.split()[2::2] == list(networks)
     assert "every network learns from the same images. Protocol: fkd, 100 epochs." in text
     assert all(f"{network}: wmdd" in text for network in networks)
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_published_accuracies_are_a_column(width: int) -> None:
+    found = result(columns=2, rows=("wmdd", "random"))
+    published = Published.table({"tiny": {10: (64.8, 0.4)}}, student="resnet18", conditions="x", source="y")
+    rows = tuple(replace(row, published=published * (row.label == "wmdd")) for row in found.outcome.rows)
+    text = shown(replace(found, outcome=replace(found.outcome, rows=rows)), width)
+    assert max(map(len, text.splitlines())) <= width
+    heads = [line for line in text.splitlines() if line.split()[:2] == ["trained", "on"]]
+    assert all(head.rstrip().endswith("published") for head in heads)
+    assert text.count("64.8 ± 0.4 (resnet18)") == len(heads)
+    assert text.count("Published: percent on the test images of tiny") == 1
+    assert "ublished" not in shown(found, width)

@@ -13,7 +13,24 @@ import pytest
 from PIL import Image
 
 from condense.comparison.outcome import Cell, Column, Distilled, Outcome, Row, TeacherFacts, under_teacher
+from condense.recipe.published import Published
 
+# What the paper of wmdd would report for two students, and another paper for a third number of images.
+PUBLISHED = (
+    *Published.table(
+        {"fashion-mini": {1: (40.2, 0.6), 10: (64.8, 0.4)}},
+        student="resnet18",
+        conditions="300 epochs",
+        source="Table 1",
+    ),
+    *Published.table(
+        {"fashion-mini": {10: 55.5}},
+        student="convnet",
+        conditions="300 epochs",
+        source="another paper",
+        second_hand=True,
+    ),
+)
 TEACHER = TeacherFacts(model="convnet", accuracy=0.912, seconds=61.0, hash="abc", bytes=600_000)
 MakeOutcome = Callable[..., Outcome]
 SOURCES = {"wmdd": "Liu et al., ICCV 2025", "random": ""}
@@ -59,7 +76,9 @@ def accuracies(row: int, ipc: int, seed: int, column: Column, students: int) -> 
     )
 
 
-def rows_of(labels: Sequence[str], teachers: Sequence[str]) -> tuple[Row, ...]:
+def rows_of(
+    labels: Sequence[str], teachers: Sequence[str], published: tuple[Published, ...] = ()
+) -> tuple[Row, ...]:
     rows = []
     for teacher, label in itertools.product(teachers, labels):
         method, _, rest = label.partition(" ")
@@ -72,6 +91,7 @@ def rows_of(labels: Sequence[str], teachers: Sequence[str]) -> tuple[Row, ...]:
                 settings=settings,
                 summary=f"what {method} does",
                 source=SOURCES.get(method, ""),
+                published=published if method == "wmdd" else (),
             )
         )
     return tuple(rows)
@@ -89,14 +109,16 @@ def made(
     networks: Sequence[str] = ("convnet",),
     teachers: Sequence[str] = ("",),
     failing: Sequence[str] = (),
+    published: bool = False,
     size: tuple[int, int] = (180, 120),
     **changes: Any,
 ) -> Outcome:
     """Write pictures below `folder` and return the comparison.
 
     teachers: the networks of the teachers if there are several. failing: labels of the rows that fail everywhere.
+    published: whether something is published for wmdd.
     """
-    rows = rows_of(labels, teachers)
+    rows = rows_of(labels, teachers, PUBLISHED if published else ())
     columns = columns_of(protocols, epochs, networks)
     distilled, cells = [], []
     for number, label in enumerate(row.label for row in rows):

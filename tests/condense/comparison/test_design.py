@@ -16,6 +16,7 @@ from condense.errors import CondenseError, OptionError
 from condense.recipe.config import Machine
 from condense.recipe.method import Method, Recover, Use, Weighted
 from condense.recipe.protocol import Protocol
+from condense.recipe.published import Published
 from condense.recipe.registry import Registry
 from condense.recipe.settings import network_of
 from condense.recipe.training import Augment
@@ -29,6 +30,9 @@ WISHFUL = Method(
     protocol="bare",
     presets={"tiny": {"teacher.epochs": 9, "protocol.lr": 0.5}},
     for_ipc={1: {"recover.lr": 0.125}, 5: {"recover.lr": 0.0625}},
+    published=Published.table(
+        {"tiny": {1: 40.0, 10: 60.0}, "large": {1: 20.0}}, student="resnet18", conditions="x", source="y"
+    ),
 )
 
 
@@ -301,3 +305,17 @@ def test_all_recipes_of_a_row_differ_in_seed_and_images_per_class_alone(registry
     assert [(recipe.seed, recipe.ipc) for recipe in recipes] == [(0, 1), (1, 1), (0, 5), (1, 5)]
     assert all(replace(recipe, seed=0, ipc=1) == made.recipe for recipe in recipes)
     assert made.recipe.dataset == made.shared.dataset == Use(name="tiny")
+
+
+def test_a_row_has_what_was_published_on_the_dataset(registry: Registry) -> None:
+    made = design_comparison(
+        "compare", ["wishful", "random"], registry, dataset="tiny", settings={"wishful:lr": 0.5}
+    )
+    wishful, random = made.rows
+    assert wishful.published == WISHFUL.published[:2]
+    assert random.published == ()
+
+
+def test_rows_of_a_sweep_or_an_ablation_are_not_the_published_method(registry: Registry) -> None:
+    swept = design_comparison("sweep", "wishful", registry, dataset="tiny", settings={"lr": [0.5, 1]})
+    assert {row.published for row in swept.rows} == {()}

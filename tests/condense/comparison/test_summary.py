@@ -13,6 +13,7 @@ from scipy import stats
 from condense.comparison.outcome import Cell, Column, Distilled, Outcome, Row, TeacherFacts
 from condense.comparison.statistics import augmentation_robust_score, label_robust_score
 from condense.comparison.summary import Failure, Lead, summarise
+from condense.recipe.published import Published
 
 MakeOutcome = Callable[..., Outcome]
 SOFT = Column(key="s", protocol="fkd", epochs=300, labels="online", student="convnet")
@@ -197,3 +198,20 @@ def test_nothing_found_yet_is_a_table_of_unknowns() -> None:
     summary = summarise(outcome())
     assert {(line.mean, line.lrs, line.failure) for line in summary.lines} == {(None, None, "")}
     assert summarise(outcome(rows=())).lines == ()
+
+
+def test_a_line_has_what_was_published_for_its_ipc_and_student() -> None:
+    lines = Published.table(
+        {"tiny": {1: 40.0, 10: 60.0}}, student="resnet18", conditions="x", source="y"
+    ) + Published.table({"tiny": {1: 30.0}}, student="convnet", conditions="x", source="y")
+    rows = (Row(label="a", method="a", published=lines), Row(label="b", method="b"))
+    other = replace(SOFT, key="o", student="timm:resnet18")
+    third = replace(SOFT, key="t", student="resnet50")
+    columns = (SOFT, other, third)
+    summary = summarise(outcome(rows=rows, columns=columns, ipcs=(1, 10, 50)))
+    assert summary.line("a", 1, "s").published == lines[2]
+    assert summary.line("a", 1, "o").published == summary.line("a", 1, "t").published == lines[0]
+    assert summary.line("a", 10, "s").published == lines[1]
+    assert summary.line("a", 50, "s").published is summary.line("b", 1, "s").published is None
+    assert summary.published("a", 1, columns) == (lines[2], lines[0])
+    assert [summary.shows_published(ipc) for ipc in (1, 10, 50)] == [True, True, False]

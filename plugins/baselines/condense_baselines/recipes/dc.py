@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from condense import SIAMESE_OPERATIONS, Augment, Method, Recover, Training, Use, Weighted
+from condense import SIAMESE_OPERATIONS, Augment, Method, Published, Recover, Training, Use, Weighted
 
 # As published: SGD without momentum, batches of 256 of the synthetic images.
 INNER = Training(epochs=1, batch_size=256, lr=0.01, momentum=0.0, weight_decay=0.0, schedule="constant")
@@ -51,6 +51,8 @@ _SHORT: Mapping[str, Any] = {
     "recover.network.width": 64,
 }
 
+_TABLES = "Zhao, Mopuri & Bilen, ICLR 2021, and Zhao & Bilen, ICML 2021; also in VICO-UoE/DatasetCondensation"
+
 DC = Method(
     name="dc",
     summary="gradients of a network's weights, class by class, to those of real images, while it trains",
@@ -70,6 +72,18 @@ DC = Method(
     protocol="dc",
     for_ipc=LOOPS,
     presets={"fashion-mini": _SHORT},
+    published=Published.table(
+        {
+            "mnist": {1: 91.7, 10: 97.4, 50: 98.8},
+            "fashion-mnist": {1: 70.5, 10: 82.3, 50: 83.6},
+            "svhn": {1: 31.2, 10: 76.1, 50: 82.3},
+            "cifar10": {1: (28.3, 0.5), 10: (44.9, 0.5), 50: (53.9, 0.5)},
+            "cifar100": {1: (12.8, 0.3), 10: (25.2, 0.3)},
+        },
+        student="convnet",
+        conditions="3 blocks of width 128 with instance norm, 300 epochs, hard labels",
+        source=_TABLES,
+    ),
 )
 
 
@@ -89,4 +103,16 @@ DSA = replace(
     initializer=Use(name="real"),
     recover=replace(DC.recover, augment=_VIEWS, inner=replace(DC.recover.inner, augment=_VIEWS)),
     presets={**DC.presets, "mnist": _DIGITS, "svhn": _DIGITS},
+    published=Published.table(
+        {
+            "mnist": {1: 88.7, 10: 97.8, 50: 99.2},
+            "fashion-mnist": {1: 70.6, 10: 84.6, 50: 88.7},
+            "svhn": {1: 27.5, 10: 79.2, 50: 84.4},
+            "cifar10": {1: (28.8, 0.7), 10: (52.1, 0.5), 50: (60.6, 0.5)},
+            "cifar100": {1: (13.9, 0.3), 10: (32.3, 0.3), 50: (42.8, 0.4)},
+        },
+        student="convnet",
+        conditions="3 blocks of width 128 with instance norm, 1000 epochs, hard labels, siamese augmentation",
+        source=_TABLES,
+    ),
 )

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from condense import Augment, Method, Recover, Teacher, Use, Weighted
+from condense import Augment, Method, Published, Recover, Teacher, Use, Weighted
 
 # The published code shifts by up to 32 of 224 pixels after crop and flip; the paper names only the crops.
 VIEWS = Augment(crop_scale=(0.08, 1.0), flip=True, jitter=1 / 7)
@@ -55,6 +55,33 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "small-grey": _FASHION,
 }
 
+PUBLISHED = (
+    *Published.table(
+        {
+            "cifar100": {50: 49.4},
+            "tiny-imagenet": {50: (41.1, 0.4), 100: (49.7, 0.3)},
+            "imagenet-1k": {10: (21.3, 0.6), 50: (46.8, 0.2), 100: (52.8, 0.3)},
+        },
+        student="resnet18",
+        conditions="soft labels of a ResNet-18; 300 epochs on ImageNet-1K, 100 on Tiny ImageNet, 400 on CIFAR-100",
+        source="Yin, Xing & Shen, NeurIPS 2023",
+    ),
+    *Published.table(
+        {"imagenette": {1: (20.6, 0.3), 10: (54.2, 0.4), 50: (80.4, 0.4), 100: (85.9, 0.2)}},
+        student="resnet18",
+        conditions="as for WMDD: 300 epochs with soft labels at 224x224",
+        source="Liu et al., ICCV 2025, main table",
+        second_hand=True,
+    ),
+    *Published.table(
+        {"cifar10": {10: (27.2, 0.5), 50: (47.5, 0.6)}, "cifar100": {1: (2.0, 0.2), 10: (31.6, 0.5)}},
+        student="resnet18",
+        conditions="as for G-VBSM",
+        source="Shao et al., CVPR 2024",
+        second_hand=True,
+    ),
+)
+
 SRE2L = Method(
     name="sre2l",
     summary="cross-entropy and the BatchNorm statistics of the teacher, for batches of many classes",
@@ -74,6 +101,7 @@ SRE2L = Method(
     teacher=Teacher(model=Use(name="resnet18")),
     protocol="fkd",
     presets=PRESETS,
+    published=PUBLISHED,
 )
 
 
@@ -94,4 +122,23 @@ CDA = replace(
             "regularizers.batchnorm": 0.05,
         },
     },
+    published=(
+        *Published.table(
+            {"tiny-imagenet": {50: 48.7, 100: 53.2}, "imagenet-1k": {50: 53.5, 100: 58.0}},
+            student="resnet18",
+            conditions="soft labels of a ResNet-18",
+            source="Yin & Shen, TMLR 2024; also in VILA-Lab/SRe2L, CDA",
+        ),
+        *Published.table(
+            {
+                "cifar100": {1: 13.4, 10: 49.8, 50: 64.4},
+                "tiny-imagenet": {1: 3.3, 10: 43.0},
+                "imagenet-1k": {10: 33.6},
+            },
+            student="resnet18",
+            conditions="as for CV-DD",
+            source="Cui et al., Dataset Distillation via Committee Voting, arXiv 2501.07575",
+            second_hand=True,
+        ),
+    ),
 )

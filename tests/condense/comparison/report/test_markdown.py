@@ -112,3 +112,18 @@ def test_student_networks_are_columns_under_one_protocol(make_outcome: MakeOutco
     assert titles[3::2] == ["difference to wmdd"] * 3
     assert "every network learns from the same images. Protocol: fkd, 300 epochs." in text
     assert len(summary.leads) == 3
+
+
+def test_published_accuracies_are_a_column(make_outcome: MakeOutcome) -> None:
+    outcome = make_outcome(published=True, protocols=("dc",), epochs=(30,), networks=("resnet18", "convnet"))
+    text = markdown(outcome)
+    header, *body = tables(text)[0]
+    assert header[-1] == "published"
+    assert {len(row) for row in body} == {len(header)}
+    of_row = {(row[0], row[1]): row[-1] for row in body}
+    assert of_row["1", "wmdd"] == "40.2 ± 0.6 (resnet18)"
+    assert of_row["10", "wmdd"] == "64.8 ± 0.4 (resnet18), 55.5 (convnet, second-hand)"
+    assert of_row["50", "wmdd"] == of_row["10", "mean-feature"] == "–"
+    [note] = [line for line in text.splitlines() if "Published: " in line]
+    assert "conditions differ" in note and "second-hand: from a paper on another method" in note
+    assert "ublished" not in markdown(make_outcome(protocols=("dc",), epochs=(30,)))

@@ -238,3 +238,16 @@ def test_the_picture_of_a_later_seed_stands_in(make_outcome: MakeOutcome, tmp_pa
     assert page.values("img", "alt") == [
         "Distilled images of wmdd, 1 image per class, seed 1: a row for each class"
     ]
+
+
+def test_published_accuracies_are_a_column(make_outcome: MakeOutcome, tmp_path: Path) -> None:
+    page = Page(page_text(make_outcome(**SMALL, published=True, failing=("mean-feature",)), tmp_path))
+    tables = page.all_text
+    assert tables.count("Published, %") == 2  # nothing was published for 50 images per class
+    assert "64.8" not in tables  # because the students are ConvNets, and there is a line for these
+    heads = [row for row in page.rows if "Published, %" in row]
+    place = heads[0].index("Published, %")
+    found = [row[place] for row in page.rows if row[0].strip() == "wmdd" and len(row) == len(heads[0])]
+    assert found == ["40.2 ± 0.6 (resnet18)", "55.5 (convnet, second-hand)"]
+    assert "Published: percent on the test images" in tables
+    assert "ublished" not in Page(page_text(make_outcome(**SMALL), tmp_path)).all_text
