@@ -213,7 +213,11 @@ def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Reg
     """Return the configuration of a row's runs. They distil and train no students."""
     if row.method == IMPORTED:
         check_imported(row.label, row.settings, terms.dataset, ipc)
-    of_dataset = [(f"dataset.{key}", value) for key, value in dataset.options.items()]
+    # What was chosen for all rows. A default is not passed on, so that a method's wish for another value is noticed.
+    usual = registry.dataset(dataset.name)[0].options()
+    of_dataset = [
+        (f"dataset.{key}", value) for key, value in dataset.options.items() if value != getattr(usual, key)
+    ]
     try:
         return configure(
             registry,
@@ -250,6 +254,7 @@ def _other_wishes(
         "teacher": asked.recipe.teacher,
         "student": evaluation.student,
         "evaluator": evaluation.evaluator,
+        "dataset": asked.recipe.dataset,
     }
     if evaluation.protocol.name == usual.protocol.name:
         wanted["protocol"] = evaluation.protocol

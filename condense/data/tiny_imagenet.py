@@ -1,4 +1,4 @@
-"""Tiny ImageNet: 200 classes of ImageNet at 64x64, in the layout of its archive, or by download.
+"""Tiny ImageNet: 200 classes of ImageNet at 64x64, or enlarged, in the layout of its archive, or by download.
 
 Le, Yang: "Tiny ImageNet Visual Recognition Challenge", 2015. torchvision has no class for it.
 
@@ -21,6 +21,7 @@ import torch
 from condense.data.dataset import DatasetRequest, RealDataset
 from condense.data.download import fetch
 from condense.data.folder import load_splits
+from condense.data.headers import choose_sizes
 from condense.data.options import TinyImageNetOptions
 from condense.data.paths import Paths
 from condense.data.published import published_dataset
@@ -33,13 +34,13 @@ MEAN, STD = (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 _MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 _NAME = "tiny-imagenet-200"
-_SIDE = 64
 
 
 def load_tiny_imagenet(options: TinyImageNetOptions, request: DatasetRequest) -> RealDataset:
-    """Return Tiny ImageNet from DATA_DIR/tiny-imagenet-200 or DATA_DIR itself: images (n, 3, 64, 64).
+    """Return Tiny ImageNet from DATA_DIR/tiny-imagenet-200 or DATA_DIR itself.
 
-    A class is called by its WordNet id and its first name: "n01443537 goldfish". Grey images become RGB.
+    Stored images are (n, 3, 64, 64), or enlarged as `TinyImageNetOptions.size` says. A class is called by its WordNet
+    id and its first name: "n01443537 goldfish". Grey images become RGB.
 
     Raises DataError if a file or a folder is missing or does not fit, or if the download fails.
     """
@@ -60,6 +61,7 @@ def load_tiny_imagenet(options: TinyImageNetOptions, request: DatasetRequest) ->
             instead=instead,
         )
     tree = survey(_read(root, instead), request, skip_broken=options.skip_broken).tree
+    size, stored = choose_sizes(options.size, 0.0, (), request.preprocessing)
     names = dict(line.split("\t", 1) for line in _lines(root / "words.txt", instead) if "\t" in line)
     return published_dataset(
         "tiny-imagenet",
@@ -67,9 +69,10 @@ def load_tiny_imagenet(options: TinyImageNetOptions, request: DatasetRequest) ->
         title="Tiny ImageNet",
         where=root,
         classes=[f"{wnid} {names.get(wnid, '').split(',')[0]}".strip() for wnid in tree.classes],
-        splits=load_splits(tree, side=_SIDE, channels=3, limit_gib=options.memory_limit_gib),
+        splits=load_splits(tree, side=stored, channels=3, limit_gib=options.memory_limit_gib),
         mean=MEAN,
         std=STD,
+        size=size,
         notes=tree.notes,
     )
 

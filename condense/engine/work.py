@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -65,18 +66,23 @@ class Counts:
 def known_counts(spec: DatasetSpec, options: object) -> Counts | None:
     """Return the counts that a dataset's spec publishes, or None if the images have to be looked at.
 
-    options: of the dataset; an option `size` above 0 is the side length.
+    options: of the dataset; an option `size` above 0 is the side length, and `memory_limit_gib` bounds what is kept
+        in memory.
     """
     if not (spec.classes and spec.images[0] and spec.images[1] and spec.side):
         return None
     size = getattr(options, "size", 0)
+    side = size if isinstance(size, int) and size > 0 else spec.side
+    channels = 1 if spec.like == "small-grey" else 3
+    limit = getattr(options, "memory_limit_gib", math.inf) * 2**30
     return Counts(
         classes=spec.classes,
         train=spec.images[0],
         test=spec.images[1],
-        side=size if isinstance(size, int) and size > 0 else spec.side,
-        channels=1 if spec.like == "small-grey" else 3,
-        in_memory=spec.like in ("small-grey", "small-colour"),
+        side=side,
+        channels=channels,
+        in_memory=spec.like in ("small-grey", "small-colour")
+        and spec.images[0] * channels * side**2 <= limit,
     )
 
 

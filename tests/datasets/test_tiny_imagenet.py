@@ -66,6 +66,22 @@ def test_tree_in_the_layout_of_the_archive(
     assert "holds 12 training and 3 test images; Tiny ImageNet has 100000 and 10000" in dataset.notes[0]
 
 
+def test_images_are_enlarged_and_cropped(tmp_path: Path, request_for: Callable[..., Any]) -> None:
+    """The left half of an image is black and the right half white, and so it is in the centre of the enlarged one."""
+    write_tree(tmp_path)
+    half = Image.new("RGB", (64, 64), "white")
+    half.paste("black", (0, 0, 32, 64))
+    half.save(tmp_path / "train" / SORTED[0] / "images" / f"{SORTED[0]}_0.JPEG", quality=95)
+    dataset = load_tiny_imagenet(TinyImageNetOptions(download=False, size=224), request_for("tiny-imagenet"))
+    assert dataset.size == 224
+    image = dataset.train.images.read(torch.tensor([0]))[0].float()
+    assert image.shape == (3, 256, 256)  # 256/224 of the size
+    seen = condense.centre_crop(image[None], 224)[0]
+    assert seen[:, :, :108].max() < 16 and seen[:, :, 116:].min() > 239
+    with pytest.raises(ValueError, match="size must be at least 8 pixels, not 7"):
+        TinyImageNetOptions(size=7)
+
+
 def test_images_beyond_the_limit_are_decoded_at_each_read(
     tmp_path: Path, request_for: Callable[..., Any]
 ) -> None:
@@ -149,6 +165,11 @@ def test_download_arrives_whole(
 @pytest.mark.slow
 def test_a_run(tmp_path: Path, run_wmdd: Callable[..., Any]) -> None:
     write_tree(tmp_path / "tiny-imagenet-200")
-    distilled = condense.load(run_wmdd("tiny-imagenet").path)
+    distilled = condense.load(run_wmdd("tiny-imagenet", {"dataset.size": 64}).path)
     assert distilled.classes[0] == "n01443537 goldfish"
     assert distilled.images.shape == (3, 3, 64, 64)
+
+
+def test_a_run_on_enlarged_images_as_published(tmp_path: Path, run_wmdd: Callable[..., Any]) -> None:
+    write_tree(tmp_path / "tiny-imagenet-200")
+    assert condense.load(run_wmdd("tiny-imagenet").path).images.shape == (3, 3, 224, 224)

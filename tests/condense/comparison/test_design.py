@@ -17,7 +17,7 @@ from condense.recipe.config import Machine
 from condense.recipe.method import Method, Recover, Use, Weighted
 from condense.recipe.protocol import Protocol
 from condense.recipe.published import Published
-from condense.recipe.registry import Registry
+from condense.recipe.registry import Registry, load_registry
 from condense.recipe.settings import network_of
 from condense.recipe.training import Augment
 
@@ -319,3 +319,16 @@ def test_a_row_has_what_was_published_on_the_dataset(registry: Registry) -> None
 def test_rows_of_a_sweep_or_an_ablation_are_not_the_published_method(registry: Registry) -> None:
     swept = design_comparison("sweep", "wishful", registry, dataset="tiny", settings={"lr": [0.5, 1]})
     assert {row.published for row in swept.rows} == {()}
+
+
+def test_a_wish_for_another_size_of_images_is_noted() -> None:
+    """WMDD enlarges Tiny ImageNet; in a comparison every row has the same images."""
+    registry = load_registry()
+    settled: dict[str, Any] = {"dataset": "tiny-imagenet", "reference": False}
+    plain = design_comparison("compare", ["wmdd"], registry, **settled)
+    assert {config.recipe.dataset.options["size"] for config in plain.runs.values()} == {64}
+    [note] = [note for note in plain.notes if "dataset.size" in note]
+    assert note == "wmdd asks for dataset.size=224 (64 here); every row has the same dataset"
+    large = design_comparison("compare", ["wmdd"], registry, settings={"dataset.size": 224}, **settled)
+    assert {config.recipe.dataset.options["size"] for config in large.runs.values()} == {224}
+    assert not [note for note in large.notes if "dataset.size" in note]

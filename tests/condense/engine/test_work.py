@@ -159,6 +159,11 @@ def test_a_size_that_was_set_is_the_side() -> None:
     spec, _ = load_registry().dataset("imagenette")
     found = known_counts(spec, spec.options(size=64))
     assert found is not None and found.side == 64
+    tiny, _ = load_registry().dataset("tiny-imagenet")
+    # 100000 images of 3 channels need 1.1 GiB at 64 pixels and 14 GiB at 224, and the limit is 4 GiB.
+    for size, fits in ((64, True), (224, False)):
+        found = known_counts(tiny, tiny.options(size=size))
+        assert found is not None and (found.side, found.in_memory) == (size, fits)
     folder, _ = load_registry().dataset("folder:somewhere")
     assert known_counts(folder, folder.options()) is None
 
