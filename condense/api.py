@@ -219,6 +219,8 @@ def plan(
 ) -> Estimate:
     """Return what a run would take: work, seconds, memory, bytes on disk. The dataset need not be there.
 
+    Nothing is fetched from the Hugging Face hub, so a dataset "hf:NAME" has to be in its cache.
+
     throughput: of another machine, "forward=N,backward=N" in images per second, and "load=N" for images read from
         disk; by default a few steps are timed on this machine.
     budget_time, budget_memory: such as "2h" and "8GB"; the result says what to change to fit them.
@@ -226,6 +228,7 @@ def plan(
 
     Raises CondenseError as `run` does.
     """
+    from condense.data.fetching import fetching_nothing
     from condense.engine.price import parse_bytes, parse_duration, parse_throughput
     from condense.runs.estimate import estimate
 
@@ -233,10 +236,11 @@ def plan(
     rates = None if throughput is None else parse_throughput(throughput)
     seconds = None if budget_time is None else parse_duration(budget_time)
     size = None if budget_memory is None else parse_bytes(budget_memory)
-    config = configure(registry, **what)
-    return estimate(
-        config, registry, throughput=rates, budget_time=seconds, budget_memory=size, reporter=reporter
-    )
+    with fetching_nothing():
+        config = configure(registry, **what)
+        return estimate(
+            config, registry, throughput=rates, budget_time=seconds, budget_memory=size, reporter=reporter
+        )
 
 
 def compare(methods: str | Sequence[str], **options: Unpack[ComparisonOptions]) -> ComparisonResult:

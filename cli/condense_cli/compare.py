@@ -185,9 +185,11 @@ def compare_by(
 ) -> None:
     """Design a comparison, then carry it out or print its plan. Exits with status 1 if something failed."""
     from condense.comparison.design import design_comparison
+    from condense.data.fetching import fetching_nothing
 
     registry = registry_of(ctx)
-    design = design_comparison(kind, methods, registry, **given_only(options))
+    with fetching_nothing(when=dry_run):
+        design = design_comparison(kind, methods, registry, **given_only(options))
     if dry_run:
         _show_plan(design, Path(out), registry, as_json)
     elif not _carried_out(ctx, design, Path(out), jobs, registry, as_json):

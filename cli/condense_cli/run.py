@@ -103,15 +103,18 @@ def command(
         expand_short_forms(given)
     registry = registry_of(ctx)
     teachers = given.pop("teachers", None)
-    if source:
-        from condense.api import repeated
+    from condense.data.fetching import fetching_nothing
 
-        config, path = repeated(Path(source), registry, out=Path(out), name=name, resume=resume)
-    else:
-        config, path = _resolved(registry, given, Path(out), name, resume)
-    if dry_run:
-        _show_plan(config, path, registry, as_json)
-        return
+    with fetching_nothing(when=dry_run):
+        if source:
+            from condense.api import repeated
+
+            config, path = repeated(Path(source), registry, out=Path(out), name=name, resume=resume)
+        else:
+            config, path = _resolved(registry, given, Path(out), name, resume)
+        if dry_run:
+            _show_plan(config, path, registry, as_json)
+            return
     with _progress(config, path, as_json, disabled_of(ctx)) as reporter:
         from condense.api import start
 

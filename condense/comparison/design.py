@@ -19,13 +19,14 @@ from condense.comparison.imported import IMPORTED_KEYS, check_imported
 from condense.comparison.outcome import Kind, Row, under_teacher
 from condense.comparison.rows import AskedRow, Rows, rows_of
 from condense.comparison.terms import TermOptions, Terms, terms_of
+from condense.data.kinds import unfetched_note
 from condense.errors import OptionError
 from condense.recipe.config import Machine, Recipe, RunConfig, digest, placeless
 from condense.recipe.method import IMPORTED, Method, Teacher, Use
 from condense.recipe.networks import with_network
 from condense.recipe.registry import Registry
-from condense.recipe.resolve import configure
-from condense.recipe.settings import Pair, Settings, flatten, network_of
+from condense.recipe.resolve import configure, kind_of_dataset
+from condense.recipe.settings import Pair, Settings, flatten, network_of, options_of
 
 # Settings of a teacher that do not change its weights, or that are fixed here.
 _NO_MATTER = ("teacher.seed", "teacher.measure_batch")
@@ -129,7 +130,7 @@ def design_comparison(
         students=checked.students,
         scores=checked.scores and bool(found.reference),
     )
-    notes = [*found.notes, *_notes(checked, found, first, columns)]
+    notes = [*found.notes, *_notes(checked, found, first, columns), *_unfetched(shared[0].dataset, registry)]
     usual = shared_settings(registry, checked.dataset, names[0], (), checked.seed)
     rows: list[Row] = []
     runs: dict[Place, RunConfig] = {}
@@ -181,6 +182,12 @@ def _notes(terms: Terms, rows: Rows, first: Method, columns: Sequence[ColumnSetu
             f"the students are {students} in every row, whatever its teacher; --student chooses others"
         )
     return notes
+
+
+def _unfetched(dataset: Use, registry: Registry) -> list[str]:
+    use, kind = kind_of_dataset(dataset, registry)
+    note = unfetched_note(use.name, options_of(use, "dataset", registry), kind)
+    return [note] if note else []
 
 
 def _of_seeds(

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
+from condense.data.fetching import may_fetch
 from condense.data.headers import EncodedImage, ImageFile
+from condense.data.hub_client import answers, refusing_requests
 from condense.data.hub_packages import hub_package
 from condense.data.options import HubOptions
 from condense.errors import DataError, nearest
@@ -21,6 +23,10 @@ _LABEL_NAMES = ("label", "labels")
 _SAVED = ("dataset_dict.json", "state.json")
 # A table of `datasets`, which has no types that mypy could check.
 Table = Any
+
+
+class NotFetchedError(DataError):
+    """A dataset of the hub that is not in the cache, where it cannot be fetched."""
 
 
 @dataclass(frozen=True)
@@ -143,12 +149,7 @@ def _read(argument: str, options: HubOptions) -> Mapping[str, Table]:
     """Return the splits by name, read by `datasets` from disk, from its cache or from the hub."""
     datasets = hub_package("datasets")
     if not is_path(argument):
-        found = _reading(
-            argument,
-            lambda: datasets.load_dataset(
-                argument, options.config or None, revision=options.revision or None
-            ),
-        )
+        found = _read_name(argument, options)
     else:
         path = Path(argument).expanduser()
         if options.revision:
@@ -166,17 +167,25 @@ def _read(argument: str, options: HubOptions) -> Mapping[str, Table]:
     return found if isinstance(found, dict) else {"train": found}
 
 
+def _read_name(name: str, options: HubOptions) -> Any:
+    """Return the splits of a dataset of the hub. Only the cache is read if nothing may be fetched or no hub answers."""
+    datasets = hub_package("datasets")
+
+    def read() -> Any:
+        return datasets.load_dataset(name, options.config or None, revision=options.revision or None)
+
+    if may_fetch() and answers(name):
+        return _reading(name, read)
+    with refusing_requests():
+        return _reading(name, read)
+
+
 def _reading(argument: str, read: Callable[[], Any]) -> Any:
     """Return `read()`. Raises DataError that says what to do for what `datasets` raises."""
     try:
         return read()
     except ConnectionError as error:
-        folder = argument.rpartition("/")[2]
-        raise DataError(
-            f"the dataset {argument!r} is not in Hugging Face's cache and the hub cannot be reached: where there is a "
-            f"network, run `hf download {argument} --repo-type dataset --local-dir {folder}`, put the folder here, "
-            f"and use --dataset hf:./{folder}"
-        ) from error
+        raise NotFetchedError(_not_fetched(argument)) from error
     # It raises errors of its own, of pyarrow, fsspec, requests and the file system.
     except Exception as error:
         reason = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
@@ -185,6 +194,21 @@ def _reading(argument: str, read: Callable[[], Any]) -> Any:
         if "onfig name is missing" in reason or "BuilderConfig" in reason:
             hint = " Choose one with --set dataset.config=NAME."
         raise DataError(f"`datasets` cannot read {argument!r}: {reason}{hint}") from error
+
+
+def _not_fetched(name: str) -> str:
+    folder = name.rpartition("/")[2]
+    download = f"`hf download {name} --repo-type dataset --local-dir {folder}`"
+    if not may_fetch():
+        return (
+            f"the dataset {name!r} is not in Hugging Face's cache, and a plan or a dry run fetches nothing, so it is "
+            f"not known how many images there are and how large they are; run {download} and use --dataset "
+            f"hf:./{folder}"
+        )
+    return (
+        f"the dataset {name!r} is not in Hugging Face's cache and the hub cannot be reached: where there is a network, "
+        f"run {download}, put the folder here, and use --dataset hf:./{folder}"
+    )
 
 
 def _choose_splits(argument: str, tables: Mapping[str, Table], options: HubOptions) -> tuple[str, list[str]]:

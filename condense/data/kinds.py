@@ -8,9 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from condense.data.fetching import may_fetch
 from condense.data.walk import files_below, folders_in
 from condense.errors import CondenseError
-from condense.recipe.specs import ImageKind
+from condense.recipe.config import HUB, is_path
+from condense.recipe.specs import ImageKind, kind_text
 
 if TYPE_CHECKING:
     from condense.data.headers import ImageFile
@@ -33,12 +35,42 @@ def kind_of_folder(options: FolderOptions, argument: str) -> ImageKind:
 
 
 def kind_of_hub(options: HubOptions, argument: str) -> ImageKind:
-    """Return the kind of the images that `load_hub` would load. The dataset is fetched for that if it is missing."""
+    """Return the kind of the images that `load_hub` would load.
+
+    The dataset is fetched for that if it is missing. Where nothing may be fetched, what is missing counts as
+    photographs, and `unfetched_note` says so.
+    """
     if options.like != "auto":
         return options.like
-    from condense.data.hub_source import open_splits
+    from condense.data.hub_source import NotFetchedError, open_splits
 
-    return _kind_of(options, open_splits(argument, options).train.images().spread(_LOOKED_AT))
+    try:
+        splits = open_splits(argument, options)
+    except NotFetchedError:
+        if may_fetch():
+            raise
+        return "photographs"
+    return _kind_of(options, splits.train.images().spread(_LOOKED_AT))
+
+
+def unfetched_note(name: str, options: HubOptions, kind: ImageKind) -> str:
+    """Return a note that a dataset is not here and not looked at, and what its images are taken for; "" otherwise.
+
+    name: of the dataset, as users write it. options: used for a dataset of the hub alone. kind: of its images.
+    """
+    stem, _, argument = name.partition(":")
+    if may_fetch() or stem != HUB or is_path(argument):
+        return ""
+    from condense.data.hub_source import NotFetchedError, open_splits
+
+    try:
+        open_splits(argument, options)
+    except NotFetchedError:
+        return (
+            f"{name} is not in Hugging Face's cache and nothing is fetched now, so its images are taken for "
+            f"{kind_text(kind)}; --set dataset.like=KIND chooses the settings for another kind"
+        )
+    return ""
 
 
 def _kind_of(options: FolderOptions | HubOptions, files: Iterable[ImageFile]) -> ImageKind:

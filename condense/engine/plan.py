@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from condense.data.kinds import unfetched_note
 from condense.engine.labels import LABELS
 from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe, RunConfig
@@ -158,6 +159,9 @@ def _kind_note(recipe: Recipe, registry: Registry) -> tuple[str, ...]:
     _, kind = kind_of_dataset(recipe.dataset, registry)
     if spec.like == kind:
         return ()
+    missing = unfetched_note(recipe.dataset.name, options_of(recipe.dataset, "dataset", registry), kind)
+    if missing:
+        return (missing,)
     return (
         f"settings for {kind_text(kind)} are used; --set dataset.like=KIND chooses those for another kind",
     )
