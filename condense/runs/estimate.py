@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from condense.data.dataset import MemoryImages
-from condense.data.load import load_dataset
 from condense.engine.plan import Plan, make_plan
 from condense.engine.price import Footprint, Price, Throughput, loads_of, memory_advice, time_advice
+from condense.engine.real import real_dataset
 from condense.engine.work import Counts, known_counts, passes, work_of
 from condense.errors import DataError, OptionError
 from condense.recipe.config import RunConfig
@@ -174,7 +174,7 @@ def counts_of(config: RunConfig, registry: Registry) -> tuple[Counts, tuple[str,
     known = known_counts(spec, options_of(use, "dataset", registry))
     if known:
         return known, ()
-    dataset = load_dataset(replace(config.recipe, validation=0.0), config.machine, registry)
+    dataset = real_dataset(replace(config.recipe, validation=0.0), config.machine, registry)
     counts = Counts(
         classes=len(dataset.classes),
         train=len(dataset.train),

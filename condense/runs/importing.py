@@ -17,7 +17,9 @@ from condense.data.headers import read_header
 from condense.data.images import FolderImages
 from condense.data.load import load_dataset
 from condense.data.tensor_file import Values, read_tensor_file, to_pixels
+from condense.engine.real import real_dataset
 from condense.errors import DataError, OptionError, cannot_read
+from condense.models.pretrained import preprocessing_of
 from condense.recipe.config import Machine, RunConfig, dataset_label, public_settings
 from condense.recipe.method import IMPORTED
 from condense.recipe.registry import Registry
@@ -132,8 +134,13 @@ def read_published(
             )
     file = _tensors_of(source)
     asked = configure(registry, method=IMPORTED, dataset=dataset, ipc=ipc or 10, settings=settings)
-    real = load_dataset(asked.recipe, machine, registry)
-    found = _read_file(file, real, reading) if file else _read_folder(source, real, reading)
+    real = real_dataset(asked.recipe, machine, registry)
+    if not file:
+        found = _read_folder(source, real, reading)
+    elif preprocessing_of(asked.recipe.teacher.model, registry) is None:
+        found = _read_file(file, real, reading)
+    else:  # The authors normalised by the dataset's own numbers, and not by those of the teacher's weights.
+        found = _read_file(file, load_dataset(asked.recipe, machine, registry), reading)
     counts = torch.bincount(found.labels, minlength=len(real.classes)).tolist()
     _check(found, real, counts, ipc)
     most = max(counts)

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 import timm
 import torch
+from PIL import Image
 
 import condense
 from condense.data.dataset import RealDataset
+from condense.data.pixels import normalise
 from condense.engine.teacher_check import Recorded
 from condense.errors import ModelError
+from condense.recipe.registry import Registry
 from condense.runs.teachers import recorded
 from condense.storage.files import write_json
 
@@ -149,3 +152,49 @@ def test_a_teacher_that_an_evaluation_is_given_is_checked(copy: Any, site: Any, 
     )
     with pytest.raises(ModelError, match="learned the classes in another order"):
         condense.evaluate(copy.path, teacher=file, registry=site.registry, device="cpu", students=1)
+
+
+def test_an_import_has_the_normalisation_of_the_teacher_and_undoes_that_of_the_dataset(
+    net: Path, tmp_path: Path, make_registry: Callable[..., Registry], make_dataset: MakeDataset
+) -> None:
+    """The authors of a .pt know nothing of the teacher that labels their images here."""
+    dataset = make_dataset(channels=3, name="colour")
+    labels = torch.tensor([0, 1, 2])
+    pixels = torch.randint(
+        0, 256, (3, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
+    torch.save((normalise(pixels, dataset.mean, dataset.std), labels), tmp_path / "images.pt")
+    result = condense.import_distilled(
+        tmp_path / "images.pt",
+        dataset="colour",
+        method="dm",
+        settings=pretrained(net),
+        out=tmp_path / "imported",
+        registry=make_registry(dataset),
+    )
+    data = condense.load(result.path)
+    assert (data.mean, data.std) == (MEAN, STD)
+    assert torch.equal(data.images, pixels)
+
+
+def test_a_plan_looks_at_images_as_the_teacher_does(tmp_path: Path) -> None:
+    """Photographs in a folder get the size of the pretrained weights, in a run as in its plan."""
+    made = timm.create_model("test_resnet", num_classes=2)
+    made.pretrained_cfg |= {"input_size": (3, 96, 96)}
+    folder = tmp_path / "nets" / "mine"
+    timm.models.save_for_hf(made, folder, model_config={"num_classes": 2}, safe_serialization=True)
+    for split, count in (("train", 3), ("val", 1)):
+        for name in ("ant", "mole"):
+            for row in range(count):
+                file = tmp_path / "pets" / split / name / f"{row}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (300 + row, 280), (80 * row, 0, 0)).save(file)
+    settings = {**pretrained(folder), "student.model": "convnet", "protocol.labels": "hard"}
+    found = condense.plan(
+        method="random",
+        dataset=f"folder:{tmp_path / 'pets'}",
+        ipc=1,
+        settings=settings,
+        throughput="forward=1,backward=1",
+    )
+    assert found.counts.side == 96
