@@ -21,7 +21,7 @@ from condense.comparison.rows import AskedRow, Rows, rows_of
 from condense.comparison.terms import TermOptions, Terms, terms_of
 from condense.data.kinds import unfetched_note
 from condense.errors import OptionError
-from condense.recipe.config import Machine, Recipe, RunConfig, digest, placeless
+from condense.recipe.config import Machine, Recipe, RunConfig, decisive, digest, placeless
 from condense.recipe.method import IMPORTED, Method, Teacher, Use
 from condense.recipe.networks import with_network
 from condense.recipe.registry import Registry
@@ -29,7 +29,7 @@ from condense.recipe.resolve import configure, kind_of_dataset
 from condense.recipe.settings import Pair, Settings, flatten, network_of, options_of
 
 # Settings of a teacher that do not change its weights, or that are fixed here.
-_NO_MATTER = ("teacher.seed", "teacher.measure_batch")
+_NO_MATTER = ("teacher.seed", "teacher.measure_batch", "teacher.check")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,7 +326,7 @@ def made_up_name(design: Design) -> str:
         [[row.label, row.method] for row in design.rows],
         [[setup.column, setup.evaluation] for setup in design.columns],
         [
-            replace(config.recipe, initializer=placeless(config.recipe.initializer))
+            decisive(replace(config.recipe, initializer=placeless(config.recipe.initializer)))
             for config in design.runs.values()
         ],
         design.students,

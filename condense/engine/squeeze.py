@@ -58,11 +58,14 @@ def squeeze(
     if options.checkpoint:
         runtime.reporter.start("squeeze", f"loading {options.checkpoint}", 1, "file")
         load_checkpoint(teacher, Path(options.checkpoint))
-        check_taught(teacher, dataset, runtime, origin=options.checkpoint, recorded=recorded)
+        check_taught(
+            teacher, dataset, runtime, origin=options.checkpoint, recorded=recorded, action=options.check
+        )
         runtime.reporter.advance(1)
     elif options.epochs == 0 and options.model.options.get("pretrained"):
         runtime.reporter.start("squeeze", f"taking {teacher.name} as it was pretrained", 1, "network")
-        check_taught(teacher, dataset, runtime, origin=f"the pretrained weights of {teacher.name}")
+        origin = f"the pretrained weights of {teacher.name}"
+        check_taught(teacher, dataset, runtime, origin=origin, action=options.check)
         runtime.reporter.advance(1)
     else:
         members = teacher.members

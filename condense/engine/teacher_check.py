@@ -5,7 +5,9 @@ A teacher whose outputs stand in another order than the dataset's classes would 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +27,8 @@ _BATCH = 64
 # A statement about an accuracy is made if the sample would contradict it with this probability at most.
 _RISK = 1e-3
 _NORMALISATION = 0.01
+# How a note about a teacher begins.
+DOUBT = "DOUBTFUL: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,24 +47,38 @@ class Recorded:
 
 
 def check_taught(
-    teacher: Network, dataset: RealDataset, runtime: Runtime, *, origin: str, recorded: Recorded | None = None
+    teacher: Network,
+    dataset: RealDataset,
+    runtime: Runtime,
+    *,
+    origin: str,
+    recorded: Recorded | None = None,
+    action: Literal["stop", "note"] = "stop",
 ) -> None:
     """Compare a teacher that was given with the dataset. A note tells what is doubtful.
 
     origin: where its weights come from, for messages.
     recorded: what is known of it.
+    action: as in `condense.recipe.method.Teacher.check`.
 
     Raises ModelError, with the likely cause, if its classes have another order, or if its accuracy on a sample of the
-    test images is near chance or far below the recorded one.
+    test images is near chance or far below the recorded one. With the action "note" these are notes as well.
     """
+
+    def refuse(text: str) -> None:
+        if action == "stop":
+            raise ModelError(f"{text}. To go on with this teacher all the same: --set teacher.check=note")
+        runtime.reporter.note(f"{DOUBT}{text}")
+
     known = recorded or Recorded()
-    _compare_classes(known, dataset, runtime, origin)
+    _compare_classes(known, dataset, runtime, origin, refuse)
     labels, predicted = _answers(teacher, dataset, runtime)
     right, count = int((labels == predicted).sum()), len(labels)
     found = f"the teacher from {origin} is right on {right / count:.1%} of {counted(count, 'test image')}"
     order = find_order(labels, predicted, dataset.classes)
     if order is not None:
-        raise ModelError(_in_another_order(found, order, dataset))
+        refuse(_in_another_order(found, order, dataset))
+        return
     chance = 1 / len(dataset.classes)
     if known.accuracy is None:
         expected = f"{chance:.1%} is chance"
@@ -70,14 +88,17 @@ def check_taught(
         expected = f"it reached {known.accuracy:.1%} when it was made"
         wrong = _surely_below(right, count, chance + (known.accuracy - chance) / 2)
         doubtful = _surely_below(right, count, known.accuracy - 0.05)
+    said = f"{found}, and {expected}. {_causes(known, dataset)}"
     if wrong:
-        raise ModelError(f"{found}, and {expected}. {_causes(known, dataset)}")
-    if doubtful:
-        runtime.reporter.note(f"DOUBTFUL: {found}, and {expected}. {_causes(known, dataset)}")
+        refuse(said)
+    elif doubtful:
+        runtime.reporter.note(f"{DOUBT}{said}")
 
 
-def _compare_classes(known: Recorded, dataset: RealDataset, runtime: Runtime, origin: str) -> None:
-    """Raise ModelError for the same classes in another order; a note tells of other classes."""
+def _compare_classes(
+    known: Recorded, dataset: RealDataset, runtime: Runtime, origin: str, refuse: Callable[[str], None]
+) -> None:
+    """Refuse the same classes in another order; a note tells of other classes."""
     theirs, ours = known.classes, dataset.classes
     if not theirs or theirs == ours:
         return
@@ -88,11 +109,12 @@ def _compare_classes(known: Recorded, dataset: RealDataset, runtime: Runtime, or
         f"its output {first} is {theirs[first]!r}, and class {first} of {dataset.name} is {ours[first]!r}"
     )
     if sorted(theirs) == sorted(ours):
-        raise ModelError(
+        refuse(
             f"the teacher from {origin} learned the classes in another order: {differ}. Rename the class folders so "
             "that they sort as they did for the teacher, or train a teacher here"
         )
-    runtime.reporter.note(f"DOUBTFUL: the teacher from {origin} learned classes of other names: {differ}")
+        return
+    runtime.reporter.note(f"{DOUBT}the teacher from {origin} learned classes of other names: {differ}")
 
 
 @torch.no_grad()

@@ -84,12 +84,19 @@ class Recipe:
         The order of the losses counts, because they draw from generators by their position.
         """
         settled = replace(self, teacher=replace(self.teacher, seed=self.teacher_seed))
-        return digest([settled, list(self.losses)])
+        return digest([decisive(settled), list(self.losses)])
 
     @property
     def random_network(self) -> Use:
         """The network of losses that look through a random one."""
         return network_like(self.recover.network, self.teacher)
+
+
+def decisive(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as plain data without what no result depends on."""
+    data: dict[str, Any] = msgspec.to_builtins(recipe)
+    del data["teacher"]["check"]
+    return data
 
 
 def network_like(use: Use, teacher: Teacher) -> Use:
@@ -254,7 +261,7 @@ def public_settings(recipe: Recipe, evaluation: Evaluation) -> dict[str, Any]:
         student=replace(evaluation.student, model=_without_folders(evaluation.student.model)),
         protocol=replace(evaluation.protocol, model=_without_folders(evaluation.protocol.model)),
     )
-    return {"recipe": msgspec.to_builtins(shown), "evaluation": msgspec.to_builtins(judged)}
+    return {"recipe": decisive(shown), "evaluation": msgspec.to_builtins(judged)}
 
 
 def _without_folders(use: Use) -> Use:

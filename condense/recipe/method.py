@@ -135,12 +135,15 @@ class Teacher(Training):
     model: its network.
     checkpoint: a file of weights (.safetensors, or .pt/.pth holding a state dict); "" trains the teacher.
     measure_batch: images per batch of the measure stage.
+    check: what happens if a teacher that is not trained here seems not to know the dataset: "stop" is an error, "note"
+        tells of it and goes on. No result depends on it.
     seed: of its weights, its training, and a split of the dataset that has to be made; None: the run's seed.
     """
 
     model: Use = field(default_factory=lambda: Use(name="resnet18"))
     checkpoint: str = ""
     measure_batch: int = 256
+    check: Literal["stop", "note"] = "stop"
     seed: int | None = None
 
     def __post_init__(self) -> None:

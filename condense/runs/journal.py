@@ -60,6 +60,7 @@ class Journal:
         folder = RunFolder.open(path)
         data = read_json(folder.run_json)
         before, now = flatten(earlier.recipe), flatten(config.recipe)
+        before["teacher.check"] = now["teacher.check"]  # no result depends on it
         if before["teacher.seed"] != now["teacher.seed"]:
             before["teacher.seed"], now["teacher.seed"] = (
                 earlier.recipe.teacher_seed,

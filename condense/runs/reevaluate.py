@@ -255,5 +255,6 @@ def _teacher(
     known = file_hash(weights)
     if known != distilled.teacher_hash:
         seen = replace(dataset, mean=distilled.mean, std=distilled.std)
-        check_taught(teacher, seen, runtime, origin=str(weights), recorded=recorded(weights))
+        action = config.recipe.teacher.check
+        check_taught(teacher, seen, runtime, origin=str(weights), recorded=recorded(weights), action=action)
     return LabelledBy(network=teacher.frozen(), hash=known, bytes=weights.stat().st_size)

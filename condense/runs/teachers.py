@@ -16,7 +16,7 @@ from condense.engine.teacher_check import Recorded
 from condense.errors import StorageError
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
-from condense.recipe.config import Machine, Recipe, by_content, digest
+from condense.recipe.config import Machine, Recipe, by_content, decisive, digest
 from condense.runtime import Runtime
 from condense.storage.files import read_json, write_json
 from condense.storage.run_folder import RunFolder
@@ -158,7 +158,7 @@ def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
     """
     settings = replace(by_content(recipe.teacher), seed=recipe.teacher_seed, measure_batch=1)
     made_of = {
-        "teacher": msgspec.to_builtins(settings),
+        "teacher": decisive(replace(recipe, teacher=settings))["teacher"],
         "dataset": msgspec.to_builtins(recipe.dataset),
         "validation": recipe.validation,
         "images": [

@@ -143,3 +143,24 @@ def test_the_sample_has_as_many_images_of_each_class_as_there_are(
         torch.bincount(many[sample(Split(MemoryImages(torch.zeros(6000, 1, 1, 1)), many), 1000)]).unique()
         == 4
     )
+
+
+@pytest.mark.parametrize(
+    ("network", "known", "said"),
+    [
+        (teacher(right=0), None, "10.0% is chance"),
+        (teacher(right=3), Recorded(accuracy=0.95), "it reached 95.0% when it was made"),
+        (teacher([1, 2, 3, 4, 5, 6, 7, 8, 9, 0]), None, "if its outputs have another order"),
+        (teacher(), Recorded(classes=tuple("bacdefghij")), "learned the classes in another order"),
+    ],
+)
+def test_one_can_go_on_with_a_note(
+    network: Network, known: Recorded | None, said: str, runtime: Runtime, notes: Notes
+) -> None:
+    """What stops a run names the setting that does not."""
+    with pytest.raises(ModelError) as caught:
+        check_taught(network, dataset(), runtime, origin="a.pt", recorded=known)
+    remedy = ". To go on with this teacher all the same: --set teacher.check=note"
+    assert said in str(caught.value) and str(caught.value).endswith(remedy)
+    check_taught(network, dataset(), runtime, origin="a.pt", recorded=known, action="note")
+    assert notes.notes == ["DOUBTFUL: " + str(caught.value).removesuffix(remedy)]

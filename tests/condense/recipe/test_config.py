@@ -32,6 +32,7 @@ OTHERS: dict[str, Any] = {
     "siamese": ("flip",),
     "betas": (0.1, 0.2),
     "labels": "hard",
+    "check": "note",
     "name": "another",
     "summary": "another",
     "source": "another",
@@ -86,13 +87,18 @@ def changes(group: Any, knobs: Any) -> dict[str, RunConfig]:
 
 # What hashes depend on.
 
+# Settings that decide neither an image nor an accuracy.
+NO_IMAGE = {"teacher.check"}
+
 
 def test_the_hash_of_a_recipe_depends_on_every_setting_of_it_and_on_no_other(knobs: Any) -> None:
     config = knobs.config
     found = changes(config.recipe, knobs)
     assert {key.partition(".")[0] for key in found} == {field.name for field in fields(Recipe)}
+    same = {key for key, changed in found.items() if changed.recipe.hash == config.recipe.hash}
+    assert same == NO_IMAGE
     hashes = {changed.recipe.hash for changed in found.values()}
-    assert len(hashes | {config.recipe.hash}) == len(found) + 1
+    assert len(hashes | {config.recipe.hash}) == len(found) + 1 - len(NO_IMAGE)
     for group in (config.evaluation, config.machine):
         for key, changed in changes(group, knobs).items():
             assert changed.recipe.hash == config.recipe.hash, key
@@ -106,6 +112,13 @@ def test_the_hash_of_a_recipe_depends_on_which_losses_it_has(knobs: Any) -> None
         replace(recipe, targets=recipe.regularizers, regularizers=recipe.targets),
     ]
     assert len({recipe.hash, *(other.hash for other in others)}) == 4
+
+
+def test_what_decides_nothing_is_not_passed_on(knobs: Any) -> None:
+    plain, noted = knobs.config, knobs.changed(("teacher.check", "note"))
+    shown, same = (public_settings(config.recipe, config.evaluation) for config in (plain, noted))
+    assert shown == same
+    assert "check" not in shown["recipe"]["teacher"]
 
 
 def test_a_teachers_seed_that_is_the_runs_makes_no_other_recipe(knobs: Any) -> None:

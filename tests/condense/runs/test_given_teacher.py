@@ -198,3 +198,22 @@ def test_a_plan_looks_at_images_as_the_teacher_does(tmp_path: Path) -> None:
         throughput="forward=1,backward=1",
     )
     assert found.counts.side == 96
+
+
+def test_a_run_that_the_check_stopped_goes_on_with_a_note(site: Any, tmp_path: Path) -> None:
+    file = site.run(name="first", students=0, settings={"teacher.epochs": 6, "iterations": 1}).path
+    weights = tmp_path / "own.safetensors"
+    weights.write_bytes((file / "teacher.safetensors").read_bytes())
+    write_json(
+        weights.with_suffix(".json"),
+        {"accuracy": 1.0, "seconds": 1.0, "classes": ["class 2", "class 1", "class 0"]},
+    )
+    settings = {"teacher.checkpoint": str(weights), "iterations": 1}
+    with pytest.raises(ModelError, match=r"--set teacher\.check=note"):
+        site.run(name="doubtful", students=0, settings=settings)
+    result = site.run(
+        name="doubtful", students=0, settings={**settings, "teacher.check": "note"}, resume=True
+    )
+    assert "check" not in result.distilled.settings["recipe"]["teacher"]
+    again = site.run(name="twice", students=0, settings={**settings, "teacher.check": "note"})
+    assert torch.equal(again.distilled.images, result.distilled.images)
