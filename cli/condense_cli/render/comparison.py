@@ -73,8 +73,8 @@ def outcome_parts(result: ComparisonResult, width: int) -> list[RenderableType]:
         titles = {column.key: _title(column, summary) for column in summary.columns}
         parts += [""] if leads else []
         parts += [_indented(f"{titles[lead.column]}: {lead_text(lead)}") for lead in leads]
-        for column in summary.columns:
-            parts += ["", Padding(_costs(summary, ipc, column), (0, 0, 0, 1), expand=False)]
+        for columns in _of_protocols(summary.columns):
+            parts += ["", Padding(_costs(summary, ipc, columns), (0, 0, 0, 1), expand=False)]
     parts += ["", *(_indented(text, QUIET) for text in _legend(result))]
     if summary.failures:
         parts += ["", Text("Failed", style=f"{HEADING} {FAILED}")]
@@ -92,14 +92,24 @@ def _ruled(first: str) -> Table:
     return table
 
 
-def _costs(summary: Summary, ipc: int, column: Column) -> Table:
-    """Return the table of scores, seconds and bytes of all rows for one column."""
-    table = _ruled(_title(column, summary))
+def _of_protocols(columns: Sequence[Column]) -> list[list[Column]]:
+    """Return the columns in groups, which differ in nothing but the student."""
+    groups: dict[tuple[str, int], list[Column]] = {}
+    for column in columns:
+        groups.setdefault((column.protocol, column.epochs), []).append(column)
+    return list(groups.values())
+
+
+def _costs(summary: Summary, ipc: int, columns: Sequence[Column]) -> Table:
+    """Return the table of scores, seconds and bytes: a line for each row, from the lowest to the highest of columns."""
+    several = f"{protocols_text(columns)}, {len(columns)} students"
+    table = _ruled(_title(columns[0], summary) if len(columns) == 1 else several)
     texts = costs(summary)
     for title in texts:
-        table.add_column(title, justify="right", no_wrap=True)
-    for line in summary.group(ipc, column.key):
-        table.add_row(Text(_label(line.row, summary)), *(Text(text(line)) for text in texts.values()))
+        table.add_column(title, justify="right", overflow="fold", no_wrap=len(columns) == 1)
+    for row in summary.rows:
+        lines = [summary.line(row, ipc, column.key) for column in columns]
+        table.add_row(Text(_label(row, summary)), *(Text(text(lines)) for text in texts.values()))
     return table
 
 
@@ -206,6 +216,7 @@ def _legend(result: ComparisonResult) -> Iterator[str]:
         yield "LRS, ARS: DD-Ranking's scores, 0 to 1: how good the images are, apart from labels and augmentation."
     yield "Stored: images, labels and a teacher that answers in training. Compression: the real images over it."
     if crossed(summary.columns):
+        yield f"Scores and costs of several students: the lowest to the highest; each is in {MARKDOWN} and on the page."
         yield f"Students: every network learns from the same images. Protocol: {protocols_text(summary.columns)}."
         return
     students = {column.protocol: column.student for column in summary.columns}

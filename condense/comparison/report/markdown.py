@@ -90,7 +90,7 @@ def _costs(summary: Summary) -> str:
             str(line.ipc),
             _escaped(column_title(column, summary.columns)),
             _escaped(line.row),
-            *(text(line) for text in texts.values()),
+            *(text([line]) for text in texts.values()),
             *(_size(line, part) for part in _PARTS),
         ]
         for ipc in summary.ipcs

@@ -173,7 +173,7 @@ def _view(outcome: Outcome, summary: Summary, line: Line, column: Column) -> dic
         "gaps": [gap(line) for gap in differences_of(summary).values()],
         "published": ", ".join(published_texts(summary, line.row, line.ipc, [column])),
         "failure": line.failure,
-        "costs": {title: text(line) for title, text in costs(summary).items()},
+        "costs": {title: text([line]) for title, text in costs(summary).items()},
         "parts": " + ".join(f"{byte_size(count)} {part}" for part, count in line.parts.items() if count),
     }
 

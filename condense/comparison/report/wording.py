@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from condense.comparison.outcome import Column, Outcome
 from condense.comparison.statistics import augmentation_robust_score
@@ -150,19 +151,36 @@ def duration_text(seconds: float | None) -> str:
     return UNKNOWN if seconds is None else duration(seconds)
 
 
-def costs(summary: Summary) -> dict[str, Callable[[Line], str]]:
-    """Return the scores and costs of a line by title, as functions to text. Scores are left out if no line has any."""
-    scores: dict[str, Callable[[Line], str]] = {
-        "LRS": lambda line: score_text(line.lrs),
-        "ARS": lambda line: score_text(line.ars),
-    }
-    return {
-        **(scores if summary.scored else {}),
-        "distil": lambda line: duration_text(line.distil_seconds),
-        "train one": lambda line: duration_text(line.train_seconds),
-        "stored": lambda line: UNKNOWN if line.bytes is None else byte_size(line.bytes),
-        "compression": lambda line: ratio_text(line.compression),
-    }
+# A cost of a line by title: its value, and the value as text.
+_Cost = tuple[Callable[[Line], float | None], Callable[[Any], str]]
+_SCORES: Mapping[str, _Cost] = {
+    "LRS": (lambda line: line.lrs, score_text),
+    "ARS": (lambda line: line.ars, score_text),
+}
+_COSTS: Mapping[str, _Cost] = {
+    "distil": (lambda line: line.distil_seconds, duration_text),
+    "train one": (lambda line: line.train_seconds, duration_text),
+    "stored": (lambda line: line.bytes, lambda count: UNKNOWN if count is None else byte_size(count)),
+    "compression": (lambda line: line.compression, ratio_text),
+}
+
+
+def costs(summary: Summary) -> dict[str, Callable[[Sequence[Line]], str]]:
+    """Return the scores and costs by title, as functions from lines to text.
+
+    Of several lines, such as those of one row for several students, it is the lowest and the highest value: "1.2 s to
+    3.4 s". Scores are left out if no line has any.
+    """
+    shown = {**(_SCORES if summary.scored else {}), **_COSTS}
+    return {title: functools.partial(_range, *cost) for title, cost in shown.items()}
+
+
+def _range(value: Callable[[Line], float | None], text: Callable[[Any], str], lines: Sequence[Line]) -> str:
+    found = [one for line in lines if (one := value(line)) is not None]
+    if not found:
+        return text(None)
+    low, high = text(min(found)), text(max(found))
+    return low if low == high else f"{low} to {high}"
 
 
 def lead_text(lead: Lead) -> str:

@@ -188,3 +188,25 @@ def test_published_accuracies_are_a_column(width: int) -> None:
     assert text.count("64.8 ± 0.4 (resnet18)") == len(heads)
     assert text.count("Published: percent on the test images of tiny") == 1
     assert "ublished" not in shown(found, width)
+
+
+def test_costs_of_several_students_are_one_line_for_each_row() -> None:
+    found = result(columns=3, rows=("wmdd", "random"))
+    networks = ("resnet18", "convnet", "timm:vit_tiny")
+    columns = tuple(
+        replace(column, epochs=100, student=network)
+        for column, network in zip(found.outcome.columns, networks, strict=True)
+    )
+    seconds = dict(zip((column.key for column in columns), (9.0, 30.0, 2.5), strict=True))
+    cells = tuple(replace(cell, seconds=seconds[cell.column]) for cell in found.outcome.cells)
+    made = replace(found, outcome=replace(found.outcome, columns=columns, cells=cells))
+    for width in (72, 80, 120):
+        text = shown(made, width)
+        assert max(map(len, text.splitlines())) <= width
+        assert text.count("train one") == 1
+    costs = table_below(text, "fkd, 100 epochs, 3 students")
+    assert costs[1:] == [
+        ["wmdd", "1 min 00 s", "2.5 s to 30.0 s", "200 B", "6.7×"],
+        ["random (reference)", "1 min 01 s", "2.5 s to 30.0 s", "200 B", "6.7×"],
+    ]
+    assert "the lowest to the highest; each is in compare.md" in " ".join(text.split())
