@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -202,7 +203,8 @@ def free_of_torch() -> list[str]:
         "condense.rng",
         "condense.runtime",
     }
-    exact |= {"condense.text", "condense.version", "condense.data.kinds", "condense.engine.plan"}
+    exact |= {"condense.text", "condense.version", "condense.engine.plan"}
+    exact |= {f"condense.data.{name}" for name in ("fetching", "kinds", "preprocessing")}
     exact |= {"condense.engine.work", "condense.engine.price", "condense.comparison.amount"}
     exact |= {"condense.engine.labels", "condense.storage.files", "condense.storage.run_folder"}
     exact |= {"condense.storage.manifest"}
@@ -218,6 +220,42 @@ def free_of_torch() -> list[str]:
         or any(module == place or module.startswith(f"{place}.") for place in places)
         or (module.endswith(endings) and not module.startswith(("condense_cli", "condense_mean_feature")))
     )
+
+
+def floor_table() -> list[tuple[int, str, list[tuple[str, str]]]]:
+    """The rooms in docs/architecture.md: floor, room, and which parts of it are free of torch."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if re.match(r"\| \d+ \| `", line)]
+    return [
+        (int(floor), room, re.findall(r"`([^`]+)`|\b(all)\b", free))
+        for floor, rooms, _, free in rows
+        for room in re.findall("`([^`]+)`", rooms)
+    ]
+
+
+OUTSIDE = {"cli/condense_cli/": "condense_cli", "condense/__init__": "condense"}
+OUTSIDE |= {"benchmarks/": "benchmarks", "tools/": "tools"}
+
+
+def named(room: str) -> str:
+    return OUTSIDE.get(room, f"condense.{room.strip('/').replace('/', '.')}")
+
+
+def test_the_page_has_every_room_once_on_its_floor() -> None:
+    found = [(named(room), floor) for floor, room, _ in floor_table() if not room.endswith("*")]
+    assert len(dict(found)) == len(found)
+    assert dict(found) == {room: floor for room, floor in FLOOR_OF.items() if room not in PLUGINS}
+
+
+@pytest.mark.parametrize("room", ["comparison/", "engine/", "models/", "storage/", "data/", "recipe/"])
+def test_the_page_says_what_is_free_of_torch(room: str) -> None:
+    [listed] = [free for _, name, free in floor_table() if name == room]
+    inside = {module for module in modules() if room_of(module) == named(room)}
+    free = inside & set(free_of_torch())
+    if listed == [("", "all")]:
+        assert free == inside
+    else:
+        assert {f"{named(room)}.{name}" for name, _ in listed} == free
 
 
 def test_places_free_of_torch_import_nothing_heavy() -> None:
