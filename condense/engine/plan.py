@@ -98,7 +98,12 @@ class Plan:
 
     def _measure(self) -> str:
         measuring = [loss.name for loss in self.losses if loss.needs.observes]
-        return f"one pass for {', '.join(measuring)}" if measuring else "skipped: nothing to measure"
+        if not measuring:
+            return "skipped: nothing to measure"
+        views = self.recipe.recover.measured_views
+        of_views = " of views" if views else ""
+        shown = f"{views} passes" if views > 1 else "one pass"
+        return f"{shown}{of_views} for {', '.join(measuring)}"
 
     def _recover(self) -> str:
         iterations = self.recipe.recover.iterations

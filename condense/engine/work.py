@@ -152,11 +152,16 @@ def distil_work(plan: Plan, counts: Counts) -> list[Piece]:
     members, made = members_of(recipe.teacher.model), counts.classes * recipe.ipc
     pieces = []
     if plan.measures:
-        batches = -(-counts.train // recipe.teacher.measure_batch)
-        shown = counts.train * members
+        times = max(1, recipe.recover.measured_views)
+        shown = times * counts.train
         pieces.append(
             Piece(
-                stage="measure", step="observe", steps=batches, images=counts.train, forward=shown, real=True
+                stage="measure",
+                step="observe",
+                steps=times * -(-counts.train // recipe.teacher.measure_batch),
+                images=shown,
+                forward=shown * members,
+                real=True,
             )
         )
     looked = counts.train if plan.initializer.needs_teacher else made

@@ -221,7 +221,17 @@ class Calibration:
             shown = Split(Noise(pool_of(dataset), total), torch.arange(total) % classes)
             part, batch = replace(dataset, train=shown), recipe.teacher.measure_batch
             began = time.perf_counter()
-            measure(losses, teacher, part, self.runtime, batch_size=batch, seed=0, ipc=recipe.ipc)
+            measure(
+                losses,
+                teacher,
+                part,
+                self.runtime,
+                batch_size=batch,
+                seed=0,
+                ipc=recipe.ipc,
+                views=recipe.recover.measured_views,
+                augment=recipe.recover.augment,
+            )
             return time.perf_counter() - began
 
         few = min(most, recipe.ipc + 1)

@@ -171,3 +171,17 @@ def test_a_size_that_was_set_is_the_side() -> None:
 def test_counts_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="counts must be at least 1"):
         Counts(classes=0, train=1, test=1, side=1, channels=1, in_memory=True)
+
+
+@pytest.mark.parametrize(
+    ("views", "times", "text"),
+    [(0, 1, "one pass for"), (1, 1, "one pass of views for"), (3, 3, "3 passes of views for")],
+)
+def test_every_measured_view_is_a_pass(views: int, times: int, text: str, registry: Registry) -> None:
+    """21 images in batches of 8."""
+    settings = {"iterations": 7, "recover.measured_views": views, "teacher.measure_batch": 8}
+    config = configure(registry, method="wmdd", dataset="tiny", ipc=2, settings=settings)
+    plan = make_plan(config, registry)
+    [observed] = [piece for piece in work_of(plan, COUNTS) if piece.stage == "measure"]
+    assert (observed.steps, observed.images, observed.forward) == (3 * times, 21 * times, 21 * times)
+    assert dict(plan.stages())["measure"] == f"{text} barycenter, class-batchnorm"
