@@ -208,7 +208,7 @@ def free_of_torch() -> list[str]:
     exact |= {"condense.engine.work", "condense.engine.price", "condense.comparison.amount"}
     exact |= {"condense.engine.labels", "condense.storage.files", "condense.storage.run_folder"}
     exact |= {"condense.storage.manifest"}
-    exact |= {f"condense.comparison.{name}" for name in ("columns", "command", "design")}
+    exact |= {f"condense.comparison.{name}" for name in ("columns", "command", "design", "given")}
     exact |= {f"condense.comparison.{name}" for name in ("imported", "outcome")}
     exact |= {f"condense.comparison.{name}" for name in ("rows", "terms", "workspace")}
     places = ("condense.recipe", "condense_baselines.recipes")

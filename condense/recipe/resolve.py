@@ -24,9 +24,9 @@ from condense.recipe.specs import ImageKind
 
 T = TypeVar("T")
 
-# Settings that are options of their own and never keys of --set, with the name of the option.
 # The setting that chooses a preset of the method by name, in place of those of the kind of images and the dataset.
 PRESET = "preset"
+# Settings that are options of their own and never keys of --set, with the name of the option.
 _OWN_FIELDS = (
     "method",
     "dataset",
@@ -41,7 +41,7 @@ _OWN_FIELDS = (
     "jpeg_decoder",
 )
 OWN_OPTIONS = {
-    **dict.fromkeys(("protocol.name", "protocol.summary", "protocol.source"), "protocol"),
+    **dict.fromkeys(("protocol", "protocol.name", "protocol.summary", "protocol.source"), "protocol"),
     **{name: name.replace("_", "-") for name in (*_OWN_FIELDS, "data_dir")},
 }
 

@@ -12,7 +12,7 @@ from condense.comparison.columns import ColumnSetup, SharedSettings, make_column
 from condense.comparison.design import Design, Place, design_comparison
 from condense.comparison.outcome import Kind
 from condense.data.dataset import RealDataset
-from condense.errors import CondenseError, OptionError
+from condense.errors import CondenseError, OptionError, UnknownNameError
 from condense.recipe.config import Machine
 from condense.recipe.method import Method, Recover, Use, Weighted
 from condense.recipe.protocol import Protocol
@@ -332,3 +332,12 @@ def test_a_wish_for_another_size_of_images_is_noted() -> None:
     large = design_comparison("compare", ["wmdd"], registry, settings={"dataset.size": 224}, **settled)
     assert {config.recipe.dataset.options["size"] for config in large.runs.values()} == {224}
     assert not [note for note in large.notes if "dataset.size" in note]
+
+
+def test_a_sweep_over_presets_has_their_settings() -> None:
+    swept = design_comparison(
+        "sweep", "wmdd", load_registry(), settings={"preset": "paper,small-grey"}, reference=False, seeds=1
+    )
+    assert [config.recipe.recover.iterations for config in swept.runs.values()] == [2000, 200]
+    with pytest.raises(UnknownNameError, match="Did you mean 'paper'"):
+        design_comparison("sweep", "wmdd", load_registry(), settings={"preset": "papr,small-grey"})

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from condense.comparison.given import sort_settings
 from condense.comparison.outcome import Kind
-from condense.comparison.rows import Rows, ablate_rows, compare_rows, rows_of, sort_settings, sweep_rows
+from condense.comparison.rows import Rows, ablate_rows, compare_rows, rows_of, sweep_rows
 from condense.data.dataset import RealDataset
 from condense.errors import CondenseError, OptionError, PluginError, UnknownNameError
 from condense.recipe.method import Method, Recover, Variant, Weighted
@@ -188,6 +189,17 @@ def test_a_setting_of_a_swept_component_is_kept(registry: Registry) -> None:
     assert rows.asked[1].settings == (("recover.network", "convnet"), ("recover.network.width", "16"))
 
 
+def test_presets_can_be_swept_over_and_kept(registry: Registry) -> None:
+    rows = sweep(registry, ("preset", "paper,small-grey"), method="wmdd")
+    assert labels(rows)[:2] == ["wmdd preset=paper", "wmdd preset=small-grey"]
+    assert rows.asked[1].settings == (("preset", "small-grey"),)
+    rows = sweep(registry, ("wmdd:preset", "paper"), ("lr", "1,2"), method="wmdd")
+    assert rows.asked[1].settings == (("preset", "paper"), ("lr", "2"))
+    assert labels(sweep(registry, ("preset", ["paper", "small-grey"]), method="wmdd"))[:1] == [
+        "wmdd preset=paper"
+    ]
+
+
 def test_keys_of_one_last_word_are_told_apart(registry: Registry) -> None:
     rows = sweep(registry, ("recover.lr", "1,2"), ("recover.inner.lr", "3,4"))
     assert labels(rows)[0] == "narrow recover.lr=1 inner.lr=3"
@@ -199,6 +211,8 @@ def test_keys_of_one_last_word_are_told_apart(registry: Registry) -> None:
         ([], "nothing to sweep over"),
         ([("lr", "0.5")], "nothing to sweep over"),
         ([("lr", ",")], "no value is listed"),
+        ([("preset", ",")], "no value is listed"),
+        ([("protocol", "dc,fkd")], "use --protocol"),
         ([("lr", "1,2"), ("lr", "3,4")], "given twice"),
         ([("lr", "1,1")], "stands twice"),
         ([("lr", "1,-1")], "lr must be above 0"),

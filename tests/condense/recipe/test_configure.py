@@ -97,14 +97,14 @@ def test_every_option_of_its_own_reaches_its_group(toys: Registry) -> None:
     machine = config.machine
     assert (machine.device, machine.precision, machine.data_dir) == ("cuda:1", "fp32", "there")
     assert (machine.workers, machine.jpeg_decoder) == (3, "cuda")
-    assert {*own, "method", "dataset", "ipc"} == {key for key in OWN_OPTIONS if "." not in key}
+    assert {*own, "method", "dataset", "ipc", "protocol"} == {key for key in OWN_OPTIONS if "." not in key}
 
 
 @pytest.mark.parametrize("key", sorted(OWN_OPTIONS))
 def test_options_of_their_own_are_not_settings(key: str, toys: Registry) -> None:
     with pytest.raises(OptionError) as caught:
         configure(toys, method="toy", dataset="plain", settings=[(key, "1")])
-    option = "protocol" if key.startswith("protocol.") else key.replace("_", "-")
+    option = key.partition(".")[0].replace("_", "-")
     assert str(caught.value) == f"{key!r} is an option of its own (--{option}), not one for --set"
 
 
