@@ -93,7 +93,10 @@ class Plan:
         if teacher.checkpoint:
             return f"load {teacher.model.name} from {teacher.checkpoint}"
         if teacher.epochs == 0:
-            return f"take {teacher.model.name} as it is built, without training"
+            how = (
+                "with its pretrained weights" if teacher.model.options.get("pretrained") else "as it is built"
+            )
+            return f"take {teacher.model.name} {how}, without training"
         return f"train {teacher.model.name} for {teacher.epochs} epochs"
 
     def _measure(self) -> str:

@@ -340,3 +340,21 @@ def test_planning_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ([("teacher.epochs", 0)], "take convnet as it is built, without training"),
+        ([("teacher.checkpoint", "mine.pt")], "load convnet from mine.pt"),
+        (
+            [("teacher.model", "resnet18"), ("teacher.model.pretrained", True), ("teacher.epochs", 0)],
+            "take resnet18 with its pretrained weights, without training",
+        ),
+    ],
+)
+def test_what_is_said_of_a_teacher_that_is_not_trained(
+    settings: list[tuple[str, Any]], said: str, registry: Registry
+) -> None:
+    first = [("teacher.model", "convnet")]
+    assert dict(plan(registry, "wmdd", settings=[*first, *settings]).stages())["squeeze"] == said
