@@ -83,7 +83,7 @@ class ImportResult:
             "path": str(self.path),
             "method": data.method,
             "dataset": data.dataset,
-            "images": len(data),
+            "images": len(data.images),
             "classes": len(data.classes),
             "ipc": data.ipc,
             "labels": data.label_mode,

@@ -10,6 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
+from condense.data.parametrizations.base import Coder, coder_of
+from condense.data.parametrizations.standard import AS_THEY_ARE
 from condense.engine.build import build_component, build_losses
 from condense.engine.components import Evaluator, Initializer, WeightedLoss
 from condense.engine.evaluate import Score, StudentTrainer
@@ -66,9 +68,11 @@ def run(
             losses=build_losses(plan),
             initializer=build_component(recipe.initializer, "initializer", Initializer, registry),
             evaluator=build_component(config.evaluation.evaluator, "evaluator", Evaluator, registry),
+            coder=coder_of(recipe.parametrization, registry),
         )
         dataset = real_dataset(recipe, machine, registry, runtime) if dataset is None else dataset
-        check_ipc(recipe.ipc, dataset)
+        check_ipc(plan.images_per_class, dataset, parts.coder)
+        parts.coder.check(dataset.channels, dataset.size)
         # Refuse what cannot work before anything is written.
         preflight(parts_of(plan), dataset, registry, runtime, chosen=recipe.dataset)
         teacher = fresh_teacher(recipe, dataset, registry, runtime) if plan.needs_teacher else None
@@ -85,14 +89,19 @@ def run(
         return run.execute(teacher)
 
 
-def check_ipc(ipc: int, dataset: RealDataset) -> None:
-    """Raise DataError if a class has fewer than `ipc` real images."""
+def check_ipc(images: int, dataset: RealDataset, coder: Coder = AS_THEY_ARE) -> None:
+    """Raise DataError if a class has fewer real images than are made of it. images: per class, decoded ones."""
+    held = coder.images_per_stored
     counts = dataset.class_counts()
     fewest = min(range(len(counts)), key=counts.__getitem__)
-    if ipc > counts[fewest]:
+    if images > counts[fewest]:
+        stored = "" if held == 1 else f" ({images // held} stored ones that hold {held} each)"
+        advice = (
+            f"use --ipc {counts[fewest] // held} or less" if counts[fewest] >= held else "use another form"
+        )
         raise DataError(
-            f"{ipc} images per class were asked for, and the smallest class of {dataset.name!r}, "
-            f"{dataset.classes[fewest]!r}, has only {counts[fewest]}; use --ipc {counts[fewest]} or less"
+            f"{images} images per class were asked for{stored}, and the smallest class of {dataset.name!r}, "
+            f"{dataset.classes[fewest]!r}, has only {counts[fewest]}; {advice}"
         )
 
 
@@ -103,6 +112,7 @@ class _Parts:
     losses: tuple[WeightedLoss, ...]
     initializer: Initializer
     evaluator: Evaluator
+    coder: Coder
 
 
 class _Run:
@@ -142,6 +152,7 @@ class _Run:
             folder=self.folder,
             registry=self.registry,
             runtime=self.runtime,
+            coder=self.parts.coder,
         )
         with self.journal.stage("recover"):
             distilled = synthesis.distilled()
@@ -188,7 +199,7 @@ class _Run:
                 self.runtime,
                 batch_size=self.recipe.teacher.measure_batch,
                 seed=self.recipe.seed,
-                ipc=self.recipe.ipc,
+                ipc=self.plan.images_per_class,
                 views=self.recipe.recover.measured_views,
                 augment=self.recipe.recover.augment,
             )

@@ -22,7 +22,7 @@ _LIMITS = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_00
 
 def card_text(manifest: Manifest, data: DistilledDataset) -> str:
     """Return README.md: YAML between two lines of ---, then Markdown with code that trains on the images."""
-    count = len(data)
+    count = len(data.images)
     temperature = data.protocol.get("temperature")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("condense", "storage"),
