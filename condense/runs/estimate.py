@@ -10,6 +10,7 @@ import torch
 
 from condense.data.dataset import MemoryImages
 from condense.data.load import load_dataset
+from condense.data.parametrizations.base import coder_of
 from condense.engine.plan import Plan, make_plan
 from condense.engine.price import Footprint, Price, Throughput, loads_of, memory_advice, time_advice
 from condense.engine.work import Counts, known_counts, passes, work_of
@@ -102,6 +103,7 @@ def estimate(
     """
     plan = make_plan(config, registry)
     counts, notes = counts_of(config, registry)
+    coder_of(config.recipe.parametrization, registry).check(counts.channels, counts.side)
     per_class = counts.held_out(config.recipe.validation).train // counts.classes
     if plan.images_per_class > per_class:
         raise DataError(

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from condense.data.dataset import RealDataset
 from condense.data.parametrizations.base import Coder, coder_of
-from condense.data.parametrizations.standard import AS_THEY_ARE
 from condense.engine.build import build_component, build_losses
 from condense.engine.components import Evaluator, Initializer, WeightedLoss
 from condense.engine.evaluate import Score, StudentTrainer
@@ -71,8 +70,7 @@ def run(
             coder=coder_of(recipe.parametrization, registry),
         )
         dataset = real_dataset(recipe, machine, registry, runtime) if dataset is None else dataset
-        check_ipc(plan.images_per_class, dataset, parts.coder)
-        parts.coder.check(dataset.channels, dataset.size)
+        check_images(recipe.ipc, dataset, parts.coder)
         # Refuse what cannot work before anything is written.
         preflight(parts_of(plan), dataset, registry, runtime, chosen=recipe.dataset)
         teacher = fresh_teacher(recipe, dataset, registry, runtime) if plan.needs_teacher else None
@@ -89,20 +87,24 @@ def run(
         return run.execute(teacher)
 
 
-def check_ipc(images: int, dataset: RealDataset, coder: Coder = AS_THEY_ARE) -> None:
-    """Raise DataError if a class has fewer real images than are made of it. images: per class, decoded ones."""
-    held = coder.images_per_stored
-    counts = dataset.class_counts()
+def check_images(ipc: int, dataset: RealDataset, coder: Coder) -> None:
+    """Raise DataError if a class has fewer real images than are made of it, or if images cannot be stored in this form.
+
+    ipc: stored images per class.
+    """
+    counts, held = dataset.class_counts(), coder.images_per_stored
     fewest = min(range(len(counts)), key=counts.__getitem__)
-    if images > counts[fewest]:
-        stored = "" if held == 1 else f" ({images // held} stored ones that hold {held} each)"
-        advice = (
-            f"use --ipc {counts[fewest] // held} or less" if counts[fewest] >= held else "use another form"
-        )
+    most = counts[fewest] // held
+    if ipc > most:
+        asked = f"{ipc} images per class were asked for"
+        if held > 1:
+            asked += f", which hold {held} images each, {ipc * held} together"
+        advice = f"use --ipc {most} or less" if most else "store fewer images in one"
         raise DataError(
-            f"{images} images per class were asked for{stored}, and the smallest class of {dataset.name!r}, "
-            f"{dataset.classes[fewest]!r}, has only {counts[fewest]}; {advice}"
+            f"{asked}, and the smallest class of {dataset.name!r}, {dataset.classes[fewest]!r}, has only "
+            f"{counts[fewest]}; {advice}"
         )
+    coder.check(dataset.channels, dataset.size)
 
 
 @dataclass(frozen=True, kw_only=True)

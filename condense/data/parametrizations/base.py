@@ -36,6 +36,14 @@ class Parametrization:
         """
         raise NotImplementedError
 
+    def unfolding(self) -> str:
+        """Return a few lines of PyTorch that define `unfold(images)`, for people who have the files and no condense.
+
+        `unfold` does what `decode` does. The lines may use `torch` and `F`, torch.nn.functional, and stand in the card
+        of every artifact. "" means that it takes more than a few lines: the card then decodes with condense.
+        """
+        return ""
+
 
 @dataclass(frozen=True, eq=False)
 class Coder:

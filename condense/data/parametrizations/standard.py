@@ -22,6 +22,16 @@ from condense.errors import DataError
 from condense.recipe.method import IDENTITY, Use
 from condense.recipe.specs import NoOptions
 
+_UNFOLDING = """\
+# Each image is {factor} x {factor} smaller ones, row by row, to be enlarged: (n, C, H, W) to (n * {count}, C, H, W)
+def unfold(images):
+    rows = images.tensor_split({factor}, dim=2)
+    tiles = [tile for row in rows for tile in row.tensor_split({factor}, dim=3)]
+    sized = {{"size": images.shape[2:], "mode": "bilinear", "align_corners": False}}
+    tiles = [F.interpolate(tile, **sized) for tile in tiles]
+    return torch.stack(tiles, dim=1).flatten(0, 1)
+"""
+
 
 class Identity(Parametrization):
     """Images are stored as they are."""
@@ -65,6 +75,9 @@ class Mosaic(Parametrization):
     def decode(self, stored: Tensor) -> Tensor:
         enlarged = [_product(_enlarging, tile, stored.shape[2:]) for tile in self._tiles(stored)]
         return torch.stack(enlarged, dim=1).flatten(0, 1)
+
+    def unfolding(self) -> str:
+        return _UNFOLDING.format(factor=self.options.factor, count=self.options.factor**2)
 
     def _tiles(self, stored: Tensor) -> Iterator[Tensor]:
         """Yield each tile of stored images (n, C, H, W) as a view, row by row."""
