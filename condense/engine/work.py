@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -125,7 +125,8 @@ def work_of(plan: Plan, counts: Counts) -> tuple[Piece, ...]:
     counts = counts.held_out(recipe.validation)
     pieces = [*squeeze_work(recipe.teacher, counts)] if plan.needs_teacher else []
     pieces += distil_work(plan, counts)
-    pieces += student_work(evaluation, recipe, counts, datasets=2 if plan.reference else 1)
+    judged = [plan.images_per_class, *([recipe.ipc] if plan.reference else [])]
+    pieces += student_work(evaluation, recipe, counts, judged=judged)
     return tuple(piece for piece in pieces if piece.steps)
 
 
@@ -149,7 +150,7 @@ def squeeze_work(teacher: Teacher, counts: Counts) -> list[Piece]:
 def distil_work(plan: Plan, counts: Counts) -> list[Piece]:
     """Return what makes the images: measure, the initial images, recover, and labels that the teacher makes before."""
     recipe = plan.recipe
-    members, made = members_of(recipe.teacher.model), counts.classes * recipe.ipc
+    members, made = members_of(recipe.teacher.model), counts.classes * plan.images_per_class
     pieces = []
     if plan.measures:
         times = max(1, recipe.recover.measured_views)
@@ -193,8 +194,9 @@ def _recover(plan: Plan, counts: Counts) -> Piece:
         max((wanted.real_per_class for wanted in needs), default=0), counts.train // counts.classes
     )
     forward = backward = read = steps = 0
-    for size in chunk_sizes(counts.classes, recipe.ipc, recover):
-        classes = -(-size // recipe.ipc) if recover.chunk == "classes" else min(size, counts.classes)
+    for size in chunk_sizes(counts.classes, recipe.ipc, recover, plan.images_per_stored):
+        stored = size // plan.images_per_stored
+        classes = -(-stored // recipe.ipc) if recover.chunk == "classes" else min(stored, counts.classes)
         real = per_class * classes
         inner = _inner_steps(recover) * recover.inner.epochs * size
         forward += recover.iterations * (size * len(kinds) + real) + inner
@@ -220,20 +222,26 @@ def _inner_steps(recover: Recover) -> int:
     return recover.iterations - fresh if recover.inner.epochs else 0
 
 
-def student_work(evaluation: Evaluation, recipe: Recipe, counts: Counts, *, datasets: int) -> list[Piece]:
-    """Return the training and the test of all students. datasets: how many distilled datasets are judged."""
-    protocol, made = evaluation.protocol, counts.classes * recipe.ipc
+def student_work(
+    evaluation: Evaluation, recipe: Recipe, counts: Counts, *, judged: Sequence[int]
+) -> list[Piece]:
+    """Return the training and the test of all students.
+
+    judged: how many images per class students train on, for each small dataset that is judged.
+    """
+    protocol, made = evaluation.protocol, [counts.classes * per_class for per_class in judged]
     asked = members_of(recipe.teacher.model) if LABELS[protocol.labels].answers else 0
-    shown = protocol.epochs * made
+    shown = protocol.epochs * sum(made)
     trained = Piece(
         stage="evaluate",
         step="train",
-        steps=protocol.epochs * training_steps(made, protocol.batch_size),
+        steps=protocol.epochs * sum(training_steps(images, protocol.batch_size) for images in made),
         images=shown,
         forward=shown * (1 + asked),
         backward=shown,
     )
-    return [piece.times(evaluation.students * datasets) for piece in (trained, _test("evaluate", counts, 1))]
+    tested = _test("evaluate", counts, 1).times(len(judged))
+    return [piece.times(evaluation.students) for piece in (trained, tested)]
 
 
 def _test(stage: str, counts: Counts, members: int) -> Piece:
@@ -244,13 +252,21 @@ def _test(stage: str, counts: Counts, members: int) -> Piece:
     )
 
 
-def chunk_sizes(classes: int, ipc: int, recover: Recover) -> list[int]:
-    """Return how many images each chunk has; `condense.engine.recover.cut_chunks` cuts them."""
+def chunk_sizes(classes: int, ipc: int, recover: Recover, per_stored: int = 1) -> list[int]:
+    """Return how many decoded images each chunk has; `condense.engine.recover.cut_chunks` cuts them.
+
+    per_stored: how many decoded images one stored image holds.
+    """
     total = classes * ipc
-    batch = recover.batch or total
+    batch = stored_batch(recover, per_stored) or total
     size = batch if recover.chunk == "slots" else max(1, batch // ipc) * ipc
     whole, rest = divmod(total, size)
-    return [size] * whole + ([rest] if rest else [])
+    return [part * per_stored for part in [size] * whole + ([rest] if rest else [])]
+
+
+def stored_batch(recover: Recover, per_stored: int) -> int:
+    """Return how many stored images a chunk has: as many as hold `recover.batch` images, at least 1; 0 for all."""
+    return max(1, recover.batch // per_stored) if recover.batch else 0
 
 
 def training_steps(images: int, batch_size: int) -> int:

@@ -108,6 +108,7 @@ def configure(
             regularizers=found.regularizers,
             recover=found.recover,
             teacher=found.teacher,
+            parametrization=found.parametrization,
         ),
         evaluation=Evaluation(
             protocol=registry.protocol(protocol or found.protocol),
