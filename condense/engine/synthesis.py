@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
+from condense.data.feed import feed_of
 from condense.data.pixels import to_bytes
 from condense.engine.components import FeatureTarget, Initializer, InitialRequest, WeightedLoss
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.plan import Plan
+from condense.engine.pool import NetworkPool, States
 from condense.engine.recover import Chunk, cut_chunks, recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.engine.standard import RandomReal
@@ -39,6 +41,7 @@ class Synthesis:
     """Makes the images of a distilled dataset. Finished chunks are kept in `folder` and not made again.
 
     losses, initializer: built from the plan; the losses are fitted.
+    states: of the networks of the pool, or None if no loss looks through one.
     """
 
     plan: Plan
@@ -49,6 +52,7 @@ class Synthesis:
     folder: RunFolder
     registry: Registry
     runtime: Runtime
+    states: States | None = None
     _kept: dict[int, Tensor] = field(default_factory=dict)
 
     @property
@@ -102,7 +106,7 @@ class Synthesis:
                 images = recover_chunk(
                     chunk,
                     self.losses,
-                    Networks(self.teacher, self._fresh_network),
+                    self._networks(),
                     self.recipe.recover,
                     self.dataset,
                     generator=draws,
@@ -177,6 +181,18 @@ class Synthesis:
             if weights is not None:
                 return weights.cpu()
         return self._equal()
+
+    def _networks(self) -> Networks:
+        """Return what losses look through in one chunk."""
+        pool, real = None, None
+        if self.states is not None:
+            pool = NetworkPool(self.recipe.pool, self.states, self._pool_network)
+        if self.recipe.recover.inner_on == "real":
+            real = feed_of(self.dataset.train, self.dataset, self.runtime)
+        return Networks(self.teacher, self._fresh_network, pool=pool, real=real)
+
+    def _pool_network(self, draws: torch.Generator) -> Network:
+        return build_network(self.recipe.pool_network, self.dataset, self.registry, self.runtime, draws)
 
     def _fresh_network(self, draws: torch.Generator) -> Network:
         return build_network(self.recipe.random_network, self.dataset, self.registry, self.runtime, draws)

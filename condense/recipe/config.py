@@ -15,6 +15,7 @@ from condense.recipe.method import (
     IMPORTED,
     SAME_AS_TEACHER,
     Losses,
+    Pool,
     Recover,
     Student,
     Teacher,
@@ -40,7 +41,7 @@ class Recipe:
     """What is distilled: everything that decides the distilled images, given a kind of machine.
 
     method: the name of the method that this started as.
-    dataset, initializer, targets, regularizers, recover, teacher: the parts, with all settings resolved.
+    dataset, initializer, targets, regularizers, recover, teacher, pool: the parts, with all settings resolved.
     ipc: images per class, at least 1.
     seed: of everything random, unless the teacher has a seed of its own.
     validation: the fraction of the training images, in [0, 1), that replaces the test images for tuning; 0 tests on
@@ -56,6 +57,7 @@ class Recipe:
     regularizers: Losses
     recover: Recover
     teacher: Teacher
+    pool: Pool = field(default_factory=Pool)
     ipc: int = 10
     seed: int = 0
     validation: float = 0.0
@@ -90,6 +92,11 @@ class Recipe:
     def random_network(self) -> Use:
         """The network of losses that look through a random one."""
         return network_like(self.recover.network, self.teacher)
+
+    @property
+    def pool_network(self) -> Use:
+        """The network of the pool."""
+        return network_like(self.pool.model, self.teacher)
 
 
 def network_like(use: Use, teacher: Teacher) -> Use:
@@ -248,6 +255,7 @@ def public_settings(recipe: Recipe, evaluation: Evaluation) -> dict[str, Any]:
         initializer=placeless(recipe.initializer),
         teacher=replace(recipe.teacher, checkpoint="", model=_without_folders(recipe.teacher.model)),
         recover=replace(recipe.recover, network=_without_folders(recipe.recover.network)),
+        pool=replace(recipe.pool, model=_without_folders(recipe.pool.model)),
     )
     judged = replace(
         evaluation,

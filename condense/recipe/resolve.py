@@ -108,6 +108,7 @@ def configure(
             regularizers=found.regularizers,
             recover=found.recover,
             teacher=found.teacher,
+            pool=found.pool,
         ),
         evaluation=Evaluation(
             protocol=registry.protocol(protocol or found.protocol),

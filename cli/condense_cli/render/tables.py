@@ -152,7 +152,10 @@ def plan_table(
         ("How it is judged (evaluation)", config.evaluation),
         ("Where it is computed (machine)", config.machine),
     ):
-        own, sections = _sections(flatten(group))
+        flat = flatten(group)
+        if "pool" not in stages:  # Settings of a pool that nothing looks through are refused.
+            flat = {key: value for key, value in flat.items() if not key.startswith("pool.")}
+        own, sections = _sections(flat)
         parts += ["", Text(title, style=HEADING), Text("  Options of their own", style=QUIET)]
         parts += [pairs_table(own)]
         if sections:
