@@ -207,22 +207,19 @@ def _check_random(losses: Sequence[PlannedLoss], recover: Recover) -> None:
     """Raise OptionError if settings of random networks are given and no loss looks through one."""
     usual = Recover()
     kinds = {loss.needs.network for loss in losses}
-    if recover.network_steps != usual.network_steps and not kinds & {"random", *POOL_KINDS}:
+    named = ", ".join(loss.name for loss in losses)
+    idle = ["network_steps"] if recover.network_steps != usual.network_steps else []
+    idle += ["inner.epochs"] if recover.inner.epochs else []
+    if idle and not kinds & {"random", *POOL_KINDS}:
         raise OptionError(
-            f"recover.network_steps has no effect: none of {', '.join(loss.name for loss in losses)} looks through a "
-            "random network or a pool"
+            f"recover.{idle[0]} has no effect: none of {named} looks through a random network or a pool"
         )
     if recover.inner_images and recover.inner_on != "real":
         raise OptionError("recover.inner_images has no effect without recover.inner_on=real")
     if recover.inner_on != usual.inner_on and not recover.inner.epochs:
         raise OptionError("recover.inner_on has no effect without recover.inner.epochs")
-    idle = ["network"] if recover.network != usual.network else []
-    idle += ["inner.epochs"] if recover.inner.epochs else []
-    if idle and "random" not in kinds:
-        raise OptionError(
-            f"recover.{idle[0]} has no effect: none of {', '.join(loss.name for loss in losses)} looks through a "
-            "random network"
-        )
+    if recover.network != usual.network and "random" not in kinds:
+        raise OptionError(f"recover.network has no effect: none of {named} looks through a random network")
 
 
 def _check_pool(losses: Sequence[PlannedLoss], recipe: Recipe) -> None:

@@ -38,7 +38,7 @@ class Networks:
     ) -> None:
         self._teacher, self._fresh, self._pool, self._real = teacher, fresh, pool, real
         self._current: Network | None = None
-        self._optimizer: torch.optim.Optimizer | None = None
+        self._optimizers: dict[str, torch.optim.Optimizer] = {}
         self._drawn: Drawn | None = None
 
     def of_step(
@@ -58,7 +58,7 @@ class Networks:
         if looking:
             if self._current is None or iteration % options.network_steps == 0:
                 self._current = self._fresh(generator)
-                self._optimizer = None
+                self._optimizers.pop("random", None)
             trainable = any(wanted.weight_gradients for wanted in looking)
             self._current.model.train().requires_grad_(trainable)
             chosen["random"] = self._current
@@ -73,6 +73,7 @@ class Networks:
         assert self._pool is not None, "the plan of a run says whether it needs a pool"
         if self._drawn is None or iteration % options.network_steps == 0:
             self._drawn = self._pool.draw(generator)
+            self._optimizers.pop("pool", None)
         networks = {"pool": self._drawn.mixed, "trained": self._drawn.trained}
         for kind in kinds:
             trainable = any(wanted.weight_gradients for wanted in needs if wanted.network == kind)
@@ -89,33 +90,41 @@ class Networks:
         generator: torch.Generator,
         runtime: Runtime,
     ) -> None:
-        """Train the random network on the current synthetic images or on real ones, if the method asks for it.
+        """Train the random network, and the drawn one of a pool, if the method asks for it.
+
+        The images are the current synthetic ones or real ones, as `options.inner_on` says.
 
         This is the inner loop of DC (Zhao et al., ICLR 2021, algorithm 1), or that of IDC (Kim et al., ICML 2022) with
         real images. It is skipped after the last step, and before a step that takes a fresh network. The optimizer,
         with its momentum, stays as long as the network does, as in the published code of both.
         """
         last = (iteration + 1) % options.network_steps == 0 or iteration + 1 == options.iterations
-        if self._current is None or not options.inner.epochs or last:
+        if not options.inner.epochs or last:
             return
-        self._current.model.requires_grad_(True)
-        if self._optimizer is None:
-            self._optimizer = optimizer_of(self._current, options.inner)
         feed: TrainingFeed = PixelFeed(pixels, labels, runtime)
         if options.inner_on == "real":
             assert self._real is not None, "recover gives the real images to a method that trains on them"
             feed = SomeOf(self._real, options.inner_images)
-        with isolated_global_rng(generator):
-            train(
-                self._current,
-                feed,
-                hard_loss(),
-                options.inner,
-                generator=generator,
-                runtime=replace(runtime, reporter=SilentReporter()),
-                what="the random network of recover (recover.inner)",
-                optimizer=self._optimizer,
-            )
+        drawn = self._drawn.mixed if self._drawn else None
+        for kind, network in (("random", self._current), ("pool", drawn)):
+            if network is None:
+                continue
+            mode = network.model.training
+            network.model.requires_grad_(True)
+            if kind not in self._optimizers:
+                self._optimizers[kind] = optimizer_of(network, options.inner)
+            with isolated_global_rng(generator):
+                train(
+                    network,
+                    feed,
+                    hard_loss(),
+                    options.inner,
+                    generator=generator,
+                    runtime=replace(runtime, reporter=SilentReporter()),
+                    what=f"the {kind} network of recover (recover.inner)",
+                    optimizer=self._optimizers[kind],
+                )
+            network.model.train(mode)
 
 
 class SomeOf:

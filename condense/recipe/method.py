@@ -70,8 +70,8 @@ class Recover:
         gradually, "step" all at once at the end of them; "none" means no curriculum.
     network: the random network that losses look through; "teacher": one like the teacher's.
     network_steps: steps on one random network, or on one draw of the pool, before the next one.
-    inner: how the random network is trained between two steps on it (DC, Zhao et al., ICLR 2021); 0 epochs: not at
-        all.
+    inner: how the random network, or the drawn one of a pool, is trained between two steps on it (DC, Zhao et al.,
+        ICLR 2021); 0 epochs: not at all.
     inner_on: the images that it is trained on: the labelled synthetic images of the chunk (DC), or real images (IDC,
         Kim et al., ICML 2022).
     inner_images: real images of one inner epoch, drawn anew for each; 0: all.

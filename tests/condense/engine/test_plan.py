@@ -365,6 +365,8 @@ def test_settings_of_random_networks_have_an_effect_on_what_looks_through_one(
     assert plan(registry, "gradients", settings=[setting]).losses
     with pytest.raises(OptionError, match="has no effect: none of alone looks through a random network"):
         plan(registry, "alone", settings=[setting])
+    if setting[0] != "recover.network":
+        assert plan(registry, "pooled", settings=[setting]).losses
 
 
 def test_planning_imports_no_torch() -> None:

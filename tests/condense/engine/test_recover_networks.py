@@ -385,3 +385,18 @@ def test_weights_of_a_pool_take_gradients_only_if_a_loss_asks(chunks: Callable[.
 
     assert trainable([POOL, TRAINED]) == {"pool": {False}, "trained": {False}}
     assert trainable([POOL_GRADIENTS, POOL, TRAINED]) == {"pool": {True}, "trained": {False}}
+
+
+def test_the_drawn_network_learns_on_until_the_next_draw(chunks: Callable[..., Chunks]) -> None:
+    """The trained network of the draw stays as it is, and so does the mode."""
+    site, _ = pool_site(chunks, network_steps=3, inner=PLAIN)
+    learned = []
+    for iteration in range(6):
+        found = site.step(iteration, [POOL, TRAINED])
+        before, kept = weights(found["pool"]), weights(found["trained"])
+        site.learn(iteration)
+        learned.append(not same(before, weights(found["pool"])))
+        assert same(kept, weights(found["trained"]))
+        assert not found["pool"].model.training
+    assert learned == [True, True, False, True, True, False]
+    assert not any(weight.requires_grad for weight in site.step(1, [POOL])["pool"].model.parameters())

@@ -49,6 +49,25 @@ _FASHION: Mapping[str, Any] = {
     "targets.gradient-distance": 0.0001 * (28 / 32) ** 2 / 0.353**2 / _LR,
     "targets.gradient-distance.metric": "l1",
 }
+# The code's --pt_from: networks that are partly trained before, from a pool, and learn on between two steps.
+_POOL: Mapping[str, Any] = {
+    "targets.gradient-distance.network": "pool",
+    "recover.network": "teacher",
+    "pool.model": "convnet",
+    "pool.model.norm": "instance",
+    "pool.networks": 10,
+    "pool.epochs": 10,
+    "pool.checkpoints": 10,
+    "pool.batch_size": 64,
+    "pool.lr": 0.01,
+    "pool.momentum": 0.9,
+    "pool.weight_decay": 5e-4,
+    "pool.schedule": "constant",
+    "pool.augment.siamese": NETWORK_VIEWS.siamese,
+    "pool.augment.siamese_single": False,
+    "pool.augment.cutmix": NETWORK_VIEWS.cutmix,
+    "pool.augment.cutmix_probability": NETWORK_VIEWS.cutmix_probability,
+}
 _MNIST: Mapping[str, Any] = {
     "targets.gradient-distance": 0.0001 / 0.3081**2 / _LR,
     "targets.gradient-distance.metric": "l1",
@@ -94,6 +113,7 @@ IDC = Method(
         "svhn": _DIGITS,
         "mnist": _MNIST,
         "fashion-mnist": _FASHION,
+        "pool": _POOL,
     },
 )
 
