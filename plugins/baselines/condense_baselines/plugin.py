@@ -38,69 +38,75 @@ condense_api = 2
 _GVBSM = "Shao et al., CVPR 2024, arXiv 2311.17950"
 
 
+_DC_AND_DM = (
+    FeatureTargetSpec(
+        name="mean-embedding",
+        summary="the mean feature of each class to that of its real images, in a random network",
+        source="Zhao & Bilen, WACV 2023, arXiv 2110.04181",
+        options=RealBatchOptions,
+        # The loss is a sum over classes. One class at a time gives each its own view and needs less memory.
+        needs=lambda options: Needs(
+            through=ThroughRandomNetwork(), at_once="one class", real_per_class=options.real_batch
+        ),
+        build="condense_baselines.losses.mean_embedding:MeanEmbedding",
+    ),
+    FeatureTargetSpec(
+        name="gradient-match",
+        summary="the weight gradients of each class to those of its real images, in a random network",
+        source="Zhao, Mopuri & Bilen, ICLR 2021, arXiv 2006.05929",
+        options=RealBatchOptions,
+        # In bfloat16 the gradient to the pixels was off by up to 18 degrees on Fashion-MNIST.
+        needs=lambda options: Needs(
+            through=ThroughWeightGradients(),
+            at_once="one class",
+            real_per_class=options.real_batch,
+            float32=True,
+        ),
+        build="condense_baselines.losses.gradient_match:GradientMatch",
+    ),
+)
+
+_IDC_AND_NCFM = (
+    FeatureTargetSpec(
+        name="gradient-distance",
+        summary="the filters' gradients of each class to those of its real images, in length and direction",
+        source=IDC.source,
+        options=GradientDistanceOptions,
+        # A second derivative, as in gradient-match.
+        needs=lambda options: Needs(
+            through=ThroughPool(weight_gradients=True)
+            if options.network == "pool"
+            else ThroughWeightGradients(),
+            at_once="one class",
+            real_per_class=options.real_batch,
+            float32=True,
+        ),
+        build="condense_baselines.losses.gradient_distance:GradientDistance",
+    ),
+    FeatureTargetSpec(
+        name="characteristic-function",
+        summary="the characteristic function of each class's features to that of its real images, in a pool",
+        source=NCFM.source,
+        options=CharacteristicFunctionOptions,
+        needs=lambda options: Needs(
+            through=ThroughPool(), at_once="one class", real_per_class=options.real_batch
+        ),
+        build="condense_baselines.losses.characteristic_function:CharacteristicFunction",
+    ),
+    FeatureTargetSpec(
+        name="trained-cross-entropy",
+        summary="the trained networks of a pool on the class of each synthetic image",
+        source=NCFM.source,
+        needs=Needs(through=ThroughPool(trained=True), at_once="one class"),
+        build="condense_baselines.losses.trained_entropy:TrainedEntropy",
+    ),
+)
+
+
 @hookimpl
 def condense_feature_targets() -> list[FeatureTargetSpec]:
     """Return the targets that compare real and synthetic images in random networks or in a pool."""
-    return [
-        FeatureTargetSpec(
-            name="mean-embedding",
-            summary="the mean feature of each class to that of its real images, in a random network",
-            source="Zhao & Bilen, WACV 2023, arXiv 2110.04181",
-            options=RealBatchOptions,
-            # The loss is a sum over classes. One class at a time gives each its own view and needs less memory.
-            needs=lambda options: Needs(
-                through=ThroughRandomNetwork(), at_once="one class", real_per_class=options.real_batch
-            ),
-            build="condense_baselines.losses.mean_embedding:MeanEmbedding",
-        ),
-        FeatureTargetSpec(
-            name="gradient-match",
-            summary="the weight gradients of each class to those of its real images, in a random network",
-            source="Zhao, Mopuri & Bilen, ICLR 2021, arXiv 2006.05929",
-            options=RealBatchOptions,
-            # In bfloat16 the gradient to the pixels was off by up to 18 degrees on Fashion-MNIST.
-            needs=lambda options: Needs(
-                through=ThroughWeightGradients(),
-                at_once="one class",
-                real_per_class=options.real_batch,
-                float32=True,
-            ),
-            build="condense_baselines.losses.gradient_match:GradientMatch",
-        ),
-        FeatureTargetSpec(
-            name="gradient-distance",
-            summary="the filters' gradients of each class to those of its real images, in length and direction",
-            source=IDC.source,
-            options=GradientDistanceOptions,
-            # A second derivative, as in gradient-match.
-            needs=lambda options: Needs(
-                through=ThroughPool(weight_gradients=True)
-                if options.network == "pool"
-                else ThroughWeightGradients(),
-                at_once="one class",
-                real_per_class=options.real_batch,
-                float32=True,
-            ),
-            build="condense_baselines.losses.gradient_distance:GradientDistance",
-        ),
-        FeatureTargetSpec(
-            name="characteristic-function",
-            summary="the characteristic function of each class's features to that of its real images, in a pool",
-            source=NCFM.source,
-            options=CharacteristicFunctionOptions,
-            needs=lambda options: Needs(
-                through=ThroughPool(), at_once="one class", real_per_class=options.real_batch
-            ),
-            build="condense_baselines.losses.characteristic_function:CharacteristicFunction",
-        ),
-        FeatureTargetSpec(
-            name="trained-cross-entropy",
-            summary="the trained networks of a pool on the class of each synthetic image",
-            source=NCFM.source,
-            needs=Needs(through=ThroughPool(trained=True), at_once="one class"),
-            build="condense_baselines.losses.trained_entropy:TrainedEntropy",
-        ),
-    ]
+    return [*_DC_AND_DM, *_IDC_AND_NCFM]
 
 
 @hookimpl
