@@ -13,6 +13,7 @@ from .data.dataset import ImageSource as ImageSource
 from .data.dataset import MemoryImages as MemoryImages
 from .data.dataset import RealDataset as RealDataset
 from .data.dataset import Split as Split
+from .data.parametrizations.base import Parametrization as Parametrization
 from .data.patches import strip_sides as strip_sides
 from .data.pixels import centre_crop as centre_crop
 from .data.pixels import normalise as normalise
@@ -67,6 +68,7 @@ from .recipe.specs import FeatureTargetSpec as FeatureTargetSpec
 from .recipe.specs import InitializerSpec as InitializerSpec
 from .recipe.specs import ModelSpec as ModelSpec
 from .recipe.specs import NoOptions as NoOptions
+from .recipe.specs import ParametrizationSpec as ParametrizationSpec
 from .recipe.specs import RegularizerSpec as RegularizerSpec
 from .recipe.training import SIAMESE_OPERATIONS as SIAMESE_OPERATIONS
 from .recipe.training import Augment as Augment

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from condense.data.catalog import DATASETS
+from condense.data.parametrizations.catalog import PARAMETRIZATIONS
 from condense.engine.catalog import EVALUATORS, FEATURE_TARGETS, INITIALIZERS
 from condense.models.catalog import MODELS
 from condense.recipe.hooks import hookimpl
@@ -16,6 +17,7 @@ from condense.recipe.specs import (
     FeatureTargetSpec,
     InitializerSpec,
     ModelSpec,
+    ParametrizationSpec,
 )
 from condense.recipe.training import Augment
 
@@ -77,6 +79,12 @@ def condense_feature_targets() -> Sequence[FeatureTargetSpec]:
 def condense_initializers() -> Sequence[InitializerSpec]:
     """Offer noise, real images and those of an artifact."""
     return INITIALIZERS
+
+
+@hookimpl
+def condense_parametrizations() -> Sequence[ParametrizationSpec]:
+    """Offer images as they are, and several images in one."""
+    return PARAMETRIZATIONS
 
 
 @hookimpl

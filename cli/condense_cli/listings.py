@@ -90,13 +90,14 @@ def _print_details(found: list[dict[str, Any]], as_json: bool) -> None:
         write(console, *([""] if position else []), *detail(data))
 
 
-COMPONENT_KINDS = ("feature target", "regularizer", "initializer", "evaluator")
+COMPONENT_KINDS = ("feature target", "regularizer", "initializer", "parametrization", "evaluator")
 
 # For each kind: the start of the keys that set its options.
 KEY_OF_KIND: Mapping[str, str] = {
     "feature target": "targets.{name}",
     "regularizer": "regularizers.{name}",
     "initializer": "initializer",
+    "parametrization": "parametrization",
     "evaluator": "evaluator",
     "dataset": "dataset",
     "model": "teacher.model",

@@ -46,6 +46,8 @@ def amount_of(design: Design, registry: Registry) -> Amount | None:
             images += [piece.times(len(design.seeds)) for piece in distil_work(plan, counts)]
             for setup in design.columns:
                 seeds = len(design.seeds)
-                students += student_work(setup.evaluation, config.recipe, counts, datasets=seeds)
+                students += student_work(
+                    setup.evaluation, config.recipe, counts, judged=[plan.images_per_class] * seeds
+                )
     teachers = [piece for teacher in design.teachers.values() for piece in squeeze_work(teacher, counts)]
     return Amount(teachers=passes(teachers), images=passes(images), students=passes(students))

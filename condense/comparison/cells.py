@@ -124,7 +124,7 @@ class _Cell:
 
     @cached_property
     def images(self) -> DistilledDataset:
-        return artifact.load(self.folder.path)
+        return artifact.load(self.folder.path, self.shop.registry)
 
     def files(self, setup: ColumnSetup) -> list[Path]:
         """Return the files with the results of a column's students."""

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from condense.errors import OptionError
 from condense.recipe.config import HUB, dataset_label
-from condense.recipe.method import IMPORTED
+from condense.recipe.method import IDENTITY, IMPORTED
 from condense.recipe.settings import Pair
 
 _PREFIX = f"{IMPORTED}:"
+_STORED = "parametrization"
 # The settings that choose the images of a row.
 IMPORTED_KEYS = _PATH, _CONTENT = "initializer.path", "initializer.content"
 
@@ -40,11 +41,15 @@ def imported_row(name: str) -> tuple[str, tuple[Pair, ...], tuple[str, ...]]:
 
     folder = find(located(name.removeprefix(_PREFIX)))
     made = read_manifest(folder / "distilled.json")
-    settings = ((_PATH, str(folder.resolve())), (_CONTENT, content_hash(folder)))
+    settings: tuple[Pair, ...] = ((_PATH, str(folder.resolve())), (_CONTENT, content_hash(folder)))
     own_labels = (
         f"{public_name(name)} has soft labels of its own, which are not used: every row has the labels that its "
         "protocol asks for, from the one teacher; `condense evaluate` tests with its own",
     )
+    stored = made.parametrization
+    if stored.name != IDENTITY:
+        options = ((f"{_STORED}.{key}", value) for key, value in stored.options.items())
+        settings = (*settings, (_STORED, stored.name), *options)
     label = f"{made.method or folder.name} (imported)"
     return label, settings, own_labels if made.soft_labels else ()
 

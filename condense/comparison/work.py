@@ -18,6 +18,7 @@ from condense.comparison.summary import Summary, summarise
 from condense.comparison.terms import DATASETS
 from condense.comparison.workspace import Workspace
 from condense.data.dataset import RealDataset
+from condense.data.parametrizations.base import coder_of
 from condense.engine.plan import make_plan
 from condense.engine.preflight import Part, parts_of, preflight
 from condense.engine.real import real_dataset
@@ -26,7 +27,7 @@ from condense.errors import StorageError
 from condense.recipe.config import Recipe, dataset_label, digest
 from condense.recipe.registry import Registry
 from condense.runs import provenance
-from condense.runs.pipeline import check_ipc
+from condense.runs.pipeline import check_images
 from condense.runs.teachers import Taught, Teachers
 from condense.runtime import Reporter, Runtime, SilentReporter, make_runtime, numeric_settings
 from condense.storage.files import read_json, write_json
@@ -84,8 +85,9 @@ def carry_out(
     _check_folder(folder)
     with held(folder), numeric_settings(runtime):
         dataset = real_dataset(recipe, machine, registry, runtime)
-        for ipc in design.ipcs:
-            check_ipc(ipc, dataset)
+        for config in design.runs.values():
+            coder = coder_of(config.recipe.parametrization, registry)
+            check_images(config.recipe.ipc, dataset, coder)
         for note in (*dataset.notes, *design.notes):
             progress.note(note)
         chosen = replace(machine, device=str(runtime.device), precision=runtime.precision)

@@ -150,6 +150,7 @@ def _done(design: Design, space: Workspace) -> tuple[int, int]:
 def _parts_of(recipe: Recipe) -> list[tuple[str, str]]:
     """Return the (kind, name) pairs of everything that takes part in making the images."""
     uses = [("method", recipe.method), ("initializer", recipe.initializer.name)]
+    uses += [("parametrization", recipe.parametrization.name)]
     uses += [("feature target", name) for name in recipe.targets]
     uses += [("regularizer", name) for name in recipe.regularizers]
     uses += [("dataset", recipe.dataset.name.partition(":")[0])]

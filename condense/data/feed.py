@@ -12,6 +12,7 @@ from condense.data.cutmix import CutMix, apply_cutmix, draw_cutmix
 from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
 from condense.data.images import FolderImages
 from condense.data.jpeg import DeviceImages, cuda_decoder
+from condense.data.parametrizations.base import Coder
 from condense.data.pixels import centre_crop, normalise
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
@@ -21,6 +22,9 @@ from condense.runtime import Runtime
 
 # Maximum size in bytes of the images that move to the accelerator as a whole; others move batch by batch.
 _RESIDENT_BYTES = 4 * 2**30
+# Maximum size in bytes, as float32, of decoded images that are kept on the device; others are decoded batch by batch.
+_DECODED_BYTES = 2**30
+_DECODED_AT_ONCE = 64  # stored images
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,58 @@ def _mixes(augment: Augment, generator: torch.Generator) -> bool:
     """Return whether CutMix mixes this batch. Nothing is drawn if it mixes every batch."""
     probability = augment.cutmix_probability
     return probability == 1 or bool(torch.rand((), generator=generator) < probability)
+
+
+class DecodedFeed(Feed):
+    """A reader of the images that stored images hold; see `condense.Parametrization`.
+
+    images: m stored images, in memory.
+    labels: (n,) int64, of the decoded images.
+    coder: decodes n / m images from each stored one.
+
+    Decoded images are kept on the device if they take little memory, else decoded batch by batch.
+    """
+
+    def __init__(
+        self,
+        images: MemoryImages,
+        labels: Tensor,
+        *,
+        coder: Coder,
+        size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        runtime: Runtime,
+    ) -> None:
+        super().__init__(images, labels, size=size, mean=mean, std=std, runtime=runtime)
+        self._coder = coder
+        self._decoded: Tensor | None = None
+        if 4 * images.pixels.numel() * coder.images_per_stored <= _DECODED_BYTES:
+            parts = torch.arange(len(images)).split(_DECODED_AT_ONCE)
+            self._decoded = torch.cat([self._decode(part) for part in parts])
+
+    def __len__(self) -> int:
+        return len(self._images) * self._coder.images_per_stored
+
+    def _decode(self, stored: Tensor) -> Tensor:
+        """Return the images (n, C, S, S) float32, normalised, that stored images (m,) hold."""
+        with torch.no_grad():
+            return self._coder.decode(super()._normalised(super()._pixels(stored)))
+
+    def _pixels(self, indices: Tensor) -> Tensor:
+        if self._decoded is not None:
+            return self._decoded[indices.to(self._decoded.device)]
+        held = self._coder.images_per_stored
+        found, where = torch.unique(indices // held, return_inverse=True)
+        images = self._decode(found)
+        return images[(where * held + indices % held).to(images.device)]
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return pixels
+
+    def _read_ahead(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        for part in parts:
+            yield part, self._pixels(part)
 
 
 def feed_of(split: Split, dataset: RealDataset, runtime: Runtime) -> Feed:

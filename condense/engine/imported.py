@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from condense.data.dataset import RealDataset
+from condense.data.parametrizations.base import Coder
 from condense.data.pixels import normalise
 from condense.engine.catalog import ImportedOptions
 from condense.engine.components import Initializer, InitialRequest
@@ -31,23 +33,39 @@ class Imported(Initializer):
             raise DataError(f"the images in {folder} have changed since the work on them began; begin again")
         self.options = options
         self._data = data = artifact.load(folder)
-        if len(data) != len(data.classes) * data.ipc:
+        if len(data.images) != len(data.classes) * data.ipc:
             raise DataError(
                 f"{options.path} has classes with fewer than {data.ipc} images; all must have as many"
             )
 
     def images(self, request: InitialRequest) -> Tensor:
-        data, real = self._data, request.dataset
-        chosen = data.images[data.labels == request.label]
+        """Return the decoded images of the class, (request.ipc, C, H, W)."""
+        coder = self._data.coder
+        return coder.decode(
+            self.stored(request.label, request.ipc // coder.images_per_stored, request.dataset, coder)
+        )
+
+    def stored(self, label: int, ipc: int, real: RealDataset, coder: Coder) -> Tensor:
+        """Return the images of a class as they are stored, (ipc, C, H, W) float32, normalised as `real` is.
+
+        Raises DataError if they are not `ipc` images of this dataset, or if `coder` stores images in another form.
+        """
+        data = self._data
+        chosen = data.images[data.stored_labels == label]
+        if data.coder.use != coder.use:
+            raise DataError(
+                f"{self.options.path} stores images as {data.coder.text}, and the recipe as {coder.text}; choose the "
+                "former with --set parametrization=..."
+            )
         if data.classes != real.classes:
             raise DataError(
                 f"{self.options.path} has the classes {', '.join(data.classes[:3])}, ... and {real.name} has "
                 f"{', '.join(real.classes[:3])}, ...: not the same dataset"
             )
-        if len(chosen) != request.ipc:
+        if len(chosen) != ipc:
             raise DataError(
-                f"{self.options.path} has {len(chosen)} images of class {real.classes[request.label]!r}, not the "
-                f"{request.ipc} asked for"
+                f"{self.options.path} has {len(chosen)} images of class {real.classes[label]!r}, not the {ipc} asked "
+                "for"
             )
         if tuple(chosen.shape[1:]) != (real.channels, real.size, real.size):
             raise DataError(
@@ -57,5 +75,5 @@ class Imported(Initializer):
         return normalise(chosen, real.mean, real.std)
 
     def slot_weights(self) -> Tensor:
-        """Return the weights of the artifact, (K, ipc)."""
+        """Return the weights of the artifact, (K, decoded images per class)."""
         return self._data.weights.view(len(self._data.classes), -1)

@@ -181,4 +181,4 @@ def _loss_weights(request: EvaluationRequest) -> Tensor | None:
     if not request.protocol.weighted:
         return None
     distilled = request.distilled
-    return (distilled.weights * distilled.ipc).to(request.runtime.device)
+    return (distilled.weights * distilled.images_per_class).to(request.runtime.device)

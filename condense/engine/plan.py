@@ -9,12 +9,12 @@ from typing import Any
 from condense.engine.labels import LABELS
 from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe, RunConfig
-from condense.recipe.method import Pool, Recover, Use
+from condense.recipe.method import IDENTITY, Pool, Recover, Use
 from condense.recipe.needs import POOL_KINDS, Needs
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import kind_of_dataset
 from condense.recipe.settings import flatten, options_of
-from condense.recipe.specs import InitializerSpec, LossSpec, kind_text
+from condense.recipe.specs import InitializerSpec, LossSpec, ParametrizationSpec, kind_text
 from condense.text import counted
 
 REFERENCE_LABEL = "random real images"
@@ -46,6 +46,7 @@ class Plan:
     losses: targets, then regularizers. A recipe of 0 iterations has no regularizers, and it has targets only
         if its initializer uses them.
     initializer: the spec of the initializer.
+    images_per_stored: how many decoded images one stored image holds.
     notes: what the user should know.
     """
 
@@ -53,7 +54,13 @@ class Plan:
     evaluation: Evaluation
     losses: tuple[PlannedLoss, ...]
     initializer: InitializerSpec
+    images_per_stored: int
     notes: tuple[str, ...]
+
+    @property
+    def images_per_class(self) -> int:
+        """How many images of a class students train on: decoded ones."""
+        return self.recipe.ipc * self.images_per_stored
 
     @property
     def measures(self) -> bool:
@@ -76,9 +83,11 @@ class Plan:
     def reference(self) -> bool:
         """Whether students are also trained on the reference, random real images.
 
-        They are not if the method itself only picks random real images.
+        They are not if the method itself only picks random real images, and stores them as they are.
         """
-        is_random = self.recipe.initializer.name == "real" and not self.recipe.recover.iterations
+        recipe = self.recipe
+        as_they_are = recipe.parametrization.name == IDENTITY
+        is_random = recipe.initializer.name == "real" and not recipe.recover.iterations and as_they_are
         return self.evaluation.reference and self.evaluation.students > 0 and not is_random
 
     def stages(self) -> list[tuple[str, str]]:
@@ -116,10 +125,17 @@ class Plan:
         return f"one pass for {', '.join(measuring)}" if measuring else "skipped: nothing to measure"
 
     def _recover(self) -> str:
-        iterations = self.recipe.recover.iterations
+        iterations, stored = self.recipe.recover.iterations, self._stored()
         if not iterations:
-            return f"keep the initial images ({self.recipe.initializer.name})"
-        return f"{iterations} iterations a chunk, {self.recipe.ipc} images per class"
+            return f"keep the initial images ({self.recipe.initializer.name}){stored}"
+        return f"{iterations} iterations a chunk, {self.recipe.ipc} images per class{stored}"
+
+    def _stored(self) -> str:
+        """Return a text that says how images are stored, if not as they are."""
+        name = self.recipe.parametrization.name
+        if name == IDENTITY:
+            return ""
+        return f", stored as {name}: each holds {counted(self.images_per_stored, 'image')}"
 
     def _evaluate(self) -> str:
         students, protocol = self.evaluation.students, self.evaluation.protocol
@@ -147,8 +163,14 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
         evaluation=config.evaluation,
         losses=tuple(losses),
         initializer=initializer,
+        images_per_stored=_images_per_stored(recipe.parametrization, registry),
         notes=(*_kind_note(recipe, registry), *_one_class_note(losses)),
     )
+
+
+def _images_per_stored(use: Use, registry: Registry) -> int:
+    spec: ParametrizationSpec = registry.find("parametrization", use.name)
+    return spec.held(options_of(use, "parametrization", registry))
 
 
 def _planned(recipe: Recipe, kind: str, registry: Registry) -> list[PlannedLoss]:

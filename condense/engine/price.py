@@ -151,11 +151,13 @@ def loads_of(
         kinds = {loss.needs.network for loss in plan.losses}
         role_of = {kind: "pool" if kind in POOL_KINDS else kind for kind in sorted(kinds)}
         looked = [prints[role] for role in role_of.values() if role in prints]
-        # The pixels, their gradient, two moments and a view of them.
+        # The stored pixels, their gradient and two moments; a view of the images, which are others if decoded.
+        held = plan.images_per_stored
+        pixels = 5 * image if held == 1 else 4 * image // held + 3 * image
         loads["recover"] = Load(
             fixed=sum(network.parameters for network in looked),
-            per_image=sum(network.pixels for network in looked) + 5 * image,
-            batch=max(chunk_sizes(counts.classes, recipe.ipc, recipe.recover)),
+            per_image=sum(network.pixels for network in looked) + pixels,
+            batch=max(chunk_sizes(counts.classes, recipe.ipc, recipe.recover, held)),
             key="recover.batch",
         )
     if "evaluate" in stages and "student" in prints:
@@ -165,7 +167,7 @@ def loads_of(
         loads["evaluate"] = Load(
             fixed=(2 + moments) * network.parameters + asked,
             per_image=network.training + 2 * image,
-            batch=min(protocol.batch_size, counts.classes * recipe.ipc),
+            batch=min(protocol.batch_size, counts.classes * plan.images_per_class),
             key="protocol.batch_size",
         )
     return loads
@@ -199,8 +201,13 @@ class Price:
         return self.base + max((load.bytes for load in self.loads.values()), default=0)
 
 
-def memory_advice(price: Price, budget: int, recipe: Recipe, *, bf16: bool) -> list[str]:
-    """Return what to change so that the peak fits into `budget` bytes; nothing if it fits."""
+def memory_advice(
+    price: Price, budget: int, recipe: Recipe, *, bf16: bool, images_per_stored: int = 1
+) -> list[str]:
+    """Return what to change so that the peak fits into `budget` bytes; nothing if it fits.
+
+    images_per_stored: how many decoded images one stored image holds.
+    """
     if price.peak <= budget:
         return []
     advice = []
@@ -209,12 +216,14 @@ def memory_advice(price: Price, budget: int, recipe: Recipe, *, bf16: bool) -> l
         if load.bytes <= budget - price.base:
             continue
         smaller = room // load.per_image if load.per_image else 0
-        least = recipe.ipc if stage == "recover" and recipe.recover.chunk == "classes" else 2
+        whole_class = recipe.ipc * images_per_stored
+        least = whole_class if stage == "recover" and recipe.recover.chunk == "classes" else 2
         if smaller >= least:
             advice.append(f"{stage}: --set {load.key}={smaller} instead of {load.batch}")
         elif stage == "recover" and recipe.recover.chunk == "classes" and smaller >= 2:
             advice.append(
-                f"recover: a chunk holds a whole class of {recipe.ipc} images, and {smaller} fit; --ipc {smaller}, or "
+                f"recover: a chunk holds a whole class of {whole_class} images, and {smaller} fit; "
+                f"--ipc {max(1, smaller // images_per_stored)}, or "
                 f"--set recover.chunk=slots --set recover.batch={smaller} where the losses allow it"
             )
         else:

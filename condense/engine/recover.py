@@ -11,12 +11,15 @@ from torch import Tensor
 
 from condense.data.dataset import RealDataset
 from condense.data.feed import feed_of
+from condense.data.parametrizations.base import Coder
+from condense.data.parametrizations.standard import AS_THEY_ARE
 from condense.data.pixels import valid_range
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
 from condense.engine.components import WeightedLoss
 from condense.engine.recover_networks import Networks
 from condense.engine.training import learning_rate_fraction, make_optimizer
+from condense.engine.work import stored_batch
 from condense.errors import ModelError, NumericalError, PluginError
 from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation
@@ -33,10 +36,12 @@ LogLosses = Callable[[int, Mapping[str, float]], None]
 class Chunk:
     """A part of the synthetic dataset that is recovered at once: whole classes, or some slots of many classes.
 
+    It has m stored images, which hold n decoded ones; without a parametrization both are the same.
+
     index: its number.
-    labels, slots: (n,) int64, the class and the slot of each image.
-    weights: (n,) float32, the weight of each image's slot; the weights of a whole class sum to 1.
-    images: (n, C, H, W) float32, the initial images.
+    labels, slots: (n,) int64, the class and the slot of each decoded image.
+    weights: (n,) float32, the weight of each decoded image's slot; the weights of a whole class sum to 1.
+    images: (m, C, H, W) float32, the initial images as they are stored.
     """
 
     index: int
@@ -46,12 +51,12 @@ class Chunk:
     images: Tensor
 
 
-def cut_chunks(classes: int, ipc: int, options: Recover) -> list[Tensor]:
-    """Return the images of each chunk as (n,) int64 indices, class * ipc + slot.
+def cut_chunks(classes: int, ipc: int, options: Recover, images_per_stored: int = 1) -> list[Tensor]:
+    """Return the stored images of each chunk as (m,) int64 indices, class * ipc + number in the class.
 
-    `options.batch` and `options.chunk` say how chunks are cut.
+    `options.batch`, which counts decoded images, and `options.chunk` say how chunks are cut.
     """
-    batch = options.batch or classes * ipc
+    batch = stored_batch(options, images_per_stored) or classes * ipc
     everything = torch.arange(classes * ipc).view(classes, ipc)
     if options.chunk == "slots":
         return list(everything.T.flatten().split(batch))
@@ -90,10 +95,12 @@ def recover_chunk(
     generator: torch.Generator,
     runtime: Runtime,
     log: LogLosses,
+    coder: Coder = AS_THEY_ARE,
 ) -> Tensor:
-    """Return the recovered images of a chunk, (n, C, H, W) float32 on the CPU, clipped to valid pixels at every step.
+    """Return the recovered images of a chunk as they are stored, (m, C, H, W) float32 on the CPU.
 
-    Minimises sum_i weight_i loss_i over the pixels. The result depends on the arguments alone.
+    Minimises sum_i weight_i loss_i over the stored pixels, which are clipped to valid ones at every step. Losses see
+    the images that `coder` decodes from them. The result depends on the arguments alone.
     Raises NumericalError, which names the loss, the chunk and the iteration, if a loss is not finite.
     """
     pixels = runtime.images(chunk.images.clone()).requires_grad_(True)
@@ -102,7 +109,7 @@ def recover_chunk(
         options.optimizer, [pixels], lr=options.lr, momentum=options.momentum, betas=options.betas
     )
     labels = chunk.labels.to(runtime.device)
-    parts = _parts(chunk, losses, dataset, runtime)
+    parts = _parts(chunk, losses, dataset, runtime, coder)
     for iteration in range(options.iterations):
         fraction = learning_rate_fraction(options.schedule, iteration, options.iterations)
         optimizer.param_groups[0]["lr"] = options.lr * fraction
@@ -111,13 +118,15 @@ def recover_chunk(
         optimizer.zero_grad(set_to_none=True)
         found: list[dict[str, Tensor]] = []
         for part in parts:
-            values = _values(part, pixels, augment, current, losses, generator, runtime)
+            shown = coder.decode(pixels if part.stored is None else pixels[part.stored])
+            values = _values(part, shown, augment, current, losses, generator, runtime)
             _backward(values, losses, pixels)
             found.append({name: value.detach() for name, value in values.items()})
         optimizer.step()
         with torch.no_grad():
             torch.clamp(pixels, low, high, out=pixels)
-        networks.learn(iteration, pixels, labels, options, generator=generator, runtime=runtime)
+            learned = coder.decode(pixels) if options.inner.epochs else pixels
+        networks.learn(iteration, learned, labels, options, generator=generator, runtime=runtime)
         if iteration % options.log_every == 0 or iteration == options.iterations - 1:
             _log(found, losses, chunk.index, iteration, log)
         runtime.reporter.advance(1)
@@ -128,27 +137,29 @@ def recover_chunk(
 class _Part:
     """Images that the losses see at once: a whole chunk, or one class of it.
 
-    chosen: (n,) int64, their positions in the chunk; None for the whole chunk.
+    stored: (m,) int64, the positions of their stored images in the chunk; None for the whole chunk.
     """
 
-    chosen: Tensor | None
+    stored: Tensor | None
     batch: BatchLabels
     real: _RealBatches
 
 
 def _parts(
-    chunk: Chunk, losses: Sequence[WeightedLoss], dataset: RealDataset, runtime: Runtime
+    chunk: Chunk, losses: Sequence[WeightedLoss], dataset: RealDataset, runtime: Runtime, coder: Coder
 ) -> list[_Part]:
     wanted: list[Tensor | None] = [None]
     if any(loss.needs.at_once == "one class" for loss in losses):
-        wanted = [torch.nonzero(chunk.labels == label)[:, 0] for label in torch.unique(chunk.labels)]
+        of_stored = chunk.labels[:: coder.images_per_stored]
+        wanted = [torch.nonzero(of_stored == label)[:, 0] for label in torch.unique(of_stored)]
     parts = []
-    for chosen in wanted:
+    for stored in wanted:
         listed = (chunk.labels, chunk.slots, chunk.weights)
-        labels, slots, weights = listed if chosen is None else (values[chosen] for values in listed)
+        chosen = slice(None) if stored is None else coder.of_decoded(stored)
+        labels, slots, weights = (values[chosen] for values in listed)
         parts.append(
             _Part(
-                chosen=None if chosen is None else chosen.to(runtime.device),
+                stored=None if stored is None else stored.to(runtime.device),
                 batch=BatchLabels.of(
                     labels.to(runtime.device), slots.to(runtime.device), weights.to(runtime.device)
                 ),
@@ -160,16 +171,15 @@ def _parts(
 
 def _values(
     part: _Part,
-    pixels: Tensor,
+    images: Tensor,
     augment: Augment,
     networks: Mapping[str, Network],
     losses: Sequence[WeightedLoss],
     generator: torch.Generator,
     runtime: Runtime,
 ) -> dict[str, Tensor]:
-    """Return the value of each loss on one view of a part, by name."""
-    chosen = pixels if part.chosen is None else pixels[part.chosen]
-    view, real_view = _views(chosen, part.real, augment, generator)
+    """Return the value of each loss on one view of the images (n, C, H, W) of a part, by name."""
+    view, real_view = _views(images, part.real, augment, generator)
     view = runtime.images(view)
     real_view = None if real_view is None else runtime.images(real_view)
     values: dict[str, Tensor] = {}

@@ -12,7 +12,7 @@ from condense.storage.distilled import DistilledDataset
 
 @torch.no_grad()
 def relabel(distilled: DistilledDataset, teacher: Network, runtime: Runtime, batch_size: int = 512) -> Tensor:
-    """Return the teacher's logits (n, K) float32 of each 8-bit image, on the CPU, without a softmax."""
+    """Return the teacher's logits (n, K) float32 of each decoded image, on the CPU, without a softmax."""
     feed = distilled.feed(runtime)
     teacher.model.eval()
     logits = []

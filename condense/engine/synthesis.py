@@ -10,8 +10,11 @@ from torch import Tensor
 
 from condense.data.dataset import RealDataset
 from condense.data.feed import feed_of
+from condense.data.parametrizations.base import Coder
+from condense.data.parametrizations.standard import AS_THEY_ARE
 from condense.data.pixels import to_bytes
 from condense.engine.components import FeatureTarget, Initializer, InitialRequest, WeightedLoss
+from condense.engine.imported import Imported
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.plan import Plan
 from condense.engine.pool import NetworkPool, States
@@ -40,7 +43,7 @@ _KEPT_BYTES = 2**30
 class Synthesis:
     """Makes the images of a distilled dataset. Finished chunks are kept in `folder` and not made again.
 
-    losses, initializer: built from the plan; the losses are fitted.
+    losses, initializer, coder: built from the plan; the losses are fitted.
     states: of the networks of the pool, or None if no loss looks through one.
     """
 
@@ -53,6 +56,7 @@ class Synthesis:
     registry: Registry
     runtime: Runtime
     states: States | None = None
+    coder: Coder = AS_THEY_ARE
     _kept: dict[int, Tensor] = field(default_factory=dict)
 
     @property
@@ -67,20 +71,21 @@ class Synthesis:
 
     def distilled(self) -> DistilledDataset:
         """Recover every chunk and return the distilled dataset."""
-        return self._assemble(self._recovered(), self._slot_weights(), self.recipe.method)
+        return self._assemble(self._recovered(), self._slot_weights(), self.recipe.method, self.coder)
 
     def reference(self) -> DistilledDataset:
-        """Return a dataset of random real images with the same ipc."""
+        """Return a dataset of random real images with the same ipc, stored as they are."""
         chooser = RandomReal(NoOptions())
         classes = range(len(self.dataset.classes))
         mean, std = self.dataset.mean, self.dataset.std
-        images = torch.cat([to_bytes(self._initial_images(chooser, label), mean, std) for label in classes])
-        return self._assemble(images, self._equal(), "random")
+        ipc = self.recipe.ipc
+        images = [to_bytes(self._initial_images(chooser, label, ipc), mean, std) for label in classes]
+        return self._assemble(torch.cat(images), _equal(len(classes), ipc), "random", AS_THEY_ARE)
 
     def _recovered(self) -> Tensor:
-        """Return (K * ipc, C, H, W) uint8, ordered by class and slot."""
-        config = self.recipe
-        chunks = cut_chunks(len(self.dataset.classes), config.ipc, config.recover)
+        """Return the stored images (K * ipc, C, H, W) uint8, ordered by class and slot."""
+        config, held = self.recipe, self.coder.images_per_stored
+        chunks = cut_chunks(len(self.dataset.classes), config.ipc, config.recover, held)
         steps = self.recipe.recover.iterations
         self.runtime.reporter.start(
             "recover",
@@ -112,6 +117,7 @@ class Synthesis:
                     generator=draws,
                     runtime=self.runtime,
                     log=lambda iteration, losses: self._log(index, iteration, losses),
+                    coder=self.coder,
                 )
         else:
             self.runtime.reporter.advance(1)
@@ -120,40 +126,46 @@ class Synthesis:
         return pixels
 
     def _initial_chunk(self, index: int, wanted: Tensor) -> Chunk:
-        """Return a chunk before recovery. wanted: (n,) int64, class * ipc + slot of each image."""
+        """Return a chunk before recovery. wanted: (m,) int64, class * ipc + number in it, of each stored image."""
         ipc = self.recipe.ipc
-        labels, slots = wanted // ipc, wanted % ipc
+        labels, numbers = wanted // ipc, wanted % ipc
         images = torch.cat(
-            [self._of_class(label)[slots[labels == label]] for label in torch.unique(labels).tolist()]
+            [self._of_class(label)[numbers[labels == label]] for label in torch.unique(labels).tolist()]
         )
         by_class = torch.argsort(labels, stable=True)
+        shown = self.coder.of_decoded(wanted)
         return Chunk(
             index=index,
-            labels=labels,
-            slots=slots,
-            weights=self._slot_weights().flatten()[wanted],
+            labels=shown // self.plan.images_per_class,
+            slots=shown % self.plan.images_per_class,
+            weights=self._slot_weights().flatten()[shown],
             images=images[torch.argsort(by_class)],
         )
 
     def _of_class(self, label: int) -> Tensor:
-        """Return the initial images of a class, (ipc, C, H, W) float32.
+        """Return the initial images of a class as they are stored, (ipc, C, H, W) float32.
 
         Every chunk of slots needs every class, so the images are kept in memory if those of all classes fit.
         """
         if label in self._kept:
             return self._kept[label]
-        images = self._initial_images(self.initializer, label)
+        if isinstance(self.initializer, Imported):
+            images = self.initializer.stored(label, self.recipe.ipc, self.dataset, self.coder)
+        else:
+            shown = self._initial_images(self.initializer, label, self.plan.images_per_class)
+            with torch.no_grad():
+                images = self.coder.encode(shown).float()
         everything = images.numel() * images.element_size() * len(self.dataset.classes)
         if self.recipe.recover.chunk == "slots" and everything <= _KEPT_BYTES:
             self._kept[label] = images
         return images
 
-    def _initial_images(self, initializer: Initializer, label: int) -> Tensor:
-        dataset, ipc = self.dataset, self.recipe.ipc
+    def _initial_images(self, initializer: Initializer, label: int, count: int) -> Tensor:
+        dataset = self.dataset
         images = initializer.images(
             InitialRequest(
                 label=label,
-                ipc=ipc,
+                ipc=count,
                 dataset=dataset,
                 generator=generator(self.recipe.seed, "initialize", label),
                 targets=self.targets,
@@ -161,7 +173,7 @@ class Synthesis:
                 runtime=self.runtime,
             )
         )
-        wanted = (ipc, dataset.channels, dataset.size, dataset.size)
+        wanted = (count, dataset.channels, dataset.size, dataset.size)
         if tuple(images.shape) != wanted or not images.is_floating_point():
             raise PluginError(
                 f"initializer {type(initializer).__name__} gave {tuple(images.shape)} {images.dtype} for one class; "
@@ -169,18 +181,14 @@ class Synthesis:
             )
         return images.detach().float().cpu()
 
-    def _equal(self) -> Tensor:
-        ipc = self.recipe.ipc
-        return torch.full((len(self.dataset.classes), ipc), 1 / ipc)
-
     def _slot_weights(self) -> Tensor:
-        """Return (K, ipc): the weights of the first target that has any, those of the initializer, or equal weights."""
+        """Return (K, images per class): the weights of the first target that has any, of the initializer, or equal."""
         parts: tuple[FeatureTarget | Initializer, ...] = (*self.targets, self.initializer)
         for part in parts:
             weights = part.slot_weights()
             if weights is not None:
                 return weights.cpu()
-        return self._equal()
+        return _equal(len(self.dataset.classes), self.plan.images_per_class)
 
     def _networks(self) -> Networks:
         """Return what losses look through in one chunk."""
@@ -203,19 +211,22 @@ class Synthesis:
         )
         self.runtime.reporter.advance(0, losses)
 
-    def _assemble(self, images: Tensor, weights: Tensor, method: str) -> DistilledDataset:
+    def _assemble(self, images: Tensor, weights: Tensor, method: str, coder: Coder) -> DistilledDataset:
+        """Return the dataset of stored images. weights: (K, decoded images per class)."""
         recipe, dataset, teacher = self.recipe, self.dataset, self.labelled_by()
         classes, ipc = len(dataset.classes), recipe.ipc
+        per_class = ipc * coder.images_per_stored
         public_name = dataset_label(dataset.name)
         distilled = DistilledDataset(
             images=images,
-            labels=torch.arange(classes).repeat_interleave(ipc),
-            slots=torch.arange(ipc).repeat(classes),
+            labels=torch.arange(classes).repeat_interleave(per_class),
+            slots=torch.arange(per_class).repeat(classes),
             weights=weights.flatten(),
             classes=dataset.classes,
             mean=dataset.mean,
             std=dataset.std,
             ipc=ipc,
+            coder=coder,
             name=f"{method}-{public_name}-{ipc}ipc",
             method=method,
             dataset=public_name,
@@ -236,3 +247,8 @@ class Synthesis:
         if not file.exists():
             return LabelledBy(network=self.teacher)
         return LabelledBy(network=self.teacher, hash=file_hash(file), bytes=file.stat().st_size)
+
+
+def _equal(classes: int, count: int) -> Tensor:
+    """Return equal weights (classes, count)."""
+    return torch.full((classes, count), 1 / count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -118,7 +118,8 @@ def work_of(plan: Plan, counts: Counts) -> tuple[Piece, ...]:
     counts = counts.held_out(recipe.validation)
     pieces = [*squeeze_work(recipe.teacher, counts)] if plan.needs_teacher else []
     pieces += distil_work(plan, counts)
-    pieces += student_work(evaluation, recipe, counts, datasets=2 if plan.reference else 1)
+    judged = [plan.images_per_class, *([recipe.ipc] if plan.reference else [])]
+    pieces += student_work(evaluation, recipe, counts, judged=judged)
     return tuple(piece for piece in pieces if piece.steps)
 
 
@@ -152,7 +153,7 @@ def pool_work(pool: Pool, counts: Counts) -> Piece:
 def distil_work(plan: Plan, counts: Counts) -> list[Piece]:
     """Return what makes the images: a pool, measure, initial images, recover, and labels that the teacher makes."""
     recipe = plan.recipe
-    members, made = members_of(recipe.teacher.model), counts.classes * recipe.ipc
+    members, made = members_of(recipe.teacher.model), counts.classes * plan.images_per_class
     pieces = [pool_work(recipe.pool, counts)] if plan.needs_pool else []
     if plan.measures:
         batches = -(-counts.train // recipe.teacher.measure_batch)
@@ -191,8 +192,9 @@ def _recover(plan: Plan, counts: Counts) -> Piece:
         max((wanted.real_per_class for wanted in needs), default=0), counts.train // counts.classes
     )
     forward = backward = read = steps = 0
-    for size in chunk_sizes(counts.classes, recipe.ipc, recover):
-        classes = -(-size // recipe.ipc) if recover.chunk == "classes" else min(size, counts.classes)
+    for size in chunk_sizes(counts.classes, recipe.ipc, recover, plan.images_per_stored):
+        stored = size // plan.images_per_stored
+        classes = -(-stored // recipe.ipc) if recover.chunk == "classes" else min(stored, counts.classes)
         real = per_class * classes
         shown = (
             size
@@ -223,20 +225,26 @@ def _inner_steps(recover: Recover) -> int:
     return recover.iterations - fresh if recover.inner.epochs else 0
 
 
-def student_work(evaluation: Evaluation, recipe: Recipe, counts: Counts, *, datasets: int) -> list[Piece]:
-    """Return the training and the test of all students. datasets: how many distilled datasets are judged."""
-    protocol, made = evaluation.protocol, counts.classes * recipe.ipc
+def student_work(
+    evaluation: Evaluation, recipe: Recipe, counts: Counts, *, judged: Sequence[int]
+) -> list[Piece]:
+    """Return the training and the test of all students.
+
+    judged: how many images per class students train on, for each small dataset that is judged.
+    """
+    protocol, made = evaluation.protocol, [counts.classes * per_class for per_class in judged]
     asked = members_of(recipe.teacher.model) if LABELS[protocol.labels].answers else 0
-    shown = protocol.epochs * made
+    shown = protocol.epochs * sum(made)
     trained = Piece(
         stage="evaluate",
         step="train",
-        steps=protocol.epochs * training_steps(made, protocol.batch_size),
+        steps=protocol.epochs * sum(training_steps(images, protocol.batch_size) for images in made),
         images=shown,
         forward=shown * (1 + asked),
         backward=shown,
     )
-    return [piece.times(evaluation.students * datasets) for piece in (trained, _test("evaluate", counts, 1))]
+    tested = _test("evaluate", counts, 1).times(len(judged))
+    return [piece.times(evaluation.students) for piece in (trained, tested)]
 
 
 def _test(stage: str, counts: Counts, members: int) -> Piece:
@@ -247,13 +255,21 @@ def _test(stage: str, counts: Counts, members: int) -> Piece:
     )
 
 
-def chunk_sizes(classes: int, ipc: int, recover: Recover) -> list[int]:
-    """Return how many images each chunk has; `condense.engine.recover.cut_chunks` cuts them."""
+def chunk_sizes(classes: int, ipc: int, recover: Recover, per_stored: int = 1) -> list[int]:
+    """Return how many decoded images each chunk has; `condense.engine.recover.cut_chunks` cuts them.
+
+    per_stored: how many decoded images one stored image holds.
+    """
     total = classes * ipc
-    batch = recover.batch or total
+    batch = stored_batch(recover, per_stored) or total
     size = batch if recover.chunk == "slots" else max(1, batch // ipc) * ipc
     whole, rest = divmod(total, size)
-    return [size] * whole + ([rest] if rest else [])
+    return [part * per_stored for part in [size] * whole + ([rest] if rest else [])]
+
+
+def stored_batch(recover: Recover, per_stored: int) -> int:
+    """Return how many stored images a chunk has: as many as hold `recover.batch` images, at least 1; 0 for all."""
+    return max(1, recover.batch // per_stored) if recover.batch else 0
 
 
 def training_steps(images: int, batch_size: int) -> int:

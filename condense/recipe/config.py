@@ -12,6 +12,7 @@ import msgspec
 
 from condense.recipe.method import (
     AS_THE_PROTOCOL_SAYS,
+    IDENTITY,
     IMPORTED,
     SAME_AS_TEACHER,
     Losses,
@@ -41,8 +42,9 @@ class Recipe:
     """What is distilled: everything that decides the distilled images, given a kind of machine.
 
     method: the name of the method that this started as.
-    dataset, initializer, targets, regularizers, recover, teacher, pool: the parts, with all settings resolved.
-    ipc: images per class, at least 1.
+    dataset, initializer, targets, regularizers, recover, teacher, pool, parametrization: the parts, with all settings
+        resolved.
+    ipc: stored images per class, at least 1.
     seed: of everything random, unless the teacher has a seed of its own.
     validation: the fraction of the training images, in [0, 1), that replaces the test images for tuning; 0 tests on
         the real test images.
@@ -58,6 +60,7 @@ class Recipe:
     recover: Recover
     teacher: Teacher
     pool: Pool = field(default_factory=Pool)
+    parametrization: Use = field(default_factory=lambda: Use(name=IDENTITY))
     ipc: int = 10
     seed: int = 0
     validation: float = 0.0

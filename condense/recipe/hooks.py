@@ -1,4 +1,4 @@
-"""The whole contract between condense and its plugins: eight hooks, called once at start-up, never in a loop.
+"""The whole contract between condense and its plugins: nine hooks, called once at start-up, never in a loop.
 
 A plugin is a module that implements any of these hooks with `condense.hookimpl`. An entry point of the group
 "condense" names it. It may set `condense_api`, the `API_VERSION` that it was written for.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         FeatureTargetSpec,
         InitializerSpec,
         ModelSpec,
+        ParametrizationSpec,
         RegularizerSpec,
     )
 
@@ -43,6 +44,11 @@ def condense_regularizers() -> Sequence[RegularizerSpec]:  # type: ignore[empty-
 @hookspec
 def condense_initializers() -> Sequence[InitializerSpec]:  # type: ignore[empty-body]
     """Return ways to make the images that synthesis starts from."""
+
+
+@hookspec
+def condense_parametrizations() -> Sequence[ParametrizationSpec]:  # type: ignore[empty-body]
+    """Return forms in which synthetic images are stored and optimised: images as a function of parameters."""
 
 
 @hookspec

@@ -17,11 +17,13 @@ SAME_AS_TEACHER = "teacher"
 AS_THE_PROTOCOL_SAYS = "protocol"
 # The initializer, and the method, whose images come from a distilled dataset that lies elsewhere.
 IMPORTED = "imported"
+# The parametrization that stores images as they are.
+IDENTITY = "identity"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """A named dataset, network, initializer or evaluator in a recipe, with its options by name."""
+    """A named dataset, network, initializer, parametrization or evaluator in a recipe, with its options by name."""
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -57,7 +59,8 @@ class Recover:
     """How pixels are optimised.
 
     iterations: number of steps; 0 keeps the initial images.
-    batch: images per step, 0 for all. The images of a step are a chunk.
+    batch: images per step, 0 for all. The images of a step are a chunk. Where a stored image holds several, these
+        are counted, and a chunk has whole stored images.
     chunk: how images are cut into chunks. "classes" takes as many whole classes as fit, at least one. "slots"
         takes the first image of every class, then the second of every class, and so on.
     optimizer: adam with `betas`, or sgd with `momentum`.
@@ -237,6 +240,7 @@ class Method:
 
     name, summary, source: as in `condense.recipe.specs.Spec`.
     initializer: the images that synthesis starts from.
+    parametrization: how images are stored, and what is optimised in place of their pixels.
     targets, regularizers: the losses that the recover stage minimises, by name, with weights and options.
     recover, teacher, pool, student: see the classes of those names.
     protocol: the name of the protocol that its paper reports under.
@@ -255,6 +259,7 @@ class Method:
     summary: str
     source: str = ""
     initializer: Use = field(default_factory=lambda: Use(name="noise"))
+    parametrization: Use = field(default_factory=lambda: Use(name=IDENTITY))
     targets: Losses = field(default_factory=dict)
     regularizers: Losses = field(default_factory=dict)
     recover: Recover = field(default_factory=Recover)

@@ -28,6 +28,7 @@ from condense.recipe.specs import (
     FeatureTargetSpec,
     InitializerSpec,
     ModelSpec,
+    ParametrizationSpec,
     RegularizerSpec,
 )
 from condense.version import host_version
@@ -41,6 +42,7 @@ KINDS: Mapping[str, tuple[str, type]] = {
     "condense_feature_targets": ("feature target", FeatureTargetSpec),
     "condense_regularizers": ("regularizer", RegularizerSpec),
     "condense_initializers": ("initializer", InitializerSpec),
+    "condense_parametrizations": ("parametrization", ParametrizationSpec),
     "condense_evaluators": ("evaluator", EvaluatorSpec),
     "condense_methods": ("method", Method),
     "condense_datasets": ("dataset", DatasetSpec),

@@ -109,6 +109,7 @@ def configure(
             recover=found.recover,
             teacher=found.teacher,
             pool=found.pool,
+            parametrization=found.parametrization,
         ),
         evaluation=Evaluation(
             protocol=registry.protocol(protocol or found.protocol),

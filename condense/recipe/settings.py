@@ -4,6 +4,7 @@ recover.iterations=500 (or just iterations=500)      teacher.lr=0.1        proto
 regularizers.class-batchnorm=10                      the weight of a component, which is added if it is absent
 regularizers.class-batchnorm.form=norms              an option of a component
 initializer=noise, teacher.model=convnet             another component or network, with its own defaults
+parametrization.factor=3                             an option of that component
 teacher.model.width=64                               an option of that network
 teacher.model=convnet(width=64,norm=instance)        a network and its options at once
 """
@@ -30,6 +31,7 @@ Settings = Mapping[str, Any] | Sequence[Pair]
 # The fields that name something, and the kind of thing that each names.
 _KIND_OF_FIELD: Mapping[str, str] = {
     "initializer": "initializer",
+    "parametrization": "parametrization",
     "targets": "feature target",
     "regularizers": "regularizer",
     "evaluator": "evaluator",

@@ -142,6 +142,35 @@ class InitializerSpec(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ParametrizationSpec(Spec):
+    """A parametrization; `build(options)` gives a `condense.Parametrization`.
+
+    images_per_stored: how many decoded images one stored image holds, at least 1; a number, or a function from the
+        options to one.
+    """
+
+    images_per_stored: int | Callable[[Any], int] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(self.images_per_stored):
+            self._check_count(self.images_per_stored, ValueError)
+
+    def held(self, options: Any) -> int:
+        """Return how many decoded images one stored image holds. Raises PluginError for a number below 1."""
+        count = self.images_per_stored
+        found: int = count(options) if callable(count) else count
+        self._check_count(found, PluginError)
+        return found
+
+    def _check_count(self, count: Any, error: type[Exception]) -> None:
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise error(
+                f"images_per_stored of {self.name!r} must be a whole number of at least 1, not {count!r}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluatorSpec(Spec):
     """An evaluator; `build(options)` gives a `condense.Evaluator`."""
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
 from condense.data.feed import Batch, Feed
+from condense.data.parametrizations.base import coder_of
 from condense.engine.build import build_component, build_losses
 from condense.engine.components import (
     EvaluationRequest,
@@ -111,7 +112,7 @@ class Calibration:
             return piece.steps * self._training(network, images, self.dataset, recipe.pool, hard_loss())
         if piece.step == "train":
             small, loss = self._distilled()
-            made = self.counts.classes * recipe.ipc
+            made = self.counts.classes * self.plan.images_per_class
             images = Noise(small.images, min(made, len(small)))
             per_step = self._training(self._student(), images, self.dataset, evaluation.protocol, loss)
             full = min(evaluation.protocol.batch_size, made)
@@ -155,7 +156,7 @@ class Calibration:
     def _distilled(self) -> tuple[DistilledDataset, BatchLoss]:
         """Return a made-up distilled dataset, large enough for a batch, and the loss of the protocol."""
         protocol, classes = self.plan.evaluation.protocol, self.counts.classes
-        ipc = max(1, min(self.plan.recipe.ipc, -(-protocol.batch_size // classes)))
+        ipc = max(1, min(self.plan.images_per_class, -(-protocol.batch_size // classes)))
         count = classes * ipc
         labels = LABELS[protocol.labels]
         asked = LabelledBy(network=self.teacher) if labels.need_teacher(1) else None
@@ -204,7 +205,8 @@ class Calibration:
     def _trial(self) -> tuple[RealDataset, tuple[WeightedLoss, ...], Network | None]:
         """Fewer classes, as many as one chunk has, with losses and a teacher for them."""
         recipe = self.plan.recipe
-        size = max(chunk_sizes(self.counts.classes, recipe.ipc, recipe.recover))
+        held = self.plan.images_per_stored
+        size = max(chunk_sizes(self.counts.classes, recipe.ipc, recipe.recover, held)) // held
         per_chunk = size if recipe.recover.chunk == "slots" else -(-size // recipe.ipc)
         dataset = noise_dataset(self.counts, max(2, min(self.counts.classes, per_chunk)))
         teacher = self._network(recipe.teacher.model, dataset).frozen() if self.plan.needs_teacher else None
@@ -216,7 +218,7 @@ class Calibration:
 
         The seconds of two numbers of images give those of one more image, and those of a class whatever its images.
         """
-        recipe = self.plan.recipe
+        recipe, made = self.plan.recipe, self.plan.images_per_class
         dataset, losses, teacher = self._trial
         if not self.plan.measures or teacher is None:
             return losses, 0.0
@@ -228,10 +230,10 @@ class Calibration:
             shown = Split(Noise(pool_of(dataset), total), torch.arange(total) % classes)
             part, batch = replace(dataset, train=shown), recipe.teacher.measure_batch
             began = time.perf_counter()
-            measure(losses, teacher, part, self.runtime, batch_size=batch, seed=0, ipc=recipe.ipc)
+            measure(losses, teacher, part, self.runtime, batch_size=batch, seed=0, ipc=made)
             return time.perf_counter() - began
 
-        few = min(most, recipe.ipc + 1)
+        few = min(most, made + 1)
         first = spent(few)  # imports and compiles
         if first > 4 * _SECONDS:
             return losses, first * self.counts.train / (few * classes)
@@ -249,7 +251,7 @@ class Calibration:
         initializer = build_component(recipe.initializer, "initializer", Initializer, self.registry)
         request = InitialRequest(
             label=0,
-            ipc=recipe.ipc,
+            ipc=self.plan.images_per_class,
             dataset=dataset,
             generator=generator(0, "plan", "initialize"),
             targets=tuple(loss.loss for loss in losses if isinstance(loss.loss, FeatureTarget)),
@@ -268,14 +270,16 @@ class Calibration:
         dataset, _, teacher = self._trial
         losses, _ = self._measured
         classes = len(dataset.classes)
-        wanted = cut_chunks(classes, recipe.ipc, recipe.recover)[0]
-        images = torch.randn(len(wanted), *dataset.train.images.shape)
+        coder = coder_of(recipe.parametrization, self.registry)
+        wanted = cut_chunks(classes, recipe.ipc, recipe.recover, coder.images_per_stored)[0]
+        shown = coder.of_decoded(wanted)
+        per_class = self.plan.images_per_class
         chunk = Chunk(
             index=0,
-            labels=wanted // recipe.ipc,
-            slots=wanted % recipe.ipc,
-            weights=torch.full((len(wanted),), 1 / recipe.ipc),
-            images=images,
+            labels=shown // per_class,
+            slots=shown % per_class,
+            weights=torch.full((len(shown),), 1 / per_class),
+            images=torch.randn(len(wanted), *dataset.train.images.shape),
         )
         draws = generator(0, "plan", "recover")
 
@@ -296,10 +300,11 @@ class Calibration:
                     generator=draws,
                     runtime=self.runtime,
                     log=lambda _iteration, _losses: None,
+                    coder=coder,
                 )
 
-        sizes = chunk_sizes(self.counts.classes, recipe.ipc, recipe.recover)
-        share = sum(sizes) / (len(sizes) * len(wanted))
+        sizes = chunk_sizes(self.counts.classes, recipe.ipc, recipe.recover, coder.images_per_stored)
+        share = sum(sizes) / (len(sizes) * len(shown))
         return piece.steps * share * self._timed(steps, least=3)
 
     def _shown_to_inner(self) -> Feed:

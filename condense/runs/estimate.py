@@ -10,6 +10,7 @@ import torch
 
 from condense.data.dataset import MemoryImages
 from condense.data.load import load_dataset
+from condense.data.parametrizations.base import coder_of
 from condense.engine.plan import Plan, make_plan
 from condense.engine.price import Footprint, Price, Throughput, loads_of, memory_advice, time_advice
 from condense.engine.work import Counts, known_counts, passes, work_of
@@ -102,11 +103,12 @@ def estimate(
     """
     plan = make_plan(config, registry)
     counts, notes = counts_of(config, registry)
+    coder_of(config.recipe.parametrization, registry).check(counts.channels, counts.side)
     per_class = counts.held_out(config.recipe.validation).train // counts.classes
-    if config.recipe.ipc > per_class:
+    if plan.images_per_class > per_class:
         raise DataError(
-            f"{config.recipe.ipc} images per class were asked for, and a class of {config.recipe.dataset.name!r} has "
-            f"{per_class} on average; use a smaller --ipc"
+            f"{plan.images_per_class} images per class were asked for, and a class of {config.recipe.dataset.name!r} "
+            f"has {per_class} on average; use a smaller --ipc"
         )
     runtime = _runtime(config, throughput, reporter)
     calibration = Calibration(
@@ -114,7 +116,10 @@ def estimate(
     )
     with numeric_settings(runtime):
         price = _priced(calibration, counts, throughput)
-    advice = memory_advice(price, budget_memory, config.recipe, bf16=runtime.bf16) if budget_memory else []
+    advice = []
+    if budget_memory:
+        held = plan.images_per_stored
+        advice = memory_advice(price, budget_memory, config.recipe, bf16=runtime.bf16, images_per_stored=held)
     advice += time_advice(price, budget_time, config.recipe, config.evaluation) if budget_time else []
     if not counts.in_memory and not (throughput and throughput.load):
         notes = (
@@ -201,13 +206,13 @@ def _most_in_memory(runtime: Runtime) -> int:
 def _disk(plan: Plan, counts: Counts, prints: dict[str, Footprint]) -> dict[str, int]:
     """Return the bytes of what a run leaves behind. PNG files are at most about as large as their pixels."""
     recipe, evaluation = plan.recipe, plan.evaluation
-    made = counts.classes * recipe.ipc
-    disk = {"distilled images": made * counts.bytes_of_image, "chunks": made * counts.bytes_of_image}
+    stored = counts.classes * recipe.ipc * counts.bytes_of_image
+    disk = {"distilled images": stored, "chunks": stored}
     if plan.needs_teacher and "teacher" in prints:
         disk["teacher"] = prints["teacher"].parameters
     if plan.needs_pool and "pool" in prints:
         states = recipe.pool.networks * (1 + recipe.pool.checkpoints)
         disk["pool"] = states * prints["pool"].parameters
     if evaluation.protocol.labels == "soft":
-        disk["soft labels"] = made * counts.classes * 4
+        disk["soft labels"] = counts.classes * plan.images_per_class * counts.classes * 4
     return disk

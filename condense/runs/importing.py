@@ -16,6 +16,7 @@ from condense.data.dataset import RealDataset
 from condense.data.headers import read_header
 from condense.data.images import FolderImages
 from condense.data.load import load_dataset
+from condense.data.parametrizations.base import Coder, coder_of
 from condense.data.tensor_file import Values, read_tensor_file, to_pixels
 from condense.errors import DataError, OptionError, cannot_read
 from condense.recipe.config import Machine, RunConfig, dataset_label, public_settings
@@ -29,8 +30,8 @@ from condense.text import counted
 _SUFFIXES = (".pt", ".pth")
 # The file of images that MTT, and others after it, write for the best step.
 _BEST = "images_best.pt"
-# The sections whose settings say on what, and how, the images are judged.
-_JUDGED = ("dataset", "teacher", "student", "protocol", "evaluator")
+# The sections whose settings say on what, and how, the images are judged, and in which form they are stored.
+_JUDGED = ("dataset", "teacher", "student", "protocol", "evaluator", "parametrization")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class ImportResult:
             "path": str(self.path),
             "method": data.method,
             "dataset": data.dataset,
-            "images": len(data),
+            "images": len(data.images),
             "classes": len(data.classes),
             "ipc": data.ipc,
             "labels": data.label_mode,
@@ -146,31 +147,45 @@ def read_published(
         protocol=protocol,
         settings=[*own_labels, *settings],
     )
-    distilled = _assembled(found, counts, real, method, config, source.name)
+    coder = coder_of(config.recipe.parametrization, registry)
+    coder.check(real.channels, real.size)
+    distilled = _assembled(found, counts, real, method, config, source.name, coder)
     few = min(counts)
     uneven = (f"classes have {few} to {most} images; ipc is the larger number",) if few < most else ()
     return distilled, (*real.notes, *found.notes, *uneven)
 
 
 def _assembled(
-    found: _Found, counts: Sequence[int], real: RealDataset, method: str, config: RunConfig, source: str
+    found: _Found,
+    counts: Sequence[int],
+    real: RealDataset,
+    method: str,
+    config: RunConfig,
+    source: str,
+    coder: Coder,
 ) -> DistilledDataset:
-    """Return the images in the order of classes, with equal weights. source: the name of the file or folder."""
-    order = torch.argsort(found.labels, stable=True)
-    labels = found.labels[order]
-    starts = torch.tensor([0, *counts]).cumsum(0)
+    """Return the images in the order of classes, with equal weights. source: the name of the file or folder.
+
+    All images that one of them holds have its label.
+    """
+    order, held = torch.argsort(found.labels, stable=True), coder.images_per_stored
+    labels = found.labels[order].repeat_interleave(held)
+    starts = torch.tensor([0, *counts]).cumsum(0) * held
+    weights = 1 / (torch.tensor(counts, dtype=torch.float32) * held)
+    soft = found.soft_labels
     public, ipc = dataset_label(real.name), max(counts)
     return DistilledDataset(
         images=found.images[order],
         labels=labels,
         slots=torch.arange(len(labels)) - starts[labels],
-        weights=1 / torch.tensor(counts, dtype=torch.float32)[labels],
+        weights=weights[labels],
         classes=real.classes,
         mean=real.mean,
         std=real.std,
         ipc=ipc,
-        label_mode="hard" if found.soft_labels is None else "soft",
-        soft_labels=None if found.soft_labels is None else found.soft_labels[order],
+        coder=coder,
+        label_mode="hard" if soft is None else "soft",
+        soft_labels=None if soft is None else soft[order].repeat_interleave(held, dim=0),
         name=f"{method}-{public}-{ipc}ipc",
         method=method,
         dataset=public,

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
+from condense.data.parametrizations.base import Coder, coder_of
 from condense.engine.build import build_component, build_losses
 from condense.engine.components import Evaluator, Initializer, WeightedLoss
 from condense.engine.evaluate import Score, StudentTrainer
@@ -67,9 +68,10 @@ def run(
             losses=build_losses(plan),
             initializer=build_component(recipe.initializer, "initializer", Initializer, registry),
             evaluator=build_component(config.evaluation.evaluator, "evaluator", Evaluator, registry),
+            coder=coder_of(recipe.parametrization, registry),
         )
         dataset = real_dataset(recipe, machine, registry, runtime) if dataset is None else dataset
-        check_ipc(recipe.ipc, dataset)
+        check_images(recipe.ipc, dataset, parts.coder)
         # Refuse what cannot work before anything is written.
         preflight(parts_of(plan), dataset, registry, runtime, chosen=recipe.dataset)
         teacher = fresh_teacher(recipe, dataset, registry, runtime) if plan.needs_teacher else None
@@ -86,15 +88,24 @@ def run(
         return run.execute(teacher)
 
 
-def check_ipc(ipc: int, dataset: RealDataset) -> None:
-    """Raise DataError if a class has fewer than `ipc` real images."""
-    counts = dataset.class_counts()
+def check_images(ipc: int, dataset: RealDataset, coder: Coder) -> None:
+    """Raise DataError if a class has fewer real images than are made of it, or if images cannot be stored in this form.
+
+    ipc: stored images per class.
+    """
+    counts, held = dataset.class_counts(), coder.images_per_stored
     fewest = min(range(len(counts)), key=counts.__getitem__)
-    if ipc > counts[fewest]:
+    most = counts[fewest] // held
+    if ipc > most:
+        asked = f"{ipc} images per class were asked for"
+        if held > 1:
+            asked += f", which hold {held} images each, {ipc * held} together"
+        advice = f"use --ipc {most} or less" if most else "store fewer images in one"
         raise DataError(
-            f"{ipc} images per class were asked for, and the smallest class of {dataset.name!r}, "
-            f"{dataset.classes[fewest]!r}, has only {counts[fewest]}; use --ipc {counts[fewest]} or less"
+            f"{asked}, and the smallest class of {dataset.name!r}, {dataset.classes[fewest]!r}, has only "
+            f"{counts[fewest]}; {advice}"
         )
+    coder.check(dataset.channels, dataset.size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +115,7 @@ class _Parts:
     losses: tuple[WeightedLoss, ...]
     initializer: Initializer
     evaluator: Evaluator
+    coder: Coder
 
 
 class _Run:
@@ -145,6 +157,7 @@ class _Run:
             registry=self.registry,
             runtime=self.runtime,
             states=states,
+            coder=self.parts.coder,
         )
         with self.journal.stage("recover"):
             distilled = synthesis.distilled()
@@ -203,7 +216,7 @@ class _Run:
                 self.runtime,
                 batch_size=self.recipe.teacher.measure_batch,
                 seed=self.recipe.seed,
-                ipc=self.recipe.ipc,
+                ipc=self.plan.images_per_class,
                 views=self.recipe.recover.measured_views,
                 augment=self.recipe.recover.augment,
             )

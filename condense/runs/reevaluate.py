@@ -58,7 +58,7 @@ def reevaluate(
     """Train and test students on the artifact at `path`; the arguments are those of `condense.evaluate`."""
     if students < 1:
         raise OptionError(f"students must be at least 1 for an evaluation, not {students}")
-    distilled = artifact.load(path)
+    distilled = artifact.load(path, registry)
     beside = _run_beside(path, distilled)
     if beside:
         dataset = dataset or str(beside.settings["recipe"]["dataset"]["name"])

@@ -1,8 +1,8 @@
 """The distilled dataset on disk, in files that can be read without condense.
 
-    images/<class folder>/<slot>.png    lossless; grey as mode L, colour as RGB
-    metadata.csv                        one row per image, for Hugging Face's `imagefolder`
-    labels.safetensors                  "logits" (n, K), only if there are soft labels
+    images/<class folder>/<slot>.png    the stored images, lossless; grey as mode L, colour as RGB
+    metadata.csv                        one row per stored image, for Hugging Face's `imagefolder`
+    labels.safetensors                  "logits" (n, K) of the decoded images, only if there are soft labels
     distilled.json                      everything else; see `Manifest`
     README.md                           dataset card, with code that trains on the images
 
@@ -28,7 +28,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from condense.errors import StorageError
+from condense.data.parametrizations.base import Coder, coder_of
+from condense.data.parametrizations.standard import AS_THEY_ARE
+from condense.errors import OptionError, PluginError, StorageError, UnknownNameError
+from condense.recipe.method import IDENTITY
+from condense.recipe.registry import Registry, default_registry
 from condense.storage import files
 from condense.storage.card import card_text
 from condense.storage.distilled import DistilledDataset
@@ -74,8 +78,9 @@ def _manifest(data: DistilledDataset) -> Manifest:
     entries = []
     for index, name in enumerate(data.classes):
         weights = data.weights[data.labels == index].tolist()
+        stored = len(weights) // data.coder.images_per_stored
         folder = class_folder(index, name, len(data.classes))
-        entries.append(ClassEntry(name=name, folder=folder, images=len(weights), weights=weights))
+        entries.append(ClassEntry(name=name, folder=folder, images=stored, weights=weights))
     return Manifest(
         format=FORMAT,
         channels=channels,
@@ -86,6 +91,8 @@ def _manifest(data: DistilledDataset) -> Manifest:
         soft_labels=data.soft_labels is not None,
         bytes=data.sizes(),
         classes=entries,
+        parametrization=data.parametrization,
+        images_per_stored=data.coder.images_per_stored,
         **{name: getattr(data, name) for name in _COPIED},
     )
 
@@ -96,7 +103,9 @@ def _write_images(folder: Path, data: DistilledDataset, manifest: Manifest) -> l
         (folder / "images" / entry.folder).mkdir(parents=True)
     rows: list[tuple[object, ...]] = []
     digits = max(3, len(str(data.ipc - 1)))
-    columns = (data.labels.tolist(), data.slots.tolist(), data.weights.tolist(), data.png_images)
+    # The weight of a file is that of all images in it.
+    weights = data.weights.view(len(data.images), -1).sum(dim=1)
+    columns = (data.stored_labels.tolist(), data.stored_slots.tolist(), weights.tolist(), data.png_images)
     for label, slot, weight, png in zip(*columns, strict=True):
         entry = manifest.classes[label]
         file_name = f"images/{entry.folder}/{slot:0{digits}d}.png"
@@ -128,13 +137,17 @@ def find(path: Path) -> Path:
     )
 
 
-def load(path: Path | str) -> DistilledDataset:
+def load(path: Path | str, registry: Registry | None = None) -> DistilledDataset:
     """Return the distilled dataset in an artifact folder, or in the one inside a run directory.
 
-    Raises StorageError if files are missing, do not fit each other or come from another version.
+    registry: offers the parametrization of the images; by default what is installed.
+
+    Raises StorageError if files are missing, do not fit each other or come from another version, and PluginError if no
+    plugin is there that decodes the images.
     """
     folder = find(Path(path))
     manifest = read_manifest(folder / "distilled.json")
+    coder = _coder(folder, manifest, registry)
     labels, slots, weights, images = [], [], [], []
     for label, entry in enumerate(manifest.classes):
         files = _class_files(folder, entry)
@@ -142,18 +155,40 @@ def load(path: Path | str) -> DistilledDataset:
         slots += [int(file.stem) for file in files]
         weights += entry.weights
         images += [_read_png(file, manifest) for file in files]
+    places = torch.tensor(labels) * manifest.ipc + torch.tensor(slots)
+    shown, per_class = coder.of_decoded(places), manifest.ipc * coder.images_per_stored
     copied: dict[str, Any] = {name: getattr(manifest, name) for name in _COPIED}
     return DistilledDataset(
         images=torch.stack(images),
-        labels=torch.tensor(labels),
-        slots=torch.tensor(slots),
+        labels=shown // per_class,
+        slots=shown % per_class,
         weights=torch.tensor(weights, dtype=torch.float32),
         classes=tuple(entry.name for entry in manifest.classes),
         mean=tuple(manifest.mean),
         std=tuple(manifest.std),
         soft_labels=_read_soft_labels(folder) if manifest.soft_labels else None,
+        coder=coder,
         **copied,
     )
+
+
+def _coder(folder: Path, manifest: Manifest, registry: Registry | None) -> Coder:
+    """Return what decodes the images. Raises PluginError or OptionError, naming the artifact, if nothing does."""
+    if manifest.parametrization.name == IDENTITY:
+        return AS_THEY_ARE
+    what = f"the images in {folder} are stored by the parametrization {manifest.parametrization.name!r}"
+    try:
+        coder = coder_of(manifest.parametrization, registry or default_registry())
+    except UnknownNameError as error:
+        raise PluginError(f"{what}; install the plugin that decodes it ({error})") from error
+    except OptionError as error:
+        raise OptionError(f"{what} of another version: {error}") from error
+    if coder.images_per_stored != manifest.images_per_stored:
+        raise StorageError(
+            f"{what}, and each is said to hold {manifest.images_per_stored} images, where {coder.text} holds "
+            f"{coder.images_per_stored}; distilled.json was changed by hand"
+        )
+    return coder
 
 
 def _class_files(folder: Path, entry: ClassEntry) -> list[Path]:

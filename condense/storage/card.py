@@ -8,6 +8,7 @@ import re
 import jinja2
 
 from condense.recipe.config import HUB, is_path
+from condense.recipe.method import IDENTITY
 from condense.storage.distilled import DistilledDataset
 from condense.storage.manifest import Manifest
 
@@ -22,7 +23,7 @@ _LIMITS = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_00
 
 def card_text(manifest: Manifest, data: DistilledDataset) -> str:
     """Return README.md: YAML between two lines of ---, then Markdown with code that trains on the images."""
-    count = len(data)
+    count, held = len(data.images), data.coder.images_per_stored
     temperature = data.protocol.get("temperature")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("condense", "storage"),
@@ -38,6 +39,10 @@ def card_text(manifest: Manifest, data: DistilledDataset) -> str:
     return environment.get_template("card.md.j2").render(
         data=manifest,
         count=count,
+        held=held,
+        form=_form(data),
+        stored_as=data.coder.text,
+        unfolding=data.coder.parametrization.unfolding().strip("\n"),
         licence=licence,
         licence_name=_slug(manifest.licence)[:60].strip("-.") or "other" if licence == "other" else "",
         tags=_tags(manifest),
@@ -46,6 +51,13 @@ def card_text(manifest: Manifest, data: DistilledDataset) -> str:
         temperature=float(temperature) if isinstance(temperature, int | float) else 1.0,
         epochs=min(20, max(1, 2000 // count)),
     )
+
+
+def _form(data: DistilledDataset) -> str:
+    """Return how people without the code get at the images: "plain", "unfolded" by a few lines, or "decoded"."""
+    if data.parametrization.name == IDENTITY:
+        return "plain"
+    return "unfolded" if data.coder.parametrization.unfolding() else "decoded"
 
 
 def licence_id(text: str) -> str:

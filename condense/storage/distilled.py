@@ -12,9 +12,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from condense.data.dataset import MemoryImages
-from condense.data.feed import Feed
+from condense.data.feed import DecodedFeed, Feed
+from condense.data.parametrizations.base import Coder
+from condense.data.parametrizations.standard import AS_THEY_ARE
 from condense.data.pixels import normalise
 from condense.errors import DataError
+from condense.recipe.method import IDENTITY, Use
 from condense.recipe.protocol import LabelMode
 from condense.runtime import Runtime
 from condense.storage.encoding import encode_png, encode_soft_labels
@@ -22,17 +25,20 @@ from condense.storage.encoding import encode_png, encode_soft_labels
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """The small synthetic dataset that condensing makes: n images of K classes.
+    """The small synthetic dataset that condensing makes: n images of K classes, held by m stored images.
 
-    Images are ordered by class, then by slot.
+    Without a parametrization, images are stored as they are, and n = m. With one, such as a mosaic, each stored image
+    holds n / m images, which are decoded when they are used. Images are ordered by class, then by slot; those of a
+    stored image follow each other.
 
-    images: (n, C, H, W) uint8, C 1 or 3.
-    labels: (n,) int64 in [0, K), the class of each image.
-    slots: (n,) int64 in [0, ipc), the position of each image in its class.
+    images: (m, C, H, W) uint8, C 1 or 3: the stored images.
+    labels: (n,) int64 in [0, K), the class of each decoded image.
+    slots: (n,) int64 in [0, ipc * n / m), the position of each decoded image in its class.
     weights: (n,) float32, not negative; the weights of each class sum to 1.
     classes: K names in label order.
     mean, std: per channel, of pixels in [0, 1].
-    ipc: images per class.
+    ipc: stored images per class.
+    coder: how images are decoded; its `use` is the name of the parametrization with its options.
     label_mode: "hard", "soft" or "online", see `condense.Protocol`.
     soft_labels: (n, K) float32, the teacher's logits (before softmax), for label mode "soft" only; otherwise
         None.
@@ -42,8 +48,9 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     settings: "recipe" and "evaluation" of the run that made this dataset, as plain data.
     licence, source: of the real images.
 
-    Indexing returns (image, label, weight) as tensors. The image is (C, H, W) float32, normalised. The label
-    is an int64 scalar, or (K,) float32 logits with soft labels. The weight is a float32 scalar.
+    As a torch Dataset it has what students train on, the n decoded images: `len` is n. Indexing returns (image,
+    label, weight) as tensors. The image is (C, H, W) float32, decoded and normalised. The label is an int64 scalar, or
+    (K,) float32 logits with soft labels. The weight is a float32 scalar.
 
     Raises DataError if the fields do not fit together.
     """
@@ -56,6 +63,7 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     ipc: int
+    coder: Coder = AS_THEY_ARE
     label_mode: LabelMode = "hard"
     soft_labels: Tensor | None = None
     name: str = ""
@@ -74,10 +82,13 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         _check_soft_labels(self)
 
     def __len__(self) -> int:
-        return int(self.images.shape[0])
+        return int(self.images.shape[0]) * self.coder.images_per_stored
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        image = normalise(self.images[index].unsqueeze(0), self.mean, self.std)[0]
+        position, inside = divmod(range(len(self))[index], self.coder.images_per_stored)
+        with torch.no_grad():
+            stored = normalise(self.images[position].unsqueeze(0), self.mean, self.std)
+            image = self.coder.decode(stored)[inside]
         targets = self.labels if self.soft_labels is None else self.soft_labels
         return image, targets[index], self.weights[index]
 
@@ -87,29 +98,53 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         found: Mapping[str, Any] = self.settings.get("evaluation", {}).get("protocol", {})
         return found
 
+    @property
+    def parametrization(self) -> Use:
+        """How images are stored: the name of the parametrization, with its options."""
+        return self.coder.use
+
+    @property
+    def images_per_class(self) -> int:
+        """How many decoded images a class has: ipc * n / m."""
+        return self.ipc * self.coder.images_per_stored
+
+    @property
+    def stored_labels(self) -> Tensor:
+        """(m,) int64, the class of each stored image."""
+        return self.labels[:: self.coder.images_per_stored]
+
+    @property
+    def stored_slots(self) -> Tensor:
+        """(m,) int64 in [0, ipc), the position of each stored image in its class."""
+        return self.slots[:: self.coder.images_per_stored] // self.coder.images_per_stored
+
     @cached_property
     def png_images(self) -> list[bytes]:
-        """Each image as a PNG file: the bytes that `save` writes."""
+        """Each stored image as a PNG file: the bytes that `save` writes."""
         return [encode_png(image) for image in self.images]
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes to store for training on this dataset, as "images", "labels" and "teacher".
 
         The images are PNG files. The labels are the file of soft labels, or otherwise one class number per
-        image (1 byte for up to 256 classes, 2 for up to 65,536).
+        stored image (1 byte for up to 256 classes, 2 for up to 65,536).
         """
         if self.soft_labels is not None:
             labels = len(encode_soft_labels(self.soft_labels))
         else:
-            labels = len(self) * max(1, ((len(self.classes) - 1).bit_length() + 7) // 8)
+            labels = len(self.images) * max(1, ((len(self.classes) - 1).bit_length() + 7) // 8)
         return {"images": sum(map(len, self.png_images)), "labels": labels, "teacher": self.teacher_bytes}
 
     def feed(self, runtime: Runtime) -> Feed:
-        """Return a source of batches of these images."""
-        return Feed(
-            MemoryImages(self.images),
+        """Return a source of batches of the decoded images."""
+        images, size = MemoryImages(self.images), self.images.shape[-1]
+        if self.parametrization.name == IDENTITY:
+            return Feed(images, self.labels, size=size, mean=self.mean, std=self.std, runtime=runtime)
+        return DecodedFeed(
+            images,
             self.labels,
-            size=self.images.shape[-1],
+            coder=self.coder,
+            size=size,
             mean=self.mean,
             std=self.std,
             runtime=runtime,
@@ -141,19 +176,24 @@ def _check_images(data: DistilledDataset) -> None:
 def _check_order(data: DistilledDataset) -> None:
     """Raise DataError if images are not in the order of their files.
 
-    In that order, the rows of soft labels match ImageFolder's images.
+    In that order, the rows of soft labels match ImageFolder's images, or the images decoded from them.
     """
-    count, classes = len(data), len(data.classes)
+    count, classes, per_class = len(data), len(data.classes), data.images_per_class
     _check_shape("labels", data.labels, (count,), torch.int64)
     _check_shape("slots", data.slots, (count,), torch.int64)
     if int(data.labels.min()) < 0 or int(data.labels.max()) >= classes:
         raise DataError(
             f"distilled dataset: labels must lie in [0, {classes}), as there are {classes} classes"
         )
-    if int(data.slots.min()) < 0 or int(data.slots.max()) >= data.ipc:
-        raise DataError(f"distilled dataset: slots must lie in [0, {data.ipc}), as ipc is {data.ipc}")
-    if not bool((torch.diff(data.labels * data.ipc + data.slots) > 0).all()):
+    if int(data.slots.min()) < 0 or int(data.slots.max()) >= per_class:
+        raise DataError(f"distilled dataset: slots must lie in [0, {per_class}), as ipc is {data.ipc}")
+    places = data.labels * per_class + data.slots
+    if not bool((torch.diff(places) > 0).all()):
         raise DataError("distilled dataset: images must be ordered by class, then by slot, each slot once")
+    if not torch.equal(places, data.coder.of_decoded(data.stored_labels * data.ipc + data.stored_slots)):
+        raise DataError(
+            "distilled dataset: all images of a stored image must follow each other, in its class"
+        )
     empty = sorted(set(range(classes)) - set(data.labels.tolist()))
     if empty:
         raise DataError(f"distilled dataset: class {data.classes[empty[0]]!r} has no images")

@@ -1,4 +1,4 @@
-"""A picture of a distilled dataset: one row per class, with its images in slot order."""
+"""A picture of a distilled dataset: one row per class, with its stored images in slot order."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _PAPER, _INK, _FAINT = (255, 255, 255), (32, 36, 44), (120, 126, 138)
 def image_grid(
     distilled: DistilledDataset, *, columns: int | None = None, max_classes: int = 20, max_slots: int = 10
 ) -> Image.Image:
-    """Return an RGB picture of the images, with the class name in front of each row.
+    """Return an RGB picture of the images as they are stored, with the class name in front of each row.
 
     Images below 56 pixels are enlarged by a whole factor without smoothing; images above 96 pixels are
-    reduced. If classes or images are left out, a line at the bottom says so.
+    reduced. If classes or images are left out, or if a stored image holds several, a line at the bottom says so.
 
     columns: the number of classes side by side; None makes the picture about as wide as high.
     max_classes: the maximum number of classes; if there are more, evenly spaced ones are drawn.
@@ -34,7 +34,7 @@ def image_grid(
     total = len(distilled.classes)
     count = min(total, max_classes)
     chosen = [position * total // count for position in range(count)]
-    rows = [distilled.images[distilled.labels == label][:max_slots] for label in chosen]
+    rows = [distilled.images[distilled.stored_labels == label][:max_slots] for label in chosen]
     slots = max(len(row) for row in rows)
     font = ImageFont.load_default(size=_FONT_SIZE)
     names = [_shortened(distilled.classes[label], font) for label in chosen]
@@ -44,7 +44,7 @@ def image_grid(
     side_by_side = min(columns or _balanced(count, block_width, cell_height), count)
     depth = -(-count // side_by_side)
     side_by_side = -(-count // depth)  # leave no empty block at the right
-    note = _note(count, total, slots, distilled.ipc)
+    note = _note(count, total, slots, distilled)
     width = 2 * _MARGIN + side_by_side * (block_width + _GUTTER) - _GUTTER
     height = 2 * _MARGIN + depth * (cell_height + _GAP) - _GAP + (2 * _FONT_SIZE if note else 0)
     picture = Image.new("RGB", (width, height), _PAPER)
@@ -112,10 +112,13 @@ def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) ->
     return text.rstrip() + "…"
 
 
-def _note(classes: int, all_classes: int, slots: int, ipc: int) -> str:
+def _note(classes: int, all_classes: int, slots: int, distilled: DistilledDataset) -> str:
     parts = []
     if classes < all_classes:
         parts.append(f"{classes} of {all_classes} classes")
-    if slots < ipc:
-        parts.append(f"{slots} of {ipc} images per class")
+    if slots < distilled.ipc:
+        parts.append(f"{slots} of {distilled.ipc} images per class")
+    if distilled.coder.images_per_stored > 1:
+        held = distilled.coder.images_per_stored
+        parts.append(f"as stored: each {distilled.parametrization.name} holds {held} images")
     return ", ".join(parts)

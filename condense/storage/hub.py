@@ -90,7 +90,7 @@ def push(
         name=known.id,
         url=str(repository),
         private=bool(known.private),
-        images=len(data),
+        images=len(data.images),
         teacher=beside is not None,
         needs_teacher=data.label_mode == "online",
         licence=data.licence,

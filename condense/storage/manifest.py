@@ -9,6 +9,7 @@ import msgspec
 
 from condense.errors import StorageError
 from condense.recipe.config import digest
+from condense.recipe.method import IDENTITY, Use
 from condense.storage import files
 
 FORMAT = 2
@@ -20,7 +21,7 @@ class ClassEntry(msgspec.Struct, frozen=True, kw_only=True):
     name: the class name.
     folder: its folder under images/.
     images: the number of images in the folder.
-    weights: the weight of each image, in slot order.
+    weights: the weight of each decoded image, in slot order.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     teacher_hash: SHA-256.
     bytes: see `DistilledDataset.sizes`.
     settings: of the run that made the images; "evaluation" contains the protocol to train on them with.
+    parametrization: how images are stored. images_per_stored: how many images each file holds.
     classes: in label order.
     """
 
@@ -61,6 +63,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     settings: dict[str, Any]
     classes: list[ClassEntry]
+    parametrization: Use = Use(name=IDENTITY)
+    images_per_stored: int = 1
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -81,21 +85,28 @@ def read_manifest(path: Path) -> Manifest:
     for entry in manifest.classes:
         if "/" in entry.folder or "\\" in entry.folder or entry.folder in ("", ".", ".."):
             raise StorageError(f"{path} names {entry.folder!r} as a folder of images; it was changed by hand")
-        if len(entry.weights) != entry.images:
+        held = entry.images * manifest.images_per_stored
+        if len(entry.weights) != held:
             raise StorageError(
-                f"{path}: class {entry.name!r} has {len(entry.weights)} weights for {entry.images} images"
+                f"{path}: class {entry.name!r} has {len(entry.weights)} weights for {held} images"
             )
     return manifest
 
 
 def content_hash(folder: Path) -> str:
-    """Return 32 digits of the SHA-256 of an artifact's images, their weights and the names of their classes."""
-    made_of = [
+    """Return 32 digits of the SHA-256 of an artifact's images, their weights and the names of their classes.
+
+    How images are stored counts too, if they are not stored as they are.
+    """
+    manifest = read_manifest(folder / "distilled.json")
+    made_of: list[Any] = [
         [
             entry.name,
             entry.weights,
             [files.file_hash(image) for image in sorted((folder / "images" / entry.folder).glob("*.png"))],
         ]
-        for entry in read_manifest(folder / "distilled.json").classes
+        for entry in manifest.classes
     ]
+    if manifest.parametrization.name != IDENTITY:
+        made_of.append(manifest.parametrization)
     return digest(made_of)[:32]

@@ -38,6 +38,7 @@ def condense_protocols():
         ("datasets", "folder:PATH", "condense"),
         ("models", "convnet", "condense"),
         ("components", "barycenter", "wmdd"),
+        ("components", "mosaic", "condense"),
         ("components", "class-batchnorm", "wmdd"),
         ("components", "students", "condense"),
         ("components", "noise", "condense"),

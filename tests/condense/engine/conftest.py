@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
+from condense.data.parametrizations.base import Coder
+from condense.data.parametrizations.standard import AS_THEY_ARE
 from condense.engine.components import Loss, WeightedLoss
 from condense.engine.recover import Chunk, recover_chunk
 from condense.engine.recover_networks import Networks
@@ -32,8 +34,10 @@ class Recovery:
         *losses: Loss | tuple[Loss, Needs],
         make_network: Callable[..., Network] | None = None,
         runtime: Runtime | None = None,
+        coder: Coder = AS_THEY_ARE,
         **options: Any,
     ) -> None:
+        self.coder = coder
         self.dataset, self.runtime = dataset, runtime or make_runtime("cpu", "fp32")
         pairs = [given if isinstance(given, tuple) else (given, Needs()) for given in losses]
         self.losses = [
@@ -59,6 +63,7 @@ class Recovery:
             generator=torch.Generator().manual_seed(seed),
             runtime=self.runtime,
             log=lambda iteration, losses: self.logged.append({"iteration": iteration, **losses}),
+            coder=self.coder,
         )
 
 

@@ -113,6 +113,8 @@ CASES = [
     ("wmdd", {"without": ["barycenter", "class-batchnorm"]}, True, False, True),
     ("wmdd", {"reference": False}, True, True, False),
     ("random", {}, True, False, False),
+    # Several real images in one are something else than the reference.
+    ("random", {"settings": [("parametrization", "mosaic")]}, True, False, True),
     ("random", {"protocol": "dc"}, False, False, False),
     ("random", {"students": 0}, False, False, False),
     ("random", {"protocol": "dc", "settings": [("initializer", "asking")]}, True, False, True),

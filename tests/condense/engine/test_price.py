@@ -104,7 +104,7 @@ def test_the_memory_of_each_stage_by_hand() -> None:
 
 def test_the_memory_of_a_pool_by_hand() -> None:
     """Two networks of the pool look at a step, the drawn and the trained one; a batch is larger than the images."""
-    settings = {"pool.batch_size": 10**6}
+    settings = {"pool.batch_size": 10**6, "parametrization": "identity"}
     plan = make_plan(config("ncfm", settings=settings, ipc=10), load_registry())
     loads = loads_of(
         plan, work_of(plan, COUNTS), COUNTS, {"pool": Footprint(parameters=1000, training=200, pixels=150)}

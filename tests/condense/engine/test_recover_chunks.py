@@ -51,6 +51,25 @@ def test_chunks_of_slots_by_hand(batch: int, expected: list[list[int]]) -> None:
     assert cut(3, 2, batch=batch, chunk="slots") == expected
 
 
+@pytest.mark.parametrize(
+    ("batch", "chunk", "expected"),
+    [
+        # 3 classes of 2 stored images; each holds 4, so that 16 images are 4 stored ones.
+        (16, "classes", [[0, 1, 2, 3], [4, 5]]),
+        (15, "classes", [[0, 1], [2, 3], [4, 5]]),
+        (1, "classes", [[0, 1], [2, 3], [4, 5]]),
+        (0, "classes", [[0, 1, 2, 3, 4, 5]]),
+        (16, "slots", [[0, 2, 4, 1], [3, 5]]),
+        (1, "slots", [[0], [2], [4], [1], [3], [5]]),
+    ],
+)
+def test_the_batch_counts_decoded_images_and_chunks_have_whole_stored_ones(
+    batch: int, chunk: Any, expected: list[list[int]]
+) -> None:
+    found = cut_chunks(3, 2, Recover(batch=batch, chunk=chunk), 4)
+    assert [part.tolist() for part in found] == expected
+
+
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 40), st.integers(0, 300))
 
 

@@ -49,10 +49,12 @@ def work(registry: Registry, method: str, **changes: Any) -> dict[tuple[str, str
     st.integers(1, 12),
     st.integers(0, 50),
     st.sampled_from(["classes", "slots"]),
+    st.sampled_from([1, 4, 9]),
 )
-def test_chunks_are_those_that_are_cut(classes: int, ipc: int, batch: int, chunk: Any) -> None:
+def test_chunks_are_those_that_are_cut(classes: int, ipc: int, batch: int, chunk: Any, held: int) -> None:
     options = Recover(batch=batch, chunk=chunk)
-    assert chunk_sizes(classes, ipc, options) == [len(part) for part in cut_chunks(classes, ipc, options)]
+    chunks = cut_chunks(classes, ipc, options, held)
+    assert chunk_sizes(classes, ipc, options, held) == [held * len(part) for part in chunks]
 
 
 @given(st.integers(1, 40), st.integers(1, 12))
@@ -89,6 +91,18 @@ def test_wmdd_with_a_teacher_by_hand(registry: Registry) -> None:
     assert passes(found.values())[1] == 21 + 42 + 120
 
 
+def test_a_mosaic_by_hand(registry: Registry) -> None:
+    """6 stored images hold 24; the reference has 6. Batches of 4: 6 and 2 steps an epoch, 5 epochs, 2 students."""
+    found = work(registry, "wmdd", settings={"iterations": 7, "parametrization": "mosaic"})
+    assert (found["recover", "recover"].steps, found["recover", "recover"].forward) == (7, 7 * 24)
+    trained = found["evaluate", "train"]
+    assert (trained.steps, trained.backward) == (2 * 5 * (6 + 2), 2 * 5 * (24 + 6))
+    assert found["evaluate", "test"].forward == 2 * 2 * 12
+    soft = work(registry, "random", settings={"protocol.labels": "soft", "parametrization": "mosaic"})
+    assert soft["relabel", "label"].images == 24
+    assert soft["recover", "choose"].images == 24
+
+
 def test_chunks_count_one_by_one(registry: Registry) -> None:
     """Chunks of one class: 3 chunks of 2 images, 7 steps each."""
     recover = work(registry, "wmdd", settings={"iterations": 7, "recover.batch": 2})["recover", "recover"]
@@ -118,6 +132,7 @@ def test_an_inner_training_on_real_images_by_hand(registry: Registry) -> None:
     for images, shown in ((5, 5), (0, 21), (50, 21)):
         settings = {
             "iterations": 4,
+            "parametrization": "identity",
             "recover.network_steps": 2,
             "recover.inner.epochs": 3,
             "recover.inner_images": images,
@@ -133,6 +148,7 @@ def test_a_pool_and_two_looks_through_it_by_hand(registry: Registry) -> None:
     """NCFM: 2 networks, 3 epochs of 21 images in batches of 8. At each of 4 steps the synthetic images pass the drawn
     and the trained network, and the real ones the drawn one, forward alone."""
     settings = {"iterations": 4, "pool.networks": 2, "pool.epochs": 3, "pool.batch_size": 8}
+    settings |= {"parametrization": "identity"}
     found = work(registry, "ncfm", settings=settings)
     pool = found["pool", "train"]
     assert (pool.steps, pool.forward, pool.backward, pool.images) == (2 * 3 * 3, 126, 126, 126)

@@ -27,6 +27,7 @@ from condense.recipe.specs import (
     EvaluatorSpec,
     FeatureTargetSpec,
     InitializerSpec,
+    ParametrizationSpec,
     RegularizerSpec,
 )
 
@@ -82,6 +83,7 @@ class Knobs:
             initializer=described(InitializerSpec, "noise", "real"),
             feature_target=described(FeatureTargetSpec, "match", "cross-entropy"),
             regularizer=described(RegularizerSpec, "smooth", "class-batchnorm"),
+            parametrization=described(ParametrizationSpec, "identity", "mosaic"),
             evaluator=described(EvaluatorSpec, "students", "others"),
             dataset=described(DatasetSpec, "fashion-mini", "imagenette"),
             model=MODELS,
@@ -145,6 +147,7 @@ def toys() -> Registry:
         ],
         regularizer=[RegularizerSpec(name="smooth", **PLAIN)],
         initializer=[InitializerSpec(name="noise", options=NoiseOptions, **PLAIN)],
+        parametrization=[ParametrizationSpec(name="identity", **PLAIN)],
         evaluator=[EvaluatorSpec(name="students", **PLAIN)],
         model=MODELS,
         protocol=[DC, FKD, ROOMY],

@@ -61,6 +61,7 @@ OTHER_BY_KEY = {
     "recover.inner.schedule": "cosine",
     "teacher.seed": 11,
     "protocol.model": "resnet18",
+    "parametrization": "mosaic",
     "regularizers.smooth": 3.0,
 }
 # An image that is recovered has one class, so that nothing else can be said.

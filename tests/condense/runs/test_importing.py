@@ -201,3 +201,21 @@ def test_sources_that_are_something_else(take: Callable[..., ImportResult], tmp_
         take(tensors(tmp_path, (IMAGES[..., :6], LABELS)))
     with pytest.raises(OptionError, match="have no effect: the images are files"):
         take(class_folders(tmp_path / "syn"), mean=(0.5,))
+
+
+def test_images_that_hold_several_are_read_as_such(take: Callable[..., ImportResult], tmp_path: Path) -> None:
+    """IDC's files: the images as they are stored, and the class of each."""
+    soft = torch.eye(3)[LABELS] * 4 + torch.arange(6)[:, None]
+    file = tensors(tmp_path, (IMAGES, soft))
+    result = take(file, method="idc", settings={"parametrization": "mosaic"})
+    data = condense.load(result.path)
+    assert torch.equal(data.images, IMAGES[ORDER])
+    assert (len(data), data.ipc, data.images_per_class) == (24, 2, 8)
+    assert data.labels.tolist() == [0] * 8 + [1] * 8 + [2] * 8
+    assert data.weights.tolist() == [1 / 8] * 24
+    assert data.soft_labels is not None
+    # All images in one have its label.
+    assert torch.equal(data.soft_labels.argmax(dim=1), data.labels)
+    assert torch.equal(data.soft_labels[::4], data.soft_labels[3::4])
+    with pytest.raises(DataError, match="a mosaic of 9 x 9 images does not fit"):
+        take(file, name="other", settings={"parametrization": "mosaic", "parametrization.factor": 9})

@@ -24,6 +24,7 @@ from condense.runtime import make_runtime
 RUNTIME = make_runtime("cpu", "fp32")
 SETTINGS: dict[str, Any] = {
     "iterations": 2,
+    "parametrization": "identity",
     "pool.model": "convnet(width=4,depth=2,norm=instance)",
     "pool.networks": 3,
     "pool.epochs": 2,

@@ -9,6 +9,8 @@ Deviations from that code:
   before one comes again.
 - Pixels are normalised ones here and lie in [0, 1] in the code, whose rates are divided by the variance of the pixels:
   0.005 by 0.2^2 for CIFAR and SVHN. With SGD a weight of the loss scales the rate.
+- IDC-I, which stores images as they are, is `--set parametrization=identity`. The code then leaves out CutMix for SVHN
+  with 1 image per class, and uses cutout and CutMix for MNIST.
 - Pixels are clipped to valid ones at every step and saved with 8 bits.
 - Settings for 1, 10 and 50 images per class are published. Photographs (ResNet-AP-10, networks that are trained for 10
   epochs first) are not offered.
@@ -26,6 +28,8 @@ _SOURCE = (
     "https://github.com/snu-mllab/Efficient-Dataset-Condensation"
 )
 NETWORK = Use(name="convnet", options={"norm": "instance"})
+# Four images in one, which begin as real images of which every second pixel is taken.
+MOSAIC = Use(name="mosaic", options={"factor": 2, "reduce": "sample"})
 # As published: all of these at every step, the same for real and synthetic images.
 MATCHED_VIEWS = Augment(siamese=("color", "crop", "cutout"), siamese_single=False)
 # What networks learn real images with: CutMix in half of the batches, and then no cutout.
@@ -105,6 +109,7 @@ IDC = Method(
         inner_on="real",
         inner_images=500,
     ),
+    parametrization=MOSAIC,
     protocol="idc",
     for_ipc={ipc: {"recover.lr": _LR * ipc / 10} for ipc in (1, 2, 5, 10, 20, 50, 100)},
     presets={

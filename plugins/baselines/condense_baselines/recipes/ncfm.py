@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from condense import Method, Pool, Protocol, Recover, Use, Weighted
-from condense_baselines.recipes.idc import MATCHED_VIEWS, NETWORK, NETWORK_VIEWS, STUDENT_VIEWS
+from condense_baselines.recipes.idc import MATCHED_VIEWS, MOSAIC, NETWORK, NETWORK_VIEWS, STUDENT_VIEWS
 
 _SOURCE = (
     "Wang et al., Dataset Distillation with Neural Characteristic Function: A Minmax Perspective, CVPR 2025, "
@@ -59,6 +59,7 @@ NCFM = Method(
         schedule="two-drops",
         augment=NETWORK_VIEWS,
     ),
+    parametrization=MOSAIC,
     protocol="ncfm",
     # As published, but for the side length of photographs, which is 128 there.
     presets={

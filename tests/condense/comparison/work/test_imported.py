@@ -116,3 +116,42 @@ def test_names_that_go_into_files() -> None:
     assert public_name("wmdd") == "wmdd"
     assert public_name("imported:/home/me/runs/mtt") == "imported:mtt"
     assert public_name("imported:hf:owner/mtt") == "imported:hf:owner/mtt"
+
+
+def test_images_that_hold_several_stay_as_they_are_stored(site: Site, tmp_path: Path) -> None:
+    """Whatever made them small: the same files, decoded alike, with the weights of the decoded images."""
+    settings = {"parametrization": "mosaic", "parametrization.reduce": "sample"}
+    made = condense.run(
+        method="random",
+        dataset="tiny",
+        ipc=1,
+        students=0,
+        settings=settings,
+        registry=site.registry,
+        out=tmp_path / "made",
+    )
+    result = site.compare("random", f"imported:{made.path}", ipc=1)
+    assert not result.failures
+    [row] = [row for row in result.outcome.rows if row.method == "imported"]
+    assert row.settings == settings | {"parametrization.factor": 2}
+    [cell] = [one for one in result.outcome.distilled if one.row == row.label]
+    found = condense.load(result.path / cell.path)
+    assert torch.equal(found.images, made.distilled.images)
+    assert found.parametrization == made.distilled.parametrization
+    assert len(found) == 12
+
+
+def test_rows_of_packed_real_images(site: Site) -> None:
+    """Real images in a mosaic beside those that are stored as they are."""
+    found = site.compare("random", "medoids", ipc=1, settings={"medoids:parametrization": "mosaic"})
+    assert not found.failures
+    sizes = {one.row: len(condense.load(found.path / one.path)) for one in found.outcome.distilled}
+    assert sizes == {"random": 3, "medoids": 12}
+
+
+def test_a_form_that_needs_more_real_images_than_there_are_is_refused_before_any_work(
+    site: Site, spy: Spy
+) -> None:
+    with pytest.raises(CondenseError, match="which hold 4 images each, 8 together, and the smallest class"):
+        site.compare("random", "medoids", ipc=2, settings={"medoids:parametrization": "mosaic"})
+    assert not spy.runs

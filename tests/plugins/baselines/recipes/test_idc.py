@@ -11,6 +11,7 @@ import condense
 from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
 from condense.recipe.config import RunConfig
+from condense.recipe.method import Use
 from condense.recipe.registry import Registry, load_registry
 from condense.recipe.resolve import configure
 from condense.recipe.training import Augment
@@ -33,6 +34,7 @@ def resolved(ipc: int = 10, dataset: str = "cifar10") -> RunConfig:
 
 def test_settings_are_those_of_the_published_code() -> None:
     recover = resolved().recipe.recover
+    assert resolved().recipe.parametrization == Use(name="mosaic", options={"factor": 2, "reduce": "sample"})
     assert (recover.iterations, recover.network_steps) == (2000 * 100, 100)
     assert (recover.optimizer, recover.momentum, recover.schedule) == ("sgd", 0.5, "constant")
     assert recover.augment == Augment(siamese=("color", "crop", "cutout"), siamese_single=False)
@@ -114,7 +116,7 @@ def test_a_run_on_few_images(
     result = condense.run(
         method="idc",
         dataset="tiny",
-        ipc=2,
+        ipc=1,
         students=1,
         reference=False,
         out=tmp_path,
@@ -128,7 +130,8 @@ def test_a_run_on_few_images(
         },
         registry=make_registry(make_dataset()),
     )
-    assert result.distilled.images.shape == (6, 1, 8, 8)
+    assert result.distilled.images.shape == (3, 1, 8, 8)
+    assert len(result.distilled) == 12  # four to an image
     assert len(result.scores) == 1
 
 

@@ -12,7 +12,7 @@ import condense
 from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
 from condense.recipe.config import RunConfig
-from condense.recipe.method import Weighted
+from condense.recipe.method import Use, Weighted
 from condense.recipe.registry import Registry, load_registry
 from condense.recipe.resolve import configure
 from condense.recipe.training import Augment
@@ -28,6 +28,7 @@ def resolved(dataset: str = "cifar10") -> RunConfig:
 
 def test_settings_are_those_of_the_published_code() -> None:
     recipe = resolved().recipe
+    assert recipe.parametrization == Use(name="mosaic", options={"factor": 2, "reduce": "sample"})
     function = {"frequencies": 4096, "amplitude": 0.5, "phase": 0.5, "real_batch": 1024}
     assert recipe.losses == {
         "characteristic-function": Weighted(300.0, function),
@@ -86,7 +87,7 @@ def test_a_run_on_few_images(tmp_path: Path, make_dataset: MakeDataset, make_reg
     result = condense.run(
         method="ncfm",
         dataset="tiny",
-        ipc=2,
+        ipc=1,
         students=1,
         reference=False,
         out=tmp_path,
@@ -105,6 +106,7 @@ def test_a_run_on_few_images(tmp_path: Path, make_dataset: MakeDataset, make_reg
         },
         registry=make_registry(make_dataset()),
     )
-    assert result.distilled.images.shape == (6, 1, 8, 8)
+    assert result.distilled.images.shape == (3, 1, 8, 8)
+    assert len(result.distilled) == 12  # four to an image
     assert len(list((result.path / "pool").iterdir())) == 2
     assert {"pool", "recover"} <= set(result.seconds)
