@@ -78,6 +78,18 @@ def test_rates_are_the_published_ones_by_the_variance_of_the_pixels(
     assert recipe.recover.inner_images == images
 
 
+@pytest.mark.parametrize("dataset", ["fashion-mini", "fashion-mnist", "cifar10"])
+def test_the_published_settings_have_a_name(dataset: str) -> None:
+    """Presets for small images shorten nothing on the paper's datasets, nor where the paper is asked for."""
+    short = configure(REGISTRY, method="idc", dataset="fashion-mini", ipc=10).recipe
+    assert short.recover.iterations < 1000
+    settings = {"preset": "paper"} if dataset == "fashion-mini" else {}
+    recipe = configure(REGISTRY, method="idc", dataset=dataset, ipc=10, settings=settings).recipe
+    assert (recipe.recover.iterations, recipe.recover.network_steps) == (200000, 100)
+    assert recipe.recover.network.options["width"] == 128
+    assert recipe.losses["gradient-distance"].options["real_batch"] == 64
+
+
 def test_students_are_those_of_the_published_code() -> None:
     protocol = resolved().evaluation.protocol
     assert protocol.name == "idc"

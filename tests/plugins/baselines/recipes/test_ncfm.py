@@ -53,7 +53,20 @@ def test_settings_are_those_of_the_published_code() -> None:
 
 def test_the_rate_goes_as_far_in_an_iteration_as_the_published_steps() -> None:
     """2 K steps of Adam, in 2 of which an image of K classes has a gradient, each sqrt(K) times as long."""
-    assert resolved().recipe.recover.lr == pytest.approx(2 * math.sqrt(10) * 0.001 / 0.2, rel=0.1)
+    for dataset, classes in (("cifar10", 10), ("cifar100", 100), ("tiny-imagenet", 200)):
+        expected = 2 * math.sqrt(classes) * 0.001 / 0.2
+        assert resolved(dataset).recipe.recover.lr == pytest.approx(expected, rel=0.1)
+
+
+def test_the_published_settings_have_a_name() -> None:
+    short, paper = (
+        configure(REGISTRY, method="ncfm", dataset="fashion-mini", ipc=10, settings=settings).recipe
+        for settings in ({}, {"preset": "paper"})
+    )
+    assert short.pool.networks < paper.pool.networks
+    assert paper.pool == resolved().recipe.pool
+    assert paper.losses == resolved().recipe.losses
+    assert paper.recover == resolved().recipe.recover
 
 
 @pytest.mark.parametrize(
