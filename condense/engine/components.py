@@ -33,7 +33,8 @@ _LOOK_BATCH = 256
 class Loss:
     """The base class of feature targets and regularizers. The spec of a loss declares its needs (`condense.Needs`).
 
-    In shapes: K classes, ipc images per class, B images in a batch, D features per image.
+    In shapes: K classes, ipc images per class, B images in a batch, D features per image. Where a stored image holds
+    several, images are decoded ones, and ipc counts them.
     """
 
     def begin(self, classes: int) -> None:

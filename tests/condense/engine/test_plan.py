@@ -15,7 +15,7 @@ from PIL import Image
 from condense.data.dataset import RealDataset
 from condense.engine.plan import Plan, make_plan
 from condense.errors import OptionError, PluginError
-from condense.recipe.method import Method, Recover, Weighted
+from condense.recipe.method import Method, Recover, Use, Weighted
 from condense.recipe.needs import (
     ImagesAlone,
     Needs,
@@ -384,3 +384,32 @@ def test_planning_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_method_chooses_how_images_are_stored_and_presets_and_users_change_it(
+    make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]
+) -> None:
+    packed = Method(
+        name="packed",
+        summary="x",
+        recover=Recover(iterations=0),
+        parametrization=Use(name="mosaic"),
+        presets={"tiny": {"parametrization.factor": 3}, "plain": {"parametrization": "identity"}},
+    )
+    registry = make_registry(make_dataset(), methods=[packed])
+    for settings, held in (
+        ([], 9),
+        ([("parametrization.factor", "2")], 4),
+        ([("parametrization", "mosaic")], 4),  # with its own defaults
+        ([("preset", "plain")], 1),
+    ):
+        found = plan(registry, "packed", settings=settings, ipc=5)
+        assert (found.images_per_stored, found.images_per_class) == (held, 5 * held)
+        recover = dict(found.stages())["recover"]
+        assert recover == (
+            f"keep the initial images (noise), stored as mosaic: each holds {held} images"
+            if held > 1
+            else "keep the initial images (noise)"
+        )
+    with pytest.raises(OptionError, match="factor must be at least 1"):
+        plan(registry, "packed", settings=[("parametrization.factor", 0)])
