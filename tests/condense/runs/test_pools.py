@@ -115,6 +115,18 @@ class Fourth:
     def note(self, text: str) -> None: ...
 
 
+def test_chunks_draw_from_a_pool_by_themselves(made: Callable[..., RunResult]) -> None:
+    """A chunk that is made again, without the one before it, has the same images."""
+    settings = {"recover.batch": 2}
+    result = made("chunks", settings=settings)
+    chunks = sorted((result.path / "chunks").iterdir())
+    before = [file.read_bytes() for file in chunks]
+    assert len(chunks) == 3
+    chunks[1].unlink()
+    made("chunks", settings=settings, resume=True)
+    assert [file.read_bytes() for file in chunks] == before
+
+
 def test_a_large_pool_is_read_at_each_draw(
     made: Callable[..., RunResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from condense import Augment, Method, Protocol, Recover, Training, Use, Weighted
+from condense import Augment, Method, Protocol, Recover, Training, Use, Variant, Weighted
 
 _SOURCE = (
     "Kim et al., Dataset Condensation via Efficient Synthetic-Data Parameterization, ICML 2022, arXiv 2205.14959; "
@@ -102,6 +102,18 @@ _MNIST: Mapping[str, Any] = {
     **_DIGITS,
 }
 
+_SYNTHETIC: Mapping[str, Any] = {
+    "recover.inner.augment.cutmix": 0.0,
+    "recover.inner_on": "synthetic",
+    "recover.inner_images": 0,
+}
+VARIANTS = (
+    Variant(label="the whole method"),
+    Variant(label="images as they are (IDC-I)", settings={"parametrization": "identity"}),
+    Variant(label="networks learn the synthetic images", settings=_SYNTHETIC),
+    Variant(label="networks learn nothing", settings={**_SYNTHETIC, "recover.inner.epochs": 0}),
+)
+
 IDC = Method(
     name="idc",
     summary="weight gradients, class by class, to those of real images, in networks that learn real images meanwhile",
@@ -144,6 +156,7 @@ IDC = Method(
         "paper": _PUBLISHED,
         "pool": _POOL,
     },
+    variants=VARIANTS,
 )
 
 IDC_PROTOCOL = Protocol(

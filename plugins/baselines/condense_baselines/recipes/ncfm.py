@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from condense import Method, Pool, Protocol, Recover, Use, Weighted
+from condense import Method, Pool, Protocol, Recover, Use, Variant, Weighted
 from condense_baselines.recipes.idc import MATCHED_VIEWS, MOSAIC, NETWORK, NETWORK_VIEWS, STUDENT_VIEWS
 
 _SOURCE = (
@@ -51,6 +51,14 @@ _PHOTOGRAPHS: Mapping[str, Any] = {
     "protocol.model.depth": 5,
     "pool.epochs": 80,
 }
+
+VARIANTS = (
+    Variant(label="the whole method"),
+    Variant(label="images as they are", settings={"parametrization": "identity"}),
+    Variant(label="trained networks alone", settings={"pool.draw": "checkpoint"}),
+    Variant(label="random networks alone", settings={"pool.random": 1.0}),
+    Variant(label="without the cross-entropy", without=("trained-cross-entropy",)),
+)
 
 NCFM = Method(
     name="ncfm",
@@ -96,6 +104,7 @@ NCFM = Method(
         "imagenette": _PHOTOGRAPHS,
         "imagewoof": _PHOTOGRAPHS,
     },
+    variants=VARIANTS,
 )
 
 NCFM_PROTOCOL = Protocol(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from condense_baselines.recipes.idc import IDC
 
 import condense
 from condense.data.dataset import RealDataset
@@ -170,3 +171,23 @@ def test_a_run_through_a_pool(tmp_path: Path, make_dataset: MakeDataset, make_re
     )
     assert len(list((result.path / "pool").iterdir())) == 1
     assert result.distilled.images.shape == (3, 1, 8, 8)
+
+
+def test_variants_leave_out_what_their_names_say() -> None:
+    found = {}
+    for variant in IDC.variants:
+        config = configure(
+            REGISTRY,
+            method="idc",
+            dataset="fashion-mini",
+            ipc=10,
+            settings=variant.settings,
+            without=variant.without,
+        )
+        assert make_plan(config, REGISTRY).losses
+        found[variant.label] = config.recipe
+    whole, identity, synthetic, nothing = found.values()
+    assert identity.parametrization.name == "identity"
+    assert (whole.recover.inner_on, whole.recover.inner.epochs) == ("real", 1)
+    assert (synthetic.recover.inner_on, synthetic.recover.inner.epochs) == ("synthetic", 1)
+    assert nothing.recover.inner.epochs == 0

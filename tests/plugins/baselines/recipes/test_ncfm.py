@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from condense_baselines.recipes.ncfm import NCFM
 
 import condense
 from condense.data.dataset import RealDataset
@@ -123,3 +124,22 @@ def test_a_run_on_few_images(tmp_path: Path, make_dataset: MakeDataset, make_reg
     assert len(result.distilled) == 12  # four to an image
     assert len(list((result.path / "pool").iterdir())) == 2
     assert {"pool", "recover"} <= set(result.seconds)
+
+
+def test_variants_leave_out_what_their_names_say() -> None:
+    found = {}
+    for variant in NCFM.variants:
+        config = configure(
+            REGISTRY,
+            method="ncfm",
+            dataset="fashion-mini",
+            ipc=10,
+            settings=variant.settings,
+            without=variant.without,
+        )
+        assert make_plan(config, REGISTRY).needs_pool
+        found[variant.label] = config.recipe
+    _, identity, trained, random, alone = found.values()
+    assert identity.parametrization.name == "identity"
+    assert (trained.pool.draw, random.pool.random) == ("checkpoint", 1.0)
+    assert list(alone.losses) == ["characteristic-function"]
