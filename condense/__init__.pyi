@@ -48,6 +48,7 @@ from .models.observation import Observation as Observation
 from .recipe.hooks import hookimpl as hookimpl
 from .recipe.literals import check_literals as check_literals
 from .recipe.method import Method as Method
+from .recipe.method import Pool as Pool
 from .recipe.method import Recover as Recover
 from .recipe.method import Student as Student
 from .recipe.method import Teacher as Teacher
@@ -56,6 +57,7 @@ from .recipe.method import Variant as Variant
 from .recipe.method import Weighted as Weighted
 from .recipe.needs import ImagesAlone as ImagesAlone
 from .recipe.needs import Needs as Needs
+from .recipe.needs import ThroughPool as ThroughPool
 from .recipe.needs import ThroughRandomNetwork as ThroughRandomNetwork
 from .recipe.needs import ThroughTeacher as ThroughTeacher
 from .recipe.needs import ThroughWeightGradients as ThroughWeightGradients

@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from condense.errors import CondenseError
+from condense.recipe.method import Pool
 from condense.recipe.settings import complete, flatten
 from condense.recipe.specs import IMAGE_KINDS, DatasetSpec
 from condense_cli.options import json_option, registry_of
@@ -169,6 +170,8 @@ def method_data(offer: Offer, registry: Registry) -> dict[str, Any]:
     recipe = flatten(method)
     for key in ("name", "summary", "source", "presets", "for_ipc", "variants", "published"):
         del recipe[key]
+    if method.pool == complete(Pool(), registry):  # nothing of this method looks through a pool
+        recipe = {key: value for key, value in recipe.items() if not key.startswith("pool.")}
     return {
         **line_of(offer, "method"),
         "source": method.source,

@@ -41,6 +41,12 @@ T = TypeVar("T")
 _DISTILLING = ("measure", "recover")
 
 
+def _of_distilling(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return the seconds of the stages that make images. A pool counts only where this run trained it."""
+    pool = {"pool": seconds["pool"]} if "pool" in seconds else {}
+    return {**pool, **{stage: seconds.get(stage, 0.0) for stage in _DISTILLING}}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
     """What all cells of a comparison share.
@@ -140,9 +146,7 @@ class _Cell:
                 **common,
                 path=between(self.shop.folder, self.folder.path),
                 grid=between(self.shop.folder, grid),
-                seconds={}
-                if self.recipe.method == IMPORTED
-                else {stage: seconds.get(stage, 0.0) for stage in _DISTILLING},
+                seconds={} if self.recipe.method == IMPORTED else _of_distilling(seconds),
                 bytes={part: sizes[part] for part in ("images", "labels")},
                 settings=public_settings(self.recipe, self.config.evaluation)["recipe"],
             )

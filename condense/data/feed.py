@@ -90,18 +90,20 @@ class Feed:
             )
 
     def training_batches(
-        self, augment: Augment, batch_size: int, generator: torch.Generator
+        self, augment: Augment, batch_size: int, generator: torch.Generator, count: int = 0
     ) -> Iterator[Batch]:
         """Yield every image once, in an order and with views drawn from `generator`.
 
         If the last batch has one image, it joins the batch before: BatchNorm cannot train on a single image.
+
+        count: how many images are yielded, drawn anew at each call; 0 yields all.
         """
-        order = torch.randperm(len(self), generator=generator)
-        parts = order.split(self._batch_sizes(batch_size))
+        order = torch.randperm(len(self), generator=generator)[: count or len(self)]
+        parts = order.split(self._batch_sizes(batch_size, len(order)))
         for indices, pixels in self._read_ahead(parts):
             images = augmented(self._normalised(pixels), augment, self.size, generator)
             mix = None
-            if augment.cutmix:
+            if augment.cutmix and _mixes(augment, generator):
                 mix = draw_cutmix(augment.cutmix, len(indices), self.size, generator)
                 images = apply_cutmix(images, mix)
             yield self._batch(indices, images, mix)
@@ -110,12 +112,13 @@ class Feed:
         labels = self._labels[indices.to(self._labels.device)]
         return Batch(indices, labels, self.runtime.images(images), mix)
 
-    def training_steps(self, batch_size: int) -> int:
+    def training_steps(self, batch_size: int, count: int = 0) -> int:
         """Return the number of batches that `training_batches` yields."""
-        return len(self._batch_sizes(batch_size))
+        return len(self._batch_sizes(batch_size, min(count or len(self), len(self))))
 
-    def _batch_sizes(self, batch_size: int) -> list[int]:
-        whole, rest = divmod(len(self), batch_size)
+    @staticmethod
+    def _batch_sizes(batch_size: int, count: int) -> list[int]:
+        whole, rest = divmod(count, batch_size)
         sizes = [batch_size] * whole
         if rest == 1 and sizes:
             sizes[-1] += 1
@@ -158,6 +161,12 @@ class Feed:
         if self.runtime.jpeg_decoder == "cuda":
             return False
         return len(self) >= WORTHWHILE and getattr(self._images, "by_processes", False)
+
+
+def _mixes(augment: Augment, generator: torch.Generator) -> bool:
+    """Return whether CutMix mixes this batch. Nothing is drawn if it mixes every batch."""
+    probability = augment.cutmix_probability
+    return probability == 1 or bool(torch.rand((), generator=generator) < probability)
 
 
 class DecodedFeed(Feed):

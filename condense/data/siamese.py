@@ -63,15 +63,17 @@ def draw_siamese(
 ) -> SiameseDraw:
     """Draw the operations and their parameters for `count` images of side length `size`.
 
-    options: if `siamese_single` is set, one operation of `siamese` is drawn, otherwise all of them are used.
-        The operations are the same for the whole batch.
+    options: if `siamese_single` is set, one operation of `siamese` is drawn besides those of `siamese_always`,
+        otherwise all of them are used. The operations are the same for the whole batch.
     shared: whether all images share one set of parameters. Matching needs this, so that the draw can be
         applied to a real and a synthetic batch alike. Otherwise each image gets its own set, as for training
         on the result.
     """
     names = options.siamese
-    if names and options.siamese_single:
-        names = (names[int(torch.randint(len(names), (), generator=generator))],)
+    single = [name for name in names if name not in options.siamese_always]
+    if single and options.siamese_single:
+        chosen = single[int(torch.randint(len(single), (), generator=generator))]
+        names = tuple(name for name in names if name == chosen or name in options.siamese_always)
     sets = 1 if shared else count
     return SiameseDraw(size, tuple((name, OPERATIONS[name].draw(sets, size, generator)) for name in names))
 

@@ -10,11 +10,11 @@ from condense.data.kinds import unfetched_note
 from condense.engine.labels import LABELS
 from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe, RunConfig
-from condense.recipe.method import IDENTITY, Recover, Use
-from condense.recipe.needs import Needs
+from condense.recipe.method import IDENTITY, Pool, Recover, Use
+from condense.recipe.needs import POOL_KINDS, Needs
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import kind_of_dataset
-from condense.recipe.settings import options_of
+from condense.recipe.settings import flatten, options_of
 from condense.recipe.specs import InitializerSpec, LossSpec, ParametrizationSpec, kind_text
 from condense.text import counted
 
@@ -76,6 +76,11 @@ class Plan:
         return looks or labels or self.initializer.needs_teacher
 
     @property
+    def needs_pool(self) -> bool:
+        """Whether a loss looks through a pool of networks."""
+        return any(loss.needs.network in POOL_KINDS for loss in self.losses)
+
+    @property
     def reference(self) -> bool:
         """Whether students are also trained on the reference, random real images.
 
@@ -87,9 +92,13 @@ class Plan:
         return self.evaluation.reference and self.evaluation.students > 0 and not is_random
 
     def stages(self) -> list[tuple[str, str]]:
-        """Return each stage with a text for people: what it will do, or why it is skipped."""
+        """Return each stage with a text for people: what it will do, or why it is skipped.
+
+        The stage "pool" is there only if a loss looks through a pool.
+        """
         return [
             ("squeeze", self._squeeze()),
+            *([("pool", self._pool())] if self.needs_pool else []),
             ("measure", self._measure()),
             ("recover", self._recover()),
             ("relabel", LABELS[self.evaluation.protocol.labels].text),
@@ -108,6 +117,12 @@ class Plan:
             )
             return f"take {teacher.model.name} {how}, without training"
         return f"train {teacher.model.name} for {teacher.epochs} epochs"
+
+    def _pool(self) -> str:
+        pool = self.recipe.pool
+        states = f", {pool.checkpoints} states kept of each" if pool.checkpoints > 1 else ""
+        networks = f"{counted(pool.networks, 'network')} ({self.recipe.pool_network.name})"
+        return f"train {networks} for {counted(pool.epochs, 'epoch')}{states}"
 
     def _measure(self) -> str:
         measuring = [loss.name for loss in self.losses if loss.needs.observes]
@@ -151,6 +166,7 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
         _check_chunks(losses, recipe)
         _check_crops(recipe.recover)
         _check_random(losses, recipe.recover)
+        _check_pool(losses, recipe)
     return Plan(
         recipe=recipe,
         evaluation=config.evaluation,
@@ -224,12 +240,31 @@ def _check_crops(recover: Recover) -> None:
 def _check_random(losses: Sequence[PlannedLoss], recover: Recover) -> None:
     """Raise OptionError if settings of random networks are given and no loss looks through one."""
     usual = Recover()
-    idle = [name for name in ("network", "network_steps") if getattr(recover, name) != getattr(usual, name)]
+    kinds = {loss.needs.network for loss in losses}
+    named = ", ".join(loss.name for loss in losses)
+    idle = ["network_steps"] if recover.network_steps != usual.network_steps else []
     idle += ["inner.epochs"] if recover.inner.epochs else []
-    if idle and not any(loss.needs.network == "random" for loss in losses):
+    if idle and not kinds & {"random", *POOL_KINDS}:
         raise OptionError(
-            f"recover.{idle[0]} has no effect: none of {', '.join(loss.name for loss in losses)} looks through a "
-            "random network"
+            f"recover.{idle[0]} has no effect: none of {named} looks through a random network or a pool"
+        )
+    if recover.inner_images and recover.inner_on != "real":
+        raise OptionError("recover.inner_images has no effect without recover.inner_on=real")
+    if recover.inner_on != usual.inner_on and not recover.inner.epochs:
+        raise OptionError("recover.inner_on has no effect without recover.inner.epochs")
+    if recover.network != usual.network and "random" not in kinds:
+        raise OptionError(f"recover.network has no effect: none of {named} looks through a random network")
+
+
+def _check_pool(losses: Sequence[PlannedLoss], recipe: Recipe) -> None:
+    """Raise OptionError if settings of the pool are given and no loss looks through it."""
+    if any(loss.needs.network in POOL_KINDS for loss in losses):
+        return
+    now, usual = flatten(recipe.pool, "pool"), flatten(Pool(), "pool")
+    changed = [key for key, value in now.items() if key in usual and value != usual[key]]
+    if changed:
+        raise OptionError(
+            f"{changed[0]} has no effect: none of {', '.join(loss.name for loss in losses)} looks through a pool"
         )
 
 

@@ -20,11 +20,12 @@ from condense.recipe.registry import Registry
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import Runtime
 
-Role = Literal["teacher", "student", "random network"]
+Role = Literal["teacher", "student", "random network", "pool's network"]
 _SETTINGS: dict[Role, str] = {
     "teacher": "teacher.model",
     "student": "student.model",
     "random network": "recover.network",
+    "pool's network": "pool.model",
 }
 # The side lengths that a network which does not take the images is tried with, to say what it takes.
 _SIDES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 384)
@@ -55,6 +56,8 @@ def parts_of(plan: Plan) -> list[Part]:
         parts.append(Part(role="teacher", use=recipe.teacher.model, features=looks))
     if "random" in through:
         parts.append(Part(role="random network", use=recipe.random_network, features=True))
+    if plan.needs_pool:
+        parts.append(Part(role="pool's network", use=recipe.pool_network, features=True))
     if evaluation.students:
         parts.append(Part(role="student", use=evaluation.student_network(recipe.teacher)))
     return parts

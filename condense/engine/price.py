@@ -11,6 +11,7 @@ from condense.engine.plan import Plan
 from condense.engine.work import Counts, Piece, chunk_sizes
 from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe
+from condense.recipe.needs import POOL_KINDS
 from condense.text import byte_size, duration
 
 _SECONDS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
@@ -121,7 +122,7 @@ def loads_of(
 ) -> dict[str, Load]:
     """Return the memory of the stages that train or recover, apart from the process and the dataset.
 
-    prints: of the networks "teacher", "random" and "student", as far as the run has them.
+    prints: of the networks "teacher", "random", "pool" and "student", as far as the run has them.
     """
     recipe, protocol = plan.recipe, plan.evaluation.protocol
     stages = {piece.stage for piece in pieces if piece.step in ("train", "recover")}
@@ -137,9 +138,19 @@ def loads_of(
             batch=batch,
             key="teacher.batch_size",
         )
+    if "pool" in stages and "pool" in prints:
+        moments = 1 if recipe.pool.optimizer == "sgd" else 2
+        network = prints["pool"]
+        loads["pool"] = Load(
+            fixed=(2 + moments) * network.parameters,
+            per_image=network.training + 2 * image,
+            batch=min(recipe.pool.batch_size, counts.train),
+            key="pool.batch_size",
+        )
     if "recover" in stages:
         kinds = {loss.needs.network for loss in plan.losses}
-        looked = [prints[role] for role in ("teacher", "random") if role in kinds and role in prints]
+        role_of = {kind: "pool" if kind in POOL_KINDS else kind for kind in sorted(kinds)}
+        looked = [prints[role] for role in role_of.values() if role in prints]
         # The stored pixels, their gradient and two moments; a view of the images, which are others if decoded.
         held = plan.images_per_stored
         pixels = 5 * image if held == 1 else 4 * image // held + 3 * image
@@ -236,6 +247,7 @@ def time_advice(price: Price, budget: float, recipe: Recipe, evaluation: Evaluat
         ("recover", "--set recover.iterations=", recipe.recover.iterations),
         ("evaluate", "--students ", students),
         ("evaluate", "--set protocol.epochs=", evaluation.protocol.epochs),
+        ("pool", "--set pool.networks=", recipe.pool.networks),
         ("squeeze", "--set teacher.epochs=", 0 if recipe.teacher.checkpoint else recipe.teacher.epochs),
     )
     alone, partly = [], []

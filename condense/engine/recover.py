@@ -24,6 +24,7 @@ from condense.errors import ModelError, NumericalError, PluginError
 from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation
 from condense.recipe.method import Recover
+from condense.recipe.needs import NetworkKind
 from condense.recipe.training import Augment
 from condense.runtime import Runtime
 
@@ -185,7 +186,7 @@ def _values(
     for kind in dict.fromkeys(loss.needs.network for loss in losses):
         looking = [loss for loss in losses if loss.needs.network == kind]
         network = networks.get(kind)
-        synthetic = _observe(network, view, part.batch, looking, runtime)
+        synthetic = replace(_observe(network, view, part.batch, looking, runtime), generator=generator)
         real = None
         if real_view is not None and any(loss.needs.real_per_class for loss in looking):
             with torch.set_grad_enabled(any(loss.needs.weight_gradients for loss in looking)):
@@ -231,7 +232,12 @@ def _observe(
 
 _LAYERS = {"batchnorm": "BatchNorm layers", "convolutions": "convolutions"}
 # For each kind of network, the setting that chooses it.
-_SETTING = {"teacher": "teacher.model", "random": "recover.network"}
+_SETTING: dict[NetworkKind, str] = {
+    "teacher": "teacher.model",
+    "random": "recover.network",
+    "pool": "pool.model",
+    "trained": "pool.model",
+}
 
 
 def _value(weighted: WeightedLoss, synthetic: Observation, real: Observation | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""The networks that losses look through while pixels are optimised: the teacher or random networks."""
+"""The networks that losses look through while pixels are optimised: the teacher, random networks or a pool."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from condense.data.feed import Batch, augmented
-from condense.engine.training import hard_loss, train
+from condense.data.feed import Batch, Feed, augmented
+from condense.engine.pool import Drawn, NetworkPool
+from condense.engine.training import TrainingFeed, hard_loss, optimizer_of, train
 from condense.models.network import Network
 from condense.recipe.method import Recover
-from condense.recipe.needs import Needs
+from condense.recipe.needs import POOL_KINDS, Needs
 from condense.recipe.training import Augment
 from condense.rng import isolated_global_rng
 from condense.runtime import Runtime, SilentReporter
@@ -23,20 +24,31 @@ class Networks:
 
     teacher: the frozen teacher; None if no loss looks through it.
     fresh: returns a network with weights drawn from a generator.
+    pool: the pool; None if no loss looks through one.
+    real: the real images, for `Recover.inner_on`.
     """
 
-    def __init__(self, teacher: Network | None, fresh: Callable[[torch.Generator], Network]) -> None:
-        self._teacher, self._fresh = teacher, fresh
+    def __init__(
+        self,
+        teacher: Network | None,
+        fresh: Callable[[torch.Generator], Network],
+        *,
+        pool: NetworkPool | None = None,
+        real: Feed | None = None,
+    ) -> None:
+        self._teacher, self._fresh, self._pool, self._real = teacher, fresh, pool, real
         self._current: Network | None = None
+        self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        self._drawn: Drawn | None = None
 
     def of_step(
         self, needs: Sequence[Needs], iteration: int, options: Recover, generator: torch.Generator
     ) -> dict[str, Network]:
-        """Return one network for each kind, "teacher" and "random", that losses look through at this step.
+        """Return one network for each kind (`Needs.network`) that losses look through at this step.
 
         A teacher of several networks provides one network per step, in turn, as in the published code of
-        G-VBSM (Shao et al., CVPR 2024). A random network is replaced every `options.network_steps` steps. It
-        is in training mode; its weights take gradients if a loss needs them.
+        G-VBSM (Shao et al., CVPR 2024). A random network is replaced every `options.network_steps` steps, and so is
+        the draw of a pool. A random network is in training mode. Weights take gradients if a loss needs them.
         """
         chosen: dict[str, Network] = {}
         if any(wanted.network == "teacher" for wanted in needs):
@@ -46,10 +58,27 @@ class Networks:
         if looking:
             if self._current is None or iteration % options.network_steps == 0:
                 self._current = self._fresh(generator)
+                self._optimizers.pop("random", None)
             trainable = any(wanted.weight_gradients for wanted in looking)
             self._current.model.train().requires_grad_(trainable)
             chosen["random"] = self._current
-        return chosen
+        return {**chosen, **self._from_pool(needs, iteration, options, generator)}
+
+    def _from_pool(
+        self, needs: Sequence[Needs], iteration: int, options: Recover, generator: torch.Generator
+    ) -> dict[str, Network]:
+        kinds = {wanted.network for wanted in needs} & set(POOL_KINDS)
+        if not kinds:
+            return {}
+        assert self._pool is not None, "the plan of a run says whether it needs a pool"
+        if self._drawn is None or iteration % options.network_steps == 0:
+            self._drawn = self._pool.draw(generator)
+            self._optimizers.pop("pool", None)
+        networks = {"pool": self._drawn.mixed, "trained": self._drawn.trained}
+        for kind in kinds:
+            trainable = any(wanted.weight_gradients for wanted in needs if wanted.network == kind)
+            networks[kind].model.requires_grad_(trainable)
+        return {kind: networks[kind] for kind in sorted(kinds)}
 
     def learn(
         self,
@@ -61,25 +90,62 @@ class Networks:
         generator: torch.Generator,
         runtime: Runtime,
     ) -> None:
-        """Train the random network on the current synthetic images, if the method asks for it.
+        """Train the random network, and the drawn one of a pool, if the method asks for it.
 
-        This is the inner loop of DC (Zhao et al., ICLR 2021, algorithm 1). It is skipped after the last step,
-        and before a step that takes a fresh network.
+        The images are the current synthetic ones or real ones, as `options.inner_on` says.
+
+        This is the inner loop of DC (Zhao et al., ICLR 2021, algorithm 1), or that of IDC (Kim et al., ICML 2022) with
+        real images. It is skipped after the last step, and before a step that takes a fresh network. The optimizer,
+        with its momentum, stays as long as the network does, as in the published code of both.
         """
         last = (iteration + 1) % options.network_steps == 0 or iteration + 1 == options.iterations
-        if self._current is None or not options.inner.epochs or last:
+        if not options.inner.epochs or last:
             return
-        self._current.model.requires_grad_(True)
-        with isolated_global_rng(generator):
-            train(
-                self._current,
-                PixelFeed(pixels, labels, runtime),
-                hard_loss(),
-                options.inner,
-                generator=generator,
-                runtime=replace(runtime, reporter=SilentReporter()),
-                what="the random network of recover (recover.inner)",
-            )
+        feed: TrainingFeed = PixelFeed(pixels, labels, runtime)
+        if options.inner_on == "real":
+            assert self._real is not None, "recover gives the real images to a method that trains on them"
+            feed = SomeOf(self._real, options.inner_images)
+        drawn = self._drawn.mixed if self._drawn else None
+        for kind, network in (("random", self._current), ("pool", drawn)):
+            if network is None:
+                continue
+            mode = network.model.training
+            network.model.requires_grad_(True)
+            if kind not in self._optimizers:
+                self._optimizers[kind] = optimizer_of(network, options.inner)
+            with isolated_global_rng(generator):
+                train(
+                    network,
+                    feed,
+                    hard_loss(),
+                    options.inner,
+                    generator=generator,
+                    runtime=replace(runtime, reporter=SilentReporter()),
+                    what=f"the {kind} network of recover (recover.inner)",
+                    optimizer=self._optimizers[kind],
+                )
+            network.model.train(mode)
+
+
+class SomeOf:
+    """Batches of real images, some of them in each epoch, drawn anew.
+
+    feed: all of them.
+    images: how many; 0: all.
+    """
+
+    def __init__(self, feed: Feed, images: int) -> None:
+        self._feed, self._images = feed, images
+
+    def training_steps(self, batch_size: int) -> int:
+        """Return the number of batches per epoch."""
+        return self._feed.training_steps(batch_size, self._images)
+
+    def training_batches(
+        self, augment: Augment, batch_size: int, generator: torch.Generator
+    ) -> Iterator[Batch]:
+        """Yield the images of one epoch, in an order and with views drawn from `generator`."""
+        yield from self._feed.training_batches(augment, batch_size, generator, self._images)
 
 
 class PixelFeed:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
+from condense.data.feed import feed_of
 from condense.data.parametrizations.base import Coder
 from condense.data.parametrizations.standard import AS_THEY_ARE
 from condense.data.pixels import to_bytes
@@ -16,6 +17,7 @@ from condense.engine.components import FeatureTarget, Initializer, InitialReques
 from condense.engine.imported import Imported
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.plan import Plan
+from condense.engine.pool import NetworkPool, States
 from condense.engine.recover import Chunk, cut_chunks, recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.engine.standard import RandomReal
@@ -42,6 +44,7 @@ class Synthesis:
     """Makes the images of a distilled dataset. Finished chunks are kept in `folder` and not made again.
 
     losses, initializer, coder: built from the plan; the losses are fitted.
+    states: of the networks of the pool, or None if no loss looks through one.
     """
 
     plan: Plan
@@ -52,6 +55,7 @@ class Synthesis:
     folder: RunFolder
     registry: Registry
     runtime: Runtime
+    states: States | None = None
     coder: Coder = AS_THEY_ARE
     _kept: dict[int, Tensor] = field(default_factory=dict)
 
@@ -107,7 +111,7 @@ class Synthesis:
                 images = recover_chunk(
                     chunk,
                     self.losses,
-                    Networks(self.teacher, self._fresh_network),
+                    self._networks(),
                     self.recipe.recover,
                     self.dataset,
                     generator=draws,
@@ -185,6 +189,18 @@ class Synthesis:
             if weights is not None:
                 return weights.cpu()
         return _equal(len(self.dataset.classes), self.plan.images_per_class)
+
+    def _networks(self) -> Networks:
+        """Return what losses look through in one chunk."""
+        pool, real = None, None
+        if self.states is not None:
+            pool = NetworkPool(self.recipe.pool, self.states, self._pool_network)
+        if self.recipe.recover.inner_on == "real":
+            real = feed_of(self.dataset.train, self.dataset, self.runtime)
+        return Networks(self.teacher, self._fresh_network, pool=pool, real=real)
+
+    def _pool_network(self, draws: torch.Generator) -> Network:
+        return build_network(self.recipe.pool_network, self.dataset, self.registry, self.runtime, draws)
 
     def _fresh_network(self, draws: torch.Generator) -> Network:
         return build_network(self.recipe.random_network, self.dataset, self.registry, self.runtime, draws)

@@ -53,6 +53,17 @@ def make_optimizer(
     raise ValueError(f"unknown optimizer {name!r}")
 
 
+def optimizer_of(network: Network, options: Training) -> torch.optim.Optimizer:
+    """Return the optimizer of one training, of those weights of a network that take gradients."""
+    return make_optimizer(
+        options.optimizer,
+        [parameter for parameter in network.model.parameters() if parameter.requires_grad],
+        lr=options.lr,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+    )
+
+
 def learning_rate_fraction(schedule: str, step: int, steps: int) -> float:
     """Return the fraction of the initial learning rate at `step` t of `steps` T.
 
@@ -60,12 +71,18 @@ def learning_rate_fraction(schedule: str, step: int, steps: int) -> float:
     half-cosine  (1 + cos(pi t / (2 T))) / 2, down to 1/2 (RDED, Sun et al., CVPR 2024, published code)
     constant     1
     halfway      1 before T / 2, 0.1 from then on
+    two-drops    1 before 2 T / 3, 0.2 from then on, 0.04 from 5 T / 6 on (IDC, Kim et al., ICML 2022, published code)
+    four-halvings  1 / 2^floor(5 t / T), so 1/16 in the last fifth (NCFM, Wang et al., CVPR 2025, published code)
     """
     if schedule in ("cosine", "half-cosine"):
         whole = max(steps, 1) * (2 if schedule == "half-cosine" else 1)
         return float(0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / whole, dtype=torch.float64))))
     if schedule == "halfway":
         return 1.0 if step < steps // 2 else 0.1
+    if schedule == "two-drops":
+        return 0.2 ** ((3 * step >= 2 * steps) + (6 * step >= 5 * steps))
+    if schedule == "four-halvings":
+        return 0.5 ** min(4, 5 * step // max(steps, 1))
     if schedule == "constant":
         return 1.0
     raise ValueError(f"unknown schedule {schedule!r}")
@@ -121,21 +138,21 @@ def train(
     generator: torch.Generator,
     runtime: Runtime,
     what: str,
+    optimizer: torch.optim.Optimizer | None = None,
+    after_epoch: Callable[[int], None] | None = None,
 ) -> int:
     """Train a network in place and return the number of steps. Batches, views and mixing are drawn from `generator`.
 
-    what: the name of the training in errors. The reporter advances by one after every epoch.
+    what: the name of the training in errors.
+    optimizer: of the network's weights, with the state of an earlier training; None makes a new one.
+    after_epoch: called with the number of finished epochs.
+
+    The reporter advances by one after every epoch.
     Raises NumericalError if the loss is not finite at the end of an epoch.
     """
     network.model.train()
-    parameters = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
-    optimizer = make_optimizer(
-        options.optimizer,
-        parameters,
-        lr=options.lr,
-        momentum=options.momentum,
-        weight_decay=options.weight_decay,
-    )
+    if optimizer is None:
+        optimizer = optimizer_of(network, options)
     total = options.epochs * feed.training_steps(options.batch_size)
     step = 0
     for epoch in range(options.epochs):
@@ -156,6 +173,8 @@ def train(
                 f"{options.lr}) or use --precision fp32"
             )
         runtime.reporter.advance(1, {"loss": last})
+        if after_epoch:
+            after_epoch(epoch + 1)
     network.model.eval()
     return step
 

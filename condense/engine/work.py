@@ -10,14 +10,13 @@ from typing import Literal
 from condense.engine.labels import LABELS
 from condense.engine.plan import Plan
 from condense.recipe.config import Evaluation, Recipe
-from condense.recipe.method import Recover, Teacher, Use
-from condense.recipe.needs import ThroughWeightGradients
+from condense.recipe.method import Pool, Recover, Teacher, Use
 from condense.recipe.specs import DatasetSpec
 
 # "train": a training step. "test": a batch that is classified. "observe": a batch that losses measure. "choose": the
 # initial images of one class. "recover": a step on the pixels of a chunk. "label": a batch that the teacher labels.
 Step = Literal["train", "test", "observe", "choose", "recover", "label"]
-STAGES = ("squeeze", "measure", "recover", "relabel", "evaluate")
+STAGES = ("squeeze", "pool", "measure", "recover", "relabel", "evaluate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +89,7 @@ def known_counts(spec: DatasetSpec, options: object) -> Counts | None:
 class Piece:
     """Equal steps of one stage.
 
-    stage: "squeeze", "measure", "recover", "relabel" or "evaluate".
+    stage: "squeeze", "pool", "measure", "recover", "relabel" or "evaluate".
     step: what one step is.
     steps: how many steps there are.
     images: how many images are read for them, each as often as it is read.
@@ -147,11 +146,21 @@ def squeeze_work(teacher: Teacher, counts: Counts) -> list[Piece]:
     return [trained, _test("squeeze", counts, members)]
 
 
+def pool_work(pool: Pool, counts: Counts) -> Piece:
+    """Return the training of a pool's networks."""
+    epochs = pool.epochs * pool.networks
+    shown = epochs * counts.train
+    steps = epochs * training_steps(counts.train, pool.batch_size)
+    return Piece(
+        stage="pool", step="train", steps=steps, images=shown, forward=shown, backward=shown, real=True
+    )
+
+
 def distil_work(plan: Plan, counts: Counts) -> list[Piece]:
-    """Return what makes the images: measure, the initial images, recover, and labels that the teacher makes before."""
+    """Return what makes the images: a pool, measure, initial images, recover, and labels that the teacher makes."""
     recipe = plan.recipe
     members, made = members_of(recipe.teacher.model), counts.classes * plan.images_per_class
-    pieces = []
+    pieces = [pool_work(recipe.pool, counts)] if plan.needs_pool else []
     if plan.measures:
         times = max(1, recipe.recover.measured_views)
         shown = times * counts.train
@@ -184,12 +193,12 @@ def _recover(plan: Plan, counts: Counts) -> Piece:
 
     Every kind of network passes each image of the chunk once forward and once backward. Gradients of weights take a
     second backward pass, and real images beside the synthetic ones pass once forward, or in both directions for
-    gradients of weights. A network that is trained between steps passes the chunk again.
+    gradients of weights. A network that is trained between steps passes the chunk again, or real images.
     """
     recover, recipe = plan.recipe.recover, plan.recipe
     needs = [loss.needs for loss in plan.losses]
     kinds = {wanted.network for wanted in needs} - {"none"}
-    twice = any(isinstance(wanted.through, ThroughWeightGradients) for wanted in needs)
+    twice = any(wanted.weight_gradients for wanted in needs)
     per_class = min(
         max((wanted.real_per_class for wanted in needs), default=0), counts.train // counts.classes
     )
@@ -198,12 +207,17 @@ def _recover(plan: Plan, counts: Counts) -> Piece:
         stored = size // plan.images_per_stored
         classes = -(-stored // recipe.ipc) if recover.chunk == "classes" else min(stored, counts.classes)
         real = per_class * classes
-        inner = _inner_steps(recover) * recover.inner.epochs * size
+        shown = (
+            size
+            if recover.inner_on == "synthetic"
+            else min(recover.inner_images or counts.train, counts.train)
+        )
+        inner = _inner_steps(recover) * recover.inner.epochs * shown
         forward += recover.iterations * (size * len(kinds) + real) + inner
         backward += (
             recover.iterations * (size * len(kinds) * (2 if twice else 1) + (real if twice else 0)) + inner
         )
-        read += recover.iterations * real
+        read += recover.iterations * real + (inner if recover.inner_on == "real" else 0)
         steps += recover.iterations
     return Piece(
         stage="recover",

@@ -91,6 +91,8 @@ class Observation:
         loss reads them. A patch has 16x16 positions, or 4x4 if images are smaller than 128 pixels.
     parameters: the weights of the network; empty unless a loss needs weight gradients.
     member: the index of the network in its ensemble; 0 outside an ensemble.
+    generator: what a loss that draws at every step, such as random directions, draws from. It is on the CPU. Only the
+        synthetic images of the recover stage have it.
     """
 
     images: Tensor
@@ -102,3 +104,4 @@ class Observation:
     patches: Moments | None = None
     parameters: tuple[Tensor, ...] = ()
     member: int = 0
+    generator: torch.Generator | None = None

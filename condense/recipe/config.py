@@ -16,6 +16,7 @@ from condense.recipe.method import (
     IMPORTED,
     SAME_AS_TEACHER,
     Losses,
+    Pool,
     Recover,
     Student,
     Teacher,
@@ -41,7 +42,7 @@ class Recipe:
     """What is distilled: everything that decides the distilled images, given a kind of machine.
 
     method: the name of the method that this started as.
-    dataset, initializer, targets, regularizers, recover, teacher, parametrization: the parts, with all settings
+    dataset, initializer, targets, regularizers, recover, teacher, pool, parametrization: the parts, with all settings
         resolved.
     ipc: stored images per class, at least 1.
     seed: of everything random, unless the teacher has a seed of its own.
@@ -58,6 +59,7 @@ class Recipe:
     regularizers: Losses
     recover: Recover
     teacher: Teacher
+    pool: Pool = field(default_factory=Pool)
     parametrization: Use = field(default_factory=lambda: Use(name=IDENTITY))
     ipc: int = 10
     seed: int = 0
@@ -93,6 +95,11 @@ class Recipe:
     def random_network(self) -> Use:
         """The network of losses that look through a random one."""
         return network_like(self.recover.network, self.teacher)
+
+    @property
+    def pool_network(self) -> Use:
+        """The network of the pool."""
+        return network_like(self.pool.model, self.teacher)
 
 
 def decisive(recipe: Recipe) -> dict[str, Any]:
@@ -258,6 +265,7 @@ def public_settings(recipe: Recipe, evaluation: Evaluation) -> dict[str, Any]:
         initializer=placeless(recipe.initializer),
         teacher=replace(recipe.teacher, checkpoint="", model=_without_folders(recipe.teacher.model)),
         recover=replace(recipe.recover, network=_without_folders(recipe.recover.network)),
+        pool=replace(recipe.pool, model=_without_folders(recipe.pool.model)),
     )
     judged = replace(
         evaluation,

@@ -73,9 +73,12 @@ class Recover:
         `augment.crop_scale`, during the first fraction `crop_share` of the steps. "linear" and "cosine" change it
         gradually, "step" all at once at the end of them; "none" means no curriculum.
     network: the random network that losses look through; "teacher": one like the teacher's.
-    network_steps: steps on one random network before a fresh one is drawn.
-    inner: how the random network is trained on the labelled synthetic images between two steps (DC, Zhao et
-        al., ICLR 2021); 0 epochs: not at all.
+    network_steps: steps on one random network, or on one draw of the pool, before the next one.
+    inner: how the random network, or the drawn one of a pool, is trained between two steps on it (DC, Zhao et al.,
+        ICLR 2021); 0 epochs: not at all.
+    inner_on: the images that it is trained on: the labelled synthetic images of the chunk (DC), or real images (IDC,
+        Kim et al., ICML 2022).
+    inner_images: real images of one inner epoch, drawn anew for each; 0: all.
     measured_views: 0 shows the losses each real image once and whole. N shows N views of it, drawn with `augment`
         like those of the synthetic images, so that both sides are compared under the same views.
     log_every: steps between logged losses.
@@ -96,6 +99,8 @@ class Recover:
     network: Use = field(default_factory=lambda: Use(name=SAME_AS_TEACHER))
     network_steps: int = 1
     inner: Training = field(default_factory=lambda: NO_TRAINING)
+    inner_on: Literal["synthetic", "real"] = "synthetic"
+    inner_images: int = 0
     measured_views: int = 0
     log_every: int = 50
 
@@ -117,8 +122,10 @@ class Recover:
             raise ValueError(f"momentum must lie in [0, 1), not {self.momentum}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers in [0, 1), not {self.betas}")
+        if self.inner_images < 0:
+            raise ValueError(f"inner_images must be 0 (all real images) or more, not {self.inner_images}")
         for name, augment in (("augment", self.augment), ("inner.augment", self.inner.augment)):
-            if augment.cutmix:
+            if augment.cutmix and (name == "augment" or self.inner_on == "synthetic"):
                 raise ValueError(
                     f"recover.{name}.cutmix has no meaning: an image being recovered has one class"
                 )
@@ -160,6 +167,54 @@ class Teacher(Training):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pool(Training):
+    """A pool of networks that are partly trained on the real images, and that losses look through in recover.
+
+    The fields of `Training` say how each of them is trained. Each has weights and draws of its own, from the seed of
+    the teacher, so that the runs of a comparison share a pool.
+
+    model: their network; "teacher" stands for one like the teacher's.
+    networks: how many are trained.
+    checkpoints: how many states of each are kept, after equal parts of its epochs. The last is the trained network.
+        The initial weights are kept besides.
+    draw: a draw chooses a network and one of its states, each as likely as the others. "checkpoint" gives that state.
+        "interpolated" gives weights on the line from the initial ones to those of the state, at a uniform place (NCFM,
+        Wang et al., CVPR 2025).
+    random: the fraction of draws, in [0, 1], that give new random weights instead.
+    mode: whether networks look at images as in training (BatchNorm takes the statistics of the batch) or as in tests
+        ("eval").
+
+    Raises ValueError for a number out of range.
+    """
+
+    model: Use = field(default_factory=lambda: Use(name=SAME_AS_TEACHER))
+    networks: int = 10
+    checkpoints: int = 1
+    draw: Literal["checkpoint", "interpolated"] = "checkpoint"
+    random: float = 0.0
+    mode: Literal["train", "eval"] = "train"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.networks < 1:
+            raise ValueError(f"networks must be at least 1, not {self.networks}")
+        if not 1 <= self.checkpoints <= self.epochs:
+            raise ValueError(
+                f"checkpoints must lie between 1 and the number of epochs, {self.epochs}, not {self.checkpoints}"
+            )
+        if not 0 <= self.random <= 1:
+            raise ValueError(f"random must lie in [0, 1], not {self.random}")
+        if self.model.name == AS_THE_PROTOCOL_SAYS:
+            raise ValueError(
+                "pool.model is a network of its own or 'teacher'; the protocol's is for students"
+            )
+
+    def kept_after(self) -> tuple[int, ...]:
+        """Return the numbers of epochs after which a state is kept, ascending."""
+        return tuple(self.epochs * part // self.checkpoints for part in range(1, self.checkpoints + 1))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Student:
     """The student network.
 
@@ -191,7 +246,7 @@ class Method:
     initializer: the images that synthesis starts from.
     parametrization: how images are stored, and what is optimised in place of their pixels.
     targets, regularizers: the losses that the recover stage minimises, by name, with weights and options.
-    recover, teacher, student: see the classes of those names.
+    recover, teacher, pool, student: see the classes of those names.
     protocol: the name of the protocol that its paper reports under.
     evaluator: the component that evaluates students.
     presets: settings by dotted key ("recover.lr"), for a kind of images ("small-grey") or a dataset's name. A name
@@ -215,6 +270,7 @@ class Method:
     regularizers: Losses = field(default_factory=dict)
     recover: Recover = field(default_factory=Recover)
     teacher: Teacher = field(default_factory=Teacher)
+    pool: Pool = field(default_factory=Pool)
     student: Student = field(default_factory=Student)
     protocol: str = "fkd"
     evaluator: Use = field(default_factory=lambda: Use(name="students"))

@@ -1,7 +1,7 @@
 """What a loss needs from the host, declared with its spec.
 
 A combination that makes no sense cannot be written down: only a trained teacher can show the real images in the
-measure stage, and only a random network's weights can take gradients.
+measure stage, and only the weights of random networks and of a pool can take gradients.
 """
 
 from __future__ import annotations
@@ -55,11 +55,36 @@ class ThroughWeightGradients:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ThroughPool:
+    """The loss looks through a network of the pool, partly trained on the real images (`condense.Pool`).
+
+    A new one is drawn every `Recover.network_steps` steps. All losses of a step see the same draw.
+
+    trained: whether it looks through the same network at the end of its training, instead of the drawn weights.
+    weight_gradients: whether it takes gradients of the weights, which are then in `Observation.parameters`, and sees
+        real images with gradients too. Layer statistics are differentiable once only, so there are none.
+    statistics: the layers whose inputs it reads, as in `ThroughTeacher`.
+    """
+
+    trained: bool = False
+    weight_gradients: bool = False
+    statistics: tuple[Statistic, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_statistics(self.statistics)
+        if self.weight_gradients and self.statistics:
+            raise ValueError("a loss through weight gradients reads no statistics of layers")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImagesAlone:
     """The loss looks at the augmented synthetic images and at no network; features and logits are (B, 0)."""
 
 
-Through = ThroughTeacher | ThroughRandomNetwork | ThroughWeightGradients | ImagesAlone
+Through = ThroughTeacher | ThroughRandomNetwork | ThroughWeightGradients | ThroughPool | ImagesAlone
+NetworkKind = Literal["teacher", "random", "pool", "trained", "none"]
+# The kinds that come from a pool: the drawn weights, and those of the same network at the end of its training.
+POOL_KINDS: tuple[NetworkKind, NetworkKind] = ("pool", "trained")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,16 +116,18 @@ class Needs:
             raise ValueError(f"real_per_class must be 0 or more, not {self.real_per_class}")
 
     @property
-    def network(self) -> Literal["teacher", "random", "none"]:
-        """The kind of network: the teacher, a random one or none."""
+    def network(self) -> NetworkKind:
+        """The kind of network: the teacher, a random one, a draw of the pool, its trained network, or none."""
         if isinstance(self.through, ThroughTeacher):
             return "teacher"
+        if isinstance(self.through, ThroughPool):
+            return "trained" if self.through.trained else "pool"
         return "none" if isinstance(self.through, ImagesAlone) else "random"
 
     @property
     def statistics(self) -> tuple[Statistic, ...]:
         """The layers whose inputs the loss reads."""
-        if isinstance(self.through, ThroughTeacher | ThroughRandomNetwork):
+        if isinstance(self.through, ThroughTeacher | ThroughRandomNetwork | ThroughPool):
             return self.through.statistics
         return ()
 
@@ -117,6 +144,8 @@ class Needs:
     @property
     def weight_gradients(self) -> bool:
         """Whether the weights of its network take gradients."""
+        if isinstance(self.through, ThroughPool):
+            return self.through.weight_gradients
         return isinstance(self.through, ThroughWeightGradients)
 
 

@@ -108,6 +108,7 @@ def configure(
             regularizers=found.regularizers,
             recover=found.recover,
             teacher=found.teacher,
+            pool=found.pool,
             parametrization=found.parametrization,
         ),
         evaluation=Evaluation(

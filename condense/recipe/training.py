@@ -11,7 +11,7 @@ from condense.errors import unknown_name
 from condense.recipe.literals import check_literals
 
 Optimizer = Literal["sgd", "adam", "adamw"]
-Schedule = Literal["cosine", "half-cosine", "constant", "halfway"]
+Schedule = Literal["cosine", "half-cosine", "constant", "halfway", "two-drops", "four-halvings"]
 
 
 SIAMESE_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -32,7 +32,10 @@ class Augment:
     siamese: the names of the `SIAMESE_OPERATIONS` to use; () is off.
     siamese_single: whether each step uses one operation drawn from `siamese`; otherwise it uses all of them
         in the order given.
+    siamese_always: names that are used at every step if they are among `siamese`. With `siamese_single`, one of the
+        others is drawn besides (IDC, Kim et al., ICML 2022, where these are color, flip and cutout).
     cutmix: alpha of the Beta(alpha, alpha) distribution of the fraction of the image that is kept; 0 is off.
+    cutmix_probability: the probability in (0, 1] that CutMix mixes a batch.
 
     Raises ValueError if a value cannot be used.
     """
@@ -44,7 +47,9 @@ class Augment:
     jitter: float = 0.0
     siamese: tuple[str, ...] = ()
     siamese_single: bool = True
+    siamese_always: tuple[str, ...] = ()
     cutmix: float = 0.0
+    cutmix_probability: float = 1.0
 
     def __post_init__(self) -> None:
         if self.shuffle_patches < 0:
@@ -67,7 +72,10 @@ class Augment:
             raise ValueError(
                 f"cutmix is the alpha of a Beta distribution, 0 (off) or more, got {self.cutmix!r}"
             )
+        if not 0 < self.cutmix_probability <= 1:
+            raise ValueError(f"cutmix_probability must lie in (0, 1], got {self.cutmix_probability!r}")
         _check_siamese(self.siamese)
+        _check_siamese(self.siamese_always)
 
 
 def _check_range(option: str, bounds: Sequence[float], *, highest: float, hint: str) -> None:
@@ -86,7 +94,7 @@ def _check_siamese(names: Sequence[str]) -> None:
         if name not in SIAMESE_OPERATIONS:
             raise ValueError(str(unknown_name("siamese operation", name, SIAMESE_OPERATIONS)))
     if len(set(names)) != len(names):
-        raise ValueError(f"siamese names each operation at most once, got {names!r}")
+        raise ValueError(f"siamese and siamese_always name each operation at most once, got {names!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +108,8 @@ class Training:
     momentum: of sgd.
     weight_decay: decoupled for adamw.
     schedule: of the learning rate, which changes at every step: cosine to 0, half-cosine (the first half of a
-        cosine, to half of `lr`), constant, or halfway (a tenth from the middle on).
+        cosine, to half of `lr`), constant, halfway (a tenth from the middle on), two-drops (a fifth from two thirds
+        on, a 25th from five sixths on) or four-halvings (half as much from each fifth on).
     augment: the augmentation of every batch.
     """
 

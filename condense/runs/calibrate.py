@@ -24,6 +24,7 @@ from condense.engine.components import (
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.measure import measure
 from condense.engine.plan import Plan
+from condense.engine.pool import NetworkPool
 from condense.engine.price import Footprint
 from condense.engine.recover import Chunk, cut_chunks, recover_chunk
 from condense.engine.recover_networks import Networks
@@ -76,12 +77,14 @@ class Calibration:
         return self._network(self.plan.evaluation.student_network(self.plan.recipe.teacher), self.dataset)
 
     def footprints(self) -> dict[str, Footprint]:
-        """Return the memory of each network that the run has: "teacher", "random" and "student"."""
+        """Return the memory of each network that the run has: "teacher", "random", "pool" and "student"."""
         recipe = self.plan.recipe
         statistics = {statistic for loss in self.plan.losses for statistic in loss.needs.statistics}
         uses = {"teacher": recipe.teacher.model} if self.plan.needs_teacher else {}
         if any(loss.needs.network == "random" for loss in self.plan.losses):
             uses["random"] = recipe.random_network
+        if self.plan.needs_pool:
+            uses["pool"] = recipe.pool_network
         if self.plan.evaluation.students:
             uses["student"] = self.plan.evaluation.student_network(recipe.teacher)
         return {
@@ -103,6 +106,10 @@ class Calibration:
             member = self._network(recipe.teacher.model, self.dataset).members[0]
             images = Noise(pool_of(self.dataset), self.counts.train)
             return piece.steps * self._training(member, images, self.dataset, recipe.teacher, hard_loss())
+        if piece.step == "train" and piece.stage == "pool":
+            network = self._network(recipe.pool_network, self.dataset)
+            images = Noise(pool_of(self.dataset), self.counts.train)
+            return piece.steps * self._training(network, images, self.dataset, recipe.pool, hard_loss())
         if piece.step == "train":
             small, loss = self._distilled()
             made = self.counts.classes * self.plan.images_per_class
@@ -289,13 +296,15 @@ class Calibration:
         def fresh(of: torch.Generator) -> Network:
             return self._network(recipe.random_network, dataset)
 
+        real = self._shown_to_inner() if recipe.recover.inner_on == "real" else None
+
         def steps(count: int) -> None:
             options = replace(recipe.recover, iterations=count)
             with isolated_global_rng(draws):
                 recover_chunk(
                     chunk,
                     losses,
-                    Networks(teacher, fresh),
+                    Networks(teacher, fresh, pool=self._untrained_pool(dataset), real=real),
                     options,
                     dataset,
                     generator=draws,
@@ -307,6 +316,28 @@ class Calibration:
         sizes = chunk_sizes(self.counts.classes, recipe.ipc, recipe.recover, coder.images_per_stored)
         share = sum(sizes) / (len(sizes) * len(shown))
         return piece.steps * share * self._timed(steps, least=3)
+
+    def _shown_to_inner(self) -> Feed:
+        """Return as many made-up images as there are real ones, for networks that learn between steps."""
+        dataset, count = self._trial[0], self.counts.train
+        images = Noise(pool_of(dataset), count)
+        return Feed(
+            images,
+            torch.arange(count) % len(dataset.classes),
+            size=dataset.size,
+            mean=dataset.mean,
+            std=dataset.std,
+            runtime=self.runtime,
+        )
+
+    def _untrained_pool(self, dataset: RealDataset) -> NetworkPool | None:
+        """Return a pool of one network whose states are all alike, or None if no loss looks through a pool."""
+        if not self.plan.needs_pool:
+            return None
+        use = self.plan.recipe.pool_network
+        state = self._network(use, dataset).model.state_dict()
+        options = replace(self.plan.recipe.pool, networks=1, checkpoints=1)
+        return NetworkPool(options, lambda _: (state, state), lambda _: self._network(use, dataset))
 
     def _timed(self, steps: Callable[[int], None], *, least: int = 1, most: int = _STEPS) -> float:
         """Return the seconds of one step: after a step to warm up, as many as fit into a short time, `most` at most."""

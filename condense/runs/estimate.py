@@ -210,6 +210,9 @@ def _disk(plan: Plan, counts: Counts, prints: dict[str, Footprint]) -> dict[str,
     disk = {"distilled images": stored, "chunks": stored}
     if plan.needs_teacher and "teacher" in prints:
         disk["teacher"] = prints["teacher"].parameters
+    if plan.needs_pool and "pool" in prints:
+        states = recipe.pool.networks * (1 + recipe.pool.checkpoints)
+        disk["pool"] = states * prints["pool"].parameters
     if evaluation.protocol.labels == "soft":
         disk["soft labels"] = counts.classes * plan.images_per_class * counts.classes * 4
     return disk

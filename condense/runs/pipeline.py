@@ -17,6 +17,7 @@ from condense.engine.evaluate import Score, StudentTrainer
 from condense.engine.labels import LABELS
 from condense.engine.measure import check_teacher, measure
 from condense.engine.plan import REFERENCE_LABEL, Plan, make_plan
+from condense.engine.pool import States
 from condense.engine.preflight import parts_of, preflight
 from condense.engine.real import real_dataset
 from condense.engine.squeeze import fresh_teacher, squeeze
@@ -27,7 +28,7 @@ from condense.models.network import Network
 from condense.recipe.config import RunConfig, digest
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import config_from_dict
-from condense.runs import provenance
+from condense.runs import pools, provenance
 from condense.runs.journal import Journal, MetricsReporter, saved_config
 from condense.runs.report import write_report
 from condense.runs.result import RunResult
@@ -142,6 +143,7 @@ class _Run:
     def execute(self, teacher: Network | None) -> RunResult:
         """Execute every stage that is not done and return the result."""
         teacher_accuracy = self._squeeze(teacher) if teacher else None
+        states = self._pool() if self.plan.needs_pool else None
         if self.plan.measures:
             assert teacher is not None
             self._measure(teacher)
@@ -154,6 +156,7 @@ class _Run:
             folder=self.folder,
             registry=self.registry,
             runtime=self.runtime,
+            states=states,
             coder=self.parts.coder,
         )
         with self.journal.stage("recover"):
@@ -184,6 +187,18 @@ class _Run:
             facts["accuracy"] = reached
         teacher.frozen()
         return reached
+
+    def _pool(self) -> States:
+        """Return the states of the pool's networks. Those that are kept nowhere are trained."""
+        with self.journal.stage("pool"):
+            return pools.ready(
+                self.recipe,
+                self.dataset,
+                self.registry,
+                self.runtime,
+                folder=self.folder,
+                shared=self.teachers.path if self.teachers else None,
+            )
 
     def _measure(self, teacher: Network) -> None:
         if self.folder.measurements.exists():

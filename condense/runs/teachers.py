@@ -6,7 +6,7 @@ import importlib.metadata
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -159,6 +159,14 @@ def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
     settings = replace(by_content(recipe.teacher), seed=recipe.teacher_seed, measure_batch=1)
     made_of = {
         "teacher": decisive(replace(recipe, teacher=settings))["teacher"],
+        **images_and_machine(recipe, dataset, runtime),
+    }
+    return digest(made_of)[:16]
+
+
+def images_and_machine(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> dict[str, Any]:
+    """Return what decides the weights of a trained network beside its settings: images, machine and versions."""
+    return {
         "dataset": msgspec.to_builtins(recipe.dataset),
         "validation": recipe.validation,
         "images": [
@@ -173,4 +181,3 @@ def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
         ).hash,
         "versions": [importlib.metadata.version(package) for package in _PACKAGES],
     }
-    return digest(made_of)[:16]

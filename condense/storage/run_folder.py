@@ -69,6 +69,10 @@ class RunFolder:
     def report(self) -> Path:
         return self.path / "report.html"
 
+    def pool(self, number: int) -> Path:
+        """Return the path of the states of one network of the pool."""
+        return self.path / "pool" / f"{number:03d}.safetensors"
+
     def chunk(self, index: int) -> Path:
         return self.path / "chunks" / f"{index:05d}.safetensors"
 

@@ -102,6 +102,12 @@ def test_a_method_shows_its_presets_by_dataset_and_kind_of_images(
     assert data["presets"] == {key: {"recover.lr": 0.1}}
 
 
+def test_a_method_shows_its_pool_if_it_has_one(condense: Invoke) -> None:
+    text = condense("methods", "show", "ncfm").stdout
+    assert "pool.networks" in text
+    assert "pool." not in condense("methods", "show", "wmdd").stdout
+
+
 def test_a_method_shows_although_a_component_of_it_is_missing(condense: Invoke) -> None:
     result = condense("--disable-plugin", "baselines", "methods", "show", "wmdd")
     assert result.exit_code == 0

@@ -166,6 +166,20 @@ def test_dry_run_shows_the_three_groups_of_settings(condense: Invoke) -> None:
                 assert (key in [line[0] for line in found if line]) == (group == other)
 
 
+def test_dry_run_shows_a_pool_where_something_looks_through_one(condense: Invoke) -> None:
+    """Its settings have no effect elsewhere, where they are refused."""
+    lines = [
+        line.split(maxsplit=1)
+        for line in condense("run", "--method", "ncfm", "--dry-run").stdout.splitlines()
+    ]
+    assert ["pool", "train 5 networks (convnet) for 10 epochs"] in lines
+    assert ["pool.draw", "interpolated"] in lines
+    assert "pool." not in condense("run", "--method", "dm", "--dry-run").stdout
+    refused = condense("run", "--method", "dm", "--set", "pool.networks=3", "--dry-run")
+    assert refused.exit_code != 0
+    assert "pool.networks has no effect: none of mean-embedding looks through a pool" in refused.output
+
+
 def test_dry_run_gives_the_three_groups_as_json(condense: Invoke) -> None:
     words = ["--students", "2", "--seed", "3", "--device", "cpu", "--data-dir", "there"]
     settings = json.loads(condense("run", "--method", "wmdd", *words, "--dry-run", "--json").stdout)[
@@ -174,7 +188,7 @@ def test_dry_run_gives_the_three_groups_as_json(condense: Invoke) -> None:
     assert {group: set(fields) for group, fields in settings.items()} == {
         "recipe": {
             *("method", "dataset", "initializer", "targets", "regularizers", "recover", "teacher"),
-            *("ipc", "seed", "validation"),
+            *("pool", "parametrization", "ipc", "seed", "validation"),
         },
         "evaluation": {"protocol", "student", "evaluator", "students", "reference"},
         "machine": {"device", "precision", "data_dir", "workers", "jpeg_decoder"},
@@ -217,7 +231,9 @@ def test_every_setting_shown_can_be_set_as_it_is_shown(condense: Invoke) -> None
     config = config_from_dict(data["settings"], registry)
     changed = config
     for key, value in flatten(config).items():
-        if "." in key and key not in ("protocol.name", "protocol.summary", "protocol.source"):
+        if key.startswith("pool."):  # nothing of this method looks through a pool
+            assert key not in {line[0] for line in text if line}
+        elif "." in key and key not in ("protocol.name", "protocol.summary", "protocol.source"):
             assert (key, setting_text(value)) in text
         if "." in key or (key in COMPONENTS and value):
             changed = assign(changed, key, setting_text(value).strip('"'), registry)

@@ -23,7 +23,7 @@ QUIET = "dim"
 UNKNOWN_LICENCE = "of the real images not known: say it in the card before others use them"
 
 # Fields of a recipe that name components.
-COMPONENTS = ("initializer", "targets", "regularizers", "evaluator")
+COMPONENTS = ("initializer", "parametrization", "targets", "regularizers", "evaluator")
 
 
 def headline(settings: Mapping[str, Any]) -> str:
@@ -152,7 +152,10 @@ def plan_table(
         ("How it is judged (evaluation)", config.evaluation),
         ("Where it is computed (machine)", config.machine),
     ):
-        own, sections = _sections(flatten(group))
+        flat = flatten(group)
+        if "pool" not in stages:  # Settings of a pool that nothing looks through are refused.
+            flat = {key: value for key, value in flat.items() if not key.startswith("pool.")}
+        own, sections = _sections(flat)
         parts += ["", Text(title, style=HEADING), Text("  Options of their own", style=QUIET)]
         parts += [pairs_table(own)]
         if sections:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
+
+from condense import check_literals
+
+Metric = Literal["mse", "l1"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +20,46 @@ class RealBatchOptions:
     def __post_init__(self) -> None:
         if self.real_batch < 1:
             raise ValueError(f"real_batch must be at least 1, not {self.real_batch}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientDistanceOptions:
+    """metric: "mse" adds squared differences of gradients, "l1" absolute ones. The published code has mse for CIFAR and
+        SVHN, and l1 for MNIST and Fashion-MNIST.
+    network: what it looks through: a random network, which `recover.inner` may train (IDC), or the pool.
+    real_batch: real images of each class at every step; a smaller class gives all of its images.
+    """
+
+    metric: Metric = "mse"
+    network: Literal["random", "pool"] = "random"
+    real_batch: int = 64
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        if self.real_batch < 1:
+            raise ValueError(f"real_batch must be at least 1, not {self.real_batch}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharacteristicFunctionOptions:
+    """frequencies: how many are drawn for each class and step; the published code has 4096, the paper 1024.
+    amplitude, phase: factors of the two terms; the second must be above 0.
+    real_batch: real images of each class at every step; a smaller class gives all of its images.
+    """
+
+    frequencies: int = 4096
+    amplitude: float = 0.5
+    phase: float = 0.5
+    real_batch: int = 1024
+
+    def __post_init__(self) -> None:
+        for name in ("frequencies", "real_batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.amplitude < math.inf:
+            raise ValueError(f"amplitude must be 0 or more, not {self.amplitude}")
+        if not 0 < self.phase < math.inf:
+            raise ValueError(f"phase must be above 0, not {self.phase}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from condense import (
     Needs,
     Protocol,
     RegularizerSpec,
+    ThroughPool,
     ThroughRandomNetwork,
     ThroughTeacher,
     ThroughWeightGradients,
@@ -17,8 +18,10 @@ from condense import (
 )
 from condense_baselines.options import (
     BatchNormOptions,
+    CharacteristicFunctionOptions,
     ConvolutionsOptions,
     DensificationOptions,
+    GradientDistanceOptions,
     RdedOptions,
     RealBatchOptions,
 )
@@ -26,6 +29,8 @@ from condense_baselines.recipes.coresets import HERDING, K_CENTER, MEDOIDS, RAND
 from condense_baselines.recipes.dc import DC, DSA
 from condense_baselines.recipes.dm import DM
 from condense_baselines.recipes.gvbsm import GVBSM
+from condense_baselines.recipes.idc import IDC, IDC_PROTOCOL
+from condense_baselines.recipes.ncfm import NCFM, NCFM_PROTOCOL
 from condense_baselines.recipes.rded import RDED, RDED_PROTOCOL
 from condense_baselines.recipes.sre2l import CDA, SRE2L
 
@@ -33,36 +38,75 @@ condense_api = 2
 _GVBSM = "Shao et al., CVPR 2024, arXiv 2311.17950"
 
 
+_DC_AND_DM = (
+    FeatureTargetSpec(
+        name="mean-embedding",
+        summary="the mean feature of each class to that of its real images, in a random network",
+        source="Zhao & Bilen, WACV 2023, arXiv 2110.04181",
+        options=RealBatchOptions,
+        # The loss is a sum over classes. One class at a time gives each its own view and needs less memory.
+        needs=lambda options: Needs(
+            through=ThroughRandomNetwork(), at_once="one class", real_per_class=options.real_batch
+        ),
+        build="condense_baselines.losses.mean_embedding:MeanEmbedding",
+    ),
+    FeatureTargetSpec(
+        name="gradient-match",
+        summary="the weight gradients of each class to those of its real images, in a random network",
+        source="Zhao, Mopuri & Bilen, ICLR 2021, arXiv 2006.05929",
+        options=RealBatchOptions,
+        # In bfloat16 the gradient to the pixels was off by up to 18 degrees on Fashion-MNIST.
+        needs=lambda options: Needs(
+            through=ThroughWeightGradients(),
+            at_once="one class",
+            real_per_class=options.real_batch,
+            float32=True,
+        ),
+        build="condense_baselines.losses.gradient_match:GradientMatch",
+    ),
+)
+
+_IDC_AND_NCFM = (
+    FeatureTargetSpec(
+        name="gradient-distance",
+        summary="the filters' gradients of each class to those of its real images, in length and direction",
+        source=IDC.source,
+        options=GradientDistanceOptions,
+        # A second derivative, as in gradient-match.
+        needs=lambda options: Needs(
+            through=ThroughPool(weight_gradients=True)
+            if options.network == "pool"
+            else ThroughWeightGradients(),
+            at_once="one class",
+            real_per_class=options.real_batch,
+            float32=True,
+        ),
+        build="condense_baselines.losses.gradient_distance:GradientDistance",
+    ),
+    FeatureTargetSpec(
+        name="characteristic-function",
+        summary="the characteristic function of each class's features to that of its real images, in a pool",
+        source=NCFM.source,
+        options=CharacteristicFunctionOptions,
+        needs=lambda options: Needs(
+            through=ThroughPool(), at_once="one class", real_per_class=options.real_batch
+        ),
+        build="condense_baselines.losses.characteristic_function:CharacteristicFunction",
+    ),
+    FeatureTargetSpec(
+        name="trained-cross-entropy",
+        summary="the trained networks of a pool on the class of each synthetic image",
+        source=NCFM.source,
+        needs=Needs(through=ThroughPool(trained=True), at_once="one class"),
+        build="condense_baselines.losses.trained_entropy:TrainedEntropy",
+    ),
+)
+
+
 @hookimpl
 def condense_feature_targets() -> list[FeatureTargetSpec]:
-    """Return the targets that compare real and synthetic images in random networks."""
-    return [
-        FeatureTargetSpec(
-            name="mean-embedding",
-            summary="the mean feature of each class to that of its real images, in a random network",
-            source="Zhao & Bilen, WACV 2023, arXiv 2110.04181",
-            options=RealBatchOptions,
-            # The loss is a sum over classes. One class at a time gives each its own view and needs less memory.
-            needs=lambda options: Needs(
-                through=ThroughRandomNetwork(), at_once="one class", real_per_class=options.real_batch
-            ),
-            build="condense_baselines.losses.mean_embedding:MeanEmbedding",
-        ),
-        FeatureTargetSpec(
-            name="gradient-match",
-            summary="the weight gradients of each class to those of its real images, in a random network",
-            source="Zhao, Mopuri & Bilen, ICLR 2021, arXiv 2006.05929",
-            options=RealBatchOptions,
-            # In bfloat16 the gradient to the pixels was off by up to 18 degrees on Fashion-MNIST.
-            needs=lambda options: Needs(
-                through=ThroughWeightGradients(),
-                at_once="one class",
-                real_per_class=options.real_batch,
-                float32=True,
-            ),
-            build="condense_baselines.losses.gradient_match:GradientMatch",
-        ),
-    ]
+    """Return the targets that compare real and synthetic images in random networks or in a pool."""
+    return [*_DC_AND_DM, *_IDC_AND_NCFM]
 
 
 @hookimpl
@@ -136,11 +180,11 @@ def condense_initializers() -> list[InitializerSpec]:
 
 @hookimpl
 def condense_protocols() -> list[Protocol]:
-    """Return RDED's way to train students."""
-    return [RDED_PROTOCOL]
+    """Return the ways in which IDC, NCFM and RDED train students."""
+    return [IDC_PROTOCOL, NCFM_PROTOCOL, RDED_PROTOCOL]
 
 
 @hookimpl
 def condense_methods() -> list[Method]:
     """Return the methods to compare with."""
-    return [RANDOM, SRE2L, CDA, DM, DC, DSA, GVBSM, HERDING, K_CENTER, MEDOIDS, RDED]
+    return [RANDOM, SRE2L, CDA, DM, DC, DSA, IDC, NCFM, GVBSM, HERDING, K_CENTER, MEDOIDS, RDED]

@@ -42,6 +42,17 @@ def test_teachers_images_and_students_are_added_up(registry: Registry) -> None:
     assert list(found.parts()) == ["teachers", "images", "students"]
 
 
+def test_rows_and_seeds_share_a_pool(registry: Registry) -> None:
+    """3 networks, 2 epochs of 21 images, once. Each of 2 seeds and 2 ipc: 4 steps, in which the real images pass the
+    drawn network forward, and the synthetic ones it and the trained network in both directions."""
+    settings = {"iterations": 4, "pool.networks": 3, "pool.epochs": 2, "parametrization": "identity"}
+    made = design(registry, ["ncfm"], reference=False, ipc=(1, 2), settings=settings)
+    found = amount_of(made, registry)
+    assert found is not None
+    pool, synthetic = 3 * 2 * 21, 2 * 4 * 2 * (3 + 6)
+    assert found.images == (pool + synthetic + 2 * 2 * 4 * 21, pool + synthetic)
+
+
 def test_every_teacher_and_every_student_network_counts(registry: Registry) -> None:
     one = amount_of(design(registry, ["random"]), registry)
     more = amount_of(

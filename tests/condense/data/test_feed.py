@@ -191,6 +191,32 @@ def test_cutmix_says_how_it_mixed() -> None:
         torch.testing.assert_close(batch.images, apply_cutmix(plain.centre(batch.indices), batch.mix))
 
 
+def test_cutmix_mixes_a_part_of_the_batches() -> None:
+    """60 of 200 batches, give or take 5 standard deviations of 6.5."""
+    plain = feed(MemoryImages(numbered(400)))
+    batches = list(plain.training_batches(Augment(cutmix=1.0, cutmix_probability=0.3), 2, seeded()))
+    assert len(batches) == 200
+    assert abs(sum(batch.mix is not None for batch in batches) - 60) < 33
+    for batch in batches:
+        if batch.mix is None:
+            assert torch.equal(batch.images, plain.centre(batch.indices))
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, [4, 4, 2]), (5, [5]), (6, [4, 2]), (99, [4, 4, 2])])
+def test_an_epoch_of_some_images(count: int, sizes: list[int]) -> None:
+    """Another choice in each epoch; a last batch of one joins the one before."""
+    plain, generator = feed(MemoryImages(numbered(10))), seeded()
+    chosen = set()
+    for _ in range(8):
+        batches = list(plain.training_batches(Augment(), 4, generator, count))
+        assert [len(batch.indices) for batch in batches] == sizes
+        assert plain.training_steps(4, count) == len(sizes)
+        seen = [index for batch in batches for index in batch.indices.tolist()]
+        assert len(set(seen)) == len(seen)
+        chosen |= set(seen)
+    assert chosen == set(range(10))
+
+
 def test_on_demand_images_are_read_once_each_by_another_thread_in_order() -> None:
     source = OnDemand(numbered(7))
     batches = feed(source).test_batches(2)

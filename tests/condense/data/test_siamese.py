@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -205,6 +206,22 @@ def test_single_draws_one_operation_and_each_in_turn() -> None:
     draws = [draw_siamese(options, 2, 8, generator, shared=True).operations for _ in range(100)]
     assert all(len(operations) == 1 for operations in draws)
     assert {operations[0][0] for operations in draws} == set(SIAMESE_OPERATIONS)
+
+
+def test_some_are_used_at_every_step_and_one_of_the_others() -> None:
+    """In the order of `siamese`; names that are not among them do not count."""
+    generator = seeded()
+    options = Augment(
+        siamese=("flip", "rotate", "color", "scale"), siamese_always=("color", "flip", "cutout")
+    )
+    drawn = [
+        tuple(name for name, _ in draw_siamese(options, 2, 8, generator, shared=True).operations)
+        for _ in range(60)
+    ]
+    assert set(drawn) == {("flip", "rotate", "color"), ("flip", "color", "scale")}
+    everything = replace(options, siamese_always=options.siamese)
+    names = tuple(name for name, _ in draw_siamese(everything, 2, 8, generator, shared=True).operations)
+    assert names == options.siamese
 
 
 def test_all_apply_in_the_order_given() -> None:

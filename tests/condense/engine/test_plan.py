@@ -19,6 +19,7 @@ from condense.recipe.method import Method, Recover, Use, Weighted
 from condense.recipe.needs import (
     ImagesAlone,
     Needs,
+    ThroughPool,
     ThroughRandomNetwork,
     ThroughTeacher,
     ThroughWeightGradients,
@@ -53,6 +54,7 @@ TARGETS = [
     target("whole", Needs(at_once="whole classes")),
     target("single", Needs(at_once="one class")),
     target("gradients", Needs(through=ThroughWeightGradients())),
+    target("pooled", Needs(through=ThroughPool())),
     target("alone", Needs(through=ImagesAlone())),
     target("watching", Needs(through=ThroughTeacher(observes=True))),
     target("reaching", computed, Reach),
@@ -319,6 +321,44 @@ def test_settings_without_effect_are_refused(
     assert kept.recipe.recover.iterations == 0
 
 
+POOL = [
+    ("pool.networks", 3),
+    ("pool.model", "convnet"),
+    ("pool.model", "resnet18"),
+    ("pool.draw", "interpolated"),
+]
+
+
+@pytest.mark.parametrize("setting", POOL)
+def test_settings_of_a_pool_have_an_effect_on_what_looks_through_one(
+    setting: tuple[str, Any], registry: Registry
+) -> None:
+    assert plan(registry, "pooled", settings=[setting, ("recover.network_steps", 2)]).needs_pool
+    with pytest.raises(OptionError, match=f"{setting[0]} has no effect: none of fresh looks through a pool"):
+        plan(registry, "fresh", settings=[setting])
+    assert not plan(registry, "fresh", settings=[setting, ("iterations", 0)]).needs_pool
+
+
+def test_a_pool_is_a_stage_where_something_looks_through_it(registry: Registry) -> None:
+    settings = [("pool.networks", 3), ("pool.epochs", 8), ("pool.checkpoints", 4)]
+    found = plan(registry, "pooled", settings=settings)
+    said = dict(found.stages())
+    assert list(said) == ["squeeze", "pool", "measure", "recover", "relabel", "evaluate"]
+    assert said["pool"] == "train 3 networks (convnet) for 8 epochs, 4 states kept of each"
+    assert not found.needs_teacher
+    assert not found.measures
+    assert "pool" not in dict(plan(registry, "pooled", settings=[("iterations", 0)]).stages())
+
+
+def test_what_an_inner_training_learns_needs_one(registry: Registry) -> None:
+    real = ("recover.inner_on", "real")
+    with pytest.raises(OptionError, match=r"inner_images has no effect without recover\.inner_on=real"):
+        plan(registry, "fresh", settings=[("recover.inner_images", 5), ("recover.inner.epochs", 1)])
+    with pytest.raises(OptionError, match=r"inner_on has no effect without recover\.inner\.epochs"):
+        plan(registry, "fresh", settings=[real])
+    assert plan(registry, "fresh", settings=[real, ("recover.inner.epochs", 1)]).losses
+
+
 @pytest.mark.parametrize("setting", RANDOM_NETWORKS)
 def test_settings_of_random_networks_have_an_effect_on_what_looks_through_one(
     setting: tuple[str, Any], registry: Registry
@@ -327,6 +367,8 @@ def test_settings_of_random_networks_have_an_effect_on_what_looks_through_one(
     assert plan(registry, "gradients", settings=[setting]).losses
     with pytest.raises(OptionError, match="has no effect: none of alone looks through a random network"):
         plan(registry, "alone", settings=[setting])
+    if setting[0] != "recover.network":
+        assert plan(registry, "pooled", settings=[setting]).losses
 
 
 def test_planning_imports_no_torch() -> None:

@@ -102,6 +102,18 @@ def test_the_memory_of_each_stage_by_hand() -> None:
     ]
 
 
+def test_the_memory_of_a_pool_by_hand() -> None:
+    """Two networks of the pool look at a step, the drawn and the trained one; a batch is larger than the images."""
+    settings = {"pool.batch_size": 10**6, "parametrization": "identity"}
+    plan = make_plan(config("ncfm", settings=settings, ipc=10), load_registry())
+    loads = loads_of(
+        plan, work_of(plan, COUNTS), COUNTS, {"pool": Footprint(parameters=1000, training=200, pixels=150)}
+    )
+    assert loads["pool"].bytes == 3 * 1000 + COUNTS.train * (200 + 2 * 3136)
+    assert loads["recover"].bytes == 2 * 1000 + 100 * (2 * 150 + 5 * 3136)
+    assert loads["pool"].key == "pool.batch_size"
+
+
 def price(**seconds: float) -> Price:
     load = Load(fixed=1000, per_image=10, batch=100, key="recover.batch")
     return Price(pieces=(), seconds=seconds, base=500, loads={"recover": load})

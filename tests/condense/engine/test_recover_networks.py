@@ -12,12 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
-from condense.engine.recover_networks import Networks, PixelFeed
+from condense.data.feed import feed_of
+from condense.engine.pool import Drawn
+from condense.engine.recover_networks import Networks, PixelFeed, SomeOf
 from condense.models.network import Network
 from condense.recipe.method import Recover
 from condense.recipe.needs import (
     ImagesAlone,
     Needs,
+    ThroughPool,
     ThroughRandomNetwork,
     ThroughTeacher,
     ThroughWeightGradients,
@@ -263,3 +266,137 @@ def test_every_image_comes_once_as_it_is(batch_size: int, sizes: list[int]) -> N
         assert torch.equal(batch.labels, labels[batch.indices])
         assert not batch.images.requires_grad
         assert batch.mix is None
+
+
+# Learning from real images.
+
+
+def real_site(chunks: Callable[..., Chunks], **options: Any) -> Chunks:
+    site = chunks(**{"network_steps": 9, "inner_on": "real", **options})
+    site.networks = Networks(
+        site.teacher,
+        site.networks._fresh,
+        real=feed_of(site.dataset.train, site.dataset, RUNTIME),
+    )
+    return site
+
+
+def test_one_step_on_all_real_images_is_one_step_down_their_gradient(chunks: Callable[..., Chunks]) -> None:
+    site = real_site(chunks, inner=PLAIN)
+    network = site.step(0)["random"]
+    network.model.requires_grad_(True)
+    parameters = dict(network.model.named_parameters())
+    train = site.dataset.train
+    images = site.dataset.training_images(torch.arange(len(train)))
+    loss = F.cross_entropy(network.logits(images), train.labels)
+    slopes = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
+    expected = {name: (weight - 0.1 * slopes[name]).detach() for name, weight in parameters.items()}
+    site.learn(0)
+    for name, weight in parameters.items():
+        torch.testing.assert_close(weight.detach(), expected[name])
+
+
+@pytest.mark.parametrize(("images", "steps"), [(0, 5), (7, 2), (8, 2), (1000, 5)])
+def test_as_many_real_images_as_asked_for(images: int, steps: int, make_dataset: MakeDataset) -> None:
+    """21 images in batches of 4: the last batch would have one image, which joins the one before; so 5 steps."""
+    dataset = make_dataset()
+    feed = SomeOf(feed_of(dataset.train, dataset, RUNTIME), images)
+    seen = [batch.indices for batch in feed.training_batches(Augment(), 4, seeded())]
+    assert len(seen) == feed.training_steps(4) == steps
+    assert len(torch.cat(seen)) == min(images or 21, 21)
+    assert len(torch.unique(torch.cat(seen))) == len(torch.cat(seen))
+    again = torch.cat([batch.indices for batch in feed.training_batches(Augment(), 4, seeded(1))])
+    assert images in (0, 1000) or set(again.tolist()) != set(torch.cat(seen).tolist())
+
+
+def test_momentum_lasts_as_long_as_the_network(chunks: Callable[..., Chunks]) -> None:
+    """Two trainings of one step with momentum m move by g, then by m g + g'; a new network starts without any."""
+    inner = Training(epochs=1, batch_size=100, lr=0.1, momentum=0.9, weight_decay=0.0, schedule="constant")
+    site = real_site(chunks, inner=inner, network_steps=3)
+    network = site.step(0)["random"]
+    train = site.dataset.train
+    images = site.dataset.training_images(torch.arange(len(train)))
+
+    def slope() -> Tensor:
+        weight = network.model.requires_grad_(True).classifier.weight
+        found: Tensor = torch.autograd.grad(F.cross_entropy(network.logits(images), train.labels), weight)[0]
+        return found
+
+    before, first = network.model.classifier.weight.detach().clone(), slope()
+    site.learn(0)
+    between, second = network.model.classifier.weight.detach().clone(), slope()
+    site.step(1)
+    site.learn(1)
+    after = network.model.classifier.weight.detach()
+    torch.testing.assert_close(before - between, 0.1 * first)
+    torch.testing.assert_close(between - after, 0.1 * (0.9 * first + second), rtol=1e-4, atol=1e-6)
+    network = site.step(3)["random"]
+    before, first = network.model.classifier.weight.detach().clone(), slope()
+    site.learn(3)
+    torch.testing.assert_close(before - network.model.classifier.weight.detach(), 0.1 * first)
+
+
+# A pool.
+
+
+class CountedPool:
+    """A pool whose draws are counted."""
+
+    def __init__(self, site: Chunks) -> None:
+        self.site, self.drawn = site, 0
+
+    def draw(self, draws: torch.Generator) -> Drawn:
+        self.drawn += 1
+        networks = [self.site.networks._fresh(draws).frozen() for _ in range(2)]
+        return Drawn(mixed=networks[0], trained=networks[1])
+
+
+def pool_site(chunks: Callable[..., Chunks], **options: Any) -> tuple[Chunks, CountedPool]:
+    site = chunks(**options)
+    pool: Any = CountedPool(site)
+    site.networks = Networks(site.teacher, site.networks._fresh, pool=pool)
+    return site, pool
+
+
+POOL, TRAINED = Needs(through=ThroughPool()), Needs(through=ThroughPool(trained=True))
+POOL_GRADIENTS = Needs(through=ThroughPool(weight_gradients=True))
+
+
+def test_losses_of_a_step_see_one_draw_of_the_pool(chunks: Callable[..., Chunks]) -> None:
+    site, pool = pool_site(chunks, network_steps=2)
+    first = site.step(0, [POOL, TRAINED, POOL])
+    assert list(first) == ["pool", "trained"]
+    assert first["pool"] is not first["trained"]
+    assert site.step(1, [POOL, TRAINED]) == first
+    assert pool.drawn == 1
+    assert site.step(2, [POOL])["pool"] is not first["pool"]
+    assert pool.drawn == 2
+    assert list(site.step(3, [TEACHER, RANDOM, TRAINED])) == ["teacher", "random", "trained"]
+
+
+def test_weights_of_a_pool_take_gradients_only_if_a_loss_asks(chunks: Callable[..., Chunks]) -> None:
+    site, _ = pool_site(chunks)
+
+    def trainable(needs: Sequence[Needs]) -> dict[str, set[bool]]:
+        found = site.step(0, needs)
+        return {
+            kind: {weight.requires_grad for weight in net.model.parameters()} for kind, net in found.items()
+        }
+
+    assert trainable([POOL, TRAINED]) == {"pool": {False}, "trained": {False}}
+    assert trainable([POOL_GRADIENTS, POOL, TRAINED]) == {"pool": {True}, "trained": {False}}
+
+
+def test_the_drawn_network_learns_on_until_the_next_draw(chunks: Callable[..., Chunks]) -> None:
+    """The trained network of the draw stays as it is, and so does the mode."""
+    site, _ = pool_site(chunks, network_steps=3, inner=PLAIN)
+    learned = []
+    for iteration in range(6):
+        found = site.step(iteration, [POOL, TRAINED])
+        before, kept = weights(found["pool"]), weights(found["trained"])
+        site.learn(iteration)
+        learned.append(not same(before, weights(found["pool"])))
+        assert same(kept, weights(found["trained"]))
+        assert not found["pool"].model.training
+    assert learned == [True, True, False, True, True, False]
+    assert not any(weight.requires_grad for weight in site.step(1, [POOL])["pool"].model.parameters())

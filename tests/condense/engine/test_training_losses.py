@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from condense.engine.training import (
     learning_rate_fraction,
     make_optimizer,
 )
+from condense.recipe.training import Schedule
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -40,6 +41,12 @@ def seeded(seed: int = 0) -> torch.Generator:
         ("halfway", 4, [1, 1, 0.1, 0.1]),
         ("halfway", 5, [1, 1, 0.1, 0.1, 0.1]),
         ("halfway", 1, [0.1]),
+        ("two-drops", 12, [1] * 8 + [0.2] * 2 + [0.04] * 2),
+        ("two-drops", 7, [1] * 5 + [0.2] + [0.04]),
+        ("two-drops", 1, [1]),
+        ("four-halvings", 10, [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125, 0.0625, 0.0625]),
+        ("four-halvings", 3, [1, 0.5, 0.125]),
+        ("four-halvings", 1, [1]),
     ],
 )
 def test_schedules_by_hand(schedule: str, steps: int, fractions: list[float]) -> None:
@@ -47,7 +54,7 @@ def test_schedules_by_hand(schedule: str, steps: int, fractions: list[float]) ->
     assert got == pytest.approx(fractions, abs=1e-12)
 
 
-@given(st.sampled_from(["constant", "cosine", "half-cosine", "halfway"]), st.integers(1, 1000), st.data())
+@given(st.sampled_from(list(get_args(Schedule))), st.integers(1, 1000), st.data())
 def test_a_learning_rate_never_rises_nor_turns_negative(
     schedule: str, steps: int, data: st.DataObject
 ) -> None:

@@ -127,6 +127,36 @@ def test_gradients_of_weights_and_an_inner_training_by_hand(registry: Registry) 
     assert recover.backward == 4 * (2 * 6 + 21) + inner
 
 
+def test_an_inner_training_on_real_images_by_hand(registry: Registry) -> None:
+    """IDC: after steps 1 and 3 of 4, 3 epochs of 5 real images, or of all 21."""
+    for images, shown in ((5, 5), (0, 21), (50, 21)):
+        settings = {
+            "iterations": 4,
+            "parametrization": "identity",
+            "recover.network_steps": 2,
+            "recover.inner.epochs": 3,
+            "recover.inner_images": images,
+        }
+        recover = work(registry, "idc", settings=settings)["recover", "recover"]
+        inner = 2 * 3 * shown
+        assert recover.forward == 4 * (6 + 21) + inner
+        assert recover.backward == 4 * (2 * 6 + 21) + inner
+        assert recover.images == 4 * 21 + inner
+
+
+def test_a_pool_and_two_looks_through_it_by_hand(registry: Registry) -> None:
+    """NCFM: 2 networks, 3 epochs of 21 images in batches of 8. At each of 4 steps the synthetic images pass the drawn
+    and the trained network, and the real ones the drawn one, forward alone."""
+    settings = {"iterations": 4, "pool.networks": 2, "pool.epochs": 3, "pool.batch_size": 8}
+    settings |= {"parametrization": "identity"}
+    found = work(registry, "ncfm", settings=settings)
+    pool = found["pool", "train"]
+    assert (pool.steps, pool.forward, pool.backward, pool.images) == (2 * 3 * 3, 126, 126, 126)
+    recover = found["recover", "recover"]
+    assert (recover.forward, recover.backward) == (4 * (2 * 6 + 21), 4 * 2 * 6)
+    assert ("squeeze", "train") not in found
+
+
 def test_soft_labels_pass_the_teacher_once(registry: Registry) -> None:
     found = work(registry, "random", settings={"protocol.labels": "soft"}, reference=True)
     assert (found["relabel", "label"].forward, found["relabel", "label"].images) == (6, 6)

@@ -12,6 +12,7 @@ from condense.errors import PluginError
 from condense.recipe.needs import (
     ImagesAlone,
     Needs,
+    ThroughPool,
     ThroughRandomNetwork,
     ThroughTeacher,
     ThroughWeightGradients,
@@ -41,6 +42,11 @@ BOTH = ("batchnorm", "convolutions")
         (ThroughRandomNetwork(), "random", (), False, True, False),
         (ThroughRandomNetwork(statistics=BOTH), "random", BOTH, False, True, False),
         (ThroughWeightGradients(), "random", (), False, True, True),
+        (ThroughPool(), "pool", (), False, True, False),
+        (ThroughPool(statistics=BOTH), "pool", BOTH, False, True, False),
+        (ThroughPool(weight_gradients=True), "pool", (), False, True, True),
+        (ThroughPool(trained=True), "trained", (), False, True, False),
+        (ThroughPool(trained=True, weight_gradients=True), "trained", (), False, True, True),
         (ImagesAlone(), "none", (), False, True, False),
     ],
 )
@@ -73,6 +79,8 @@ def test_a_loss_needs_little_unless_it_says_so() -> None:
         (ThroughRandomNetwork, {"each_member": True}),
         (ThroughWeightGradients, {"observes": True}),
         (ThroughWeightGradients, {"statistics": ("batchnorm",)}),
+        (ThroughPool, {"observes": True}),
+        (ThroughPool, {"each_member": True}),
         (ImagesAlone, {"observes": True}),
         (ImagesAlone, {"statistics": ("convolutions",)}),
         (ImagesAlone, {"each_member": True}),
@@ -86,7 +94,7 @@ def test_combinations_without_a_meaning_cannot_be_written(
 
 
 def test_what_is_seen_at_once_goes_with_every_way_of_looking() -> None:
-    ways = (ThroughTeacher(), ThroughRandomNetwork(), ThroughWeightGradients(), ImagesAlone())
+    ways = (ThroughTeacher(), ThroughRandomNetwork(), ThroughWeightGradients(), ThroughPool(), ImagesAlone())
     for through in ways:
         for at_once in ("batch", "whole classes", "one class"):
             needs = Needs(through=through, at_once=at_once, real_per_class=3, float32=True)
@@ -121,6 +129,11 @@ def test_a_number_of_real_images_is_not_negative() -> None:
 def test_words_that_mean_nothing_are_refused(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_layer_statistics_have_no_second_derivative() -> None:
+    with pytest.raises(ValueError, match="a loss through weight gradients reads no statistics"):
+        ThroughPool(weight_gradients=True, statistics=("batchnorm",))
 
 
 def test_needs_cannot_be_changed() -> None:

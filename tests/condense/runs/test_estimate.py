@@ -45,7 +45,7 @@ def plan(registry: Registry, method: str, **options: Any) -> Estimate:
     return condense.plan(registry=registry, method=method, **{**usual, "settings": settings, **options})
 
 
-@pytest.mark.parametrize("method", ["wmdd", "sre2l", "dm", "dc", *CHOOSING])
+@pytest.mark.parametrize("method", ["wmdd", "sre2l", "dm", "dc", "idc", "ncfm", *CHOOSING])
 def test_every_stage_with_work_has_seconds(registry: Registry, method: str) -> None:
     found = plan(registry, method, settings={"protocol.epochs": 1}, ipc=1)
     worked = {piece.stage for piece in found.price.pieces}
