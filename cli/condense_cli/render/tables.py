@@ -23,7 +23,7 @@ QUIET = "dim"
 UNKNOWN_LICENCE = "of the real images not known: say it in the card before others use them"
 
 # Fields of a recipe that name components.
-COMPONENTS = ("initializer", "targets", "regularizers", "evaluator")
+COMPONENTS = ("initializer", "parametrization", "targets", "regularizers", "evaluator")
 
 
 def headline(settings: Mapping[str, Any]) -> str:
