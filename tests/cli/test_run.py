@@ -154,7 +154,13 @@ def test_dry_run_shows_the_three_groups_of_settings(condense: Invoke) -> None:
         "machine": [["device", "auto"], ["precision", "auto"], ["data-dir", "there"]],
     }
     keys = {
-        "recipe": ["initializer", "targets.barycenter", "recover.lr", "teacher.model.width"],
+        "recipe": [
+            "initializer",
+            "parametrization",
+            "targets.barycenter",
+            "recover.lr",
+            "teacher.model.width",
+        ],
         "evaluation": ["protocol.labels", "student.model", "evaluator"],
         "machine": [],
     }
@@ -174,7 +180,7 @@ def test_dry_run_gives_the_three_groups_as_json(condense: Invoke) -> None:
     assert {group: set(fields) for group, fields in settings.items()} == {
         "recipe": {
             *("method", "dataset", "initializer", "targets", "regularizers", "recover", "teacher"),
-            *("ipc", "seed", "validation"),
+            *("parametrization", "ipc", "seed", "validation"),
         },
         "evaluation": {"protocol", "student", "evaluator", "students", "reference"},
         "machine": {"device", "precision", "data_dir", "workers", "jpeg_decoder"},
