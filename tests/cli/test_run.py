@@ -154,7 +154,13 @@ def test_dry_run_shows_the_three_groups_of_settings(condense: Invoke) -> None:
         "machine": [["device", "auto"], ["precision", "auto"], ["data-dir", "there"]],
     }
     keys = {
-        "recipe": ["initializer", "targets.barycenter", "recover.lr", "teacher.model.width"],
+        "recipe": [
+            "initializer",
+            "parametrization",
+            "targets.barycenter",
+            "recover.lr",
+            "teacher.model.width",
+        ],
         "evaluation": ["protocol.labels", "student.model", "evaluator"],
         "machine": [],
     }
