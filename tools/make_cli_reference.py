@@ -51,7 +51,8 @@ There are three groups. They decide what has to be computed again:
 
 | group | what it holds | what depends on it |
 |---|---|---|
-| recipe | method, dataset, losses, `recover.*`, `teacher.*`, ipc, seed, validation | the synthetic images |
+| recipe | method, dataset, losses, parametrization, `recover.*`, `teacher.*`, `pool.*`, ipc, seed, validation | \
+the synthetic images |
 | evaluation | `protocol.*`, `student.*`, `evaluator`, number of students, reference | the accuracy of students |
 | machine | device, precision, folder of datasets | rounding, which differs between types of device and precisions |
 

@@ -37,7 +37,7 @@ from condense.recipe.registry import Registry
 from condense.recipe.training import Training
 from condense.rng import generator, isolated_global_rng
 from condense.runs.footprint import footprint
-from condense.runs.made_up import Noise, noise_dataset, pool_of
+from condense.runs.made_up import Noise, noise_dataset, noise_feed, pool_of
 from condense.runtime import Runtime
 from condense.storage.distilled import DistilledDataset
 
@@ -296,7 +296,9 @@ class Calibration:
         def fresh(of: torch.Generator) -> Network:
             return self._network(recipe.random_network, dataset)
 
-        real = self._shown_to_inner() if recipe.recover.inner_on == "real" else None
+        real = None
+        if recipe.recover.inner_on == "real":
+            real = noise_feed(dataset, self.counts.train, self.runtime)
 
         def steps(count: int) -> None:
             options = replace(recipe.recover, iterations=count)
@@ -316,19 +318,6 @@ class Calibration:
         sizes = chunk_sizes(self.counts.classes, recipe.ipc, recipe.recover, coder.images_per_stored)
         share = sum(sizes) / (len(sizes) * len(shown))
         return piece.steps * share * self._timed(steps, least=3)
-
-    def _shown_to_inner(self) -> Feed:
-        """Return as many made-up images as there are real ones, for networks that learn between steps."""
-        dataset, count = self._trial[0], self.counts.train
-        images = Noise(pool_of(dataset), count)
-        return Feed(
-            images,
-            torch.arange(count) % len(dataset.classes),
-            size=dataset.size,
-            mean=dataset.mean,
-            std=dataset.std,
-            runtime=self.runtime,
-        )
 
     def _untrained_pool(self, dataset: RealDataset) -> NetworkPool | None:
         """Return a pool of one network whose states are all alike, or None if no loss looks through a pool."""

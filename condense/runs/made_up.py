@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
+from condense.data.feed import Feed
 from condense.engine.work import Counts
 from condense.rng import generator
+from condense.runtime import Runtime
 
 _POOL = 256  # images that stand for a larger number
 _IN_MEMORY = 2**28  # maximum bytes of made-up images that are kept apart
@@ -61,3 +63,15 @@ def noise_dataset(counts: Counts, classes: int) -> RealDataset:
 def pool_of(dataset: RealDataset) -> Tensor:
     """Return a few images of a made-up dataset, (p, C, S, S) uint8."""
     return dataset.train.images.read(torch.arange(min(_POOL, len(dataset.train))))
+
+
+def noise_feed(dataset: RealDataset, count: int, runtime: Runtime) -> Feed:
+    """Return the feed of `count` images and labels that are made up like those of a made-up dataset."""
+    return Feed(
+        Noise(pool_of(dataset), count),
+        torch.arange(count) % len(dataset.classes),
+        size=dataset.size,
+        mean=dataset.mean,
+        std=dataset.std,
+        runtime=runtime,
+    )

@@ -32,7 +32,7 @@ from condense.models.observation import BatchLabels, Observation
 from condense.recipe.config import RunConfig
 from condense.recipe.hooks import API_VERSION
 from condense.recipe.method import Method, Recover, Teacher, Use, Variant, Weighted
-from condense.recipe.needs import Needs, ThroughRandomNetwork, ThroughTeacher
+from condense.recipe.needs import Needs, ThroughPool, ThroughRandomNetwork, ThroughTeacher
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import DISABLE_VARIABLE, KINDS, Registry, load_registry
 from condense.recipe.resolve import configure
@@ -336,7 +336,7 @@ def told_needs() -> list[Needs]:
 
 def test_the_table_of_needs_says_all_that_can_be_needed() -> None:
     found = told_needs()
-    assert {needs.network for needs in found} == {"teacher", "random", "none"}
+    assert {needs.network for needs in found} == {"teacher", "random", "pool", "trained", "none"}
     assert {statistic for needs in found for statistic in needs.statistics} == {"batchnorm", "convolutions"}
     assert {needs.at_once for needs in found} == {"batch", "whole classes", "one class"}
     assert {needs.real_per_class for needs in found} == {0, 64, 7}
@@ -344,7 +344,7 @@ def test_the_table_of_needs_says_all_that_can_be_needed() -> None:
         assert {getattr(needs, asked) for needs in found} == {True, False}
 
 
-@pytest.mark.parametrize("shown", [Needs, ThroughTeacher, ThroughRandomNetwork])
+@pytest.mark.parametrize("shown", [Needs, ThroughTeacher, ThroughRandomNetwork, ThroughPool])
 def test_every_need_is_told_of(shown: Any) -> None:
     missing = [field.name for field in dataclasses.fields(shown) if f"{field.name}=" not in PAGE]
     assert missing == []
