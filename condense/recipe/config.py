@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from condense.recipe.fields import checked
 from condense.recipe.method import (
     AS_THE_PROTOCOL_SAYS,
     IDENTITY,
@@ -37,6 +38,7 @@ def digest(value: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What is distilled: everything that decides the distilled images, given a kind of machine.
@@ -158,6 +160,7 @@ def _file_digest(path: Path, _changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """How a distilled dataset is judged.
@@ -198,6 +201,7 @@ class Evaluation:
         return network_like(self.protocol.model if use.name == AS_THE_PROTOCOL_SAYS else use, teacher)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """Where a run is computed.
@@ -217,12 +221,8 @@ class Machine:
     jpeg_decoder: Literal["cpu", "cuda"] = "cpu"
 
     def __post_init__(self) -> None:
-        if self.jpeg_decoder not in ("cpu", "cuda"):
-            raise ValueError(f"jpeg_decoder must be cpu or cuda, not {self.jpeg_decoder!r}")
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must be 0 or more, not {self.workers}")
-        if self.precision not in ("auto", "bf16", "fp32"):
-            raise ValueError(f"precision must be auto, bf16 or fp32, not {self.precision!r}")
 
     @property
     def hash(self) -> str:
@@ -241,6 +241,7 @@ class Machine:
         ]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything that a run depends on; saved in run.json, from which the run can be repeated."""

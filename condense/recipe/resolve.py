@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from condense.errors import OptionError, unknown_name
 from condense.recipe.config import Evaluation, Recipe, RunConfig
 from condense.recipe.method import (
     Use,
 )
+from condense.recipe.misfits import converted
 from condense.recipe.registry import Registry
 from condense.recipe.settings import Pair, Settings, assign, complete, options_of, pairs_of
 from condense.recipe.specs import ImageKind
@@ -54,8 +53,8 @@ def config_from_dict(data: Mapping[str, Any], registry: Registry) -> RunConfig:
 def convert(data: Any, kind: type[T]) -> T:
     """Return plain data as one of the groups, or all of them. Raises OptionError saying what does not fit."""
     try:
-        return msgspec.convert(data, kind)
-    except msgspec.ValidationError as error:
+        return converted(data, kind, "the settings")
+    except ValueError as error:
         raise OptionError(f"these are not the settings of a run: {error}") from error
 
 
