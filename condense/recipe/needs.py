@@ -52,6 +52,7 @@ class ThroughWeightGradients:
     """
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ThroughPool:
     """The loss looks through a network of the pool, partly trained on the real images (`condense.Pool`).
@@ -69,7 +70,6 @@ class ThroughPool:
     statistics: tuple[Statistic, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_statistics(self.statistics)
         if self.weight_gradients and self.statistics:
             raise ValueError("a loss through weight gradients reads no statistics of layers")
 

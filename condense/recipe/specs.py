@@ -164,6 +164,7 @@ class InitializerSpec(Spec):
     uses_targets: bool = False
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ParametrizationSpec(Spec):
     """A parametrization; `build(options)` gives a `condense.Parametrization`.
