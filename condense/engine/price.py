@@ -142,7 +142,7 @@ def loads_of(
             key="teacher.batch_size",
         )
     if "pool" in stages and "pool" in prints:
-        moments = 1 if recipe.pool.optimizer == "sgd" else 2
+        moments = _MOMENTS[recipe.pool.optimizer]
         network = prints["pool"]
         loads["pool"] = Load(
             fixed=(2 + moments) * network.parameters,

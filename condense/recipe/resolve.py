@@ -13,36 +13,14 @@ from typing import Any, TypeVar
 
 from condense.errors import OptionError, unknown_name
 from condense.recipe.config import Evaluation, Recipe, RunConfig
-from condense.recipe.method import (
-    Use,
-)
+from condense.recipe.method import Use
 from condense.recipe.misfits import converted
+from condense.recipe.presets import OWN_OPTIONS, PRESET
 from condense.recipe.registry import Registry
 from condense.recipe.settings import Pair, Settings, assign, complete, options_of, pairs_of
 from condense.recipe.specs import ImageKind
 
 T = TypeVar("T")
-
-# The setting that chooses a preset of the method by name, in place of those of the kind of images and the dataset.
-PRESET = "preset"
-# Settings that are options of their own and never keys of --set, with the name of the option.
-_OWN_FIELDS = (
-    "method",
-    "dataset",
-    "ipc",
-    "seed",
-    "validation",
-    "students",
-    "reference",
-    "device",
-    "precision",
-    "workers",
-    "jpeg_decoder",
-)
-OWN_OPTIONS = {
-    **dict.fromkeys(("protocol", "protocol.name", "protocol.summary", "protocol.source"), "protocol"),
-    **{name: name.replace("_", "-") for name in (*_OWN_FIELDS, "data_dir")},
-}
 
 
 def config_from_dict(data: Mapping[str, Any], registry: Registry) -> RunConfig:

@@ -12,8 +12,9 @@ from condense.engine.catalog import NoiseOptions
 from condense.errors import OptionError, UnknownNameError
 from condense.recipe.config import network_like
 from condense.recipe.method import Method, Recover, Teacher, Use
+from condense.recipe.presets import OWN_OPTIONS
 from condense.recipe.registry import Registry
-from condense.recipe.resolve import OWN_OPTIONS, configure
+from condense.recipe.resolve import configure
 
 
 def teacher_on(toys: Registry, dataset: str, *settings: tuple[str, Any]) -> tuple[int, float, int]:
