@@ -21,7 +21,7 @@ PLAIN: dict[str, Any] = {"summary": "x", "build": "builtins:dict"}
 BASE: dict[str, Any] = {"name": "mine", "summary": "x", "targets": {"match": Weighted()}}
 
 
-def registry_with(method: Method, *, settings: dict[str, Any] | None = None) -> Registry:
+def registry_with(method: Method, *datasets: DatasetSpec) -> Registry:
     offered: dict[str, list[Any]] = {
         "method": [method],
         "feature target": [FeatureTargetSpec(name="match", **PLAIN)],
@@ -30,7 +30,7 @@ def registry_with(method: Method, *, settings: dict[str, Any] | None = None) -> 
         "evaluator": [EvaluatorSpec(name="students", **PLAIN)],
         "protocol": [DC, FKD],
         "model": list(MODELS),
-        "dataset": [DatasetSpec(name="common", **PLAIN, settings=settings or {})],
+        "dataset": [DatasetSpec(name="common", **PLAIN), *datasets],
     }
     offers = {
         kind: {one.name: Offer("toy", one) for one in offered.get(kind, [])} for kind, _ in KINDS.values()
@@ -49,7 +49,10 @@ def test_nothing_is_said_about_what_works() -> None:
         for_ipc={5: {"recover.lr": 0.3}},
         variants=(Variant(label="whole"), Variant(label="with", settings={"regularizers.smooth": 1.0})),
     )
-    assert doubts(registry_with(method, settings={"teacher.model": "convnet"})) == []
+    convnet = DatasetSpec(
+        name="small", **PLAIN, settings={"teacher.model": "convnet", "teacher.model.width": 8}
+    )
+    assert doubts(registry_with(method, convnet)) == []
     assert doubts(Registry({kind: {} for kind, _ in KINDS.values()}, (), {})) == []
 
 
@@ -87,8 +90,9 @@ def test_what_another_plugin_would_have_to_offer_is_missing() -> None:
 
 def test_a_dataset_whose_settings_do_not_fit() -> None:
     kept = Method(name="mine", summary="x", recover=Recover(iterations=0))
-    found = texts(registry_with(kept, settings={"teacher.model.widht": 3}))
-    assert any(text.startswith("dataset 'common': unknown option 'teacher.model.widht'") for text in found)
+    broken = DatasetSpec(name="other", **PLAIN, settings={"teacher.model.widht": 3})
+    [doubt] = doubts(registry_with(kept, broken))
+    assert doubt.text.startswith("dataset 'other': unknown option 'teacher.model.widht'")
 
 
 def test_what_comes_with_condense_leaves_one_preset_to_be_chosen_by_name() -> None:
