@@ -37,9 +37,9 @@ def doubts(registry: Registry) -> list[Doubt]:
     for offer in registry.offers("dataset") if methods else ():
         if not offer.spec.takes:
             reason = _refusal(registry, {"method": methods[0].spec.name, "dataset": offer.spec.name})
-            found += (
-                [Doubt(plugin=offer.plugin, text=f"dataset {offer.spec.name!r}: {reason}")] if reason else []
-            )
+            # A method that is broken everywhere was named above.
+            if reason and not any(doubt.text.endswith(reason) for doubt in found):
+                found.append(Doubt(plugin=offer.plugin, text=f"dataset {offer.spec.name!r}: {reason}"))
     return found
 
 
