@@ -210,7 +210,7 @@ def free_of_torch() -> list[str]:
     exact |= {"condense.storage.manifest"}
     exact |= {f"condense.comparison.{name}" for name in ("columns", "command", "design", "given")}
     exact |= {f"condense.comparison.{name}" for name in ("imported", "outcome")}
-    exact |= {f"condense.comparison.{name}" for name in ("rows", "terms", "workspace")}
+    exact |= {f"condense.comparison.{name}" for name in ("remarks", "rows", "terms", "workspace")}
     places = ("condense.recipe", "condense_baselines.recipes")
     endings = (".catalog", ".plugin", ".options", ".method")
     return sorted(

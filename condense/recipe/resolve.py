@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from condense.errors import OptionError, unknown_name
 from condense.recipe.config import Evaluation, Recipe, RunConfig
+from condense.recipe.effects import refuse_without_effect
 from condense.recipe.method import Use
 from condense.recipe.misfits import converted
 from condense.recipe.presets import OWN_OPTIONS, PRESET
@@ -54,6 +55,7 @@ def configure(
     protocol: str | None = None,
     settings: Settings = (),
     without: Sequence[str] = (),
+    alone: bool = True,
     **own: Any,
 ) -> RunConfig:
     """Resolve names and settings into a configuration.
@@ -62,6 +64,7 @@ def configure(
     ipc: images per class; also chooses the method's settings for a number of images per class.
     settings: pairs of dotted key and value; a value may be text, as it comes from a command line.
     without: names of targets or regularizers to leave out.
+    alone: whether settings are given for this run alone, so that one without effect is refused.
     own: other options with a name of their own: seed, validation, students, reference, device, precision, workers,
         jpeg_decoder, data_dir.
 
@@ -108,6 +111,8 @@ def configure(
             f"recover takes {recipe.recover.iterations} steps, and no target is left to match; add one, e.g. "
             "--set targets.cross-entropy=1, or keep the initial images with --iterations 0"
         )
+    if alone:
+        refuse_without_effect([config], [key for key, _ in given], registry)
     return complete(config, registry)
 
 
