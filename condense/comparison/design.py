@@ -245,6 +245,12 @@ def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Reg
     except OptionError as error:
         raise OptionError(f"row {row.label!r}: {error}") from error
 
+
+def _row(row: AskedRow, teacher: str, recipe: Recipe, registry: Registry, *, published: bool) -> Row:
+    """Return a row as plain data, with its resolved settings. teacher: as in `Row.teacher`.
+
+    published: whether the row stands for its method, so that what was published for the method belongs beside it.
+    """
     method = registry.method(row.method)
     flat = flatten(recipe)
     settings: dict[str, Any] = {}

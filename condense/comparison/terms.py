@@ -13,6 +13,8 @@ from condense.recipe.registry import Registry
 from condense.recipe.settings import Settings
 from condense.runtime import Reporter
 
+# The file of a comparison with its raw results and its table.
+RESULTS = "compare.json"
 # Folders that all comparisons below one --out share.
 CELLS, TEACHERS, DATASETS = "cells", "teachers", "datasets"
 _TAKEN = (CELLS, TEACHERS, DATASETS)

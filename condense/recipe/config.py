@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -30,6 +31,7 @@ from condense.recipe.protocol import Protocol
 _LOCAL = ":local-dir:"
 # The kind of the datasets that Hugging Face's `datasets` reads: "hf:OWNER/NAME" or "hf:./PATH".
 HUB = "hf"
+_DEVICE = re.compile(r"auto|(cpu|cuda|mps)(:\d{1,3})?")
 _PRECISIONS: tuple[Literal["bf16", "fp32"], ...] = ("bf16", "fp32")
 
 
@@ -211,7 +213,7 @@ class Machine:
     workers: processes that decode images from files; None chooses by the cores. They change no result.
     jpeg_decoder: "cpu" or "cuda": what decodes JPEG files that are read at each pass. Their pixels differ.
 
-    Raises ValueError for another precision or decoder, or a negative number of processes.
+    Raises ValueError for another device, precision or decoder, or a negative number of processes.
     """
 
     device: str = "auto"
@@ -221,6 +223,8 @@ class Machine:
     jpeg_decoder: Literal["cpu", "cuda"] = "cpu"
 
     def __post_init__(self) -> None:
+        if not _DEVICE.fullmatch(self.device):
+            raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, not {self.device!r}")
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must be 0 or more, not {self.workers}")
 
