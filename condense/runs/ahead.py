@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from condense.data.ahead import check_images_ahead
 from condense.engine.plan import Plan, make_plan
-from condense.errors import ModelError, no_checkpoint
+from condense.errors import ModelError, UnknownNameError, no_checkpoint
 from condense.recipe.config import Machine, RunConfig
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
@@ -17,7 +18,6 @@ from condense.runs.journal import check_same_recipe, other_machine, saved_config
 from condense.storage.files import read_json
 from condense.storage.run_folder import RunFolder
 
-_LOCAL = "local-dir:"
 # The packages that networks come from, by the name of the network's spec.
 _PACKAGES = {"timm": "timm", "hf-hub": "timm", "torchvision": "torchvision"}
 _PRECISIONS = {"bf16": "bfloat16", "fp32": "float32"}
@@ -53,14 +53,36 @@ def check_files_ahead(plan: Plan, *, teacher: bool = True) -> None:
         raise no_checkpoint(checkpoint)
     for name in _networks(plan):
         kind, _, argument = name.partition(":")
-        package = _PACKAGES.get(kind, "")
-        if package and importlib.util.find_spec(package) is None:
-            raise ModelError(
-                f"{name} needs the package {package}, which is not installed: pip install {package}"
-            )
-        folder = Path(argument.removeprefix(_LOCAL))
-        if argument.startswith(_LOCAL) and not (folder / "config.json").is_file():
-            raise ModelError(f"there is no network {name}: {folder} has no config.json")
+        if kind in _PACKAGES:
+            _check_library(name, _PACKAGES[kind], "" if kind == "hf-hub" else argument)
+
+
+def _check_library(name: str, package: str, wanted: str) -> None:
+    """Raise CondenseError if a library is not there, or has no network of the name that is wanted ("" for any)."""
+    found = importlib.util.find_spec(package)
+    if found is None:
+        raise ModelError(f"{name} needs the package {package}, which is not installed: pip install {package}")
+    place, colon, path = wanted.partition(":")
+    if colon:
+        if place == "local-dir" and not (Path(path) / "config.json").is_file():
+            raise ModelError(f"there is no network {name}: {path} has no config.json")
+        return
+    # Importing the library would import torch, so its source is searched. A tag of weights comes after a dot.
+    stem = wanted.partition(".")[0].lower()
+    if stem and stem not in _words(found.submodule_search_locations or ()):
+        raise UnknownNameError(
+            f"unknown {package} model {wanted!r}: the installed {package} has no such network"
+        )
+
+
+def _words(places: Iterable[str]) -> frozenset[str]:
+    """Return all words in the sources of a library's networks; the names of the networks are among them."""
+    texts = (
+        file.read_text(encoding="utf-8", errors="replace")
+        for place in places
+        for file in sorted((Path(place) / "models").rglob("*.py"))
+    )
+    return frozenset(word.lower() for text in texts for word in re.findall(r"\w+", text))
 
 
 def _networks(plan: Plan) -> Iterator[str]:

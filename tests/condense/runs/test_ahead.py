@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from condense.errors import CondenseError
 from condense.recipe.config import RunConfig
 from condense.recipe.registry import load_registry
 from condense.recipe.resolve import configure
-from condense.runs.ahead import check_run_ahead
+from condense.runs.ahead import _words, check_run_ahead
 from condense.runs.journal import Journal
 
 REGISTRY = load_registry(environment={})
@@ -82,6 +83,33 @@ def test_a_device_that_there_is_nowhere(device: str) -> None:
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "cuda:15", "mps"])
 def test_a_device_that_there_may_be(device: str) -> None:
     assert config(device=device).machine.device == device
+
+
+@pytest.mark.parametrize(
+    ("network", "there"),
+    [
+        ("torchvision:mobilenet_v3_small", True),
+        ("torchvision:mobilenet_v9_small", False),
+        ("timm:resnet10t", True),
+        ("timm:resnet10t.c3_in1k", True),
+        ("timm:resnet11t", False),
+        ("timm:hf-hub:somebody/something", True),
+        ("hf-hub:somebody/something", True),
+    ],
+)
+def test_a_network_that_a_library_has_not(network: str, there: bool, tmp_path: Path) -> None:
+    asked = config(("student.model", network))
+    if there:
+        check_run_ahead(asked, tmp_path / "run", REGISTRY, resume=False)
+    else:
+        assert f"model {network.partition(':')[2]!r}" in refused(asked, tmp_path / "run")
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_every_network_of_a_library_is_found(library: str) -> None:
+    module = importlib.import_module("torchvision.models" if library == "torchvision" else library)
+    words = _words(list(importlib.import_module(library).__path__))
+    assert {name.partition(".")[0].lower() for name in module.list_models()} <= words
 
 
 # A run that goes on.
