@@ -66,7 +66,7 @@ def _tried(method: Method, datasets: list[str], registry: Registry) -> Iterator[
         yield f"method {method.name!r}: {broken}"
         return
     tries: list[tuple[str, dict[str, Any]]] = [
-        *((f"preset {name!r}", {"settings": {PRESET: name}}) for name in method.presets),
+        *((f"preset {name!r}", _preset(name, datasets, registry)) for name in method.presets),
         *((f"for_ipc {ipc}", {"ipc": ipc}) for ipc in method.for_ipc),
         *(
             (f"variant {one.label!r}", {"settings": dict(one.settings), "without": one.without})
@@ -79,10 +79,17 @@ def _tried(method: Method, datasets: list[str], registry: Registry) -> Iterator[
             yield f"method {method.name!r}, {what}: {reason}"
 
 
+def _preset(name: str, datasets: list[str], registry: Registry) -> dict[str, Any]:
+    """Return the options of a run that gets a preset: on the dataset or the kind of images that it is named after."""
+    alike = (other for other in datasets if registry.dataset(other)[0].like == name)
+    dataset = name if name in datasets else next(alike, "")
+    return {"dataset": dataset} if dataset else {"settings": {PRESET: name}}
+
+
 def _refusal(registry: Registry, options: Mapping[str, Any]) -> str:
     """Return why a run with these options is refused, or ""."""
     try:
-        configure(registry, **options)
+        configure(registry, alone=False, **options)
     except CondenseError as error:
         return str(error)
     return ""

@@ -15,8 +15,8 @@ from condense.recipe.method import AS_THE_PROTOCOL_SAYS
 from condense.recipe.registry import Registry
 from condense.recipe.settings import flatten
 
-_TRAININGS = ("teacher", "protocol", "recover.inner")
-_AUGMENTS = ("teacher.augment", "protocol.augment", "recover.augment", "recover.inner.augment")
+_TRAININGS = ("teacher", "protocol", "pool", "recover.inner")
+_AUGMENTS = tuple(f"{part}.augment" for part in (*_TRAININGS, "recover"))
 _OF_TRAINING = ("batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule", "augment")
 _OF_STEPS = (
     *("optimizer", "lr", "betas", "momentum", "schedule", "crop_schedule", "crop_start", "crop_share"),

@@ -14,6 +14,7 @@ from condense.recipe.specs import (
     EvaluatorSpec,
     FeatureTargetSpec,
     InitializerSpec,
+    ParametrizationSpec,
     RegularizerSpec,
 )
 
@@ -27,6 +28,7 @@ def registry_with(method: Method, *datasets: DatasetSpec) -> Registry:
         "feature target": [FeatureTargetSpec(name="match", **PLAIN)],
         "regularizer": [RegularizerSpec(name="smooth", **PLAIN)],
         "initializer": [InitializerSpec(name="noise", **PLAIN)],
+        "parametrization": [ParametrizationSpec(name="identity", **PLAIN)],
         "evaluator": [EvaluatorSpec(name="students", **PLAIN)],
         "protocol": [DC, FKD],
         "model": list(MODELS),
@@ -95,6 +97,6 @@ def test_a_dataset_whose_settings_do_not_fit() -> None:
     assert doubt.text.startswith("dataset 'other': unknown option 'teacher.model.widht'")
 
 
-def test_what_comes_with_condense_leaves_one_preset_to_be_chosen_by_name() -> None:
-    found = doubts(load_registry(environment={}))
-    assert [(doubt.plugin, "the preset 'paper'" in doubt.text) for doubt in found] == [("wmdd", True)]
+def test_what_comes_with_condense_has_presets_to_be_chosen_by_name_and_no_other_doubt() -> None:
+    for doubt in doubts(load_registry(environment={})):
+        assert "is named after no kind of images and no dataset, so --set preset=" in doubt.text

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig
 from condense.recipe.fields import checked, fit, readable, wanted
-from condense.recipe.method import Method, Recover, Student, Teacher, Use, Variant, Weighted
+from condense.recipe.method import Method, Pool, Recover, Student, Teacher, Use, Variant, Weighted
 from condense.recipe.needs import Needs, ThroughRandomNetwork, ThroughTeacher
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import KINDS, load_registry
@@ -36,7 +36,7 @@ SPEC = {"name": "mine", "summary": "x", "build": "a:b"}
 def examples() -> list[Any]:
     """One object of every settings dataclass, plugins' options included."""
     found: list[Any] = [CONFIG, CONFIG.recipe, CONFIG.evaluation, CONFIG.machine]
-    found += [Recover(), Teacher(), Student(), Training(), Augment(), Use(name="x"), Weighted()]
+    found += [Recover(), Teacher(), Student(), Pool(), Training(), Augment(), Use(name="x"), Weighted()]
     found += [
         Protocol(name="x"),
         Variant(label="x"),
