@@ -225,7 +225,7 @@ def test_other_commands_point_to_the_plugin_set_aside(
 
 def test_plugins_names_who_contests_a_name(condense: Invoke, add_plugins: Callable[..., None]) -> None:
     add_plugins(rival=RIVAL)
-    text = condense("plugins").stdout
+    text = condense("plugins").stdout.partition("Worth knowing")[0].rstrip()
     assert "Offered by more than one plugin" in text
     assert text.splitlines()[-1].split() == ["wmdd", "method", "rival,", "wmdd"]
     result = condense("methods", "show", "wmdd")
