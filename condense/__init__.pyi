@@ -45,8 +45,8 @@ from .models.network import Network as Network
 from .models.observation import BatchLabels as BatchLabels
 from .models.observation import Moments as Moments
 from .models.observation import Observation as Observation
+from .recipe.fields import checked as checked
 from .recipe.hooks import hookimpl as hookimpl
-from .recipe.literals import check_literals as check_literals
 from .recipe.method import Method as Method
 from .recipe.method import Pool as Pool
 from .recipe.method import Recover as Recover

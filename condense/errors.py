@@ -69,6 +69,13 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UnknownNameError
     return UnknownNameError(f"unknown {kind} {name!r}.{guess} There are: {listing}")
 
 
+def no_checkpoint(path: Path) -> ModelError:
+    """Return the error for a file of weights that is not there."""
+    return ModelError(
+        f"there is no checkpoint {path}; --teacher takes a .safetensors file or a saved state dict"
+    )
+
+
 def cannot_write(path: Path, error: OSError) -> StorageError:
     """Return the error for a file or folder that could not be written."""
     if error.errno in _NO_SPACE:

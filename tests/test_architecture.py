@@ -207,9 +207,9 @@ def free_of_torch() -> list[str]:
     exact |= {f"condense.data.{name}" for name in ("fetching", "kinds", "preprocessing")}
     exact |= {"condense.engine.work", "condense.engine.price", "condense.comparison.amount"}
     exact |= {"condense.engine.labels", "condense.storage.files", "condense.storage.run_folder"}
-    exact |= {"condense.storage.manifest"}
-    exact |= {f"condense.comparison.{name}" for name in ("columns", "command", "design", "given")}
-    exact |= {f"condense.comparison.{name}" for name in ("imported", "outcome")}
+    exact |= {f"condense.{name}" for name in ("data.ahead", "runs.ahead", "runs.journal", "storage.manifest")}
+    exact |= {f"condense.comparison.{name}" for name in ("ahead", "columns", "command", "design", "given")}
+    exact |= {f"condense.comparison.{name}" for name in ("imported", "outcome", "remarks")}
     exact |= {f"condense.comparison.{name}" for name in ("rows", "terms", "workspace")}
     places = ("condense.recipe", "condense_baselines.recipes")
     endings = (".catalog", ".plugin", ".options", ".method")

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import click
@@ -107,6 +108,13 @@ def test_a_documented_command_has_names_and_settings_that_exist(
     page: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for split, label, number in product(("train", "val"), ("cat", "dog"), range(10)):
+        file = tmp_path / "pets" / split / label / f"{number}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    for word in words(command):
+        if word.endswith((".pt", ".pth", ".safetensors")):
+            (tmp_path / word.rpartition("=")[2]).touch()
     done = CliRunner().invoke(cli, [*words(command), "--dry-run"])
     assert done.exit_code == 0, done.output
 

@@ -24,7 +24,10 @@ This page is made from the commands by `python tools/make_cli_reference.py`. `co
 ## Settings
 
 Every number and every part of a run is a setting with a dotted key. `--dry-run` prints all of them with their values,
-and the work ahead; it computes and writes nothing. `--set KEY=VALUE` changes one and may be repeated:
+and the work ahead; it computes and writes nothing. It refuses what the run would refuse at its start, as far as that
+can be told without torch: a folder of images, a checkpoint or a kind of device that is not there, more images per class
+than the smallest class has, a name that is taken, a run that cannot go on. `--set KEY=VALUE` changes a setting and may
+be repeated:
 
     condense run --method wmdd --set recover.iterations=200 --set teacher.model.width=32 --dry-run
 
@@ -56,7 +59,9 @@ the synthetic images |
 | evaluation | `protocol.*`, `student.*`, `evaluator`, number of students, reference | the accuracy of students |
 | machine | device, precision, folder of datasets | rounding, which differs between types of device and precisions |
 
-Settings that have an option of their own, such as `--ipc` and `--seed`, are refused in `--set`.
+Settings that have an option of their own, such as `--ipc` and `--seed`, are refused in `--set`. So is a setting that
+another one leaves unread, such as `recover.momentum` beside Adam, `protocol.temperature` with hard labels, or
+`teacher.lr` beside a checkpoint. In a comparison one row or column has to read it; the rows that do not are noted.
 
 ### In a comparison
 

@@ -226,12 +226,15 @@ def _how_to_go_on(ctx: click.Context) -> str:
 
 
 def _show_plan(design: Design, out: Path, registry: Registry, as_json: bool) -> None:
+    from condense.comparison.ahead import check_comparison_ahead, warned
     from condense.comparison.amount import amount_of
     from condense.comparison.workspace import look_ahead
     from condense_cli.render.comparison import plan_data, plan_parts
     from condense_cli.render.console import make_console, write, write_json
 
-    outlook, amount = look_ahead(design, out, registry), amount_of(design, registry)
+    refused = check_comparison_ahead(design, out, registry)
+    design = warned(design, refused)
+    outlook, amount = look_ahead(design, out, registry), amount_of(design, registry, refused)
     if as_json:
         write_json(plan_data(design, outlook, amount))
     else:

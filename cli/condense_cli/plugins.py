@@ -12,6 +12,7 @@ from condense_cli.options import json_option, registry_of
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
     """List the plugins found, and why any was set aside."""
+    from condense.recipe.doubts import doubts
     from condense_cli.render.console import make_console, write, write_json
     from condense_cli.render.listing import plugin_listing
 
@@ -30,7 +31,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
         {"name": name, "kind": kind, "plugins": ", ".join(rivals)}
         for (kind, name), rivals in sorted(registry.contested.items())
     ]
-    data = {"plugins": plugins, "contested": contested}
+    notes = [{"plugin": doubt.plugin, "note": doubt.text} for doubt in doubts(registry)]
+    data = {"plugins": plugins, "contested": contested, "notes": notes}
     if as_json:
         write_json(data)
     else:

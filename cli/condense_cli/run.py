@@ -113,7 +113,7 @@ def command(
         else:
             config, path = _resolved(registry, given, Path(out), name, resume)
         if dry_run:
-            _show_plan(config, path, registry, as_json)
+            _show_plan(config, path, registry, resume, as_json)
             return
     with _progress(config, path, as_json, disabled_of(ctx)) as reporter:
         from condense.api import start
@@ -175,12 +175,12 @@ def _how_to_go_on(path: Path, disabled: Sequence[str]) -> str:
     return f"Interrupted. What is done is kept; go on with: {again}"
 
 
-def _show_plan(config: RunConfig, path: Path, registry: Registry, as_json: bool) -> None:
-    from condense.engine.plan import make_plan
+def _show_plan(config: RunConfig, path: Path, registry: Registry, resume: bool, as_json: bool) -> None:
+    from condense.runs.ahead import check_run_ahead
     from condense_cli.render.console import make_console, write, write_json
     from condense_cli.render.tables import plan_table
 
-    plan = make_plan(config, registry)
+    plan = check_run_ahead(config, path, registry, resume=resume)
     stages = dict(plan.stages())
     if as_json:
         write_json({"path": str(path), "stages": stages, "notes": plan.notes, "settings": config.to_dict()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from condense.comparison.design import Design, Place
@@ -30,8 +30,11 @@ class Amount:
         return {"teachers": self.teachers, "images": self.images, "students": self.students}
 
 
-def amount_of(design: Design, registry: Registry) -> Amount | None:
-    """Return the work of a comparison, or None for a dataset whose images would have to be looked at."""
+def amount_of(design: Design, registry: Registry, refused: Collection[Place] = ()) -> Amount | None:
+    """Return the work of a comparison, or None for a dataset whose images would have to be looked at.
+
+    refused: places that will fail.
+    """
     use = design.recipe.dataset
     known = known_counts(registry.dataset(use.name)[0], options_of(use, "dataset", registry))
     if known is None:
@@ -43,7 +46,10 @@ def amount_of(design: Design, registry: Registry) -> Amount | None:
     for row in design.rows:
         for ipc in design.ipcs:
             # Seeds differ in nothing that counts.
-            config = design.runs[Place(row=row.label, ipc=ipc, seed=design.seeds[0])]
+            place = Place(row=row.label, ipc=ipc, seed=design.seeds[0])
+            if place in refused:
+                continue
+            config = design.runs[place]
             plan = make_plan(replace(config, evaluation=design.columns[0].evaluation), registry)
             for piece in distil_work(plan, counts):
                 if piece.stage == "pool":  # trained once, whatever row or seed comes first

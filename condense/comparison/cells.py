@@ -36,6 +36,7 @@ from condense.storage.distilled import DistilledDataset
 from condense.storage.files import file_hash, read_json, same_file, write_json, write_text
 from condense.storage.locks import HeldError, held
 from condense.storage.run_folder import RunFolder
+from condense.text import counted
 
 T = TypeVar("T")
 _DISTILLING = ("measure", "recover")
@@ -53,6 +54,7 @@ class Workshop:
 
     taught: the teachers, by `Row.teacher`.
     folder: the comparison's own folder.
+    refused: places that cannot be worked on, with the reasons.
     """
 
     design: Design
@@ -63,6 +65,7 @@ class Workshop:
     dataset: RealDataset
     taught: Mapping[str, Taught]
     folder: Path
+    refused: Mapping[Place, str] = field(default_factory=dict)
     _labelling: dict[str, LabelledBy] = field(default_factory=dict)
 
     def labelled_by(self, row: str) -> LabelledBy:
@@ -78,6 +81,8 @@ class Workshop:
 
     def is_done(self, place: Place) -> bool:
         """Return whether nothing is left to compute for a place."""
+        if place in self.refused:
+            return True
         cell = _Cell(self, place)
         files = [file for setup in self.design.columns for file in cell.files(setup)]
         return finished(cell.folder) and all(file.exists() for file in files)
@@ -95,6 +100,11 @@ class Workshop:
 
         Return its images, the results of its columns, and whether anything was missing.
         """
+        if place in self.refused:
+            reason = self.refused[place]
+            self.progress.note(f"{place.row} with {counted(place.ipc, 'image')} per class failed: {reason}")
+            failed = Distilled(row=place.row, ipc=place.ipc, seed=place.seed, failure=reason)
+            return failed, [], False
         cell = _Cell(self, place)
         with held(cell.folder.path, waiting=cell.say_that_it_waits):
             distilled = cell.distil()

@@ -17,19 +17,18 @@ from condense.comparison.columns import (
 from condense.comparison.command import FILE, command_of
 from condense.comparison.imported import IMPORTED_KEYS, check_imported
 from condense.comparison.outcome import Kind, Row, under_teacher
-from condense.comparison.rows import AskedRow, Rows, rows_of
+from condense.comparison.remarks import choices, other_wishes, unread
+from condense.comparison.rows import AskedRow, rows_of
 from condense.comparison.terms import TermOptions, Terms, terms_of
 from condense.data.kinds import unfetched_note
 from condense.errors import OptionError
 from condense.recipe.config import Machine, Recipe, RunConfig, decisive, digest, placeless
-from condense.recipe.method import IMPORTED, Method, Teacher, Use
+from condense.recipe.effects import refuse_without_effect
+from condense.recipe.method import IMPORTED, Teacher, Use
 from condense.recipe.networks import with_network
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure, kind_of_dataset
 from condense.recipe.settings import Pair, Settings, flatten, network_of, options_of
-
-# Settings of a teacher that do not change its weights, or that are fixed here.
-_NO_MATTER = ("teacher.seed", "teacher.measure_batch", "teacher.check")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,32 +118,31 @@ def design_comparison(
     given = _shared_pairs(found.shared, checked)
     shared = [shared_settings(registry, checked.dataset, name, given, checked.seed) for name in names]
     teachers = teachers_of(checked.teachers, shared[0], registry)
-    columns = make_columns(
-        registry,
-        shared,
-        like=next(iter(teachers.values())) if len(teachers) > 1 else None,
-        networks=[network_of(text, registry) for text in checked.networks]
-        if len(checked.networks) > 1
-        else (),
-        epochs=checked.epochs,
-        students=checked.students,
-        scores=checked.scores and bool(found.reference),
-    )
-    notes = [*found.notes, *_notes(checked, found, first, columns), *_unfetched(shared[0].dataset, registry)]
+    columns = _columns(checked, shared, teachers, registry, scores=checked.scores and bool(found.reference))
+    refuse_without_effect(shared, [key for key, _ in found.shared], registry)
+    notes = [*found.notes, *choices(checked, found, first, columns)]
+    notes += _unfetched(shared[0].dataset, registry)
     usual = shared_settings(registry, checked.dataset, names[0], (), checked.seed)
-    rows: list[Row] = []
+    resolved = [
+        (row, _resolved(row, shared[0].dataset, checked, ipc, registry))
+        for row in found.asked
+        for ipc in checked.ipcs
+    ]
     runs: dict[Place, RunConfig] = {}
     for text, teacher in teachers.items():
-        for row in found.asked:
-            for ipc in checked.ipcs:
-                asked = _resolved(row, shared[0].dataset, checked, ipc, registry)
-                notes += _other_wishes(row.method, asked, usual, shared[0], several=len(teachers) > 1)
-                runs |= _of_seeds(under_teacher(row.label, text), asked, shared[0].dataset, teacher, checked)
-            rows.append(_row(row, text, asked.recipe, registry, published=kind == "compare"))
+        for row, asked in resolved:
+            notes += other_wishes(row.method, asked, usual, shared[0], several=len(teachers) > 1)
+            runs |= _of_seeds(under_teacher(row.label, text), asked, shared[0].dataset, teacher, checked)
+    notes += unread(resolved, settings, registry)
+    last = {row.label: (row, asked.recipe) for row, asked in resolved}
     design = Design(
         kind=kind,
         name=checked.name or "",
-        rows=tuple(rows),
+        rows=tuple(
+            _row(row, text, recipe, registry, published=kind == "compare")
+            for text in teachers
+            for row, recipe in last.values()
+        ),
         reference=found.reference,
         columns=columns,
         ipcs=checked.ipcs,
@@ -165,23 +163,24 @@ def _seeds(terms: Terms) -> tuple[int, ...]:
     return tuple(range(terms.seed, terms.seed + terms.seeds))
 
 
-def _notes(terms: Terms, rows: Rows, first: Method, columns: Sequence[ColumnSetup]) -> list[str]:
-    """Return notes on what was chosen for the user. first: the first row's method."""
-    notes = []
-    if not terms.protocols:
-        notes.append(
-            f"protocol {first.protocol}, the one that {first.name} is reported under; --protocol chooses others"
-        )
-    if terms.scores and not rows.reference:
-        notes.append(
-            "DD-Ranking's scores are left out: they need random real images as a row, see --reference"
-        )
-    if len(terms.teachers) > 1 and not terms.networks:
-        students = ", ".join(dict.fromkeys(setup.column.student for setup in columns))
-        notes.append(
-            f"the students are {students} in every row, whatever its teacher; --student chooses others"
-        )
-    return notes
+def _columns(
+    terms: Terms,
+    shared: Sequence[SharedSettings],
+    teachers: Mapping[str, Teacher],
+    registry: Registry,
+    *,
+    scores: bool,
+) -> tuple[ColumnSetup, ...]:
+    several = len(terms.networks) > 1
+    return make_columns(
+        registry,
+        shared,
+        like=next(iter(teachers.values())) if len(teachers) > 1 else None,
+        networks=[network_of(text, registry) for text in terms.networks] if several else (),
+        epochs=terms.epochs,
+        students=terms.students,
+        scores=scores,
+    )
 
 
 def _unfetched(dataset: Use, registry: Registry) -> list[str]:
@@ -241,55 +240,10 @@ def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Reg
             precision=terms.precision,
             workers=terms.workers,
             jpeg_decoder=terms.jpeg_decoder,
+            alone=False,
         )
     except OptionError as error:
         raise OptionError(f"row {row.label!r}: {error}") from error
-
-
-def _other_wishes(
-    method: str, asked: RunConfig, usual: SharedSettings, shared: SharedSettings, *, several: bool
-) -> list[str]:
-    """Return notes on what a method asks for and does not get, because every row has the same.
-
-    asked: the method with its presets.
-    usual: what the dataset sets for every method.
-    shared: what all rows get.
-    several: whether the rows have several teachers' networks, so that no wish for one of them is to be named.
-    """
-    evaluation = asked.evaluation
-    wanted = {
-        "teacher": asked.recipe.teacher,
-        "student": evaluation.student,
-        "evaluator": evaluation.evaluator,
-        "dataset": asked.recipe.dataset,
-    }
-    if evaluation.protocol.name == usual.protocol.name:
-        wanted["protocol"] = evaluation.protocol
-    notes = []
-    for section, value in wanted.items():
-        before = flatten(value, section)
-        plain, now = (flatten(getattr(settings, section), section) for settings in (usual, shared))
-        differing = {
-            key: value
-            for key, value in before.items()
-            if value not in (plain.get(key), now.get(key)) and key not in _NO_MATTER
-        }
-        if several:
-            differing = {
-                key: value for key, value in differing.items() if not key.startswith("teacher.model")
-            }
-        if differing:
-            notes.append(_note(method, differing, now, section))
-    return notes
-
-
-def _note(method: str, wanted: Mapping[str, Any], now: Mapping[str, Any], section: str) -> str:
-    listed = [
-        f"{key}={value} ({now[key]} here)" if key in now else f"{key}={value}"
-        for key, value in wanted.items()
-    ]
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return f"{method} asks for {', '.join(listed[:3])}{more}; every row has the same {section}"
 
 
 def _row(row: AskedRow, teacher: str, recipe: Recipe, registry: Registry, *, published: bool) -> Row:

@@ -12,14 +12,14 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import torch
 
 from condense.comparison.cells import Workshop
-from condense.comparison.design import Design
+from condense.comparison.design import Design, Place
 from condense.comparison.progress import Progress
 from condense.comparison.workspace import Workspace
 from condense.engine.real import real_dataset
@@ -36,6 +36,7 @@ class Order:
     taught: the teachers, by `Row.teacher`.
     without: the disabled plugins.
     threads: how many of torch's threads it gets.
+    refused: as in `Workshop`.
     """
 
     design: Design
@@ -43,6 +44,7 @@ class Order:
     taught: Mapping[str, Taught]
     without: tuple[str, ...]
     threads: int
+    refused: Mapping[Place, str] = field(default_factory=dict)
 
 
 def check_jobs(jobs: int, registry: Registry, workers: int | None = None) -> None:
@@ -72,6 +74,7 @@ def helpers(
     taught: Mapping[str, Taught],
     registry: Registry,
     reporter: Reporter,
+    refused: Mapping[Place, str] | None = None,
 ) -> Iterator[list[SpawnProcess]]:
     """While the block runs, let `count` more processes compute what is left of the comparison, piece by piece.
 
@@ -84,7 +87,14 @@ def helpers(
     assert registry.disabled is not None, "see check_jobs"
     threads = torch.get_num_threads()
     share = max(1, threads // (count + 1))
-    order = Order(design=design, out=out, taught=taught, without=registry.disabled, threads=share)
+    order = Order(
+        design=design,
+        out=out,
+        taught=taught,
+        refused=refused or {} or {},
+        without=registry.disabled,
+        threads=share,
+    )
     # A forked process would hang in OpenMP or CUDA.
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_help, args=(order,), daemon=True) for _ in range(count)]
@@ -137,6 +147,7 @@ def _help(order: Order) -> None:
             dataset=real_dataset(recipe, machine, registry, runtime),
             taught=order.taught,
             folder=order.out / order.design.name,
+            refused=order.refused,
         )
         for place in order.design.places():
             if parent is not None and not parent.is_alive():

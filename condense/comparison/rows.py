@@ -13,8 +13,9 @@ from condense.comparison.outcome import Kind
 from condense.errors import CondenseError, OptionError, UnknownSettingError
 from condense.recipe.config import RunConfig
 from condense.recipe.method import IMPORTED
+from condense.recipe.presets import PRESET
 from condense.recipe.registry import Registry
-from condense.recipe.resolve import PRESET, configure
+from condense.recipe.resolve import configure
 from condense.recipe.settings import Pair, Settings, assign, pairs_of
 from condense.text import setting_text
 

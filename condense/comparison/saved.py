@@ -8,10 +8,11 @@ import msgspec
 
 from condense.comparison.outcome import Outcome
 from condense.comparison.summary import Summary
+from condense.comparison.terms import RESULTS
 from condense.storage.files import json_bytes
 
 FORMAT = 2
-JSON, MARKDOWN, PICTURE, PAGE = "compare.json", "compare.md", "compare.png", "compare.html"
+JSON, MARKDOWN, PICTURE, PAGE = RESULTS, "compare.md", "compare.png", "compare.html"
 
 
 def to_dict(outcome: Outcome, summary: Summary) -> dict[str, Any]:

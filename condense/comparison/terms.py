@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TypedDict
 
 from condense.errors import OptionError
+from condense.recipe.fields import checked
 from condense.recipe.networks import split_networks
 from condense.recipe.registry import Registry
 from condense.recipe.settings import Settings
 from condense.runtime import Reporter
 
+# The file of a comparison with its raw results and its table.
+RESULTS = "compare.json"
 # Folders that all comparisons below one --out share.
 CELLS, TEACHERS, DATASETS = "cells", "teachers", "datasets"
 _TAKEN = (CELLS, TEACHERS, DATASETS)
@@ -79,6 +82,7 @@ class ComparisonOptions(TermOptions, total=False):
     registry: Registry | None
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Terms:
     """The options of a comparison, apart from its rows; the fields of `TermOptions`, checked.
@@ -146,23 +150,26 @@ def terms_of(
     workers: int | None = None,
     jpeg_decoder: str = "cpu",
 ) -> Terms:
-    """Return the checked terms of a comparison. Raises OptionError as `Terms` does."""
-    return Terms(
-        dataset=dataset,
-        ipcs=(ipc,) if isinstance(ipc, int) else tuple(ipc),
-        seeds=seeds,
-        seed=seed,
-        students=students,
-        protocols=(protocol,) if isinstance(protocol, str) else tuple(protocol),
-        epochs=(epochs,) if isinstance(epochs, int) else tuple(epochs),
-        networks=split_networks(student),
-        teachers=split_networks(teacher_model),
-        scores=scores,
-        validation=validation,
-        name=name,
-        data_dir=str(data_dir or ""),
-        device=device,
-        precision=precision,
-        workers=workers,
-        jpeg_decoder=jpeg_decoder,
-    )
+    """Return the checked terms of a comparison. Raises OptionError as `Terms` does, and for values of wrong types."""
+    try:
+        return Terms(
+            dataset=dataset,
+            ipcs=(ipc,) if isinstance(ipc, int) else tuple(ipc),
+            seeds=seeds,
+            seed=seed,
+            students=students,
+            protocols=(protocol,) if isinstance(protocol, str) else tuple(protocol),
+            epochs=(epochs,) if isinstance(epochs, int) else tuple(epochs),
+            networks=split_networks(student),
+            teachers=split_networks(teacher_model),
+            scores=scores,
+            validation=validation,
+            name=name,
+            data_dir=str(data_dir or ""),
+            device=device,
+            precision=precision,
+            workers=workers,
+            jpeg_decoder=jpeg_decoder,
+        )
+    except ValueError as error:
+        raise OptionError(str(error)) from error

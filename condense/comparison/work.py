@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,18 +16,18 @@ from condense.comparison.progress import Forecast, Progress
 from condense.comparison.saved import JSON, PAGE, to_dict
 from condense.comparison.summary import Summary, summarise
 from condense.comparison.terms import DATASETS
-from condense.comparison.workspace import Workspace
+from condense.comparison.workspace import Workspace, check_folder
 from condense.data.dataset import RealDataset
 from condense.data.parametrizations.base import coder_of
 from condense.engine.plan import make_plan
 from condense.engine.preflight import Part, parts_of, preflight
 from condense.engine.real import real_dataset
 from condense.engine.squeeze import fresh_teacher
-from condense.errors import StorageError
+from condense.errors import CondenseError, StorageError
 from condense.recipe.config import Recipe, dataset_label, digest
 from condense.recipe.registry import Registry
 from condense.runs import provenance
-from condense.runs.pipeline import check_images
+from condense.runs.pipeline import build_parts, check_images
 from condense.runs.teachers import Taught, Teachers
 from condense.runtime import Reporter, Runtime, SilentReporter, make_runtime, numeric_settings
 from condense.storage.files import read_json, write_json
@@ -82,18 +82,16 @@ def carry_out(
     workers = machine.workers if jobs == 1 else 0
     runtime = make_runtime(machine.device, machine.precision, progress, workers, machine.jpeg_decoder)
     folder = out / design.name
-    _check_folder(folder)
+    check_folder(folder)
     with held(folder), numeric_settings(runtime):
         dataset = real_dataset(recipe, machine, registry, runtime)
-        for config in design.runs.values():
-            coder = coder_of(config.recipe.parametrization, registry)
-            check_images(config.recipe.ipc, dataset, coder)
+        refused = _refusals(design, dataset, registry, progress)
         for note in (*dataset.notes, *design.notes):
             progress.note(note)
         chosen = replace(machine, device=str(runtime.device), precision=runtime.precision)
         space = Workspace(out, registry, chosen)
         _check_images(space, recipe, dataset)
-        preflight(_networks(design, registry), dataset, registry, runtime, chosen=recipe.dataset)
+        preflight(_networks(design, registry, refused), dataset, registry, runtime, chosen=recipe.dataset)
         taught, facts = _teach(space, design, dataset, registry, runtime, progress)
         shop = Workshop(
             design=design,
@@ -104,10 +102,11 @@ def carry_out(
             dataset=dataset,
             taught=taught,
             folder=folder,
+            refused=refused,
         )
         book = _Book(design, dataset, facts, provenance.versions(registry))
         further = min(jobs, len([place for place in design.places() if not shop.is_done(place)])) - 1
-        with helpers(max(0, further), design, out, taught, registry, progress):
+        with helpers(max(0, further), design, out, taught, registry, progress, refused):
             outcome = _all_cells(shop, book, jobs)
     return ComparisonResult(path=folder, outcome=outcome)
 
@@ -187,11 +186,36 @@ def _all_cells(shop: Workshop, book: _Book, jobs: int) -> Outcome:
     return book.outcome(complete=True)
 
 
-def _networks(design: Design, registry: Registry) -> list[Part]:
+def _refusals(
+    design: Design, dataset: RealDataset, registry: Registry, progress: Progress
+) -> dict[Place, str]:
+    """Return the places that cannot be worked on, with the reasons, before a teacher is trained.
+
+    Raises CondenseError if there is no other place.
+    """
+    refused: dict[Place, str] = {}
+    for place, config in design.runs.items():
+        try:
+            check_images(place.ipc, dataset, coder_of(config.recipe.parametrization, registry))
+            build_parts(make_plan(config, registry), registry)
+        except CondenseError as error:
+            refused[place] = str(error)
+            if len(refused) == len(design.runs):
+                raise
+        except (
+            Exception,
+            SystemExit,
+        ):  # A plugin's code may raise anything; the row tells it with its traceback.
+            progress.note(f"{place.row} will fail while its parts are built")
+    return refused
+
+
+def _networks(design: Design, registry: Registry, refused: Collection[Place]) -> list[Part]:
     """Return the networks of every row and column. A comparison always has a teacher."""
     parts = [Part(role="teacher", use=design.recipe.teacher.model)]
-    for config in design.runs.values():
-        parts += parts_of(make_plan(config, registry))
+    for place, config in design.runs.items():
+        if place not in refused:
+            parts += parts_of(make_plan(config, registry))
     parts += [
         Part(role="student", use=setup.evaluation.student_network(design.recipe.teacher))
         for setup in design.columns
@@ -251,17 +275,3 @@ def _teach(
             bytes=taught[name].file.stat().st_size,
         )
     return taught, facts
-
-
-def _check_folder(folder: Path) -> None:
-    """Raise StorageError if the comparison's folder holds something else."""
-    if not folder.exists():
-        return
-    if not folder.is_dir() or (any(folder.iterdir()) and not _is_comparison(list(folder.iterdir()))):
-        raise StorageError(f"{folder} exists already and is not a comparison; choose another --name or --out")
-
-
-def _is_comparison(found: Sequence[Path]) -> bool:
-    return any(entry.name in (JSON, "grids", "failures") for entry in found) and not any(
-        entry.name == "run.json" for entry in found
-    )

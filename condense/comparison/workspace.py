@@ -12,7 +12,8 @@ from pathlib import Path
 
 from condense.comparison.columns import ColumnSetup
 from condense.comparison.design import Design
-from condense.comparison.terms import CELLS, TEACHERS
+from condense.comparison.terms import CELLS, RESULTS, TEACHERS
+from condense.errors import StorageError
 from condense.recipe.config import Machine, Recipe, by_content, digest, placeless
 from condense.recipe.method import Use
 from condense.recipe.registry import HOST, Registry
@@ -133,6 +134,20 @@ def _own_versions() -> tuple[tuple[str, str], ...]:
 def between(folder: Path, other: Path) -> str:
     """Return the relative path from a folder to another path, with slashes."""
     return Path(os.path.relpath(other, folder)).as_posix()
+
+
+def check_folder(folder: Path) -> None:
+    """Raise StorageError if the comparison's folder holds something else."""
+    if not folder.exists():
+        return
+    if not folder.is_dir() or (any(folder.iterdir()) and not _is_comparison(list(folder.iterdir()))):
+        raise StorageError(f"{folder} exists already and is not a comparison; choose another --name or --out")
+
+
+def _is_comparison(found: Sequence[Path]) -> bool:
+    return any(entry.name in (RESULTS, "grids", "failures") for entry in found) and not any(
+        entry.name == "run.json" for entry in found
+    )
 
 
 def _done(design: Design, space: Workspace) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from condense.data.fetching import may_fetch
-from condense.data.walk import files_below, folders_in
+from condense.data.walk import files_below, folders_in, pass_over
 from condense.errors import CondenseError
 from condense.recipe.config import HUB, is_path
 from condense.recipe.specs import ImageKind, kind_text
@@ -98,9 +98,5 @@ def _files(root: Path) -> Iterator[Path]:
         folders = folders_in(root / split)
     each = max(1, _LOOKED_AT // max(1, len(folders)))
     for folder in folders:
-        for name in islice(files_below(root, split + folder, _pass_over), each):
+        for name in islice(files_below(root, split + folder, pass_over), each):
             yield root / name
-
-
-def _pass_over(_error: CondenseError) -> None:
-    """Loading the dataset reports what cannot be read."""

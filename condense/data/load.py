@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from condense.data.ahead import kept_of
 from condense.data.dataset import (
     DatasetRequest,
     ImageSource,
@@ -89,7 +90,7 @@ def hold_out(dataset: RealDataset, fraction: float, seed: int) -> RealDataset:
         if len(indices) < 2:
             raise DataError(f"class {name!r} has {len(indices)} training image, too few to hold any out")
         order = indices[torch.randperm(len(indices), generator=generator(seed, "validation", label))]
-        count = min(max(1, round(fraction * len(indices))), len(indices) - 1)
+        count = len(indices) - kept_of(len(indices), fraction)
         held.append(order[:count])
         kept.append(order[count:])
     note = (

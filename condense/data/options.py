@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
+
+from condense.recipe.fields import checked
 
 ImagenetteVariant = Literal["full", "320px", "160px"]
 
@@ -19,6 +21,7 @@ def _check_memory(limit_gib: float) -> None:
         raise ValueError(f"memory_limit_gib must not be negative, not {limit_gib}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class DownloadOptions:
     """The options of a small dataset.
@@ -29,6 +32,7 @@ class DownloadOptions:
     download: bool = True
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class TinyImageNetOptions:
     """The options of Tiny ImageNet.
@@ -51,6 +55,7 @@ class TinyImageNetOptions:
         _check_memory(self.memory_limit_gib)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ImagenetteOptions:
     """The options of Imagenette and Imagewoof.
@@ -71,14 +76,11 @@ class ImagenetteOptions:
     skip_broken: bool = False
 
     def __post_init__(self) -> None:
-        if self.variant not in get_args(ImagenetteVariant):
-            raise ValueError(
-                f"variant must be one of {', '.join(get_args(ImagenetteVariant))}, not {self.variant!r}"
-            )
         _check_size(self.size, automatic=False)
         _check_memory(self.memory_limit_gib)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ImageNetOptions:
     """The options of ImageNet-1K.
@@ -98,6 +100,7 @@ class ImageNetOptions:
         _check_memory(self.memory_limit_gib)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class FolderOptions:
     """The options of a folder of images.
@@ -131,6 +134,7 @@ class FolderOptions:
         _check_memory(self.memory_limit_gib)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class HubOptions:
     """The options of a dataset that Hugging Face's `datasets` reads.

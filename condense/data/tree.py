@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from condense.data.paths import Paths
-from condense.data.walk import files_below, folders_in
+from condense.data.walk import check_root, class_folders, files_below
 from condense.errors import CondenseError, DataError
 from condense.rng import generator
 from condense.text import shown_path
-
-TEST_NAMES = ("val", "test")
 
 
 @dataclass(frozen=True)
@@ -61,13 +59,7 @@ def read_tree(root: Path) -> Tree:
 
     Raises DataError if the tree is not usable, and StorageError if the folder or a whole class cannot be read.
     """
-    if not root.exists():
-        raise DataError(f"{shown_path(root)} does not exist{_layout(root)}")
-    if not root.is_dir():
-        raise DataError(f"{shown_path(root)} is a file, not a folder{_layout(root)}")
-    tests = [name for name in TEST_NAMES if (root / name).is_dir()]
-    if not (root / "train").is_dir() and tests:
-        raise DataError(f"{shown_path(root)} has {tests[0]}/ but no train/{_layout(root)}")
+    tests = check_root(root)
     broken: list[CondenseError] = []
     train = _read_classes(root, "train" if (root / "train").is_dir() else "", broken)
     if not (root / "train").is_dir() or not tests:
@@ -88,13 +80,6 @@ def read_tree(root: Path) -> Tree:
     return Tree(root, tuple(train), *splits, tuple(notes), tuple(broken))
 
 
-def _layout(root: Path) -> str:
-    name = shown_path(root)
-    return (
-        f"; expected {name}/train/CLASS/*.jpg and {name}/val/CLASS/*.jpg, or {name}/CLASS/*.jpg to be split"
-    )
-
-
 def _names(classes: Sequence[str]) -> str:
     listed = ", ".join(repr(name) for name in classes[:5]) + (", ..." if len(classes) > 5 else "")
     return f"class {listed} is" if len(classes) == 1 else f"{len(classes)} classes ({listed}) are"
@@ -105,15 +90,7 @@ def _read_classes(root: Path, split: str, broken: list[CondenseError]) -> dict[s
 
     Adds what is left out to `broken`.
     """
-    folder = root / split
-    names = folders_in(folder)
-    if not names:
-        raise DataError(f"{shown_path(folder)} has no class folders{_layout(root)}")
-    if len(names) == 1:
-        raise DataError(
-            f"{shown_path(folder)} has one class folder, {shown_path(names[0])!r}; condensing needs at least two "
-            "(is the path that was given one level too high?)"
-        )
+    names = class_folders(root, split)
     return {name: _files(root, f"{split}/{name}" if split else name, broken) for name in names}
 
 

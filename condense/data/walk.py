@@ -9,8 +9,48 @@ from pathlib import Path
 from condense.errors import CondenseError, DataError, StorageError
 from condense.text import shown_path
 
+TEST_NAMES = ("val", "test")
+
 # Is told what cannot be walked, and raises it or remembers it.
 Refuse = Callable[[CondenseError], None]
+
+
+def check_root(root: Path) -> list[str]:
+    """Return the names of the test splits below the root of class folders. Raises DataError if it is no such root."""
+    if not root.exists():
+        raise DataError(f"{shown_path(root)} does not exist{layout(root)}")
+    if not root.is_dir():
+        raise DataError(f"{shown_path(root)} is a file, not a folder{layout(root)}")
+    tests = [name for name in TEST_NAMES if (root / name).is_dir()]
+    if not (root / "train").is_dir() and tests:
+        raise DataError(f"{shown_path(root)} has {tests[0]}/ but no train/{layout(root)}")
+    return tests
+
+
+def class_folders(root: Path, split: str) -> list[str]:
+    """Return the names of the class folders of a split, "" for the root itself. Raises DataError for fewer than two."""
+    folder = root / split
+    names = folders_in(folder)
+    if not names:
+        raise DataError(f"{shown_path(folder)} has no class folders{layout(root)}")
+    if len(names) == 1:
+        raise DataError(
+            f"{shown_path(folder)} has one class folder, {shown_path(names[0])!r}; condensing needs at least two "
+            "(is the path that was given one level too high?)"
+        )
+    return names
+
+
+def layout(root: Path) -> str:
+    """Return the end of a message: how images have to lie below a folder."""
+    name = shown_path(root)
+    return (
+        f"; expected {name}/train/CLASS/*.jpg and {name}/val/CLASS/*.jpg, or {name}/CLASS/*.jpg to be split"
+    )
+
+
+def pass_over(_error: CondenseError) -> None:
+    """Pass over what cannot be walked: loading the dataset reports it."""
 
 
 def folders_in(folder: Path) -> list[str]:

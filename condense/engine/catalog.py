@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from condense.recipe.fields import checked
 from condense.recipe.method import IMPORTED
 from condense.recipe.needs import Needs, ThroughTeacher
 from condense.recipe.specs import EvaluatorSpec, FeatureTargetSpec, InitializerSpec
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class NoiseOptions:
     """std: standard deviation of the noise, above 0, in units of the dataset's standard deviation."""
@@ -21,6 +23,7 @@ class NoiseOptions:
             raise ValueError(f"std must be above 0, not {self.std}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ImportedOptions:
     """Images that lie in an artifact.

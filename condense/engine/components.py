@@ -162,6 +162,12 @@ class Initializer:
         """
         raise NotImplementedError
 
+    def check(self, targets: Sequence[FeatureTarget]) -> None:
+        """Raise OptionError if images cannot be made beside these feature targets, which are not fitted yet.
+
+        It is asked before anything else, so that a run that cannot work is refused before a teacher is trained.
+        """
+
     def slot_weights(self) -> Tensor | None:
         """Return (K, ipc) float32, the weight of each slot; each class sums to 1. None means equal weights.
 

@@ -12,10 +12,13 @@ from condense.engine.work import Counts, Piece, chunk_sizes
 from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe
 from condense.recipe.needs import POOL_KINDS
+from condense.recipe.training import Optimizer
 from condense.text import byte_size, duration
 
 _SECONDS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": 2**30}
+# Numbers that an optimizer keeps of every weight.
+_MOMENTS: Mapping[Optimizer, int] = {"sgd": 1, "adam": 2, "adamw": 2}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 
 
@@ -129,7 +132,7 @@ def loads_of(
     image = 4 * counts.bytes_of_image
     loads = {}
     if "squeeze" in stages and "teacher" in prints:
-        moments = 1 if recipe.teacher.optimizer == "sgd" else 2
+        moments = _MOMENTS[recipe.teacher.optimizer]
         network = prints["teacher"]
         batch = min(recipe.teacher.batch_size, counts.train)
         loads["squeeze"] = Load(
@@ -139,7 +142,7 @@ def loads_of(
             key="teacher.batch_size",
         )
     if "pool" in stages and "pool" in prints:
-        moments = 1 if recipe.pool.optimizer == "sgd" else 2
+        moments = _MOMENTS[recipe.pool.optimizer]
         network = prints["pool"]
         loads["pool"] = Load(
             fixed=(2 + moments) * network.parameters,
@@ -162,7 +165,7 @@ def loads_of(
         )
     if "evaluate" in stages and "student" in prints:
         network = prints["student"]
-        moments = 1 if protocol.optimizer == "sgd" else 2
+        moments = _MOMENTS[protocol.optimizer]
         asked = prints["teacher"].parameters if protocol.labels == "online" and "teacher" in prints else 0
         loads["evaluate"] = Load(
             fixed=(2 + moments) * network.parameters + asked,

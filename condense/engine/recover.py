@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -60,7 +61,9 @@ def cut_chunks(classes: int, ipc: int, options: Recover, images_per_stored: int 
     everything = torch.arange(classes * ipc).view(classes, ipc)
     if options.chunk == "slots":
         return list(everything.T.flatten().split(batch))
-    return [part.flatten() for part in everything.split(max(1, batch // ipc))]
+    if options.chunk == "classes":
+        return [part.flatten() for part in everything.split(max(1, batch // ipc))]
+    assert_never(options.chunk)
 
 
 def crop_scale(options: Recover, iteration: int) -> tuple[float, float] | None:

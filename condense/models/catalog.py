@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from condense.recipe.literals import check_literals
+from condense.recipe.fields import checked
 from condense.recipe.method import Use
 from condense.recipe.specs import ModelSpec
 
@@ -33,6 +33,7 @@ class ModelRequest:
     build: Callable[[Use], nn.Module] | None = None
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ConvNetOptions:
     """The options of the ConvNet.
@@ -47,11 +48,11 @@ class ConvNetOptions:
     norm: Literal["batch", "instance", "none"] = "batch"
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.width < 1 or self.depth < 1:
             raise ValueError(f"width and depth must be at least 1, not {self.width} and {self.depth}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ResNetOptions:
     """The options of ResNet-18.
@@ -67,11 +68,11 @@ class ResNetOptions:
     pretrained: bool = False
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.pretrained and self.stem in ("tiny", "cifar"):
             raise ValueError(f"pretrained weights exist for stem imagenet only, not {self.stem}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ZooOptions:
     """The options of torchvision's networks.
@@ -83,6 +84,7 @@ class ZooOptions:
     pretrained: bool = False
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class TimmOptions:
     """The options of timm's networks.
@@ -102,6 +104,7 @@ class TimmOptions:
             raise ValueError(f"patch_size must be at least 1, or 0 for automatic, not {self.patch_size}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class EnsembleOptions:
     """The options of an ensemble.

@@ -5,6 +5,8 @@ Gidaris & Komodakis, CVPR 2018; Zhao et al., ICLR 2021.
 
 from __future__ import annotations
 
+from typing import Literal, assert_never
+
 import torch
 from torch import Tensor, nn
 
@@ -29,12 +31,14 @@ class InstanceNorm(nn.GroupNorm):
         return super().forward(images.contiguous() if slow else images)
 
 
-def _norm(kind: str, channels: int) -> nn.Module:
+def _norm(kind: Literal["batch", "instance", "none"], channels: int) -> nn.Module:
     if kind == "batch":
         return nn.BatchNorm2d(channels)
     if kind == "instance":
         return InstanceNorm(channels)
-    return nn.Identity()
+    if kind == "none":
+        return nn.Identity()
+    assert_never(kind)
 
 
 class ConvNet(nn.Module):

@@ -42,7 +42,7 @@ def build_resnet18(options: ResNetOptions, request: ModelRequest) -> nn.Module:
         return _torchvision("resnet18", request, pretrained=True)
     model = resnet18(weights=None, num_classes=request.classes)
     if stem != "imagenet":
-        stride, padding = (2, 3) if stem == "tiny" else (1, 1)
+        stride, padding = {"tiny": (2, 3), "cifar": (1, 1)}[stem]
         model.conv1 = nn.Conv2d(
             request.channels, 64, kernel_size=3, stride=stride, padding=padding, bias=False
         )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from condense.recipe.fields import checked
 from condense.recipe.method import (
     AS_THE_PROTOCOL_SAYS,
     IDENTITY,
@@ -29,6 +31,7 @@ from condense.recipe.protocol import Protocol
 _LOCAL = ":local-dir:"
 # The kind of the datasets that Hugging Face's `datasets` reads: "hf:OWNER/NAME" or "hf:./PATH".
 HUB = "hf"
+_DEVICE = re.compile(r"auto|(cpu|cuda|mps)(:\d{1,3})?")
 _PRECISIONS: tuple[Literal["bf16", "fp32"], ...] = ("bf16", "fp32")
 
 
@@ -37,6 +40,7 @@ def digest(value: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What is distilled: everything that decides the distilled images, given a kind of machine.
@@ -158,6 +162,7 @@ def _file_digest(path: Path, _changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """How a distilled dataset is judged.
@@ -198,6 +203,7 @@ class Evaluation:
         return network_like(self.protocol.model if use.name == AS_THE_PROTOCOL_SAYS else use, teacher)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """Where a run is computed.
@@ -207,7 +213,7 @@ class Machine:
     workers: processes that decode images from files; None chooses by the cores. They change no result.
     jpeg_decoder: "cpu" or "cuda": what decodes JPEG files that are read at each pass. Their pixels differ.
 
-    Raises ValueError for another precision or decoder, or a negative number of processes.
+    Raises ValueError for another device, precision or decoder, or a negative number of processes.
     """
 
     device: str = "auto"
@@ -217,12 +223,10 @@ class Machine:
     jpeg_decoder: Literal["cpu", "cuda"] = "cpu"
 
     def __post_init__(self) -> None:
-        if self.jpeg_decoder not in ("cpu", "cuda"):
-            raise ValueError(f"jpeg_decoder must be cpu or cuda, not {self.jpeg_decoder!r}")
+        if not _DEVICE.fullmatch(self.device):
+            raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, not {self.device!r}")
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must be 0 or more, not {self.workers}")
-        if self.precision not in ("auto", "bf16", "fp32"):
-            raise ValueError(f"precision must be auto, bf16 or fp32, not {self.precision!r}")
 
     @property
     def hash(self) -> str:
@@ -241,6 +245,7 @@ class Machine:
         ]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything that a run depends on; saved in run.json, from which the run can be repeated."""

@@ -7,12 +7,15 @@ measure stage, and only the weights of random networks and of a pool can take gr
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
+
+from condense.recipe.fields import checked
 
 Statistic = Literal["batchnorm", "convolutions"]
 AtOnce = Literal["batch", "whole classes", "one class"]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ThroughTeacher:
     """The loss looks through the trained teacher.
@@ -29,10 +32,8 @@ class ThroughTeacher:
     observes: bool = False
     each_member: bool = False
 
-    def __post_init__(self) -> None:
-        _check_statistics(self.statistics)
 
-
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ThroughRandomNetwork:
     """The loss looks through a random network, a new one every `Recover.network_steps` steps.
@@ -41,9 +42,6 @@ class ThroughRandomNetwork:
     """
 
     statistics: tuple[Statistic, ...] = ()
-
-    def __post_init__(self) -> None:
-        _check_statistics(self.statistics)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +52,7 @@ class ThroughWeightGradients:
     """
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ThroughPool:
     """The loss looks through a network of the pool, partly trained on the real images (`condense.Pool`).
@@ -71,7 +70,6 @@ class ThroughPool:
     statistics: tuple[Statistic, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_statistics(self.statistics)
         if self.weight_gradients and self.statistics:
             raise ValueError("a loss through weight gradients reads no statistics of layers")
 
@@ -87,6 +85,7 @@ NetworkKind = Literal["teacher", "random", "pool", "trained", "none"]
 POOL_KINDS: tuple[NetworkKind, NetworkKind] = ("pool", "trained")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Needs:
     """What the host has to show a loss.
@@ -107,11 +106,6 @@ class Needs:
     float32: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.through, Through):
-            kinds = ", ".join(f"{kind.__name__}()" for kind in get_args(Through))
-            raise ValueError(f"through must be one of {kinds}, not {self.through!r}")
-        if self.at_once not in get_args(AtOnce):
-            raise ValueError(f"at_once must be one of {', '.join(get_args(AtOnce))}, not {self.at_once!r}")
         if self.real_per_class < 0:
             raise ValueError(f"real_per_class must be 0 or more, not {self.real_per_class}")
 
@@ -147,8 +141,3 @@ class Needs:
         if isinstance(self.through, ThroughPool):
             return self.through.weight_gradients
         return isinstance(self.through, ThroughWeightGradients)
-
-
-def _check_statistics(names: object) -> None:
-    if not isinstance(names, tuple) or not set(names) <= set(get_args(Statistic)):
-        raise ValueError(f"statistics must be a tuple of {', '.join(get_args(Statistic))}, not {names!r}")

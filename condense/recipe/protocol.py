@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from condense.recipe.fields import checked
 from condense.recipe.method import AS_THE_PROTOCOL_SAYS, SAME_AS_TEACHER, Use
 from condense.recipe.specs import check_name
 from condense.recipe.training import Augment, Training
@@ -19,6 +20,7 @@ from condense.recipe.training import Augment, Training
 LabelMode = Literal["hard", "soft", "online"]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Protocol(Training):
     """How students are trained.

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from condense.recipe.fields import checked
+
 # Percent as a table prints it: the accuracy, or the accuracy and what stands after ±.
 Printed = float | tuple[float, float]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Published:
     """An accuracy that was published for a method, and its conditions.

@@ -21,6 +21,7 @@ import pluggy
 from condense.errors import PluginError, UnknownNameError, unknown_name
 from condense.recipe import hooks as hookspecs
 from condense.recipe.method import Method
+from condense.recipe.presets import check_offer
 from condense.recipe.protocol import Protocol
 from condense.recipe.specs import (
     DatasetSpec,
@@ -257,6 +258,7 @@ class _Loader:
                         raise PluginError(
                             f"{hook_name} gave {spec!r}, which is not an instance of {expected.__name__}"
                         )
+                    check_offer(spec)
                     offers.append((kind, spec))
         repeated = _first_repeated((kind, spec.name) for kind, spec in offers)
         if repeated:

@@ -11,39 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from condense.errors import OptionError, unknown_name
 from condense.recipe.config import Evaluation, Recipe, RunConfig
-from condense.recipe.method import (
-    Use,
-)
+from condense.recipe.effects import refuse_without_effect
+from condense.recipe.method import Use
+from condense.recipe.misfits import converted
+from condense.recipe.presets import OWN_OPTIONS, PRESET
 from condense.recipe.registry import Registry
 from condense.recipe.settings import Pair, Settings, assign, complete, options_of, pairs_of
 from condense.recipe.specs import ImageKind
 
 T = TypeVar("T")
-
-# The setting that chooses a preset of the method by name, in place of those of the kind of images and the dataset.
-PRESET = "preset"
-# Settings that are options of their own and never keys of --set, with the name of the option.
-_OWN_FIELDS = (
-    "method",
-    "dataset",
-    "ipc",
-    "seed",
-    "validation",
-    "students",
-    "reference",
-    "device",
-    "precision",
-    "workers",
-    "jpeg_decoder",
-)
-OWN_OPTIONS = {
-    **dict.fromkeys(("protocol", "protocol.name", "protocol.summary", "protocol.source"), "protocol"),
-    **{name: name.replace("_", "-") for name in (*_OWN_FIELDS, "data_dir")},
-}
 
 
 def config_from_dict(data: Mapping[str, Any], registry: Registry) -> RunConfig:
@@ -54,8 +32,8 @@ def config_from_dict(data: Mapping[str, Any], registry: Registry) -> RunConfig:
 def convert(data: Any, kind: type[T]) -> T:
     """Return plain data as one of the groups, or all of them. Raises OptionError saying what does not fit."""
     try:
-        return msgspec.convert(data, kind)
-    except msgspec.ValidationError as error:
+        return converted(data, kind, "the settings")
+    except ValueError as error:
         raise OptionError(f"these are not the settings of a run: {error}") from error
 
 
@@ -77,6 +55,7 @@ def configure(
     protocol: str | None = None,
     settings: Settings = (),
     without: Sequence[str] = (),
+    alone: bool = True,
     **own: Any,
 ) -> RunConfig:
     """Resolve names and settings into a configuration.
@@ -85,6 +64,7 @@ def configure(
     ipc: images per class; also chooses the method's settings for a number of images per class.
     settings: pairs of dotted key and value; a value may be text, as it comes from a command line.
     without: names of targets or regularizers to leave out.
+    alone: whether settings are given for this run alone, so that one without effect is refused.
     own: other options with a name of their own: seed, validation, students, reference, device, precision, workers,
         jpeg_decoder, data_dir.
 
@@ -131,6 +111,8 @@ def configure(
             f"recover takes {recipe.recover.iterations} steps, and no target is left to match; add one, e.g. "
             "--set targets.cross-entropy=1, or keep the initial images with --iterations 0"
         )
+    if alone:
+        refuse_without_effect([config], [key for key, _ in given], registry)
     return complete(config, registry)
 
 

@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from condense.errors import OptionError, UnknownSettingError, nearest
+from condense.recipe.fields import fit, hints_of
 from condense.recipe.method import AS_THE_PROTOCOL_SAYS, SAME_AS_TEACHER, Recover, Use, Weighted
 from condense.recipe.networks import format_network, parse_network
 from condense.recipe.registry import Registry
@@ -256,7 +257,7 @@ def _complete_use(use: Use, kind: str, registry: Registry) -> Use:
 
 
 def _hint(owner: type, name: str, key: str) -> Any:
-    hints = typing.get_type_hints(owner)
+    hints = hints_of(owner)
     if name not in hints:
         close = nearest(name, hints)
         guess = f" Did you mean {close!r}?" if close else ""
@@ -265,23 +266,10 @@ def _hint(owner: type, name: str, key: str) -> Any:
 
 
 def _convert(value: Any, hint: Any, key: str) -> Any:
-    if isinstance(value, str) and hint is not str:
-        if value.lower() == "none" and type(None) in typing.get_args(hint):
-            value = None
-        elif _takes_sequence(hint):
-            value = [item.strip() for item in value.split(",") if item.strip()]
     try:
-        return msgspec.convert(value, hint, strict=False)
-    except msgspec.ValidationError as error:
-        reason = str(error)
-        if typing.get_origin(hint) is typing.Literal:
-            reason = f"must be one of {', '.join(map(str, typing.get_args(hint)))}"
-        raise OptionError(f"{key}={_text(value)}: {reason}") from error
-
-
-def _takes_sequence(hint: Any) -> bool:
-    alternatives = typing.get_args(hint) if typing.get_origin(hint) is not tuple else (hint,)
-    return any(typing.get_origin(item) is tuple for item in alternatives)
+        return fit(value, hint, read=True)
+    except ValueError as error:
+        raise OptionError(f"{key}={_text(value)}: {error}") from error
 
 
 def _unknown_key(setting: _Setting) -> UnknownSettingError:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from condense.errors import CondenseError, PluginError
+from condense.recipe.fields import checked, hint_of, readable
 from condense.recipe.needs import Needs
 
 # The kind of a dataset's images: up to 127 pixels wide, in grey or in colour, or larger.
@@ -35,6 +36,7 @@ class NoOptions:
     """The options of something that has nothing to set."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """What all offers have in common.
@@ -88,14 +90,39 @@ def check_name(what: str, name: str) -> None:
 
 
 def check_options_type(owner: str, options: type) -> None:
-    """Raise ValueError unless `options` is a dataclass that can be made without arguments."""
-    if not (isinstance(options, type) and dataclasses.is_dataclass(options)):
+    """Raise ValueError unless `options` is a dataclass that can be made without arguments and set from text.
+
+    From then on, its objects are checked when they are made, as `condense.recipe.fields.checked` does it.
+    """
+    if not dataclasses.is_dataclass(options):
         raise ValueError(f"the options of {owner!r} are not a dataclass: {options!r}")
     for option in dataclasses.fields(options):
         if option.default is dataclasses.MISSING and option.default_factory is dataclasses.MISSING:
             raise ValueError(f"option {option.name!r} of {owner!r} has no default")
+        _check_option(owner, options, option)
+    try:
+        checked(options)()
+    except ValueError as error:
+        raise ValueError(f"the defaults of the options of {owner!r} do not fit: {error}") from error
 
 
+def _check_option(owner: str, options: type, option: dataclasses.Field[Any]) -> None:
+    """Raise ValueError unless an option has a type that is known and can be set from text."""
+    try:
+        hint = hint_of(options, option.name)
+    except Exception as error:  # An annotation may be any expression.
+        raise ValueError(
+            f"option {option.name!r} of {owner!r} has the type {option.type}, which cannot be read ({error}); import "
+            "it outside of `if TYPE_CHECKING:`"
+        ) from error
+    if not readable(hint):
+        raise ValueError(
+            f"option {option.name!r} of {owner!r} has the type {option.type}, which cannot be set from text; use bool, "
+            "int, float, str, Literal, tuples of these, or | None"
+        )
+
+
+@checked
 @dataclass(frozen=True, kw_only=True)
 class LossSpec(Spec):
     """What the specs of feature targets and regularizers share.
@@ -104,11 +131,6 @@ class LossSpec(Spec):
     """
 
     needs: Needs | Callable[[Any], Needs] = field(default_factory=Needs)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (isinstance(self.needs, Needs) or callable(self.needs)):
-            raise ValueError(f"the needs of {self.name!r} must be a condense.Needs, not {self.needs!r}")
 
     def needs_of(self, options: Any) -> Needs:
         """Return what the loss needs with these options. Raises PluginError for anything but a `Needs`."""
@@ -128,6 +150,7 @@ class RegularizerSpec(LossSpec):
     """A regularizer; `build(options)` gives a `condense.Regularizer`."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class InitializerSpec(Spec):
     """An initializer; `build(options)` gives a `condense.Initializer`.
@@ -141,6 +164,7 @@ class InitializerSpec(Spec):
     uses_targets: bool = False
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ParametrizationSpec(Spec):
     """A parametrization; `build(options)` gives a `condense.Parametrization`.
@@ -175,6 +199,7 @@ class EvaluatorSpec(Spec):
     """An evaluator; `build(options)` gives a `condense.Evaluator`."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
     """A network; `build(options, ModelRequest)` gives a torch.nn.Module that maps images to logits.
@@ -189,6 +214,7 @@ class ModelSpec(Spec):
     preprocessing: str = ""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
     """A dataset; `build(options, DatasetRequest)` gives a `condense.RealDataset`.

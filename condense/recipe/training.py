@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from condense.errors import unknown_name
-from condense.recipe.literals import check_literals
+from condense.recipe.fields import checked
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["cosine", "half-cosine", "constant", "halfway", "two-drops", "four-halvings"]
@@ -18,6 +18,7 @@ SIAMESE_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 """The operations of Zhao & Bilen, ICML 2021, in the order in which their code applies them."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Augment:
     """How a batch is augmented; everything is off unless set.
@@ -68,7 +69,7 @@ class Augment:
                 f"jitter is a share of the side from 0 (off) to 0.5, got {self.jitter!r}; "
                 "32 pixels of 224 are 1/7"
             )
-        if not (self.cutmix >= 0 and math.isfinite(self.cutmix)):
+        if not self.cutmix >= 0:
             raise ValueError(
                 f"cutmix is the alpha of a Beta distribution, 0 (off) or more, got {self.cutmix!r}"
             )
@@ -79,17 +80,13 @@ class Augment:
 
 
 def _check_range(option: str, bounds: Sequence[float], *, highest: float, hint: str) -> None:
-    if len(bounds) != 2:
-        raise ValueError(f"{option} needs two numbers, {hint}; got {bounds!r}")
     low, high = bounds
-    if not (0 < low <= high <= highest and math.isfinite(high)):
+    if not (0 < low <= high <= highest):
         limit = f" <= {highest:g}" if math.isfinite(highest) else ""
         raise ValueError(f"{option} needs 0 < least <= greatest{limit}, {hint}; got {bounds!r}")
 
 
 def _check_siamese(names: Sequence[str]) -> None:
-    if isinstance(names, str):
-        raise ValueError(f"siamese is a tuple of names, such as ({names!r},), not the string {names!r}")
     for name in names:
         if name not in SIAMESE_OPERATIONS:
             raise ValueError(str(unknown_name("siamese operation", name, SIAMESE_OPERATIONS)))
@@ -97,6 +94,7 @@ def _check_siamese(names: Sequence[str]) -> None:
         raise ValueError(f"siamese and siamese_always name each operation at most once, got {names!r}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """Options of one training.
@@ -123,7 +121,6 @@ class Training:
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.epochs < 0:
             raise ValueError(f"epochs must be 0 or more, not {self.epochs}")
         if self.batch_size < 1:

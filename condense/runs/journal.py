@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from condense.errors import StorageError
+from condense.errors import CondenseError, StorageError
 from condense.recipe.config import RunConfig, by_content
 from condense.recipe.settings import flatten
 from condense.runtime import Reporter
@@ -42,6 +42,7 @@ class Journal:
                 "versions": dict(versions),
                 "host": dict(host),
                 "stages": {},
+                "failure": "",
                 "outcome": None,
             },
         )
@@ -59,32 +60,10 @@ class Journal:
         """
         folder = RunFolder.open(path)
         data = read_json(folder.run_json)
-        before, now = flatten(earlier.recipe), flatten(config.recipe)
-        before["teacher.check"] = now["teacher.check"]  # no result depends on it
-        if before["teacher.seed"] != now["teacher.seed"]:
-            before["teacher.seed"], now["teacher.seed"] = (
-                earlier.recipe.teacher_seed,
-                config.recipe.teacher_seed,
-            )
-        # A checkpoint is known by its content: the file may have moved, or be gone since the run copied it.
-        known = by_content(config.recipe.teacher).checkpoint
-        if known != now["teacher.checkpoint"] or before["teacher.checkpoint"] != now["teacher.checkpoint"]:
-            before["teacher.checkpoint"], now["teacher.checkpoint"] = data["checkpoint"], known
-        orders = [list(recipe.losses) for recipe in (earlier.recipe, config.recipe)]
-        if sorted(orders[0]) == sorted(orders[1]):
-            before["order of losses"], now["order of losses"] = map(", ".join, orders)
-        changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-        if changed:
-            listed = ", ".join(f"{key} ({before.get(key)} then, {now.get(key)} now)" for key in changed[:5])
-            raise StorageError(
-                f"{path} was started with other settings: {listed}. Repeat them, or choose another --name"
-            )
+        check_same_recipe(path, config, earlier, data)
         if data["host"]["computes"] != host["computes"]:
-            raise StorageError(
-                f"{path} was started on {data['host']['computes']}, and this is {host['computes']}, which gives other "
-                "images; set --device and --precision, or choose another --name"
-            )
-        data |= {"settings": config.to_dict(), "status": "running", "outcome": None}
+            raise other_machine(path, data["host"]["computes"], host["computes"])
+        data |= {"settings": config.to_dict(), "status": "running", "failure": "", "outcome": None}
         return cls(folder, data)
 
     @property
@@ -115,9 +94,69 @@ class Journal:
         self._data["outcome"] = dict(outcome)
         self.save()
 
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Mark the run as interrupted or failed, with the reason, if the block ends with an error.
+
+        A process that is killed says nothing, so its run keeps the status "running".
+        """
+        try:
+            yield
+        except BaseException as error:
+            failed = isinstance(error, Exception)
+            self._data["status"] = "failed" if failed else "interrupted"
+            self._data["failure"] = _reason(error) if failed else ""
+            with suppress(
+                StorageError
+            ):  # Without space or permission, the first error is the one to be told.
+                self.save()
+            raise
+
     def save(self) -> None:
         """Write run.json."""
         write_json(self.folder.run_json, self._data)
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a run failed, in a line."""
+    if isinstance(error, CondenseError):
+        return str(error)
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def check_same_recipe(path: Path, config: RunConfig, earlier: RunConfig, data: Mapping[str, Any]) -> None:
+    """Raise StorageError, which names the differences, unless a run in `path` can go on with a configuration.
+
+    earlier: the configuration in its run.json. data: what that file holds.
+    """
+    before, now = flatten(earlier.recipe), flatten(config.recipe)
+    before["teacher.check"] = now["teacher.check"]  # no result depends on it
+    if before["teacher.seed"] != now["teacher.seed"]:
+        before["teacher.seed"], now["teacher.seed"] = (
+            earlier.recipe.teacher_seed,
+            config.recipe.teacher_seed,
+        )
+    # A checkpoint is known by its content: the file may have moved, or be gone since the run copied it.
+    known = by_content(config.recipe.teacher).checkpoint
+    if known != now["teacher.checkpoint"] or before["teacher.checkpoint"] != now["teacher.checkpoint"]:
+        before["teacher.checkpoint"], now["teacher.checkpoint"] = data["checkpoint"], known
+    orders = [list(recipe.losses) for recipe in (earlier.recipe, config.recipe)]
+    if sorted(orders[0]) == sorted(orders[1]):
+        before["order of losses"], now["order of losses"] = map(", ".join, orders)
+    changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    if changed:
+        listed = ", ".join(f"{key} ({before.get(key)} then, {now.get(key)} now)" for key in changed[:5])
+        raise StorageError(
+            f"{path} was started with other settings: {listed}. Repeat them, or choose another --name"
+        )
+
+
+def other_machine(path: Path, before: str, now: str) -> StorageError:
+    """Return the error for a run that another kind of machine started. before, now: as `Runtime.describe` says it."""
+    return StorageError(
+        f"{path} was started on {before}, and this is {now}, which gives other images; set --device and --precision, "
+        "or choose another --name"
+    )
 
 
 def saved_config(path: Path) -> dict[str, Any]:

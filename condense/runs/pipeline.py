@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
+from condense.data.ahead import too_few
 from condense.data.dataset import RealDataset
 from condense.data.parametrizations.base import Coder, coder_of
 from condense.engine.build import build_component, build_losses
-from condense.engine.components import Evaluator, Initializer, WeightedLoss
+from condense.engine.components import Evaluator, FeatureTarget, Initializer, WeightedLoss
 from condense.engine.evaluate import Score, StudentTrainer
 from condense.engine.labels import LABELS
 from condense.engine.measure import check_teacher, measure
@@ -22,10 +23,9 @@ from condense.engine.preflight import parts_of, preflight
 from condense.engine.real import real_dataset
 from condense.engine.squeeze import fresh_teacher, squeeze
 from condense.engine.synthesis import Synthesis
-from condense.errors import DataError
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
-from condense.recipe.config import RunConfig, digest
+from condense.recipe.config import RunConfig, dataset_label, digest
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import config_from_dict
 from condense.runs import pools, provenance
@@ -64,12 +64,7 @@ def run(
     runtime = make_runtime(machine.device, machine.precision, reporter, machine.workers, machine.jpeg_decoder)
     with numeric_settings(runtime):
         plan = make_plan(config, registry)
-        parts = _Parts(
-            losses=build_losses(plan),
-            initializer=build_component(recipe.initializer, "initializer", Initializer, registry),
-            evaluator=build_component(config.evaluation.evaluator, "evaluator", Evaluator, registry),
-            coder=coder_of(recipe.parametrization, registry),
-        )
+        parts = build_parts(plan, registry)
         dataset = real_dataset(recipe, machine, registry, runtime) if dataset is None else dataset
         check_images(recipe.ipc, dataset, parts.coder)
         # Refuse what cannot work before anything is written.
@@ -84,8 +79,8 @@ def run(
         else:
             journal = Journal.begin(path, config, provenance.versions(registry), host)
         runtime = replace(runtime, reporter=MetricsReporter(runtime.reporter, journal.folder.metrics))
-        run = _Run(config, plan, parts, dataset, registry, runtime, journal, teachers)
-        return run.execute(teacher)
+        with journal.stopping():
+            return _Run(config, plan, parts, dataset, registry, runtime, journal, teachers).execute(teacher)
 
 
 def check_images(ipc: int, dataset: RealDataset, coder: Coder) -> None:
@@ -95,21 +90,28 @@ def check_images(ipc: int, dataset: RealDataset, coder: Coder) -> None:
     """
     counts, held = dataset.class_counts(), coder.images_per_stored
     fewest = min(range(len(counts)), key=counts.__getitem__)
-    most = counts[fewest] // held
-    if ipc > most:
-        asked = f"{ipc} images per class were asked for"
-        if held > 1:
-            asked += f", which hold {held} images each, {ipc * held} together"
-        advice = f"use --ipc {most} or less" if most else "store fewer images in one"
-        raise DataError(
-            f"{asked}, and the smallest class of {dataset.name!r}, {dataset.classes[fewest]!r}, has only "
-            f"{counts[fewest]}; {advice}"
-        )
+    if ipc * held > counts[fewest]:
+        raise too_few(ipc, dataset_label(dataset.name), dataset.classes[fewest], counts[fewest], held)
     coder.check(dataset.channels, dataset.size)
 
 
+def build_parts(plan: Plan, registry: Registry) -> Parts:
+    """Return what a run is built from. Raises CondenseError for a plugin's mistake, or parts that do not fit together.
+
+    An initializer that needs what no target gives is refused here, before a teacher is trained.
+    """
+    parts = Parts(
+        losses=build_losses(plan),
+        initializer=build_component(plan.recipe.initializer, "initializer", Initializer, registry),
+        evaluator=build_component(plan.evaluation.evaluator, "evaluator", Evaluator, registry),
+        coder=coder_of(plan.recipe.parametrization, registry),
+    )
+    parts.initializer.check([loss.loss for loss in parts.losses if isinstance(loss.loss, FeatureTarget)])
+    return parts
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Parts:
+class Parts:
     """What a run is built from. It is built first, so that a plugin's mistake shows before any work."""
 
     losses: tuple[WeightedLoss, ...]
@@ -125,7 +127,7 @@ class _Run:
         self,
         config: RunConfig,
         plan: Plan,
-        parts: _Parts,
+        parts: Parts,
         dataset: RealDataset,
         registry: Registry,
         runtime: Runtime,

@@ -21,6 +21,7 @@ from condense.errors import CondenseError, DataError, ModelError, OptionError
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, digest, public_settings
+from condense.recipe.effects import refuse_without_effect
 from condense.recipe.method import Student
 from condense.recipe.networks import with_network
 from condense.recipe.registry import Registry
@@ -185,6 +186,7 @@ def _config(
                 f"{key!r} has no effect on an evaluation; there are settings under: {', '.join(_EVALUATED)}"
             )
         config = assign(config, key, value, registry)
+    refuse_without_effect([config], [key for key, _ in settings], registry)
     recipe = replace(config.recipe, teacher=complete(config.recipe.teacher, registry))
     return replace(config, recipe=recipe, evaluation=complete(config.evaluation, registry))
 

@@ -10,6 +10,7 @@ import msgspec
 from condense.errors import StorageError
 from condense.recipe.config import digest
 from condense.recipe.method import IDENTITY, Use
+from condense.recipe.misfits import converted
 from condense.storage import files
 
 FORMAT = 2
@@ -77,8 +78,8 @@ def read_manifest(path: Path) -> Manifest:
             "use the version of condense that wrote it"
         )
     try:
-        manifest = msgspec.convert(content, Manifest)
-    except msgspec.ValidationError as error:
+        manifest = converted(content, Manifest, "it")
+    except ValueError as error:
         raise StorageError(f"{path} is not a description of a distilled dataset: {error}") from error
     if not manifest.classes:
         raise StorageError(f"{path} names no classes")

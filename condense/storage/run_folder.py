@@ -23,14 +23,26 @@ class RunFolder:
     @classmethod
     def create(cls, path: Path) -> RunFolder:
         """Create the folder. Raises StorageError if it exists and is not empty, or cannot be created."""
+        cls.check_free(path)
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                advice = "choose another --name, or continue it with --resume"
-                raise StorageError(f"output directory {path} exists already; {advice}")
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(path, error) from error
         return cls(path)
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Raise StorageError if the folder exists and is not empty, or if a file is where a folder has to be."""
+        try:
+            taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+            above = next((folder for folder in path.parents if folder.exists()), None)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        if taken:
+            advice = "choose another --name, or continue it with --resume"
+            raise StorageError(f"output directory {path} exists already; {advice}")
+        if above and not above.is_dir():
+            raise StorageError(f"{above} is a file, so no run directory can lie in it; choose another --out")
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

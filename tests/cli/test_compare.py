@@ -233,3 +233,34 @@ def test_methods_joined_by_a_comma_are_shown_apart(condense: Invoke) -> None:
     result = condense("compare", "wmdd,sre2l", "--dry-run")
     assert result.exit_code == 2
     assert "condense compare wmdd sre2l" in result.stderr
+
+
+def test_a_dry_run_names_the_rows_that_will_fail(condense: Invoke, tmp_path: Path) -> None:
+    result = condense("compare", "random", "--ipc", "1,501", "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    notes = json.loads(result.stdout)["notes"]
+    assert any(note.startswith("random with 501 images per class will fail: 501 images") for note in notes)
+    result = condense("compare", "random", "--ipc", "501,502", "--dry-run")
+    assert result.exit_code == 1
+    assert "use --ipc 500 or less" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dataset", "folder:gone"], "gone does not exist; expected gone/train/CLASS"),
+        (["--set", "teacher.checkpoint=gone.pt"], "there is no checkpoint gone.pt"),
+        (["--student", "timm:local-dir:gone"], "there is no network timm:local-dir:gone"),
+        (["--device", "gpu"], "device must be auto, cpu, cuda, cuda:N or mps"),
+        (["--name", "taken"], "exists already and is not a comparison"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_comparison_would(
+    words: list[str], message: str, condense: Invoke
+) -> None:
+    Path("runs/taken").mkdir(parents=True)
+    Path("runs/taken/run.json").write_text("{}")
+    result = condense("compare", "wmdd", *words, "--dry-run")
+    assert result.exit_code == 1
+    assert message in " ".join(result.stderr.split())

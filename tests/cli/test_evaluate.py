@@ -51,7 +51,7 @@ def test_json_is_alone_on_stdout(condense: Invoke, small_run: tuple[Path, Result
     [
         (["--protocol", "fdk"], "Did you mean 'fkd'?"),
         (["--set", "protocol.epoch=1"], "Did you mean 'protocol.epochs'?"),
-        (["--device", "abacus"], "device 'abacus' cannot be used"),
+        (["--device", "abacus"], "device must be auto, cpu, cuda, cuda:N or mps, not 'abacus'"),
         (["--teacher", "absent.safetensors"], "absent.safetensors"),
         (["--student", "convnet,"], "has an empty place"),
         (["--student", "convnet(width=64"], "is not a network; write NAME"),

@@ -19,6 +19,15 @@ def condense_methods():
     return [Method(name="wmdd", summary="another of this name", recover=Recover(iterations=0))]
 """
 
+HOPEFUL = """
+from condense import Method, Recover, hookimpl
+
+@hookimpl
+def condense_methods():
+    kept = Recover(iterations=0)
+    return [Method(name="hopeful", summary="x", recover=kept, presets={"imagenete": {"initializer": "real"}})]
+"""
+
 PROTOCOL = """
 from condense import Protocol, Use, hookimpl
 
@@ -181,8 +190,19 @@ def test_a_method_shows_what_it_changes_for_many_images(
 def test_plugins_shows_name_version_module_and_state(condense: Invoke) -> None:
     result = condense("plugins")
     assert result.exit_code == 0
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("wmdd")]
+    table, _, notes = result.stdout.partition("Worth knowing")
+    (line,) = [line for line in table.splitlines() if line.startswith("wmdd")]
     assert line.split()[2:] == ["condense_wmdd.plugin", "works"]
+    (note,) = [line for line in notes.splitlines() if line.startswith("wmdd")]
+    assert "the preset 'paper' is named after no kind of images and no dataset" in note
+
+
+def test_plugins_says_which_preset_has_no_dataset(condense: Invoke, add_plugins: Callable[..., None]) -> None:
+    add_plugins(hopeful=HOPEFUL)
+    notes = json.loads(condense("plugins", "--json").stdout)["notes"]
+    (note,) = [entry["note"] for entry in notes if entry["plugin"] == "hopeful"]
+    assert "the preset 'imagenete'" in note
+    assert note.endswith("did you mean 'imagenette'?")
 
 
 def test_plugins_says_why_one_was_set_aside(condense: Invoke, add_plugins: Callable[..., None]) -> None:
@@ -205,7 +225,7 @@ def test_other_commands_point_to_the_plugin_set_aside(
 
 def test_plugins_names_who_contests_a_name(condense: Invoke, add_plugins: Callable[..., None]) -> None:
     add_plugins(rival=RIVAL)
-    text = condense("plugins").stdout
+    text = condense("plugins").stdout.partition("Worth knowing")[0].rstrip()
     assert "Offered by more than one plugin" in text
     assert text.splitlines()[-1].split() == ["wmdd", "method", "rival,", "wmdd"]
     result = condense("methods", "show", "wmdd")

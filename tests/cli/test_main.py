@@ -91,9 +91,12 @@ def test_a_dry_run_on_own_images_looks_at_some_and_imports_no_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pets" / "cat").mkdir(parents=True)
-    Image.new("L", (16, 16)).save(tmp_path / "pets" / "cat" / "one.png")
-    lines = [f"{what} --dataset folder:pets --dry-run" for what in ("run --method wmdd", "compare wmdd")]
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        Image.new("L", (16, 16)).save(tmp_path / "pets" / name / "one.png")
+    lines = [
+        f"{what} --dataset folder:pets --ipc 1 --dry-run" for what in ("run --method wmdd", "compare wmdd")
+    ]
     imports_none(lines, tuple(name for name in HEAVY if name != "PIL"))
 
 

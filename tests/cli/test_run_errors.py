@@ -32,7 +32,7 @@ RUN = "run --method random --students 0"
         (f"{RUN} --set validation=0.5", "'validation' is an option of its own (--validation)"),
         (f"{RUN} --set reference=false", "'reference' is an option of its own (--reference)"),
         (f"{RUN} --students -1", "students must be 0 or more, not -1"),
-        (f"{RUN} --device abacus", "device 'abacus' cannot be used"),
+        (f"{RUN} --device abacus", "device must be auto, cpu, cuda, cuda:N or mps, not 'abacus'"),
         (f"{RUN} --name a/b", "name 'a/b' must be one folder name"),
         (f"{RUN} --resume --name absent", "absent to go on with; leave out --resume to start it"),
         ("run --from nowhere", "nowhere"),

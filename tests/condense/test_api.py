@@ -15,6 +15,7 @@ import condense
 from condense.data.dataset import RealDataset
 from condense.errors import CondenseError, DataError, ModelError, OptionError, StorageError
 from condense.recipe.config import RunConfig
+from condense.recipe.method import Method, Recover, Use
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure, run_path
 from condense.recipe.specs import ModelSpec
@@ -162,13 +163,17 @@ def test_an_artifact_outlives_the_plugin_whose_network_made_it(
         )
 
     dataset = make_dataset()
-    theirs = make_registry(dataset, models=[ModelSpec(name="flat", summary="x", build=build)])
+    looked = Recover(iterations=0, network=Use(name="flat"))
+    method = Method(name="theirs", summary="x", initializer=Use(name="real"), recover=looked)
+    theirs = make_registry(
+        dataset, models=[ModelSpec(name="flat", summary="x", build=build)], methods=[method]
+    )
     result = condense.run(
-        method="random",
+        method="theirs",
         dataset="tiny",
         ipc=1,
         students=0,
-        settings={"recover.network": "flat", "protocol.labels": "hard"},
+        settings={"protocol.labels": "hard"},
         out=tmp_path,
         device="cpu",
         registry=theirs,
@@ -273,7 +278,7 @@ def test_names_that_are_no_folder_names(name: str, config: RunConfig, tmp_path: 
 
 
 def test_settings_may_be_a_mapping_or_pairs(registry: Registry, tmp_path: Path) -> None:
-    for settings in ({"lr": 0.5}, [("lr", "0.5")]):
+    for settings in ({"recover.batch": 7}, [("batch", "7")]):
         result = condense.run(
             method="random",
             dataset="tiny",
@@ -283,4 +288,4 @@ def test_settings_may_be_a_mapping_or_pairs(registry: Registry, tmp_path: Path) 
             out=tmp_path,
             registry=registry,
         )
-        assert result.config.recipe.recover.lr == 0.5
+        assert result.config.recipe.recover.batch == 7

@@ -38,6 +38,9 @@ def plugin_listing(data: Mapping[str, Any]) -> list[RenderableType]:
     if data["contested"]:
         parts += ["", Text("Offered by more than one plugin, and so usable from none", style=HEADING)]
         parts.append(listing(data["contested"], ("name", "kind", "plugins")))
+    if data["notes"]:
+        parts += ["", Text("Worth knowing", style=HEADING)]
+        parts.append(listing(data["notes"], ("plugin", "note")))
     return parts
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from condense.recipe.literals import check_literals
+from condense.recipe.fields import checked
 from condense.recipe.method import IDENTITY
 from condense.recipe.specs import ParametrizationSpec
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class MosaicOptions:
     """How many images lie in one, and how they are made small.
@@ -23,7 +24,6 @@ class MosaicOptions:
     reduce: Literal["fit", "sample"] = "fit"
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.factor < 1:
             raise ValueError(f"factor must be at least 1, not {self.factor}")
 

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from condense import check_literals
+from condense import checked
 
 Metric = Literal["mse", "l1"]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RealBatchOptions:
     """real_batch: real images of each class at every step; a smaller class gives all of its images."""
@@ -22,6 +23,7 @@ class RealBatchOptions:
             raise ValueError(f"real_batch must be at least 1, not {self.real_batch}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class GradientDistanceOptions:
     """metric: "mse" adds squared differences of gradients, "l1" absolute ones. The published code has mse for CIFAR and
@@ -35,11 +37,11 @@ class GradientDistanceOptions:
     real_batch: int = 64
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.real_batch < 1:
             raise ValueError(f"real_batch must be at least 1, not {self.real_batch}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class CharacteristicFunctionOptions:
     """frequencies: how many are drawn for each class and step; the published code has 4096, the paper 1024.
@@ -62,6 +64,7 @@ class CharacteristicFunctionOptions:
             raise ValueError(f"phase must be above 0, not {self.phase}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class BatchNormOptions:
     """first_weight: weight of the network's first BatchNorm layer; every other layer has weight 1. The
@@ -75,6 +78,7 @@ class BatchNormOptions:
             raise ValueError(f"first_weight must be 0 or more, not {self.first_weight}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ConvolutionsOptions:
     """first_weight: weight of the network's first convolution; every other one has weight 1.
@@ -89,6 +93,7 @@ class ConvolutionsOptions:
             raise ValueError(f"first_weight must be 0 or more, not {self.first_weight}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class DensificationOptions:
     """temperature: of the softmax whose result the eigenvalues are pulled to.
@@ -105,6 +110,7 @@ class DensificationOptions:
             raise ValueError(f"side must be at least 1, not {self.side}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RdedOptions:
     """factor: every image is made of factor x factor tiles. A protocol that shuffles patches should have the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -74,7 +75,9 @@ class BarycenterTarget(FeatureTarget):
             return squared.sum()
         if self.options.form == "norms":
             return safe_norm(squared.sum())
-        return safe_norm((squared / self.spreads[batch.labels].square()).mean())
+        if self.options.form == "relative":
+            return safe_norm((squared / self.spreads[batch.labels].square()).mean())
+        assert_never(self.options.form)
 
     def state(self) -> dict[str, Tensor]:
         return {"atoms": self.atoms, "weights": self.weights, "costs": self.costs, "spreads": self.spreads}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -58,6 +59,8 @@ class ClassBatchNorm(Regularizer):
                 moments.by_layer(variance_gap.square())
             )
             return norms.sum(dim=1).mean()
+        if self.options.form != "relative":
+            assert_never(self.options.form)
         spread = self._real_spread(moments)[groups]
         channels = moments.layer_of.sum(dim=0)
         means = moments.by_layer(mean_gap.square() / spread) / channels

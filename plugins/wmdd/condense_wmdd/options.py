@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from condense import check_literals
+from condense import checked
 
 Form = Literal["squares", "norms", "relative"]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class BarycenterOptions:
     """solver: quantize (free weights), balanced (equal weights) or alternating (the paper's algorithm).
@@ -25,11 +26,11 @@ class BarycenterOptions:
     restarts: int = 10
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.restarts < 1:
             raise ValueError(f"restarts must be at least 1, not {self.restarts}")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ClassBatchNormOptions:
     """form: "squares" is the paper's loss, the sum over layers and classes of squared differences. "norms" is
@@ -43,6 +44,3 @@ class ClassBatchNormOptions:
     form: Form = "norms"
     weighted: bool = True
     per_class: bool = True
-
-    def __post_init__(self) -> None:
-        check_literals(self)

@@ -206,6 +206,11 @@ def test_work_goes_seed_by_seed(registry: Registry) -> None:
     [
         ({"seeds": 0}, "seeds must be at least 1, not 0"),
         ({"students": 0}, "students must be at least 1"),
+        ({"seeds": "3"}, "seeds must be a whole number, not '3'"),
+        ({"students": True}, "students must be a whole number, not True"),
+        ({"ipc": ("1",)}, "ipcs must be a list of whole numbers, not ('1',)"),
+        ({"validation": float("nan")}, "validation must be a finite number, not nan"),
+        ({"scores": "no"}, "scores must be true or false, not 'no'"),
         ({"ipc": 0}, "images per class must be at least 1"),
         ({"ipc": (1, 1)}, "1 images per class stand twice"),
         ({"ipc": ()}, "no images per class"),

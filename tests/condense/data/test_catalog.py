@@ -82,7 +82,7 @@ def test_importing_it_is_light() -> None:
         ({"test_share": 0.0}, "test_share must be above 0 and below 1, not 0.0"),
         ({"test_share": 1.0}, "test_share must be above 0 and below 1, not 1.0"),
         ({"memory_limit_gib": -1.0}, "memory_limit_gib must not be negative, not -1.0"),
-        ({"memory_limit_gib": float("nan")}, "memory_limit_gib must not be negative, not nan"),
+        ({"memory_limit_gib": float("nan")}, "memory_limit_gib must be a finite number, not nan"),
     ],
 )
 def test_folder_options_are_checked(settings: dict[str, Any], text: str) -> None:

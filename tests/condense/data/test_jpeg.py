@@ -121,5 +121,5 @@ def test_machines_with_different_decoders_share_no_results() -> None:
 def test_a_decoder_needs_its_device() -> None:
     with pytest.raises(OptionError, match="the JPEG decoder of CUDA needs a CUDA device, not cpu"):
         make_runtime("cpu", "fp32", jpeg_decoder="cuda")
-    with pytest.raises(ValueError, match="jpeg_decoder must be cpu or cuda, not 'gpu'"):
+    with pytest.raises(ValueError, match="jpeg_decoder must be one of cpu, cuda, not 'gpu'"):
         Machine(jpeg_decoder="gpu")  # type: ignore[arg-type]

@@ -88,7 +88,7 @@ def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[.
 
 
 def plan(registry: Registry, method: str, **changes: Any) -> Plan:
-    changes = {"dataset": "tiny", "students": 1, "settings": [], **changes}
+    changes = {"dataset": "tiny", "students": 1, "settings": [], "alone": False, **changes}
     return make_plan(configure(registry, method=method, **changes), registry)
 
 

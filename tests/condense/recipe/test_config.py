@@ -211,7 +211,7 @@ def test_the_machines_that_settings_can_stand_for() -> None:
         (lambda config: replace(config.evaluation, students=-1), "students must be 0 or more, not -1"),
         (
             lambda config: Machine(precision="half"),  # type: ignore[arg-type]
-            "precision must be auto, bf16 or fp32, not 'half'",
+            "precision must be one of auto, bf16, fp32, not 'half'",
         ),
     ],
 )

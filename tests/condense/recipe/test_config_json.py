@@ -108,19 +108,28 @@ def test_what_is_written_down_has_three_groups_and_losses_by_name(toys: Registry
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda data: data.pop("recipe"), "missing required field `recipe`"),
-        (lambda data: data.pop("evaluation"), "missing required field `evaluation`"),
-        (lambda data: data["recipe"].pop("method"), r"missing required field `method` - at `\$.recipe`"),
-        (lambda data: data["recipe"].update(ipc="ten"), r"Expected `int`, got `str` - at `\$.recipe.ipc`"),
-        (lambda data: data["recipe"].update(ipc=0), "images per class must be at least 1"),
-        (lambda data: data["recipe"]["recover"].update(lr=-1.0), "lr must be above 0"),
-        (lambda data: data["recipe"]["recover"].update(optimizer="sdg"), "Invalid enum value 'sdg'"),
+        (lambda data: data.pop("recipe"), "recipe is missing$"),
+        (lambda data: data.pop("evaluation"), "evaluation is missing$"),
+        (lambda data: data["recipe"].pop("method"), r"recipe\.method is missing$"),
+        (lambda data: data["recipe"].update(ipc="ten"), r"recipe\.ipc must be a whole number, not 'ten'$"),
+        (lambda data: data["recipe"].update(ipc=0), r"recipe: images per class must be at least 1, not 0$"),
+        (
+            lambda data: data["recipe"]["recover"].update(lr=-1.0),
+            r"recipe\.recover: lr must be above 0, not -1.0$",
+        ),
+        (
+            lambda data: data["recipe"]["recover"].update(optimizer="sdg"),
+            r"recipe\.recover\.optimizer must be one of adam, sgd, not 'sdg'$",
+        ),
         (
             lambda data: data["recipe"].update(targets=[]),
-            r"Expected `object`, got `array` - at `\$.recipe.targets`",
+            r"recipe\.targets must be a group of values by name, not \[\]$",
         ),
         (lambda data: data["evaluation"].update(students=-1), "students must be 0 or more, not -1"),
-        (lambda data: data["machine"].update(precision="half"), "Invalid enum value 'half'"),
+        (
+            lambda data: data["machine"].update(precision="half"),
+            r"machine\.precision must be one of auto, bf16, fp32, not 'half'$",
+        ),
     ],
 )
 def test_what_is_no_configuration(damage: Callable[[Any], Any], message: str, toys: Registry) -> None:

@@ -12,8 +12,9 @@ from condense.engine.catalog import NoiseOptions
 from condense.errors import OptionError, UnknownNameError
 from condense.recipe.config import network_like
 from condense.recipe.method import Method, Recover, Teacher, Use
+from condense.recipe.presets import OWN_OPTIONS
 from condense.recipe.registry import Registry
-from condense.recipe.resolve import OWN_OPTIONS, configure
+from condense.recipe.resolve import configure
 
 
 def teacher_on(toys: Registry, dataset: str, *settings: tuple[str, Any]) -> tuple[int, float, int]:
@@ -72,7 +73,7 @@ def test_the_settings_for_many_images_lose_to_every_preset_and_to_the_user(toys:
     assert [lr("plain", ipc) for ipc in (4, 5, 19, 20)] == [0.25, 0.5, 0.5, 2.0]
     assert [lr("special:x", ipc) for ipc in (4, 5)] == [0.1, 0.1]
     assert [lr("grey", ipc) for ipc in (4, 5)] == [3.0, 3.0]
-    assert lr("special:x", 5, settings=[("lr", 7.0)]) == 7.0
+    assert lr("special:x", 5, settings=[("lr", 7.0)], alone=False) == 7.0
     recipe = configure(toys, method="keeper", dataset="special:x", ipc=20).recipe
     assert (recipe.ipc, recipe.recover.batch) == (20, 10)
     assert recipe.recover.network.options == {"width": 128, "depth": 3, "norm": "batch"}

@@ -112,17 +112,20 @@ def test_a_number_of_real_images_is_not_negative() -> None:
     [
         (
             lambda: Needs(through=ThroughTeacher),
-            r"through must be one of ThroughTeacher\(\), .*ImagesAlone\(\), not",
+            r"through must be a condense\.ThroughTeacher, .* or a condense\.ImagesAlone, not <class",
         ),  # type: ignore[arg-type]
-        (lambda: Needs(through="teacher"), "through must be one of .*, not 'teacher'"),  # type: ignore[arg-type]
+        (lambda: Needs(through="teacher"), "through must be a .*, not 'teacher'"),  # type: ignore[arg-type]
         (
             lambda: Needs(at_once="classes"),
             "at_once must be one of batch, whole classes, one class, not 'classes'",
         ),  # type: ignore[arg-type]
-        (lambda: ThroughTeacher(statistics="batchnorm"), "statistics must be a tuple of .*, not 'batchnorm'"),  # type: ignore[arg-type]
+        (
+            lambda: ThroughTeacher(statistics="batchnorm"),
+            "statistics must be a list of any of .*, not 'batchnorm'",
+        ),  # type: ignore[arg-type]
         (
             lambda: ThroughRandomNetwork(statistics=("layernorm",)),  # type: ignore[arg-type]
-            r"statistics must be a tuple of batchnorm, convolutions, not \('layernorm',\)",
+            r"statistics must be a list of any of batchnorm, convolutions, not \('layernorm',\)",
         ),
     ],
 )
@@ -183,5 +186,5 @@ def test_a_function_that_gives_anything_but_needs_is_refused(spec_type: type[Los
 def test_a_spec_with_anything_but_needs_is_refused_when_it_is_made(
     spec_type: type[LossSpec], answer: Any
 ) -> None:
-    with pytest.raises(ValueError, match=r"the needs of 'mine' must be a condense\.Needs, not "):
+    with pytest.raises(ValueError, match=r"'mine': needs must be a condense\.Needs or a function, not "):
         spec_type(**PLAIN, needs=answer)

@@ -14,15 +14,15 @@ from condense.recipe.settings import flatten
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("iterations", "many", "iterations=many: Expected `int`"),
-        ("iterations", "1.5", "iterations=1.5: Expected `int`"),
-        ("iterations", True, "iterations=True: Expected `int`, got `bool`"),
-        ("teacher.lr", "fast", "teacher.lr=fast: Expected `float`"),
-        ("augment.flip", "perhaps", "augment.flip=perhaps: Expected `bool`"),
+        ("iterations", "many", "iterations=many: must be a whole number$"),
+        ("iterations", "1.5", "iterations=1.5: must be a whole number$"),
+        ("iterations", True, "iterations=True: must be a whole number$"),
+        ("teacher.lr", "fast", "teacher.lr=fast: must be a number$"),
+        ("augment.flip", "perhaps", "augment.flip=perhaps: must be true or false$"),
         ("recover.optimizer", "sdg", "recover.optimizer=sdg: must be one of adam, sgd$"),
-        ("recover.betas", "0.5", "recover.betas=0.5: Expected `array` of length 2"),
-        ("recover.betas", (0.5, 0.9, 0.99), r"recover.betas=0.5,0.9,0.99: Expected `array` of length 2"),
-        ("regularizers.smooth", "heavy", "regularizers.smooth=heavy: Expected `float`"),
+        ("recover.betas", "0.5", "recover.betas=0.5: must be two numbers$"),
+        ("recover.betas", (0.5, 0.9, 0.99), "recover.betas=0.5,0.9,0.99: must be two numbers$"),
+        ("regularizers.smooth", "heavy", "regularizers.smooth=heavy: must be a number$"),
         ("initializer.form", "cubes", "initializer.form=cubes: must be one of squares, norms, none$"),
     ],
 )
@@ -35,7 +35,7 @@ def test_a_value_of_the_wrong_type(key: str, value: Any, message: str, knobs: An
     ("key", "value", "message"),
     [
         ("iterations", "-1", "iterations=-1: iterations and batch must be 0 or more, not -1 and 100"),
-        ("lr", "nan", "lr=nan: lr must be above 0"),
+        ("lr", "nan", "lr=nan: must be a finite number$"),
         ("teacher.batch_size", "0", "teacher.batch_size=0: batch_size must be at least 1"),
         ("protocol.temperature", "0", "protocol.temperature=0: temperature must be above 0"),
         ("recover.augment.cutmix", "1", "recover.augment.cutmix=1: recover.augment.cutmix has no meaning"),
@@ -44,7 +44,7 @@ def test_a_value_of_the_wrong_type(key: str, value: Any, message: str, knobs: An
         ("students", -1, "students must be 0 or more"),
         ("precision", "fp8", "precision=fp8: must be one of auto, bf16, fp32$"),
         ("initializer.count", "-1", "initializer 'noise': count must be 0 or more, not -1"),
-        ("regularizers.smooth", "nan", "regularizers.smooth=nan: a weight must be a finite number, not nan"),
+        ("regularizers.smooth", "nan", "regularizers.smooth=nan: must be a finite number$"),
         ("teacher.model", "teacher", "the teacher needs a network of its own"),
         ("teacher.model", "protocol", "the teacher needs a network of its own"),
         ("protocol.model", "protocol", "protocol.model is a network or 'teacher'"),
@@ -134,5 +134,5 @@ def test_keys_of_no_form(key: str, knobs: Any) -> None:
 def test_a_nan_never_becomes_a_learning_rate(knobs: Any) -> None:
     for key in ("lr", "teacher.lr", "protocol.lr"):
         for value in ("nan", math.nan, "inf", "-1", "0"):
-            with pytest.raises(OptionError, match="lr must be above 0"):
+            with pytest.raises(OptionError, match=r"lr must be above 0|lr=.*must be a finite number"):
                 knobs.changed((key, value))

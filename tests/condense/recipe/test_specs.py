@@ -6,13 +6,18 @@ import dataclasses
 import re
 from collections import OrderedDict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from condense.errors import PluginError
+from condense.recipe.registry import load_registry
 from condense.recipe.specs import ModelSpec, NoOptions, Spec, check_options_type
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 
 def spec(**changes: object) -> Spec:
@@ -82,7 +87,7 @@ def test_a_builder_that_cannot_be_had(
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Good:
     width: int = 3
-    names: list[str] = dataclasses.field(default_factory=list)
+    names: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,10 +103,102 @@ def test_options_with_defaults_are_accepted() -> None:
 
 @pytest.mark.parametrize("options", [dict, None, Good(), "Good"])
 def test_options_that_are_no_dataclass(options: object) -> None:
-    with pytest.raises(ValueError, match="the options of 'mine' are not a dataclass"):
+    with pytest.raises(
+        ValueError, match=r"(the options of 'mine' are not a dataclass|'mine': options must be a class)"
+    ):
         spec(options=options)
 
 
 def test_an_option_without_a_default() -> None:
     with pytest.raises(ValueError, match="option 'width' of 'mine' has no default"):
         ModelSpec(name="mine", summary="x", build="a:b", options=Bare)
+
+
+# Types of options.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Folder:
+    width: int = 1
+    where: Path = Path()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    entries: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unseen:
+    width: int = 1
+    share: Fraction | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unfit:
+    form: Literal["squares", "norms"] = "square"  # type: ignore[assignment]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OutOfRange:
+    width: int = 0
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"width must be at least 1, not {self.width}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            Folder,
+            r"option 'where' of 'mine' has the type Path, which cannot be set from text; use bool, int, float",
+        ),
+        (Table, r"option 'entries' of 'mine' has the type dict\[str, int\], which cannot be set from text"),
+        (
+            Unseen,
+            r"option 'share' of 'mine' has the type Fraction \| None, which cannot be read \(name 'Fraction'",
+        ),
+        (
+            Unfit,
+            r"the defaults of the options of 'mine' do not fit: form must be one of squares, norms, not 'square'",
+        ),
+        (OutOfRange, r"the defaults of the options of 'mine' do not fit: width must be at least 1, not 0"),
+    ],
+)
+def test_options_that_nobody_could_set(options: type, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        spec(options=options)
+
+
+def test_options_are_checked_from_then_on_whoever_makes_them() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Plain:
+        width: int = 1
+
+    assert Plain(width="wide")  # type: ignore[arg-type]
+    spec(options=Plain)
+    with pytest.raises(ValueError, match="width must be a whole number, not 'wide'"):
+        Plain(width="wide")  # type: ignore[arg-type]
+
+
+def test_a_broken_type_sets_the_plugin_aside_with_the_name_of_the_field(shelf: Any) -> None:
+    shelf.write(
+        "careless",
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from typing import TYPE_CHECKING\n"
+        "import condense\n"
+        "if TYPE_CHECKING:\n"
+        "    from fractions import Fraction\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Options:\n"
+        "    share: Fraction | None = None\n"
+        "@condense.hookimpl\n"
+        "def condense_models():\n"
+        "    return [condense.ModelSpec(name='net', summary='x', options=Options, build='a:b')]\n",
+    )
+    registry = load_registry()
+    assert "option 'share' of 'net'" in shelf.status_of(registry, "careless").problem
+    assert registry.method("sound")

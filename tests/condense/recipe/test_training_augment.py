@@ -44,10 +44,10 @@ def test_usual_settings_are_accepted() -> None:
         ("cutmix", math.nan, "cutmix"),
         ("cutmix_probability", 0.0, "cutmix_probability must lie in"),
         ("cutmix_probability", 1.5, "cutmix_probability must lie in"),
-        ("cutmix_probability", math.nan, "cutmix_probability must lie in"),
-        ("siamese_always", "color", "not the string"),
+        ("cutmix_probability", math.nan, "cutmix_probability must be a finite number"),
+        ("siamese_always", "color", "a list of texts, not 'color'"),
         ("siamese_always", ("flip", "flip"), "at most once"),
-        ("siamese", "color", "not the string"),
+        ("siamese", "color", "a list of texts, not 'color'"),
         ("siamese", ("flip", "flip"), "at most once"),
     ],
 )

@@ -131,16 +131,16 @@ def test_a_file_beside_foreign_weights_may_hold_anything(content: str, tmp_path:
 def test_the_teacher_of_another_run_must_know_the_classes_in_this_order(
     site: Any, make_dataset: MakeDataset, make_registry: Callable[..., Any], tmp_path: Path
 ) -> None:
-    usual = {"teacher.epochs": 6, "iterations": 1}
-    first = site.run(name="first", students=0, settings=usual)
+    first = site.run(name="first", students=0, settings={"teacher.epochs": 6, "iterations": 1})
     file = first.path / "teacher.safetensors"
-    again = site.run(name="again", students=0, settings={**usual, "teacher.checkpoint": str(file)})
+    taken = {"iterations": 1, "teacher.checkpoint": str(file)}
+    again = site.run(name="again", students=0, settings=taken)
     assert again.teacher_accuracy == first.teacher_accuracy
     dataset = make_dataset()
     turned = replace(dataset, classes=("class 1", "class 2", "class 0"))
     other = type(site)(tmp_path / "other", make_registry(turned))
     with pytest.raises(ModelError, match=r"in another order: its output 0 is 'class 0', and class 0 of"):
-        other.run(name="turned", students=0, settings={**usual, "teacher.checkpoint": str(file)})
+        other.run(name="turned", students=0, settings=taken)
 
 
 def test_a_teacher_that_an_evaluation_is_given_is_checked(copy: Any, site: Any, tmp_path: Path) -> None:

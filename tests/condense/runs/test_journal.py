@@ -149,3 +149,38 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path, config: RunConfig) -> Non
     ):
         begin(tmp_path / "one", replace(config, recipe=replace(config.recipe, ipc=1)))
     assert content(tmp_path / "one") == before
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "failure"),
+    [
+        (StorageError("no space left"), "failed", "no space left"),
+        (ZeroDivisionError("by zero\nand more"), "failed", "ZeroDivisionError: by zero"),
+        (KeyboardInterrupt(), "interrupted", ""),
+        (SystemExit(143), "interrupted", ""),
+    ],
+)
+def test_it_says_how_a_run_ended(
+    error: BaseException, status: str, failure: str, tmp_path: Path, config: RunConfig
+) -> None:
+    path = tmp_path / "one"
+    journal = begin(path, config)
+    with pytest.raises(type(error)), journal.stopping():
+        raise error
+    assert (content(path)["status"], content(path)["failure"]) == (status, failure)
+    again = Journal.resume(path, config, config, HOST)
+    again.save()
+    assert (content(path)["status"], content(path)["failure"]) == ("running", "")
+    with again.stopping():
+        again.finish({})
+    assert content(path)["status"] == "done"
+
+
+def test_a_run_that_cannot_say_how_it_ended_says_why_it_ended(tmp_path: Path, config: RunConfig) -> None:
+    path = tmp_path / "one"
+    journal = begin(path, config)
+    (path / "run.json").unlink()
+    path.rmdir()
+    path.write_text("a file where the folder was")
+    with pytest.raises(StorageError, match="no space left"), journal.stopping():
+        raise StorageError("no space left")

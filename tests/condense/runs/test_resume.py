@@ -49,7 +49,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     with pytest.raises(site.Stopped):
         site.run(name="one", reporter=site.diary(stop=position(events, event, number)))
     path = site.out / "one"
-    assert site.saved(path)["status"] == "running"
+    assert (site.saved(path)["status"], site.saved(path)["failure"][:13]) == ("failed", "StopHereError")
     before = site.pieces(path)
     assert all(any(plainly(name).startswith(piece) for name in before) for piece in done)
     resumed = site.run(name="one", resume=True)

@@ -23,6 +23,10 @@ class Medoids(Initializer):
     def __init__(self, options: NoOptions) -> None:
         self.options = options
 
+    def check(self, targets: Sequence[FeatureTarget]) -> None:
+        if all(type(target).slot_features is FeatureTarget.slot_features for target in targets):
+            raise no_features(targets)
+
     def images(self, request: InitialRequest) -> Tensor:
         atoms = wanted_features(request.targets)[request.label]
         indices = request.real()
@@ -39,8 +43,13 @@ def wanted_features(targets: Sequence[FeatureTarget]) -> Tensor:
         features = target.slot_features()
         if features is not None:
             return features
+    raise no_features(targets)
+
+
+def no_features(targets: Sequence[FeatureTarget]) -> OptionError:
+    """Return the error for targets none of which has slot features."""
     names = ", ".join(type(target).__name__ for target in targets) or "none"
-    raise OptionError(
+    return OptionError(
         "the initializer 'medoids' needs a target that says which feature each image should have, such as "
         f"'barycenter', and there is {names}; add it with --set targets.barycenter=1, or choose another initializer"
     )

@@ -130,8 +130,22 @@ def test_students_that_fail_leave_the_other_columns(site: Site, monkeypatch: pyt
 
 def test_too_many_images_per_class_are_refused_before_any_work(site: Site, spy: Spy) -> None:
     with pytest.raises(DataError, match="has only 6"):
-        site.compare("random", ipc=(1, 7))
+        site.compare("random", ipc=(7, 8))
     assert (spy.teachers, spy.runs) == (0, [])
+
+
+def test_what_cannot_work_is_a_row_that_failed_and_the_others_go_on(site: Site, spy: Spy) -> None:
+    settings = {"random:initializer": "medoids"}
+    result = site.compare("random", "k-center", ipc=(1, 7), reference=False, settings=settings)
+    failures = {(found.row, found.ipc): found.failure for found in result.outcome.distilled}
+    assert set(failures) == {(row, ipc) for row in ("random", "k-center") for ipc in (1, 7)}
+    assert "needs a target that says which feature" in failures["random", 1]
+    assert "smallest class of 'tiny', 'class 0', has only 6" in failures["random", 7]
+    assert "smallest class of 'tiny', 'class 0', has only 6" in failures["k-center", 7]
+    assert failures["k-center", 1] == ""
+    assert [(cell.row, cell.ipc) for cell in result.outcome.cells] == [("k-center", 1)]
+    assert spy.runs == ["k-center"]
+    assert result.outcome.finished
 
 
 def test_other_images_under_the_same_name_are_refused(

@@ -1,0 +1,159 @@
+"""A dry run refuses what the run would refuse, as far as that can be told without torch."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from condense.errors import CondenseError
+from condense.recipe.config import RunConfig
+from condense.recipe.registry import load_registry
+from condense.recipe.resolve import configure
+from condense.runs.ahead import _words, check_run_ahead
+from condense.runs.journal import Journal
+
+REGISTRY = load_registry(environment={})
+HOST = {"computes": "cpu, float32"}
+
+
+def config(*settings: tuple[str, Any], method: str = "wmdd", **options: Any) -> RunConfig:
+    return configure(REGISTRY, method=method, settings=settings, **options)
+
+
+def refused(config: RunConfig, path: Path, *, resume: bool = False) -> str:
+    with pytest.raises(CondenseError) as caught:
+        check_run_ahead(config, path, REGISTRY, resume=resume)
+    return str(caught.value)
+
+
+def test_what_can_be_done_passes_and_writes_nothing(tmp_path: Path) -> None:
+    plan = check_run_ahead(config(), tmp_path / "new" / "run", REGISTRY, resume=False)
+    assert plan.needs_teacher
+    (tmp_path / "empty").mkdir()
+    check_run_ahead(config(), tmp_path / "empty", REGISTRY, resume=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_a_name_that_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    assert "exists already; choose another --name" in refused(config(), tmp_path)
+    assert "is a file, so no run directory can lie in it" in refused(config(), tmp_path / "file" / "run")
+
+
+def test_more_images_than_there_are(tmp_path: Path) -> None:
+    assert "use --ipc 500 or less" in refused(config(ipc=501), tmp_path / "run")
+
+
+def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
+    gone = ("teacher.checkpoint", str(tmp_path / "gone.pt"))
+    assert f"there is no checkpoint {tmp_path / 'gone.pt'}" in refused(config(gone), tmp_path / "run")
+    # Where nothing looks through the teacher, it is not read.
+    unread = config(gone, method="random", protocol="dc")
+    check_run_ahead(unread, tmp_path / "run", REGISTRY, resume=False)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [("teacher.model", "timm:local-dir:{folder}")],
+        [("student.model", "timm:local-dir:{folder}")],
+        [("teacher.model", "ensemble"), ("teacher.model.members", "convnet,timm:local-dir:{folder}")],
+    ],
+)
+def test_a_network_in_a_folder_that_is_not_there(settings: list[tuple[str, str]], tmp_path: Path) -> None:
+    placed = [(key, value.format(folder=tmp_path / "net")) for key, value in settings]
+    without = ["class-batchnorm"]
+    assert "has no config.json" in refused(config(*placed, without=without), tmp_path / "run")
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "config.json").write_text("{}")
+    check_run_ahead(config(*placed, without=without), tmp_path / "run", REGISTRY, resume=False)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "meta", "hpu", "privateuseone", "", "cuda:", "CPU"])
+def test_a_device_that_there_is_nowhere(device: str) -> None:
+    with pytest.raises(CondenseError, match="device must be auto, cpu, cuda, cuda:N or mps, not "):
+        config(device=device)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "cuda:15", "mps"])
+def test_a_device_that_there_may_be(device: str) -> None:
+    assert config(device=device).machine.device == device
+
+
+@pytest.mark.parametrize(
+    ("network", "there"),
+    [
+        ("torchvision:mobilenet_v3_small", True),
+        ("torchvision:mobilenet_v9_small", False),
+        ("timm:resnet10t", True),
+        ("timm:resnet10t.c3_in1k", True),
+        ("timm:resnet11t", False),
+        ("timm:hf-hub:somebody/something", True),
+        ("hf-hub:somebody/something", True),
+    ],
+)
+def test_a_network_that_a_library_has_not(network: str, there: bool, tmp_path: Path) -> None:
+    asked = config(("student.model", network))
+    if there:
+        check_run_ahead(asked, tmp_path / "run", REGISTRY, resume=False)
+    else:
+        assert f"model {network.partition(':')[2]!r}" in refused(asked, tmp_path / "run")
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_every_network_of_a_library_is_found(library: str) -> None:
+    module = importlib.import_module("torchvision.models" if library == "torchvision" else library)
+    words = _words(list(importlib.import_module(library).__path__))
+    assert {name.partition(".")[0].lower() for name in module.list_models()} <= words
+
+
+# A run that goes on.
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    path = tmp_path / "begun"
+    Journal.begin(path, config(), {}, HOST)
+    return path
+
+
+def test_a_run_that_can_go_on(begun: Path) -> None:
+    for changed in (config(), config(device="cpu", precision="fp32"), config(protocol="dc", students=5)):
+        check_run_ahead(changed, begun, REGISTRY, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda: config(("recover.lr", 0.125)), "was started with other settings: recover.lr (0.01"),
+        (lambda: config(seed=3), "was started with other settings: seed (0 then, 3 now)"),
+        (lambda: config(device="cuda:1"), "was started on cpu, float32, and this is cuda, float32"),
+        (lambda: config(precision="bf16"), "was started on cpu, float32, and this is cpu, bfloat16"),
+    ],
+)
+def test_a_run_that_cannot_go_on(change: Callable[[], RunConfig], message: str, begun: Path) -> None:
+    assert message.partition(" (")[0] in refused(change(), begun, resume=True)
+
+
+def test_nothing_to_go_on_with(tmp_path: Path, begun: Path) -> None:
+    assert "there is no file" in refused(config(), tmp_path / "run.json", resume=True)
+    data = json.loads((begun / "run.json").read_text())
+    (begun / "run.json").write_text(json.dumps({**data, "format": 1}))
+    assert "has format 1" in refused(config(), begun, resume=True)
+
+
+def test_a_run_that_goes_on_needs_no_checkpoint_any_more(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"x")
+    taken = config(("teacher.checkpoint", str(weights)))
+    Journal.begin(tmp_path / "run", taken, {}, HOST)
+    weights.unlink()
+    (tmp_path / "run" / "teacher.safetensors").write_bytes(b"x")
+    data = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert data["checkpoint"] != str(weights)
+    check_run_ahead(taken, tmp_path / "run", REGISTRY, resume=True)
