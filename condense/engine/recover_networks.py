@@ -126,7 +126,6 @@ class Networks:
                 )
             network.model.train(mode)
 
-
     def _learning(self, iteration: int, options: Recover) -> dict[str, Network]:
         """Return the networks of this step that are looked through again before they are replaced."""
         found: dict[str, Network] = {}
@@ -142,8 +141,7 @@ class Networks:
 def _replaced(iteration: int, options: Recover) -> bool:
     """Whether a step on one of the random networks begins with a fresh one."""
     turn, own_step = iteration % options.networks, iteration // options.networks
-    ahead = options.network_steps * turn // options.networks
-    return (own_step + ahead) % options.network_steps == 0
+    return (own_step + options.ahead(turn)) % options.network_steps == 0
 
 
 class SomeOf:

@@ -139,6 +139,10 @@ class Recover:
             if not 0 < share <= 1:
                 raise ValueError(f"{name} must lie in (0, 1], not {share}")
 
+    def ahead(self, turn: int) -> int:
+        """Return by how many of its steps random network `turn`, of `networks`, is replaced earlier the first time."""
+        return self.network_steps * turn // self.networks
+
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher(Training):

@@ -199,4 +199,19 @@ def condense_protocols() -> list[Protocol]:
 @hookimpl
 def condense_methods() -> list[Method]:
     """Return the methods to compare with."""
-    return [RANDOM, SRE2L, CDA, DM, DC, DSA, IDC, NCFM, FEATURE_REGRESSION, GVBSM, HERDING, K_CENTER, MEDOIDS, RDED]
+    return [
+        RANDOM,
+        SRE2L,
+        CDA,
+        DM,
+        DC,
+        DSA,
+        IDC,
+        NCFM,
+        FEATURE_REGRESSION,
+        GVBSM,
+        HERDING,
+        K_CENTER,
+        MEDOIDS,
+        RDED,
+    ]
