@@ -37,7 +37,7 @@ class Networks:
         real: Feed | None = None,
     ) -> None:
         self._teacher, self._fresh, self._pool, self._real = teacher, fresh, pool, real
-        self._current: Network | None = None
+        self._random: dict[int, Network] = {}
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
         self._drawn: Drawn | None = None
 
@@ -47,8 +47,10 @@ class Networks:
         """Return one network for each kind (`Needs.network`) that losses look through at this step.
 
         A teacher of several networks provides one network per step, in turn, as in the published code of
-        G-VBSM (Shao et al., CVPR 2024). A random network is replaced every `options.network_steps` steps, and so is
-        the draw of a pool. A random network is in training mode. Weights take gradients if a loss needs them.
+        G-VBSM (Shao et al., CVPR 2024). `options.networks` random networks take turns. Each is replaced after
+        `options.network_steps` of its own steps, the first time earlier, so that their ages differ. The draw of a pool
+        is replaced every `options.network_steps` steps. A random network is in training mode. Weights take gradients
+        if a loss needs them.
         """
         chosen: dict[str, Network] = {}
         if any(wanted.network == "teacher" for wanted in needs):
@@ -56,12 +58,13 @@ class Networks:
             chosen["teacher"] = self._teacher.members[iteration % len(self._teacher.members)]
         looking = [wanted for wanted in needs if wanted.network == "random"]
         if looking:
-            if self._current is None or iteration % options.network_steps == 0:
-                self._current = self._fresh(generator)
-                self._optimizers.pop("random", None)
+            turn = iteration % options.networks
+            if turn not in self._random or _replaced(iteration, options):
+                self._random[turn] = self._fresh(generator)
+                self._optimizers.pop(f"random {turn}", None)
             trainable = any(wanted.weight_gradients for wanted in looking)
-            self._current.model.train().requires_grad_(trainable)
-            chosen["random"] = self._current
+            self._random[turn].model.train().requires_grad_(trainable)
+            chosen["random"] = self._random[turn]
         return {**chosen, **self._from_pool(needs, iteration, options, generator)}
 
     def _from_pool(
@@ -98,17 +101,14 @@ class Networks:
         real images. It is skipped after the last step, and before a step that takes a fresh network. The optimizer,
         with its momentum, stays as long as the network does, as in the published code of both.
         """
-        last = (iteration + 1) % options.network_steps == 0 or iteration + 1 == options.iterations
-        if not options.inner.epochs or last:
+        learning = self._learning(iteration, options) if options.inner.epochs else {}
+        if not learning:
             return
         feed: TrainingFeed = PixelFeed(pixels, labels, runtime)
         if options.inner_on == "real":
             assert self._real is not None, "recover gives the real images to a method that trains on them"
             feed = SomeOf(self._real, options.inner_images)
-        drawn = self._drawn.mixed if self._drawn else None
-        for kind, network in (("random", self._current), ("pool", drawn)):
-            if network is None:
-                continue
+        for kind, network in learning.items():
             mode = network.model.training
             network.model.requires_grad_(True)
             if kind not in self._optimizers:
@@ -121,10 +121,27 @@ class Networks:
                     options.inner,
                     generator=generator,
                     runtime=replace(runtime, reporter=SilentReporter()),
-                    what=f"the {kind} network of recover (recover.inner)",
+                    what=f"a network of recover ({kind}; recover.inner)",
                     optimizer=self._optimizers[kind],
                 )
             network.model.train(mode)
+
+    def _learning(self, iteration: int, options: Recover) -> dict[str, Network]:
+        """Return the networks of this step that are looked through again before they are replaced."""
+        found: dict[str, Network] = {}
+        turn, again = iteration % options.networks, iteration + options.networks
+        if turn in self._random and again < options.iterations and not _replaced(again, options):
+            found[f"random {turn}"] = self._random[turn]
+        again = iteration + 1
+        if self._drawn and again < options.iterations and again % options.network_steps:
+            found["pool"] = self._drawn.mixed
+        return found
+
+
+def _replaced(iteration: int, options: Recover) -> bool:
+    """Whether a step on one of the random networks begins with a fresh one."""
+    turn, own_step = iteration % options.networks, iteration // options.networks
+    return (own_step + options.ahead(turn)) % options.network_steps == 0
 
 
 class SomeOf:

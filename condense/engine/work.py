@@ -232,8 +232,13 @@ def _recover(plan: Plan, counts: Counts) -> Piece:
 
 def _inner_steps(recover: Recover) -> int:
     """Return after how many steps a random network is trained: not before a fresh one, and not after the last step."""
-    fresh = -(-recover.iterations // recover.network_steps)
-    return recover.iterations - fresh if recover.inner.epochs else 0
+    if not recover.inner.epochs:
+        return 0
+    lives = 0
+    for turn in range(min(recover.networks, recover.iterations)):
+        own_steps = -(-(recover.iterations - turn) // recover.networks)
+        lives += 1 + (own_steps - 1 + recover.ahead(turn)) // recover.network_steps
+    return recover.iterations - lives
 
 
 def student_work(

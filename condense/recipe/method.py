@@ -72,6 +72,8 @@ class Recover:
         `augment.crop_scale`, during the first fraction `crop_share` of the steps. "linear" and "cosine" change it
         gradually, "step" all at once at the end of them; "none" means no curriculum.
     network: the random network that losses look through; "teacher": one like the teacher's.
+    networks: how many random networks are in use at once. Steps take them in turn, so that with `inner` they are
+        students of different ages (FRePo, Zhou et al., NeurIPS 2022).
     network_steps: steps on one random network, or on one draw of the pool, before the next one.
     inner: how the random network, or the drawn one of a pool, is trained between two steps on it (DC, Zhao et al.,
         ICLR 2021); 0 epochs: not at all.
@@ -96,6 +98,7 @@ class Recover:
     crop_start: float = 1.0
     crop_share: float = 1.0
     network: Use = field(default_factory=lambda: Use(name=SAME_AS_TEACHER))
+    networks: int = 1
     network_steps: int = 1
     inner: Training = field(default_factory=lambda: NO_TRAINING)
     inner_on: Literal["synthetic", "real"] = "synthetic"
@@ -110,10 +113,9 @@ class Recover:
             )
         if self.measured_views < 0:
             raise ValueError(f"measured_views must be 0 (whole images) or more, not {self.measured_views}")
-        if self.log_every < 1 or self.network_steps < 1:
-            raise ValueError(
-                f"log_every and network_steps must be at least 1, not {self.log_every} and {self.network_steps}"
-            )
+        for name in ("log_every", "networks", "network_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be above 0, not {self.lr}")
         if not 0 <= self.momentum < 1:
@@ -134,6 +136,10 @@ class Recover:
         for name, share in (("crop_start", self.crop_start), ("crop_share", self.crop_share)):
             if not 0 < share <= 1:
                 raise ValueError(f"{name} must lie in (0, 1], not {share}")
+
+    def ahead(self, turn: int) -> int:
+        """Return by how many of its steps random network `turn`, of `networks`, is replaced earlier the first time."""
+        return self.network_steps * turn // self.networks
 
 
 @checked

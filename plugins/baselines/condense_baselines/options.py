@@ -66,6 +66,22 @@ class CharacteristicFunctionOptions:
 
 @checked
 @dataclass(frozen=True, kw_only=True)
+class FeatureRegressionOptions:
+    """ridge: the strength of the ridge, as a fraction of the mean of the kernel's diagonal, above 0.
+    real_batch: real images of each class at every step; a smaller class gives all of its images.
+    """
+
+    ridge: float = 1e-3
+    real_batch: int = 64
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ridge < math.inf:
+            raise ValueError(f"ridge must be above 0, not {self.ridge}")
+        if self.real_batch < 1:
+            raise ValueError(f"real_batch must be at least 1, not {self.real_batch}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class BatchNormOptions:
     """first_weight: weight of the network's first BatchNorm layer; every other layer has weight 1. The
     published code of SRe2L and CDA has 10, and the paper does not give it.

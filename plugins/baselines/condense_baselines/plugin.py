@@ -21,6 +21,7 @@ from condense_baselines.options import (
     CharacteristicFunctionOptions,
     ConvolutionsOptions,
     DensificationOptions,
+    FeatureRegressionOptions,
     GradientDistanceOptions,
     RdedOptions,
     RealBatchOptions,
@@ -28,6 +29,7 @@ from condense_baselines.options import (
 from condense_baselines.recipes.coresets import HERDING, K_CENTER, MEDOIDS, RANDOM
 from condense_baselines.recipes.dc import DC, DSA
 from condense_baselines.recipes.dm import DM
+from condense_baselines.recipes.feature_regression import FEATURE_REGRESSION
 from condense_baselines.recipes.gvbsm import GVBSM
 from condense_baselines.recipes.idc import IDC, IDC_PROTOCOL
 from condense_baselines.recipes.ncfm import NCFM, NCFM_PROTOCOL
@@ -103,10 +105,20 @@ _IDC_AND_NCFM = (
 )
 
 
+_REGRESSION = FeatureTargetSpec(
+    name="feature-regression",
+    summary="the labels of real images, regressed from the synthetic images in the features of students",
+    source=FEATURE_REGRESSION.source,
+    options=FeatureRegressionOptions,
+    needs=lambda options: Needs(through=ThroughRandomNetwork(), real_per_class=options.real_batch),
+    build="condense_baselines.losses.feature_regression:FeatureRegression",
+)
+
+
 @hookimpl
 def condense_feature_targets() -> list[FeatureTargetSpec]:
     """Return the targets that compare real and synthetic images in random networks or in a pool."""
-    return [*_DC_AND_DM, *_IDC_AND_NCFM]
+    return [*_DC_AND_DM, *_IDC_AND_NCFM, _REGRESSION]
 
 
 @hookimpl
@@ -187,4 +199,19 @@ def condense_protocols() -> list[Protocol]:
 @hookimpl
 def condense_methods() -> list[Method]:
     """Return the methods to compare with."""
-    return [RANDOM, SRE2L, CDA, DM, DC, DSA, IDC, NCFM, GVBSM, HERDING, K_CENTER, MEDOIDS, RDED]
+    return [
+        RANDOM,
+        SRE2L,
+        CDA,
+        DM,
+        DC,
+        DSA,
+        IDC,
+        NCFM,
+        FEATURE_REGRESSION,
+        GVBSM,
+        HERDING,
+        K_CENTER,
+        MEDOIDS,
+        RDED,
+    ]

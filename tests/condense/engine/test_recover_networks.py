@@ -134,6 +134,33 @@ def test_a_fresh_network_every_few_steps(
     assert all(not torch.equal(one, other) for one, other in itertools.pairwise(different))
 
 
+def test_random_networks_take_turns_and_are_replaced_at_different_times(
+    chunks: Callable[..., Chunks],
+) -> None:
+    """Three networks of four steps each: the second is a step ahead of the first, and the third is two ahead."""
+    site = chunks(networks=3, network_steps=4)
+    ages: list[int] = []
+    seen: list[Network] = []
+    for iteration in range(18):
+        seen.append(site.step(iteration)["random"])
+        ages.append(sum(network is seen[-1] for network in seen))
+    assert ages[0::3] == [1, 2, 3, 4, 1, 2]
+    assert ages[1::3] == [1, 2, 3, 1, 2, 3]
+    assert ages[2::3] == [1, 2, 1, 2, 3, 4]
+
+
+def test_each_of_several_networks_learns_until_it_is_replaced(chunks: Callable[..., Chunks]) -> None:
+    site = chunks(networks=2, network_steps=2, inner=PLAIN, iterations=8)
+    learned = []
+    for iteration in range(8):
+        network = site.step(iteration)["random"]
+        before = weights(network)
+        site.learn(iteration)
+        learned.append(not same(before, weights(network)))
+    # The first has steps 0, 2 | 4, 6, and the second, half a life ahead, has step 1 | 3, 5 | 7.
+    assert learned == [True, False, False, True, True, False, False, False]
+
+
 def test_the_generator_decides_the_networks(chunks: Callable[..., Chunks]) -> None:
     one, other = chunks(), chunks()
     for iteration in range(3):

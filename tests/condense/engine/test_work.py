@@ -144,6 +144,14 @@ def test_an_inner_training_on_real_images_by_hand(registry: Registry) -> None:
         assert recover.images == 4 * 21 + inner
 
 
+def test_networks_that_take_turns_learn_until_they_are_replaced(registry: Registry) -> None:
+    """Steps 0, 2 | 4, 6 of the first network and 1 | 3, 5 | 7 of the second: learning follows steps 0, 3 and 4."""
+    settings = {"iterations": 8, "recover.networks": 2, "recover.network_steps": 2, "recover.inner.epochs": 3}
+    settings |= {"parametrization": "identity"}
+    recover = work(registry, "feature-regression", settings=settings)["recover", "recover"]
+    assert recover.backward == 8 * 6 + 3 * 3 * 6
+
+
 def test_a_pool_and_two_looks_through_it_by_hand(registry: Registry) -> None:
     """NCFM: 2 networks, 3 epochs of 21 images in batches of 8. At each of 4 steps the synthetic images pass the drawn
     and the trained network, and the real ones the drawn one, forward alone."""

@@ -1,0 +1,85 @@
+"""Feature regression as a recipe: what it needs, how images are stored, and that it does what it is for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from condense_baselines.recipes.feature_regression import FEATURE_REGRESSION
+
+import condense
+from condense.data.dataset import RealDataset
+from condense.engine.plan import make_plan
+from condense.recipe.method import Use
+from condense.recipe.registry import Registry, load_registry
+from condense.recipe.resolve import configure
+
+REGISTRY = load_registry()
+
+
+def test_it_needs_neither_a_teacher_nor_a_pass_over_the_real_images() -> None:
+    plan = make_plan(configure(REGISTRY, method="feature-regression", dataset="cifar10", ipc=10), REGISTRY)
+    assert not plan.needs_teacher
+    assert not plan.measures
+    assert not plan.needs_pool
+
+
+@pytest.mark.parametrize(("ipc", "stored"), [(1, "mosaic"), (4, "mosaic"), (5, "identity"), (50, "identity")])
+def test_few_images_hold_several_each(ipc: int, stored: str) -> None:
+    recipe = configure(REGISTRY, method="feature-regression", dataset="fashion-mini", ipc=ipc).recipe
+    expected = (
+        Use(name="mosaic", options={"factor": 2, "reduce": "fit"}) if stored == "mosaic" else Use(name=stored)
+    )
+    assert recipe.parametrization == expected
+
+
+def test_digits_are_not_mirrored() -> None:
+    for dataset, mirrored in (("mnist", False), ("svhn", False), ("cifar10", True)):
+        recover = configure(REGISTRY, method="feature-regression", dataset=dataset, ipc=1).recipe.recover
+        assert ("flip" in recover.augment.siamese) is ("flip" in recover.inner.augment.siamese) is mirrored
+
+
+@pytest.mark.parametrize("variant", FEATURE_REGRESSION.variants, ids=lambda variant: variant.label)
+def test_variants_resolve(variant: condense.Variant) -> None:
+    recipe = configure(
+        REGISTRY, method="feature-regression", dataset="fashion-mini", ipc=1, settings=variant.settings
+    ).recipe
+    whole = configure(REGISTRY, method="feature-regression", dataset="fashion-mini", ipc=1).recipe
+    assert (recipe == whole) is (variant.label == "the whole method")
+
+
+def test_the_error_of_the_regression_falls(
+    tmp_path: Path,
+    make_dataset: Callable[..., RealDataset],
+    make_registry: Callable[..., Registry],
+) -> None:
+    result = condense.run(
+        method="feature-regression",
+        dataset="tiny",
+        ipc=1,
+        students=1,
+        reference=False,
+        out=tmp_path,
+        device="cpu",
+        settings={
+            "iterations": 60,
+            "recover.log_every": 1,
+            "recover.network.width": 4,
+            "recover.network.depth": 2,
+            "recover.augment.siamese": "",
+            "recover.networks": 2,
+            "recover.network_steps": 10,
+            "protocol.epochs": 2,
+            "protocol.model.depth": 2,
+            "protocol.model.width": 4,
+        },
+        registry=make_registry(make_dataset()),
+    )
+    assert result.distilled.images.shape == (3, 1, 8, 8)
+    assert len(result.distilled) == 12
+    lines = map(json.loads, (result.path / "metrics.jsonl").read_text().splitlines())
+    losses = [line["loss"] for line in lines if line["stage"] == "recover"]
+    assert torch.tensor(losses[-20:]).mean() < 0.8 * torch.tensor(losses[:5]).mean()
