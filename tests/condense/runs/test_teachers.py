@@ -226,7 +226,7 @@ def hashes(registry: Registry, dataset: RealDataset) -> Iterator[tuple[str, str]
     yield "seed", teacher_hash(recipe(registry, seed=2), dataset, RUNTIME)
     yield "validation", teacher_hash(recipe(registry, validation=0.2), dataset, RUNTIME)
     yield "precision", teacher_hash(plain, dataset, make_runtime("cpu", "bf16"))
-    yield "device", teacher_hash(plain, dataset, replace(RUNTIME, device=torch.device("meta")))
+    yield "device", teacher_hash(plain, dataset, replace(RUNTIME, device=torch.device("mps")))
     yield "dataset", teacher_hash(replace(plain, dataset=Use(name="other")), dataset, RUNTIME)
     for what in ("train", "test"):
         for how in ("pixel", "label"):
