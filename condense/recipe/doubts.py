@@ -44,15 +44,17 @@ def doubts(registry: Registry) -> list[Doubt]:
 
 
 def _names(method: Method, registry: Registry) -> Iterator[str]:
-    """Yield a remark for each preset that neither a kind of images nor a dataset chooses."""
+    """Yield a remark for each preset with a name like, but not equal to, that of a kind of images or a dataset.
+
+    Other names are for `--set preset=NAME`.
+    """
     known = [*IMAGE_KINDS, *(offer.spec.name for offer in registry.offers("dataset"))]
     for name in method.presets:
-        if name not in known:
-            close = nearest(name, known)
-            guess = f"; did you mean {close!r}?" if close else ""
+        close = nearest(name, known)
+        if name not in known and close:
             yield (
                 f"method {method.name!r}: the preset {name!r} is named after no kind of images and no dataset, so "
-                f"--set {PRESET}={name} alone chooses it{guess}"
+                f"--set {PRESET}={name} alone chooses it; did you mean {close!r}?"
             )
 
 
