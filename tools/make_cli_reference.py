@@ -78,6 +78,44 @@ semicolons between the values. The rows are all combinations:
 
     condense sweep --method wmdd --set recover.lr=0.05,0.1 --set "recover.augment.crop_scale=0.08,1;0.5,1"
 
+**Published accuracies.** If the authors of a method reported an accuracy for the dataset and the images per class, it
+stands in a column of its own, with their student in brackets. It was reached with their teacher, epochs and protocol,
+so it is not comparable with the numbers beside it. `condense methods show NAME` has all of them, with the conditions:
+
+    Published accuracies, %
+      by images per class (IPC); ± as the source states it
+      student resnet18: teacher and student are alike and see 224x224; students
+      train for 300 epochs with soft labels
+      Liu et al., ICCV 2025, main table; also on the project page of Liu-Hy/WMDD
+        IPC            1           10          50          100
+        imagenette     40.2 ± 0.6  64.8 ± 0.4  83.5 ± 0.3  87.1 ± 0.3
+        tiny-imagenet  7.6 ± 0.2   41.8 ± 0.1  59.4 ± 0.5  61.0 ± 0.3
+        imagenet-1k    3.2 ± 0.3   38.2 ± 0.2  57.6 ± 0.5  60.7 ± 0.2
+
+In a comparison it looks like this. 5 steps, 20 epochs and a twelfth of the images are far from what the papers had:
+
+    condense compare dm dc --dataset fashion-mnist --ipc 1 --seeds 2 --set iterations=5 --epochs 20 \\
+        --set teacher.epochs=1 --no-scores
+
+    fashion-mnist, 1 image per class
+
+      trained on                  dc, 20 epochs   difference     published
+     ───────────────────────────────────────────────────────────────────────────
+      dm                          67.1 ± 1.3                     –
+      dc                          58.3 ± 17.8     -8.8 ± 16.5    70.5 (convnet)
+      random (reference)          48.6 ± 69.9     -18.5 ± 71.2   –
+      all real images (teacher)   73.6
+
+      dc, 20 epochs: Not settled: dm has the highest mean, +8.8 ± 16.5 over dc,
+      which may be chance
+
+      dc, 20 epochs       LRS   ARS       distil   train one   stored   compression
+     ───────────────────────────────────────────────────────────────────────────────
+      dm                0.295     –   1 min 12 s       5.1 s   7.2 kB          544×
+      dc                0.257     –   5 min 54 s       7.6 s   8.8 kB          446×
+      random            0.219     –       0.26 s       6.8 s   5.2 kB          748×
+      (reference)
+
 ### Networks
 
 Wherever a network is named, `NAME(OPTION=VALUE,...)` sets its options, and tables show it the same way. Commas outside
@@ -92,6 +130,53 @@ the table into `evaluations/` in the run directory. In `condense compare`, `swee
 
     condense compare wmdd dm --student "resnet18,convnet,timm:vit_tiny_patch16_224" --epochs 300
 
+With a few steps and 10 epochs, which is too short for any network,
+
+    condense compare wmdd dm --ipc 1 --seeds 2 --student convnet,timm:resnet10t,timm:vit_tiny_patch16_224 --epochs 10 \\
+        --set teacher.epochs=1 --set wmdd:iterations=10 --set dm:iterations=5 --no-scores
+
+prints
+
+    fashion-mini, 1 image per class
+
+      trained on                  convnet       difference
+     ───────────────────────────────────────────────────────
+      wmdd                        10.7 ± 6.4
+      dm                          14.1 ± 39.4   +3.4 ± 45.7
+      random (reference)          16.1 ± 59.1   +5.3 ± 65.4
+      all real images (teacher)   78.3
+
+      trained on                  timm:resnet10t   difference
+     ──────────────────────────────────────────────────────────
+      wmdd                        10.0 ± 0.0
+      dm                          10.0 ± 0.0       0.0 ± 0.0
+      random (reference)          11.0 ± 12.7      +1.0 ± 12.7
+      all real images (teacher)   78.3
+
+      trained on                  timm:vit_tiny_patch16_224   difference
+     ─────────────────────────────────────────────────────────────────────
+      wmdd                        12.0 ± 5.1
+      dm                          14.4 ± 55.3                 +2.4 ± 60.4
+      random (reference)          11.3 ± 17.2                 -0.6 ± 22.2
+      all real images (teacher)   78.3
+
+      convnet: Not settled: random has the highest mean, +2.0 ± 19.7 over dm, which
+      may be chance
+      timm:resnet10t: Not settled: random has the highest mean, +1.0 ± 12.7 over
+      wmdd, which may be chance
+      timm:vit_tiny_patch16_224: Not settled: dm has the highest mean, +2.4 ± 60.4
+      over wmdd, which may be chance
+
+      fkd, 10 epochs, 3
+      students                 distil            train one     stored   compression
+     ───────────────────────────────────────────────────────────────────────────────
+      wmdd                     28.6 s    8.5 s to 1 min 15   352.5 kB           11×
+                                                         s
+      dm                   1 min 01 s   12.8 s to 1 min 33   351.2 kB           11×
+                                                         s
+      random (reference)       0.33 s   11.5 s to 1 min 27   349.2 kB           11×
+                                                         s
+
 **Several teachers.** With several networks in `--teacher-model` every row is there once for each teacher, and so are
 the random images, because protocols such as `fkd` take their labels from the teacher:
 
@@ -102,6 +187,54 @@ are the same, so the images make the difference. The other is to *the same metho
 teacher makes of images and labels together. Bold, and who leads, are among the rows of one teacher. Students are the
 same networks with the same initial weights in every row; where the protocol wants a student like the teacher, that is
 the first teacher. All teachers are trained the same way.
+
+    condense compare wmdd --ipc 1 --seeds 2 --teacher-model "convnet(width=64),convnet(width=16)" --student convnet \\
+        --epochs 10 --set teacher.epochs=1 --set iterations=10 --no-scores
+
+prints, after so short a training,
+
+    fashion-mini, 1 image per class
+
+      trained on        fkd, 10 epochs   to wmdd       to teacher convnet(width=64)
+     ───────────────────────────────────────────────────────────────────────────────
+      wmdd              10.7 ± 6.4
+      teacher=convnet
+      (width=64)
+      random            16.1 ± 59.1      +5.3 ± 65.4
+      teacher=convnet
+      (width=64)
+      (reference)
+      wmdd              9.9 ± 2.5                      -0.8 ± 3.8
+      teacher=convnet
+      (width=16)
+      random            14.2 ± 22.2      +4.2 ± 24.8   -1.9 ± 36.8
+      teacher=convnet
+      (width=16)
+      (reference)
+      all real images   78.3
+      (teacher
+      convnet(width=6
+      4))
+      all real images   77.5
+      (teacher
+      convnet(width=1
+      6))
+
+      fkd, 10 epochs: Not settled: random teacher=convnet(width=64) has the highest
+      mean, +5.3 ± 65.4 over wmdd teacher=convnet(width=64), which may be chance
+      fkd, 10 epochs: Not settled: random teacher=convnet(width=16) has the highest
+      mean, +4.2 ± 24.8 over wmdd teacher=convnet(width=16), which may be chance
+
+      fkd, 10 epochs                   distil   train one     stored   compression
+     ──────────────────────────────────────────────────────────────────────────────
+      wmdd teacher=convnet(width=64)   28.6 s      12.3 s   352.5 kB           11×
+      random                           0.33 s      15.6 s   349.2 kB           11×
+      teacher=convnet(width=64)
+      (reference)
+      wmdd teacher=convnet(width=16)    4.0 s       6.7 s    40.4 kB           97×
+      random                           0.30 s       6.2 s    37.4 kB          105×
+      teacher=convnet(width=16)
+      (reference)
 
 ## Before a run: what it takes
 
@@ -117,9 +250,46 @@ second, which you may know from its earlier runs; `load` is for images that are 
 
     condense plan --method wmdd --dataset imagenet-1k --ipc 50 --throughput forward=9000,backward=3000,load=2900
 
+It prints
+
+    wmdd on imagenet-1k, 50 images per class, seed 0
+
+      dataset   1,000 classes, 1,281,167 + 50,000 images, 3x224x224
+      squeeze   take resnet18 with its pretrained weights, without training
+      measure   one pass for barycenter, class-batchnorm
+      recover   2000 iterations a chunk, 50 images per class
+      relabel   nothing to do: labels are online
+      evaluate  3 students x 300 epochs by fkd, and as many on random real images
+
+      stage      steps   forward   backward          time   memory
+     ──────────────────────────────────────────────────────────────
+      squeeze      782    50.0 k          0        17.2 s        –
+      measure    5.0 k     1.3 M          0    7 min 22 s        –
+      recover    1.0 M     100 M      100 M   12 h 21 min   3.3 GB
+      relabel        –         –          –             –        –
+      evaluate   1.8 M     180 M     90.0 M   13 h 55 min   2.0 GB
+
+      time    about 26 h 24 min (given throughputs; another machine)
+      memory  about 3.3 GB at the most
+      disk    about 15.1 GB: distilled images 7.5 GB, chunks 7.5 GB, teacher 46.8 MB
+      Forward, backward: how many times an image passes through a network in that
+      direction.
+
 One pair of rates stands for all networks of the run. Without `load`, the reading of large datasets is not in the time.
 `condense compare --dry-run` counts the images of a whole comparison in the same way. It times nothing, so that it
-answers at once; `condense plan` of each method gives the seconds.
+answers at once; `condense plan` of each method gives the seconds:
+
+    condense compare wmdd dm --dataset cifar10 --ipc 1,10 --student resnet18,convnet --epochs 300 --dry-run
+
+    Work ahead
+      cells         18 (0 done): a row, distilled for one ipc and seed
+      students      108 (0 done): 1 for each cell and column
+      all teachers  10.0 M images forward, 10.0 M backward
+      all images    314 M images forward, 6.7 M backward
+      all students  4.0 M images forward, 1.8 M backward
+      time          `condense plan --method METHOD` times one run on this machine
+
+      protocol fkd, the one that wmdd is reported under; --protocol chooses others
 
 ## Going on with earlier work
 

@@ -262,7 +262,8 @@ def test_a_method_lists_what_was_published_for_it(condense: Invoke) -> None:
     text = " ".join(condense("methods", "show", "g-vbsm").stdout.split())
     assert "Published accuracies, %" in text
     assert "student convnet: 3 blocks of width 128" in text
-    assert "tiny-imagenet 47.6 ± 0.3 (50) 51.0 ± 0.4 (100)" in text
+    assert "IPC 1 10 50 100 cifar10 53.5 ± 0.6 59.2 ± 0.4" in text
+    assert "tiny-imagenet 47.6 ± 0.3 51.0 ± 0.4" in text
     data = json.loads(condense("methods", "show", "g-vbsm", "--json").stdout)
     assert {
         "dataset": "cifar10",

@@ -78,17 +78,23 @@ def detail(data: Mapping[str, Any]) -> list[RenderableType]:
 
 def _published(found: Sequence[Mapping[str, Any]]) -> Iterator[Padding | Table]:
     """Yield published accuracies: a table for each student and source, with a row for each dataset."""
-    tables: dict[tuple[str, str], dict[str, list[str]]] = {}
+    tables: dict[tuple[str, str], dict[str, dict[int, str]]] = {}
     for one in found:
         said = f"student {one['student']}{', second-hand' if one['second_hand'] else ''}: {one['conditions']}"
-        text = f"{percent_and_spread(one['accuracy'], one['spread'])} ({one['ipc']})"
-        of_student = tables.setdefault((said, one["source"]), {})
-        of_student.setdefault(one["dataset"], []).append(text)
-    yield _indented("each with its images per class in brackets, and ± as the source states it", style=QUIET)
+        of_dataset = tables.setdefault((said, one["source"]), {}).setdefault(one["dataset"], {})
+        of_dataset[one["ipc"]] = percent_and_spread(one["accuracy"], one["spread"])
+    yield _indented("by images per class (IPC); ± as the source states it", style=QUIET)
     for (said, source), rows in tables.items():
+        ipcs = sorted({ipc for by_ipc in rows.values() for ipc in by_ipc})
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style=QUIET, pad_edge=False)
+        table.add_column("    IPC")
+        for ipc in ipcs:
+            table.add_column(str(ipc))
+        for dataset, by_ipc in rows.items():
+            table.add_row(f"    {dataset}", *(by_ipc.get(ipc, "") for ipc in ipcs))
         yield _indented(said)
         yield _indented(source, style=QUIET)
-        yield _settings({f"  {dataset}": "  ".join(texts) for dataset, texts in rows.items()})
+        yield table
 
 
 def _facts(data: Mapping[str, Any]) -> list[str]:
