@@ -252,8 +252,6 @@ def _check_random(losses: Sequence[PlannedLoss], recover: Recover) -> None:
         raise OptionError(f"recover.networks has no effect: none of {named} looks through a random network")
     if recover.inner_images and recover.inner_on != "real":
         raise OptionError("recover.inner_images has no effect without recover.inner_on=real")
-    if recover.inner_on != usual.inner_on and not recover.inner.epochs:
-        raise OptionError("recover.inner_on has no effect without recover.inner.epochs")
     if recover.network != usual.network and "random" not in kinds:
         raise OptionError(f"recover.network has no effect: none of {named} looks through a random network")
 

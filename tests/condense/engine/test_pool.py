@@ -231,7 +231,7 @@ def test_states_are_kept_after_equal_parts(epochs: int, checkpoints: int, kept: 
         ({"epochs": 3, "checkpoints": 4}, "between 1 and the number of epochs, 3, not 4"),
         ({"epochs": 0}, "between 1 and the number of epochs, 0, not 1"),
         ({"random": 1.1}, r"random must lie in \[0, 1\], not 1.1"),
-        ({"random": float("nan")}, "random must lie in"),
+        ({"random": float("nan")}, "random must be a finite number"),
         ({"draw": "mixed"}, "draw must be one of checkpoint, interpolated, not 'mixed'"),
         ({"mode": "test"}, "mode must be one of train, eval, not 'test'"),
     ],

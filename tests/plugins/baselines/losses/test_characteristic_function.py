@@ -170,7 +170,7 @@ def test_the_entropy_against_a_loop() -> None:
         ({"real_batch": 0}, "real_batch must be at least 1"),
         ({"amplitude": -1.0}, "amplitude must be 0 or more"),
         ({"phase": 0.0}, "phase must be above 0"),
-        ({"phase": math.nan}, "phase must be above 0"),
+        ({"phase": math.nan}, "phase must be a finite number"),
     ],
 )
 def test_options_are_checked(options: dict[str, Any], says: str) -> None:
