@@ -250,8 +250,6 @@ def _check_random(losses: Sequence[PlannedLoss], recover: Recover) -> None:
         )
     if recover.networks != usual.networks and "random" not in kinds:
         raise OptionError(f"recover.networks has no effect: none of {named} looks through a random network")
-    if recover.inner_images and recover.inner_on != "real":
-        raise OptionError("recover.inner_images has no effect without recover.inner_on=real")
     if recover.network != usual.network and "random" not in kinds:
         raise OptionError(f"recover.network has no effect: none of {named} looks through a random network")
 

@@ -67,6 +67,8 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _Rule(below=("protocol.temperature",), gate="protocol.labels", unread=("hard",)),
     _Rule(below=("protocol.model",), gate="student.model", read=(AS_THE_PROTOCOL_SAYS,)),
+    _Rule(below=("recover.inner_on", "recover.inner_images"), gate="recover.inner.epochs", unread=(0,)),
+    _Rule(below=("recover.inner_images",), gate="recover.inner_on", read=("real",)),
     _Rule(below=("recover.betas",), gate="recover.optimizer", read=("adam",)),
     _Rule(below=("recover.crop_start", "recover.crop_share"), gate="recover.crop_schedule", unread=("none",)),
     _Rule(

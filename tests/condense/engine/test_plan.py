@@ -350,13 +350,6 @@ def test_a_pool_is_a_stage_where_something_looks_through_it(registry: Registry) 
     assert "pool" not in dict(plan(registry, "pooled", settings=[("iterations", 0)]).stages())
 
 
-def test_what_an_inner_training_learns_needs_one(registry: Registry) -> None:
-    real = ("recover.inner_on", "real")
-    with pytest.raises(OptionError, match=r"inner_images has no effect without recover\.inner_on=real"):
-        plan(registry, "fresh", settings=[("recover.inner_images", 5), ("recover.inner.epochs", 1)])
-    assert plan(registry, "fresh", settings=[real, ("recover.inner.epochs", 1)]).losses
-
-
 @pytest.mark.parametrize("setting", RANDOM_NETWORKS)
 def test_settings_of_random_networks_have_an_effect_on_what_looks_through_one(
     setting: tuple[str, Any], registry: Registry

@@ -38,6 +38,13 @@ IDLE: list[tuple[tuple[str, Any], dict[str, Any], str, dict[str, Any]]] = [
     ),
     (("teacher.lr", 0.1), {"teacher.epochs": 0}, "teacher.epochs is 0", {"teacher.epochs": 1}),
     (("recover.inner.lr", 0.1), {}, "recover.inner.epochs is 0", {}),
+    (("recover.inner_on", "real"), {}, "recover.inner.epochs is 0", {"recover.inner.epochs": 1}),
+    (
+        ("recover.inner_images", 5),
+        {"recover.inner.epochs": 1},
+        "recover.inner_on is synthetic",
+        {"recover.inner_on": "real"},
+    ),
     (("recover.crop_share", 0.5), {}, "recover.crop_schedule is none", {}),
     (("augment.crop_ratio", "1,1"), {"augment.crop_scale": "none"}, "recover.augment.crop_scale is none", {}),
     (("protocol.augment.siamese_single", False), {}, "protocol.augment.siamese is empty", {}),

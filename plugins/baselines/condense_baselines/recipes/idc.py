@@ -106,7 +106,6 @@ _MNIST: Mapping[str, Any] = {
 _SYNTHETIC: Mapping[str, Any] = {
     "recover.inner.augment.cutmix": 0.0,
     "recover.inner_on": "synthetic",
-    "recover.inner_images": 0,
 }
 VARIANTS = (
     Variant(label="the whole method"),
