@@ -230,10 +230,6 @@ def _starts(recipe: Recipe, registry: Registry) -> tuple[InitializerSpec, ...]:
         raise OptionError(
             f"select.starts: {IMPORTED!r} images lie elsewhere, and cannot be one start of several"
         )
-    if iterations and select.snapshots > iterations:
-        raise OptionError(
-            f"select.snapshots={select.snapshots}: recovery has {counted(iterations, 'step')}, and no more states"
-        )
     if not names and not (iterations and select.snapshots):
         raise OptionError(
             "select.students has no effect: the images of "

@@ -148,7 +148,10 @@ class Selector:
         if not file.exists():
             begun = self.synthesis.begun_with(self.initializers[name])
             images = begun.initial()
-            write_tensors(file, {"images": images, "weights": begun.slot_weights().contiguous()})
+            # As in a run without recovery: the weights of targets are for images that were made for them.
+            made_for = {spec.name: spec.uses_targets for spec in begun.plan.initializers}
+            weights = begun.slot_weights(of_targets=made_for[name])
+            write_tensors(file, {"images": images, "weights": weights.contiguous()})
         tensors, _ = read_tensors(file)
         return tensors["images"], tensors["weights"]
 

@@ -220,9 +220,10 @@ class Synthesis:
             )
         return images.detach().float().cpu()
 
-    def slot_weights(self) -> Tensor:
+    def slot_weights(self, *, of_targets: bool = True) -> Tensor:
         """Return (K, decoded images per class): weights of the first target with any, of the initializer, or equal."""
-        parts: tuple[FeatureTarget | Initializer, ...] = (*self.targets, self.initializer)
+        targets = self.targets if of_targets else ()
+        parts: tuple[FeatureTarget | Initializer, ...] = (*targets, self.initializer)
         for part in parts:
             weights = part.slot_weights()
             if weights is not None:

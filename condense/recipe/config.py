@@ -97,7 +97,8 @@ class Recipe:
 
         The order of the losses counts, because they draw from generators by their position.
         """
-        settled = replace(self, teacher=replace(self.teacher, seed=self.teacher_seed))
+        judge = self.judge and replace(self.judge, name="any", summary="", source="")
+        settled = replace(self, teacher=replace(self.teacher, seed=self.teacher_seed), judge=judge)
         return digest([decisive(settled), list(self.losses)])
 
     @property

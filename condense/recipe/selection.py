@@ -21,9 +21,9 @@ class Selection:
         0: no maximum.
     images: how many training images students are tested on, equally many of each class; 0, or more than there are:
         all. They are drawn with the run's seed.
-    snapshots: how many states of recovery are candidates, after equal parts of its iterations; the last one is its end.
-        0 keeps the end without a comparison, so that only starts are judged. A recipe of 0 iterations has
-        none.
+    snapshots: how many states of recovery are candidates, after equal parts of its iterations, at most one after each;
+        the last one is its end. 0 keeps the end without a comparison, so that only starts are judged. A recipe of 0
+        iterations has none.
     starts: the names of further initializers, with their default options, whose images are candidates. The name of
         the recipe's own initializer adds nothing.
 
@@ -52,6 +52,5 @@ class Selection:
 
     def judged_after(self, iterations: int) -> tuple[int, ...]:
         """Return the numbers of iterations after which a state of recovery is a candidate, ascending."""
-        if not iterations:
-            return ()
-        return tuple(iterations * part // self.snapshots for part in range(1, self.snapshots + 1))
+        parts = {iterations * part // self.snapshots for part in range(1, self.snapshots + 1)}
+        return tuple(sorted(parts - {0}))
