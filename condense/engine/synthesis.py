@@ -221,7 +221,10 @@ class Synthesis:
         return images.detach().float().cpu()
 
     def slot_weights(self, *, of_targets: bool = True) -> Tensor:
-        """Return (K, decoded images per class): weights of the first target with any, of the initializer, or equal."""
+        """Return (K, decoded images per class): weights of the first target with any, of the initializer, or equal.
+
+        of_targets: whether targets are asked.
+        """
         targets = self.targets if of_targets else ()
         parts: tuple[FeatureTarget | Initializer, ...] = (*targets, self.initializer)
         for part in parts:

@@ -348,7 +348,7 @@ def test_names_of_starts_are_a_tuple() -> None:
 
 
 def test_the_judge_is_the_methods_protocol_whatever_students_are_evaluated_by(registry: Registry) -> None:
-    usual = {"method": "away-from-real", "dataset": "tiny"}
+    usual: dict[str, Any] = {"method": "away-from-real", "dataset": "tiny"}
     one, other = (configure(registry, **usual, protocol=name) for name in ("plainly", "dc"))
     assert one.recipe == other.recipe
     assert one.recipe.judge is not None
