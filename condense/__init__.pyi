@@ -63,6 +63,7 @@ from .recipe.needs import ThroughTeacher as ThroughTeacher
 from .recipe.needs import ThroughWeightGradients as ThroughWeightGradients
 from .recipe.protocol import Protocol as Protocol
 from .recipe.published import Published as Published
+from .recipe.selection import Selection as Selection
 from .recipe.specs import DatasetSpec as DatasetSpec
 from .recipe.specs import EvaluatorSpec as EvaluatorSpec
 from .recipe.specs import FeatureTargetSpec as FeatureTargetSpec

@@ -44,8 +44,8 @@ _DISTILLING = ("measure", "recover")
 
 def _of_distilling(seconds: Mapping[str, float]) -> dict[str, float]:
     """Return the seconds of the stages that make images. A pool counts only where this run trained it."""
-    pool = {"pool": seconds["pool"]} if "pool" in seconds else {}
-    return {**pool, **{stage: seconds.get(stage, 0.0) for stage in _DISTILLING}}
+    some = {stage: seconds[stage] for stage in ("pool", "select") if stage in seconds}
+    return {**some, **{stage: seconds.get(stage, 0.0) for stage in _DISTILLING}}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,10 +101,10 @@ class Distilled:
 
     @property
     def distil_seconds(self) -> float | None:
-        """The seconds of the measure and recover stages together; None for images that were made elsewhere."""
+        """The seconds of the stages measure, recover and select together; None for images that were made elsewhere."""
         if not self.seconds:
             return None
-        return sum(self.seconds.get(stage, 0.0) for stage in ("measure", "recover"))
+        return sum(self.seconds.get(stage, 0.0) for stage in ("measure", "recover", "select"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from condense.recipe.config import RunConfig
 from condense.recipe.method import IMPORTED
 from condense.recipe.presets import PRESET
 from condense.recipe.registry import Registry
-from condense.recipe.resolve import configure
+from condense.recipe.resolve import configure, with_judge
 from condense.recipe.settings import Pair, Settings, assign, pairs_of
 from condense.text import setting_text
 
@@ -108,7 +108,7 @@ def sweep_rows(method: str, dataset: str, settings: Settings, *, reference: bool
     """
     registry.method(method)
     named, notes = _with_reference([method], reference, registry)
-    config = configure(registry, method=method, dataset=dataset)
+    config = with_judge(configure(registry, method=method, dataset=dataset), registry)
     axes: dict[str, list[str]] = {}
     single: list[Pair] = []
     # Settings of the method's rows in the order given, because choosing a component drops the options set before it.

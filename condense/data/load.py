@@ -98,8 +98,8 @@ def hold_out(dataset: RealDataset, fraction: float, seed: int) -> RealDataset:
     )
     return replace(
         dataset,
-        train=_part(dataset.train, torch.cat(kept).sort().values),
-        test=_part(dataset.train, torch.cat(held).sort().values),
+        train=part_of(dataset.train, torch.cat(kept).sort().values),
+        test=part_of(dataset.train, torch.cat(held).sort().values),
         notes=(*dataset.notes, note),
     )
 
@@ -126,7 +126,8 @@ class Selected:
         return self.images.read(self.chosen[indices])
 
 
-def _part(split: Split, chosen: Tensor) -> Split:
+def part_of(split: Split, chosen: Tensor) -> Split:
+    """Return the images of a split at the positions `chosen` (n,) int64."""
     images = split.images
     if isinstance(images, MemoryImages):
         return Split(MemoryImages(images.pixels[chosen]), split.labels[chosen])

@@ -32,7 +32,12 @@ Keep = Callable[[int, "dict[str, Any]"], None]
 
 
 class StudentEvaluator(Evaluator):
-    """Trains one student by the protocol and measures its accuracy after the last epoch."""
+    """Trains one student by the protocol and measures its accuracy after the last epoch.
+
+    drawn_for: names the stage whose random draws these are, so that students of two stages differ.
+    """
+
+    drawn_for = "evaluate"
 
     def __init__(self, options: NoOptions) -> None:
         self.options = options
@@ -45,8 +50,8 @@ class StudentEvaluator(Evaluator):
         """
         began = time.perf_counter()
         runtime, distilled, protocol = request.runtime, request.distilled, request.protocol
-        student = request.build_student(generator(request.seed, "evaluate", request.student, "weights"))
-        draws = generator(request.seed, "evaluate", request.student, "training")
+        student = request.build_student(generator(request.seed, self.drawn_for, request.student, "weights"))
+        draws = generator(request.seed, self.drawn_for, request.student, "training")
         with isolated_global_rng(draws):
             steps = train(
                 student,
@@ -113,6 +118,7 @@ class StudentTrainer:
     recipe, evaluation: the settings that students depend on.
     evaluator: built from the evaluation.
     teacher: labels the views during training; None if the labels do not need that.
+    stage: whose students they are, for people.
     """
 
     recipe: Recipe
@@ -122,6 +128,7 @@ class StudentTrainer:
     teacher: Network | None
     registry: Registry
     runtime: Runtime
+    stage: str = "evaluate"
 
     def build_student(self, draws: torch.Generator) -> Network:
         """Return a new student network with weights drawn from `draws`."""
@@ -146,7 +153,7 @@ class StudentTrainer:
         reporter = self.runtime.reporter
         results: list[StudentResult] = []
         reporter.start(
-            "evaluate", f"{counted(count, 'student')} on {label}", count * protocol.epochs, "epoch"
+            self.stage, f"{counted(count, 'student')} on {label}", count * protocol.epochs, "epoch"
         )
         for student in range(count):
             known = recall(student) if recall else None

@@ -10,7 +10,7 @@ from condense.data.kinds import unfetched_note
 from condense.engine.labels import LABELS
 from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe, RunConfig
-from condense.recipe.method import IDENTITY, Pool, Recover, Use
+from condense.recipe.method import IDENTITY, IMPORTED, Pool, Recover, Use
 from condense.recipe.needs import POOL_KINDS, Needs
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import kind_of_dataset
@@ -47,6 +47,7 @@ class Plan:
     losses: targets, then regularizers. A recipe of 0 iterations has no regularizers, and it has targets only
         if its initializer uses them.
     initializer: the spec of the initializer.
+    starts: the specs of the further initializers whose images are candidates.
     images_per_stored: how many decoded images one stored image holds.
     notes: what the user should know.
     """
@@ -55,6 +56,7 @@ class Plan:
     evaluation: Evaluation
     losses: tuple[PlannedLoss, ...]
     initializer: InitializerSpec
+    starts: tuple[InitializerSpec, ...]
     images_per_stored: int
     notes: tuple[str, ...]
 
@@ -64,16 +66,39 @@ class Plan:
         return self.recipe.ipc * self.images_per_stored
 
     @property
+    def initializers(self) -> tuple[InitializerSpec, ...]:
+        """The initializer, and the further ones whose images are candidates."""
+        return (self.initializer, *self.starts)
+
+    @property
+    def selects(self) -> bool:
+        """Whether students choose the images among candidates."""
+        return self.recipe.select.students > 0
+
+    @property
+    def judged_after(self) -> tuple[int, ...]:
+        """After how many iterations of recovery a state of it is judged, ascending."""
+        recipe = self.recipe
+        return recipe.select.judged_after(recipe.recover.iterations) if self.selects else ()
+
+    @property
+    def candidates(self) -> int:
+        """How many candidates are judged."""
+        return len(self.initializers) + len(self.judged_after) if self.selects else 0
+
+    @property
     def measures(self) -> bool:
         """Whether a loss observes the real images."""
         return any(loss.needs.observes for loss in self.losses)
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a loss or the initializer looks through the teacher, or labels come from it."""
+        """Whether a loss or an initializer looks through the teacher, or labels come from it."""
         looks = any(loss.needs.network == "teacher" for loss in self.losses)
         labels = LABELS[self.evaluation.protocol.labels].need_teacher(self.evaluation.students)
-        return looks or labels or self.initializer.needs_teacher
+        judge, students = self.recipe.judge, self.recipe.select.students
+        labels |= bool(students and judge and LABELS[judge.labels].need_teacher(students))
+        return looks or labels or any(spec.needs_teacher for spec in self.initializers)
 
     @property
     def needs_pool(self) -> bool:
@@ -88,19 +113,21 @@ class Plan:
         """
         recipe = self.recipe
         as_they_are = recipe.parametrization.name == IDENTITY
-        is_random = recipe.initializer.name == "real" and not recipe.recover.iterations and as_they_are
+        plain = not recipe.recover.iterations and not self.selects and as_they_are
+        is_random = recipe.initializer.name == "real" and plain
         return self.evaluation.reference and self.evaluation.students > 0 and not is_random
 
     def stages(self) -> list[tuple[str, str]]:
         """Return each stage with a text for people: what it will do, or why it is skipped.
 
-        The stage "pool" is there only if a loss looks through a pool.
+        The stage "pool" is there only if a loss looks through a pool, and "select" only if students choose the images.
         """
         return [
             ("squeeze", self._squeeze()),
             *([("pool", self._pool())] if self.needs_pool else []),
             ("measure", self._measure()),
             ("recover", self._recover()),
+            *([("select", self._select())] if self.selects else []),
             ("relabel", LABELS[self.evaluation.protocol.labels].text),
             ("evaluate", self._evaluate()),
         ]
@@ -139,6 +166,15 @@ class Plan:
             return f"keep the initial images ({self.recipe.initializer.name}){stored}"
         return f"{iterations} iterations a chunk, {self.recipe.ipc} images per class{stored}"
 
+    def _select(self) -> str:
+        recipe, students = self.recipe, self.recipe.select.students
+        states = ", ".join(map(str, self.judged_after))
+        of_states = f", and recovery after {states} steps" if states else ""
+        starts = ", ".join(spec.name for spec in self.initializers)
+        epochs = f"{'up to ' * (recipe.select.steps > 0)}{counted(recipe.select.epochs, 'epoch')}"
+        by = f" by {recipe.judge.name}" if recipe.judge else ""
+        return f"starts ({starts}){of_states}: each judged by {counted(students, 'student')} x {epochs}{by}"
+
     def _stored(self) -> str:
         """Return a text that says how images are stored, if not as they are."""
         name = self.recipe.parametrization.name
@@ -158,8 +194,9 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
     """Return the plan of a configuration. Raises OptionError if settings contradict each other."""
     recipe = config.recipe
     initializer: InitializerSpec = registry.find("initializer", recipe.initializer.name)
+    starts = _starts(recipe, registry)
     losses: list[PlannedLoss] = []
-    if recipe.recover.iterations or initializer.uses_targets:
+    if recipe.recover.iterations or any(spec.uses_targets for spec in (initializer, *starts)):
         losses += _planned(recipe, "feature target", registry)
     if recipe.recover.iterations:
         losses += _planned(recipe, "regularizer", registry)
@@ -172,9 +209,34 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
         evaluation=config.evaluation,
         losses=tuple(losses),
         initializer=initializer,
+        starts=starts,
         images_per_stored=_images_per_stored(recipe.parametrization, registry),
         notes=(*_kind_note(recipe, registry), *_one_class_note(losses)),
     )
+
+
+def _starts(recipe: Recipe, registry: Registry) -> tuple[InitializerSpec, ...]:
+    """Return the further initializers whose images are candidates.
+
+    Raises OptionError if there is nothing to choose among, or if a candidate cannot be made.
+    """
+    select, iterations = recipe.select, recipe.recover.iterations
+    if not select.students:
+        return ()
+    if recipe.judge is None:
+        raise OptionError("select.students needs a protocol by which they are trained, judge")
+    names = [name for name in select.starts if name != recipe.initializer.name]
+    if IMPORTED in names:
+        raise OptionError(
+            f"select.starts: {IMPORTED!r} images lie elsewhere, and cannot be one start of several"
+        )
+    if not names and not (iterations and select.snapshots):
+        raise OptionError(
+            "select.students has no effect: the images of "
+            f"{recipe.initializer.name!r} are the only candidate; add --set select.starts=NAME,NAME, or steps of "
+            "recovery with select.snapshots"
+        )
+    return tuple(registry.find("initializer", name) for name in names)
 
 
 def _images_per_stored(use: Use, registry: Registry) -> int:

@@ -20,10 +20,11 @@ from condense.recipe.registry import Registry
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import Runtime
 
-Role = Literal["teacher", "student", "random network", "pool's network"]
+Role = Literal["teacher", "student", "student that judges", "random network", "pool's network"]
 _SETTINGS: dict[Role, str] = {
     "teacher": "teacher.model",
     "student": "student.model",
+    "student that judges": "judge.model",
     "random network": "recover.network",
     "pool's network": "pool.model",
 }
@@ -52,12 +53,14 @@ def parts_of(plan: Plan) -> list[Part]:
     through = {loss.needs.network for loss in plan.losses}
     parts = []
     if plan.needs_teacher:
-        looks = "teacher" in through or plan.initializer.needs_teacher
+        looks = "teacher" in through or any(spec.needs_teacher for spec in plan.initializers)
         parts.append(Part(role="teacher", use=recipe.teacher.model, features=looks))
     if "random" in through:
         parts.append(Part(role="random network", use=recipe.random_network, features=True))
     if plan.needs_pool:
         parts.append(Part(role="pool's network", use=recipe.pool_network, features=True))
+    if plan.selects and recipe.judge_network:
+        parts.append(Part(role="student that judges", use=recipe.judge_network))
     if evaluation.students:
         parts.append(Part(role="student", use=evaluation.student_network(recipe.teacher)))
     return parts

@@ -12,6 +12,7 @@ from condense.engine.work import Counts, Piece, chunk_sizes
 from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe
 from condense.recipe.needs import POOL_KINDS
+from condense.recipe.protocol import Protocol
 from condense.recipe.training import Optimizer
 from condense.text import byte_size, duration
 
@@ -125,9 +126,9 @@ def loads_of(
 ) -> dict[str, Load]:
     """Return the memory of the stages that train or recover, apart from the process and the dataset.
 
-    prints: of the networks "teacher", "random", "pool" and "student", as far as the run has them.
+    prints: of the networks "teacher", "random", "pool", "student" and "judge", as far as the run has them.
     """
-    recipe, protocol = plan.recipe, plan.evaluation.protocol
+    recipe = plan.recipe
     stages = {piece.stage for piece in pieces if piece.step in ("train", "recover")}
     image = 4 * counts.bytes_of_image
     loads = {}
@@ -163,17 +164,25 @@ def loads_of(
             batch=max(chunk_sizes(counts.classes, recipe.ipc, recipe.recover, held)),
             key="recover.batch",
         )
+    made = counts.classes * plan.images_per_class
+    if "select" in stages and "judge" in prints and recipe.judge:
+        loads["select"] = _students(recipe.judge, "judge", prints, image, made)
     if "evaluate" in stages and "student" in prints:
-        network = prints["student"]
-        moments = _MOMENTS[protocol.optimizer]
-        asked = prints["teacher"].parameters if protocol.labels == "online" and "teacher" in prints else 0
-        loads["evaluate"] = Load(
-            fixed=(2 + moments) * network.parameters + asked,
-            per_image=network.training + 2 * image,
-            batch=min(protocol.batch_size, counts.classes * plan.images_per_class),
-            key="protocol.batch_size",
-        )
+        loads["evaluate"] = _students(plan.evaluation.protocol, "student", prints, image, made)
     return loads
+
+
+def _students(protocol: Protocol, role: str, prints: Mapping[str, Footprint], image: int, made: int) -> Load:
+    """Return the memory of a student's training. image: bytes of one as float32. made: how many images there are."""
+    network = prints[role]
+    moments = _MOMENTS[protocol.optimizer]
+    asked = prints["teacher"].parameters if protocol.labels == "online" and "teacher" in prints else 0
+    return Load(
+        fixed=(2 + moments) * network.parameters + asked,
+        per_image=network.training + 2 * image,
+        batch=min(protocol.batch_size, made),
+        key="judge.batch_size" if role == "judge" else "protocol.batch_size",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +257,8 @@ def time_advice(price: Price, budget: float, recipe: Recipe, evaluation: Evaluat
     students = evaluation.students
     wanted = (
         ("recover", "--set recover.iterations=", recipe.recover.iterations),
+        ("select", "--set select.students=", recipe.select.students),
+        ("select", "--set select.epochs=", recipe.select.epochs),
         ("evaluate", "--students ", students),
         ("evaluate", "--set protocol.epochs=", evaluation.protocol.epochs),
         ("pool", "--set pool.networks=", recipe.pool.networks),

@@ -99,11 +99,15 @@ def recover_chunk(
     runtime: Runtime,
     log: LogLosses,
     coder: Coder = AS_THEY_ARE,
+    after_step: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
     """Return the recovered images of a chunk as they are stored, (m, C, H, W) float32 on the CPU.
 
     Minimises sum_i weight_i loss_i over the stored pixels, which are clipped to valid ones at every step. Losses see
     the images that `coder` decodes from them. The result depends on the arguments alone.
+
+    after_step: called with the number of finished iterations and the stored pixels, (m, C, H, W) on the device.
+
     Raises NumericalError, which names the loss, the chunk and the iteration, if a loss is not finite.
     """
     pixels = runtime.images(chunk.images.clone()).requires_grad_(True)
@@ -132,6 +136,8 @@ def recover_chunk(
         networks.learn(iteration, learned, labels, options, generator=generator, runtime=runtime)
         if iteration % options.log_every == 0 or iteration == options.iterations - 1:
             _log(found, losses, chunk.index, iteration, log)
+        if after_step:
+            after_step(iteration + 1, pixels.detach())
         runtime.reporter.advance(1)
     return pixels.detach().float().cpu().contiguous()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from condense.errors import PluginError
 from condense.models.build import build_network
 from condense.models.network import Network
 from condense.recipe.config import Recipe, dataset_label, public_settings
+from condense.recipe.protocol import LabelMode
 from condense.recipe.registry import Registry
 from condense.recipe.specs import NoOptions
 from condense.rng import generator, isolated_global_rng
@@ -71,7 +72,25 @@ class Synthesis:
 
     def distilled(self) -> DistilledDataset:
         """Recover every chunk and return the distilled dataset."""
-        return self._assemble(self._recovered(), self._slot_weights(), self.recipe.method, self.coder)
+        return self.assembled(self.recovered()[self.recipe.recover.iterations], self.slot_weights())
+
+    def assembled(self, images: Tensor, weights: Tensor, mode: LabelMode | None = None) -> DistilledDataset:
+        """Return the distilled dataset of stored images.
+
+        images: (K * ipc, C, H, W) uint8, ordered by class and slot. weights: (K, decoded images per class).
+        mode: of the labels; None: as the run's protocol has it.
+        """
+        return self._assemble(images, weights, self.recipe.method, self.coder, mode)
+
+    def begun_with(self, initializer: Initializer) -> Synthesis:
+        """Return the same synthesis with another initializer."""
+        return replace(self, initializer=initializer, _kept={})
+
+    def initial(self) -> Tensor:
+        """Return the initial images of all classes as they would be saved, (K * ipc, C, H, W) uint8."""
+        mean, std = self.dataset.mean, self.dataset.std
+        classes = range(len(self.dataset.classes))
+        return torch.cat([to_bytes(self._of_class(label), mean, std) for label in classes])
 
     def reference(self) -> DistilledDataset:
         """Return a dataset of random real images with the same ipc, stored as they are."""
@@ -82,8 +101,12 @@ class Synthesis:
         images = [to_bytes(self._initial_images(chooser, label, ipc), mean, std) for label in classes]
         return self._assemble(torch.cat(images), _equal(len(classes), ipc), "random", AS_THEY_ARE)
 
-    def _recovered(self) -> Tensor:
-        """Return the stored images (K * ipc, C, H, W) uint8, ordered by class and slot."""
+    def recovered(self) -> dict[int, Tensor]:
+        """Recover every chunk.
+
+        Return the stored images (K * ipc, C, H, W) uint8, ordered by class and slot, by the number of iterations: after
+        all of them, and after those that `Plan.judged_after` names.
+        """
         config, held = self.recipe, self.coder.images_per_stored
         chunks = cut_chunks(len(self.dataset.classes), config.ipc, config.recover, held)
         steps = self.recipe.recover.iterations
@@ -95,15 +118,30 @@ class Synthesis:
         )
         finished = [self._chunk_pixels(index, images, steps) for index, images in enumerate(chunks)]
         self.runtime.reporter.finish()
-        return torch.cat(finished)[torch.argsort(torch.cat(chunks))]
+        order = torch.argsort(torch.cat(chunks))
+        return {
+            after: torch.cat([pixels[_named(after, steps)] for pixels in finished])[order]
+            for after in (*self._earlier(), steps)
+        }
 
-    def _chunk_pixels(self, index: int, wanted: Tensor, steps: int) -> Tensor:
+    def _earlier(self) -> tuple[int, ...]:
+        """Return after which iterations before the last one images are kept."""
+        return tuple(after for after in self.plan.judged_after if after < self.recipe.recover.iterations)
+
+    def _chunk_pixels(self, index: int, wanted: Tensor, steps: int) -> dict[str, Tensor]:
+        """Return the images of a chunk as its file has them: the last ones, and those of earlier iterations."""
         stored = self.folder.chunk(index)
         if stored.exists():
             self.runtime.reporter.advance(max(1, steps))
-            return read_tensors(stored)[0]["images"]
+            return read_tensors(stored)[0]
         chunk = self._initial_chunk(index, wanted)
-        images = chunk.images
+        images, kept = chunk.images, {}
+        mean, std, earlier = self.dataset.mean, self.dataset.std, self._earlier()
+
+        def keep(after: int, pixels: Tensor) -> None:
+            if after in earlier:
+                kept[_named(after, steps)] = to_bytes(pixels.float().cpu(), mean, std)
+
         if steps:
             draws = generator(self.recipe.seed, "recover", "chunk", index)
             exact = any(loss.needs.float32 for loss in self.losses)
@@ -118,12 +156,13 @@ class Synthesis:
                     runtime=self.runtime,
                     log=lambda iteration, losses: self._log(index, iteration, losses),
                     coder=self.coder,
+                    after_step=keep if earlier else None,
                 )
         else:
             self.runtime.reporter.advance(1)
-        pixels = to_bytes(images, self.dataset.mean, self.dataset.std)
-        write_tensors(stored, {"images": pixels})
-        return pixels
+        kept[_named(steps, steps)] = to_bytes(images, mean, std)
+        write_tensors(stored, kept)
+        return kept
 
     def _initial_chunk(self, index: int, wanted: Tensor) -> Chunk:
         """Return a chunk before recovery. wanted: (m,) int64, class * ipc + number in it, of each stored image."""
@@ -138,7 +177,7 @@ class Synthesis:
             index=index,
             labels=shown // self.plan.images_per_class,
             slots=shown % self.plan.images_per_class,
-            weights=self._slot_weights().flatten()[shown],
+            weights=self.slot_weights().flatten()[shown],
             images=images[torch.argsort(by_class)],
         )
 
@@ -181,9 +220,13 @@ class Synthesis:
             )
         return images.detach().float().cpu()
 
-    def _slot_weights(self) -> Tensor:
-        """Return (K, images per class): the weights of the first target that has any, of the initializer, or equal."""
-        parts: tuple[FeatureTarget | Initializer, ...] = (*self.targets, self.initializer)
+    def slot_weights(self, *, of_targets: bool = True) -> Tensor:
+        """Return (K, decoded images per class): weights of the first target with any, of the initializer, or equal.
+
+        of_targets: whether targets are asked.
+        """
+        targets = self.targets if of_targets else ()
+        parts: tuple[FeatureTarget | Initializer, ...] = (*targets, self.initializer)
         for part in parts:
             weights = part.slot_weights()
             if weights is not None:
@@ -211,8 +254,10 @@ class Synthesis:
         )
         self.runtime.reporter.advance(0, losses)
 
-    def _assemble(self, images: Tensor, weights: Tensor, method: str, coder: Coder) -> DistilledDataset:
-        """Return the dataset of stored images. weights: (K, decoded images per class)."""
+    def _assemble(
+        self, images: Tensor, weights: Tensor, method: str, coder: Coder, mode: LabelMode | None = None
+    ) -> DistilledDataset:
+        """Return the dataset of stored images. weights: (K, decoded images per class). mode: as in `assembled`."""
         recipe, dataset, teacher = self.recipe, self.dataset, self.labelled_by()
         classes, ipc = len(dataset.classes), recipe.ipc
         per_class = ipc * coder.images_per_stored
@@ -236,8 +281,8 @@ class Synthesis:
             source=dataset.source,
         )
         # A run without students may have no teacher; its labels then stay hard.
-        mode = self.plan.evaluation.protocol.labels if teacher else "hard"
-        return LABELS[mode].attach(distilled, teacher, self.runtime)
+        usual = self.plan.evaluation.protocol.labels if teacher else "hard"
+        return LABELS[mode or usual].attach(distilled, teacher, self.runtime)
 
     def labelled_by(self) -> LabelledBy | None:
         """Return the teacher with its file, or None in a run without one."""
@@ -247,6 +292,11 @@ class Synthesis:
         if not file.exists():
             return LabelledBy(network=self.teacher)
         return LabelledBy(network=self.teacher, hash=file_hash(file), bytes=file.stat().st_size)
+
+
+def _named(after: int, steps: int) -> str:
+    """Return the name, in the file of a chunk, of its images after a number of iterations of `steps`."""
+    return "images" if after == steps else f"after-{after}"
 
 
 def _equal(classes: int, count: int) -> Tensor:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from condense.engine.labels import LABELS
 from condense.engine.plan import Plan
 from condense.recipe.config import Evaluation, Recipe
 from condense.recipe.method import Pool, Recover, Teacher, Use
-from condense.recipe.specs import DatasetSpec
+from condense.recipe.protocol import Protocol
+from condense.recipe.selection import Selection
+from condense.recipe.specs import DatasetSpec, InitializerSpec
 
 # "train": a training step. "test": a batch that is classified. "observe": a batch that losses measure. "choose": the
 # initial images of one class. "recover": a step on the pixels of a chunk. "label": a batch that the teacher labels.
 Step = Literal["train", "test", "observe", "choose", "recover", "label"]
-STAGES = ("squeeze", "pool", "measure", "recover", "relabel", "evaluate")
+STAGES = ("squeeze", "pool", "measure", "recover", "select", "relabel", "evaluate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,7 @@ def known_counts(spec: DatasetSpec, options: object) -> Counts | None:
 class Piece:
     """Equal steps of one stage.
 
-    stage: "squeeze", "pool", "measure", "recover", "relabel" or "evaluate".
+    stage: "squeeze", "pool", "measure", "recover", "select", "relabel" or "evaluate".
     step: what one step is.
     steps: how many steps there are.
     images: how many images are read for them, each as often as it is read.
@@ -143,7 +145,7 @@ def squeeze_work(teacher: Teacher, counts: Counts) -> list[Piece]:
         backward=shown,
         real=True,
     )
-    return [trained, _test("squeeze", counts, members)]
+    return [trained, _test("squeeze", counts.test, members)]
 
 
 def pool_work(pool: Pool, counts: Counts) -> Piece:
@@ -157,7 +159,7 @@ def pool_work(pool: Pool, counts: Counts) -> Piece:
 
 
 def distil_work(plan: Plan, counts: Counts) -> list[Piece]:
-    """Return what makes the images: a pool, measure, initial images, recover, and labels that the teacher makes."""
+    """Return what makes the images: a pool, measure, initial images, recover, select, labels that the teacher makes."""
     recipe = plan.recipe
     members, made = members_of(recipe.teacher.model), counts.classes * plan.images_per_class
     pieces = [pool_work(recipe.pool, counts)] if plan.needs_pool else []
@@ -174,18 +176,51 @@ def distil_work(plan: Plan, counts: Counts) -> list[Piece]:
                 real=True,
             )
         )
-    looked = counts.train if plan.initializer.needs_teacher else made
-    passed = counts.train * members if plan.initializer.needs_teacher else 0
-    pieces.append(
-        Piece(stage="recover", step="choose", steps=counts.classes, images=looked, forward=passed, real=True)
-    )
+    pieces.append(_choose("recover", (plan.initializer,), plan, counts))
     if recipe.recover.iterations:
         pieces.append(_recover(plan, counts))
+    if plan.selects:
+        pieces += select_work(plan, counts)
     if plan.needs_teacher and LABELS[plan.evaluation.protocol.labels].made_by_teacher:
         pieces.append(
             Piece(stage="relabel", step="label", steps=-(-made // 512), images=made, forward=made * members)
         )
     return pieces
+
+
+def _choose(stage: str, initializers: Sequence[InitializerSpec], plan: Plan, counts: Counts) -> Piece:
+    """Return the choice of initial images by each of the initializers."""
+    looking = sum(spec.needs_teacher for spec in initializers)
+    made = counts.classes * plan.images_per_class
+    return Piece(
+        stage=stage,
+        step="choose",
+        steps=counts.classes * len(initializers),
+        images=looking * counts.train + (len(initializers) - looking) * made,
+        forward=looking * counts.train * members_of(plan.recipe.teacher.model),
+        real=True,
+    )
+
+
+def select_work(plan: Plan, counts: Counts) -> list[Piece]:
+    """Return the images of every start, and the students that judge candidates on training images."""
+    recipe, made = plan.recipe, counts.classes * plan.images_per_class
+    select, judge = recipe.select, recipe.judge
+    if judge is None:
+        return []
+    protocol = replace(judge, epochs=judge_epochs(select, judge, made))
+    trained = _students("select", protocol, recipe, [made])
+    share = max(1, select.images // counts.classes) if select.images else counts.train
+    tested = _test("select", min(counts.train, share * counts.classes), 1)
+    judging = [piece.times(select.students * plan.candidates) for piece in (trained, tested)]
+    return [_choose("select", plan.initializers, plan, counts), *judging]
+
+
+def judge_epochs(select: Selection, judge: Protocol, images: int) -> int:
+    """Return the epochs of a student that judges and that learns from this many images."""
+    if not select.steps:
+        return select.epochs
+    return min(select.epochs, max(1, select.steps // training_steps(images, judge.batch_size)))
 
 
 def _recover(plan: Plan, counts: Counts) -> Piece:
@@ -248,27 +283,30 @@ def student_work(
 
     judged: how many images per class students train on, for each small dataset that is judged.
     """
-    protocol, made = evaluation.protocol, [counts.classes * per_class for per_class in judged]
+    made = [counts.classes * per_class for per_class in judged]
+    trained = _students("evaluate", evaluation.protocol, recipe, made)
+    tested = _test("evaluate", counts.test, 1).times(len(judged))
+    return [piece.times(evaluation.students) for piece in (trained, tested)]
+
+
+def _students(stage: str, protocol: Protocol, recipe: Recipe, made: Sequence[int]) -> Piece:
+    """Return the training of one student on each of several small datasets of these numbers of images."""
     asked = members_of(recipe.teacher.model) if LABELS[protocol.labels].answers else 0
     shown = protocol.epochs * sum(made)
-    trained = Piece(
-        stage="evaluate",
+    return Piece(
+        stage=stage,
         step="train",
         steps=protocol.epochs * sum(training_steps(images, protocol.batch_size) for images in made),
         images=shown,
         forward=shown * (1 + asked),
         backward=shown,
     )
-    tested = _test("evaluate", counts, 1).times(len(judged))
-    return [piece.times(evaluation.students) for piece in (trained, tested)]
 
 
-def _test(stage: str, counts: Counts, members: int) -> Piece:
-    """Return one pass over the test images, in batches of 64."""
-    batches = -(-counts.test // 64)
-    return Piece(
-        stage=stage, step="test", steps=batches, images=counts.test, forward=counts.test * members, real=True
-    )
+def _test(stage: str, images: int, members: int) -> Piece:
+    """Return one pass over images that are classified, in batches of 64."""
+    batches = -(-images // 64)
+    return Piece(stage=stage, step="test", steps=batches, images=images, forward=images * members, real=True)
 
 
 def chunk_sizes(classes: int, ipc: int, recover: Recover, per_stored: int = 1) -> list[int]:

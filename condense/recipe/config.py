@@ -26,6 +26,7 @@ from condense.recipe.method import (
     check_losses,
 )
 from condense.recipe.protocol import Protocol
+from condense.recipe.selection import Selection
 
 # Between the name of a library and the folder of one of its networks.
 _LOCAL = ":local-dir:"
@@ -46,8 +47,10 @@ class Recipe:
     """What is distilled: everything that decides the distilled images, given a kind of machine.
 
     method: the name of the method that this started as.
-    dataset, initializer, targets, regularizers, recover, teacher, pool, parametrization: the parts, with all settings
-        resolved.
+    dataset, initializer, targets, regularizers, recover, teacher, pool, parametrization, select: the parts, with all
+        settings resolved.
+    judge: how the students of `select` are trained, for `select.epochs`: the protocol of the method.
+        None where `select` has no students.
     ipc: stored images per class, at least 1.
     seed: of everything random, unless the teacher has a seed of its own.
     validation: the fraction of the training images, in [0, 1), that replaces the test images for tuning; 0 tests on
@@ -65,6 +68,8 @@ class Recipe:
     teacher: Teacher
     pool: Pool = field(default_factory=Pool)
     parametrization: Use = field(default_factory=lambda: Use(name=IDENTITY))
+    select: Selection = field(default_factory=Selection)
+    judge: Protocol | None = None
     ipc: int = 10
     seed: int = 0
     validation: float = 0.0
@@ -92,7 +97,8 @@ class Recipe:
 
         The order of the losses counts, because they draw from generators by their position.
         """
-        settled = replace(self, teacher=replace(self.teacher, seed=self.teacher_seed))
+        judge = self.judge and replace(self.judge, name="any", summary="", source="")
+        settled = replace(self, teacher=replace(self.teacher, seed=self.teacher_seed), judge=judge)
         return digest([decisive(settled), list(self.losses)])
 
     @property
@@ -105,11 +111,18 @@ class Recipe:
         """The network of the pool."""
         return network_like(self.pool.model, self.teacher)
 
+    @property
+    def judge_network(self) -> Use | None:
+        """The network of the students that select images, or None if none do."""
+        return network_like(self.judge.model, self.teacher) if self.judge else None
+
 
 def decisive(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe as plain data without what no result depends on."""
     data: dict[str, Any] = msgspec.to_builtins(recipe)
     del data["teacher"]["check"]
+    if not recipe.select.students:
+        del data["select"], data["judge"]
     return data
 
 
@@ -271,13 +284,18 @@ def public_settings(recipe: Recipe, evaluation: Evaluation) -> dict[str, Any]:
         teacher=replace(recipe.teacher, checkpoint="", model=_without_folders(recipe.teacher.model)),
         recover=replace(recipe.recover, network=_without_folders(recipe.recover.network)),
         pool=replace(recipe.pool, model=_without_folders(recipe.pool.model)),
+        judge=recipe.judge and _public(recipe.judge),
     )
     judged = replace(
         evaluation,
         student=replace(evaluation.student, model=_without_folders(evaluation.student.model)),
-        protocol=replace(evaluation.protocol, model=_without_folders(evaluation.protocol.model)),
+        protocol=_public(evaluation.protocol),
     )
     return {"recipe": decisive(shown), "evaluation": msgspec.to_builtins(judged)}
+
+
+def _public(protocol: Protocol) -> Protocol:
+    return replace(protocol, model=_without_folders(protocol.model))
 
 
 def _without_folders(use: Use) -> Use:

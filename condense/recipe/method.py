@@ -10,6 +10,7 @@ from typing import Any, Literal
 from condense.errors import unknown_name
 from condense.recipe.fields import checked
 from condense.recipe.published import Published
+from condense.recipe.selection import Selection
 from condense.recipe.specs import check_name
 from condense.recipe.training import Augment, Training
 
@@ -256,6 +257,7 @@ class Method:
     parametrization: how images are stored, and what is optimised in place of their pixels.
     targets, regularizers: the losses that the recover stage minimises, by name, with weights and options.
     recover, teacher, pool, student: see the classes of those names.
+    select: how the images are chosen among starts and states of recovery. Its students are trained by `protocol`.
     protocol: the name of the protocol that its paper reports under.
     evaluator: the component that evaluates students.
     presets: settings by dotted key ("recover.lr"), for a kind of images ("small-grey") or a dataset's name. A name
@@ -281,6 +283,7 @@ class Method:
     teacher: Teacher = field(default_factory=Teacher)
     pool: Pool = field(default_factory=Pool)
     student: Student = field(default_factory=Student)
+    select: Selection = field(default_factory=Selection)
     protocol: str = "fkd"
     evaluator: Use = field(default_factory=lambda: Use(name="students"))
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from condense.errors import OptionError, unknown_name
 from condense.recipe.config import Evaluation, Recipe, RunConfig
 from condense.recipe.effects import refuse_without_effect
-from condense.recipe.method import Use
+from condense.recipe.method import AS_THE_PROTOCOL_SAYS, Method, Use
 from condense.recipe.misfits import converted
 from condense.recipe.presets import OWN_OPTIONS, PRESET
 from condense.recipe.registry import Registry
@@ -22,6 +22,13 @@ from condense.recipe.settings import Pair, Settings, assign, complete, options_o
 from condense.recipe.specs import ImageKind
 
 T = TypeVar("T")
+
+# The settings of the students that select images, and those that are decided elsewhere.
+_JUDGE = "judge."
+_FIXED = {
+    "epochs": "the students that judge have select.epochs",
+    **dict.fromkeys(("name", "summary", "source"), "it is that of the method's protocol"),
+}
 
 
 def config_from_dict(data: Mapping[str, Any], registry: Registry) -> RunConfig:
@@ -90,6 +97,7 @@ def configure(
             teacher=found.teacher,
             pool=found.pool,
             parametrization=found.parametrization,
+            select=found.select,
         ),
         evaluation=Evaluation(
             protocol=registry.protocol(protocol or found.protocol),
@@ -102,7 +110,9 @@ def configure(
     # The kind of images that was found stays, so that it is looked for once.
     chosen = [(key, value) for key, value in given if key != "dataset.like"]
     for key, value in (*presets, *chosen, *own.items()):
-        config = assign(config, key, value, registry)
+        if not key.startswith(_JUDGE):
+            config = assign(config, key, value, registry)
+    config = _with_judge(config, found, presets, chosen, registry)
     for name in without:
         config = _leave_out(config, name)
     recipe = config.recipe
@@ -114,6 +124,45 @@ def configure(
     if alone:
         refuse_without_effect([config], [key for key, _ in given], registry)
     return complete(config, registry)
+
+
+def with_judge(config: RunConfig, registry: Registry) -> RunConfig:
+    """Return the configuration with the protocol of its method as `Recipe.judge`, if it has none yet."""
+    if config.recipe.judge:
+        return config
+    judge = registry.protocol(registry.method(config.recipe.method).protocol)
+    return replace(config, recipe=replace(config.recipe, judge=judge))
+
+
+def _with_judge(
+    config: RunConfig, method: Method, presets: Sequence[Pair], chosen: Sequence[Pair], registry: Registry
+) -> RunConfig:
+    """Return the configuration with its judge, if students select images: the method's protocol, with its presets.
+
+    Raises OptionError for chosen settings that have no effect.
+    """
+    select = config.recipe.select
+    of_judge = [key for key, _ in chosen if key.startswith(_JUDGE)]
+    if not select.students:
+        idle = [key for key, _ in chosen if key.startswith("select.") and key != "select.students"]
+        if idle or of_judge:
+            raise OptionError(f"{(*idle, *of_judge)[0]} has no effect without select.students=N")
+        return config
+    for key in of_judge:
+        _, _, name = key.partition(".")
+        if name in _FIXED:
+            raise OptionError(f"{key} cannot be set: {_FIXED[name]}")
+    config = with_judge(config, registry)
+    if method.student.model.name != AS_THE_PROTOCOL_SAYS:
+        config = assign(config, "judge.model", method.student.model, registry)
+    for key, value in presets:
+        first, _, rest = key.partition(".")
+        if first == "protocol" and rest not in _FIXED:
+            config = assign(config, _JUDGE + rest, value, registry)
+    for key, value in (*presets, *chosen):
+        if key.startswith(_JUDGE):
+            config = assign(config, key, value, registry)
+    return assign(config, "judge.epochs", select.epochs, registry)
 
 
 def named_dataset(registry: Registry, name: str, settings: Iterable[Pair]) -> tuple[Use, ImageKind]:

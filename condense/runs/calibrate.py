@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -33,16 +33,16 @@ from condense.engine.work import Counts, Piece, chunk_sizes
 from condense.models.build import build_network
 from condense.models.network import Network
 from condense.recipe.method import Use
+from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
 from condense.recipe.training import Training
 from condense.rng import generator, isolated_global_rng
 from condense.runs.footprint import footprint
 from condense.runs.made_up import Noise, noise_dataset, noise_feed, pool_of
+from condense.runs.timing import SECONDS, seconds_of_step
 from condense.runtime import Runtime
 from condense.storage.distilled import DistilledDataset
 
-_SECONDS = 2.0  # for the timed repetitions of one kind of step
-_STEPS = 200  # repetitions at most
 _BYTES = 2**28  # of the made-up images of one trial
 
 
@@ -73,11 +73,14 @@ class Calibration:
             use = replace(use, options={**use.options, "pretrained": False})
         return build_network(use, dataset, self.registry, self.runtime, generator(0, "plan", use.name))
 
-    def _student(self) -> Network:
-        return self._network(self.plan.evaluation.student_network(self.plan.recipe.teacher), self.dataset)
+    def _student(self, stage: str) -> Network:
+        """Return a student that is evaluated, or one that judges in the stage "select"."""
+        recipe = self.plan.recipe
+        judge = recipe.judge_network if stage == "select" else None
+        return self._network(judge or self.plan.evaluation.student_network(recipe.teacher), self.dataset)
 
     def footprints(self) -> dict[str, Footprint]:
-        """Return the memory of each network that the run has: "teacher", "random", "pool" and "student"."""
+        """Return the memory of each network that the run has: "teacher", "random", "pool", "student" and "judge"."""
         recipe = self.plan.recipe
         statistics = {statistic for loss in self.plan.losses for statistic in loss.needs.statistics}
         uses = {"teacher": recipe.teacher.model} if self.plan.needs_teacher else {}
@@ -87,6 +90,8 @@ class Calibration:
             uses["pool"] = recipe.pool_network
         if self.plan.evaluation.students:
             uses["student"] = self.plan.evaluation.student_network(recipe.teacher)
+        if self.plan.selects and recipe.judge_network:
+            uses["judge"] = recipe.judge_network
         return {
             role: footprint(self._network(use, self.dataset), self.dataset, statistics, self.runtime)
             for role, use in uses.items()
@@ -102,30 +107,33 @@ class Calibration:
 
     def _of_piece(self, piece: Piece) -> float:
         recipe, evaluation = self.plan.recipe, self.plan.evaluation
-        if piece.step == "train" and piece.stage == "squeeze":
-            member = self._network(recipe.teacher.model, self.dataset).members[0]
+        if piece.step == "train" and piece.stage in ("squeeze", "pool"):
+            squeezed = piece.stage == "squeeze"
+            network = self._network(recipe.teacher.model if squeezed else recipe.pool_network, self.dataset)
+            member, options = (network.members[0], recipe.teacher) if squeezed else (network, recipe.pool)
             images = Noise(pool_of(self.dataset), self.counts.train)
-            return piece.steps * self._training(member, images, self.dataset, recipe.teacher, hard_loss())
-        if piece.step == "train" and piece.stage == "pool":
-            network = self._network(recipe.pool_network, self.dataset)
-            images = Noise(pool_of(self.dataset), self.counts.train)
-            return piece.steps * self._training(network, images, self.dataset, recipe.pool, hard_loss())
+            return piece.steps * self._training(member, images, self.dataset, options, hard_loss())
         if piece.step == "train":
-            small, loss = self._distilled()
+            judge = recipe.judge if piece.stage == "select" else None
+            protocol = judge or evaluation.protocol
+            small, loss = self._distilled(protocol)
             made = self.counts.classes * self.plan.images_per_class
             images = Noise(small.images, min(made, len(small)))
-            per_step = self._training(self._student(), images, self.dataset, evaluation.protocol, loss)
-            full = min(evaluation.protocol.batch_size, made)
-            return piece.steps * per_step * full / min(evaluation.protocol.batch_size, len(images))
+            per_step = self._training(self._student(piece.stage), images, self.dataset, protocol, loss)
+            full = min(protocol.batch_size, made)
+            return piece.steps * per_step * full / min(protocol.batch_size, len(images))
         if piece.step == "test":
-            network = self.teacher if piece.stage == "squeeze" else self._student()
+            network = self.teacher if piece.stage == "squeeze" else self._student(piece.stage)
             return piece.images * self._testing(network)
         if piece.step == "label":
             return piece.images * self._testing(self.teacher)
         if piece.step == "observe":
             return self._measured[1]
         if piece.step == "choose":
-            return piece.steps * self._choosing()
+            initial = [recipe.initializer]
+            if piece.stage == "select":
+                initial += [Use(name=spec.name) for spec in self.plan.starts]
+            return self.counts.classes * sum(map(self._choosing, initial))
         if piece.step == "recover":
             return self._recovering(piece)
         raise ValueError(f"unknown step {piece.step!r}")
@@ -151,11 +159,13 @@ class Calibration:
             with isolated_global_rng(draws):
                 train(network, feed, loss, once, generator=draws, runtime=self.runtime, what="a trial")
 
-        return self._timed(steps, most=max(1, _BYTES // (batch * self.counts.bytes_of_image)))
+        return seconds_of_step(
+            steps, self.runtime, most=max(1, _BYTES // (batch * self.counts.bytes_of_image))
+        )
 
-    def _distilled(self) -> tuple[DistilledDataset, BatchLoss]:
+    def _distilled(self, protocol: Protocol) -> tuple[DistilledDataset, BatchLoss]:
         """Return a made-up distilled dataset, large enough for a batch, and the loss of the protocol."""
-        protocol, classes = self.plan.evaluation.protocol, self.counts.classes
+        classes = self.counts.classes
         ipc = max(1, min(self.plan.images_per_class, -(-protocol.batch_size // classes)))
         count = classes * ipc
         labels = LABELS[protocol.labels]
@@ -177,7 +187,7 @@ class Calibration:
             protocol=protocol,
             student=0,
             seed=0,
-            build_student=lambda _: self._student(),
+            build_student=lambda _: self._student("evaluate"),
             teacher=labels.during_training(asked),
             runtime=self.runtime,
         )
@@ -199,7 +209,7 @@ class Calibration:
             )
             accuracy(network, split, self.dataset, self.runtime)
 
-        return self._timed(batches) / count
+        return seconds_of_step(batches, self.runtime) / count
 
     @cached_property
     def _trial(self) -> tuple[RealDataset, tuple[WeightedLoss, ...], Network | None]:
@@ -245,20 +255,19 @@ class Calibration:
 
         few = min(most, made + 1)
         first = spent(few)  # imports and compiles
-        if first > 4 * _SECONDS:
+        if first > 4 * SECONDS:
             return losses, first * self.counts.train / (few * classes)
         fixed = spent(few)
-        many = min(most, 2 * few + int(few * _SECONDS / max(fixed, 1e-9)))
+        many = min(most, 2 * few + int(few * SECONDS / max(fixed, 1e-9)))
         per_image = max(0.0, spent(many) - fixed) / ((many - few) * classes) if many > few else 0.0
         per_class = max(0.0, fixed - per_image * few * classes) / classes
         return losses, per_class * self.counts.classes + per_image * self.counts.train
 
-    def _choosing(self) -> float:
-        """Return the seconds to choose the first images of one class."""
-        recipe = self.plan.recipe
+    def _choosing(self, use: Use) -> float:
+        """Return the seconds in which an initializer makes the first images of one class."""
         dataset, _, teacher = self._trial
         losses, _ = self._measured
-        initializer = build_component(recipe.initializer, "initializer", Initializer, self.registry)
+        initializer = build_component(use, "initializer", Initializer, self.registry)
         request = InitialRequest(
             label=0,
             ipc=self.plan.images_per_class,
@@ -273,7 +282,7 @@ class Calibration:
             for _ in range(times):
                 initializer.images(request)
 
-        return self._timed(choose)
+        return seconds_of_step(choose, self.runtime)
 
     def _recovering(self, piece: Piece) -> float:
         recipe = self.plan.recipe
@@ -317,7 +326,7 @@ class Calibration:
 
         sizes = chunk_sizes(self.counts.classes, recipe.ipc, recipe.recover, coder.images_per_stored)
         share = sum(sizes) / (len(sizes) * len(shown))
-        return piece.steps * share * self._timed(steps, least=3)
+        return piece.steps * share * seconds_of_step(steps, self.runtime, least=3)
 
     def _untrained_pool(self, dataset: RealDataset) -> NetworkPool | None:
         """Return a pool of one network whose states are all alike, or None if no loss looks through a pool."""
@@ -327,22 +336,3 @@ class Calibration:
         state = self._network(use, dataset).model.state_dict()
         options = replace(self.plan.recipe.pool, networks=1, checkpoints=1)
         return NetworkPool(options, lambda _: (state, state), lambda _: self._network(use, dataset))
-
-    def _timed(self, steps: Callable[[int], None], *, least: int = 1, most: int = _STEPS) -> float:
-        """Return the seconds of one step: after a step to warm up, as many as fit into a short time, `most` at most."""
-
-        def spent(count: int) -> float:
-            began = time.perf_counter()
-            steps(count)
-            self._wait()
-            return (time.perf_counter() - began) / count
-
-        slowest = spent(least)
-        # The first step of a shape compiles kernels, which says nothing of the others.
-        first = spent(least) if slowest < 10 * _SECONDS else slowest
-        count = min(most, _STEPS, int(_SECONDS / max(first, 1e-9)))
-        return spent(count) if count > least else first
-
-    def _wait(self) -> None:
-        if self.runtime.device.type == "cuda":
-            torch.cuda.synchronize(self.runtime.device)

@@ -208,6 +208,9 @@ def _disk(plan: Plan, counts: Counts, prints: dict[str, Footprint]) -> dict[str,
     recipe, evaluation = plan.recipe, plan.evaluation
     stored = counts.classes * recipe.ipc * counts.bytes_of_image
     disk = {"distilled images": stored, "chunks": stored}
+    if plan.selects:
+        earlier = sum(after < recipe.recover.iterations for after in plan.judged_after)
+        disk["candidates"] = stored * (len(plan.initializers) + earlier)
     if plan.needs_teacher and "teacher" in prints:
         disk["teacher"] = prints["teacher"].parameters
     if plan.needs_pool and "pool" in prints:

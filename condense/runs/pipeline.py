@@ -21,11 +21,13 @@ from condense.engine.plan import REFERENCE_LABEL, Plan, make_plan
 from condense.engine.pool import States
 from condense.engine.preflight import parts_of, preflight
 from condense.engine.real import real_dataset
+from condense.engine.select import Choice, Selector
 from condense.engine.squeeze import fresh_teacher, squeeze
 from condense.engine.synthesis import Synthesis
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import RunConfig, dataset_label, digest
+from condense.recipe.method import Use
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import config_from_dict
 from condense.runs import pools, provenance
@@ -103,10 +105,16 @@ def build_parts(plan: Plan, registry: Registry) -> Parts:
     parts = Parts(
         losses=build_losses(plan),
         initializer=build_component(plan.recipe.initializer, "initializer", Initializer, registry),
+        starts={
+            spec.name: build_component(Use(name=spec.name), "initializer", Initializer, registry)
+            for spec in plan.starts
+        },
         evaluator=build_component(plan.evaluation.evaluator, "evaluator", Evaluator, registry),
         coder=coder_of(plan.recipe.parametrization, registry),
     )
-    parts.initializer.check([loss.loss for loss in parts.losses if isinstance(loss.loss, FeatureTarget)])
+    targets = [loss.loss for loss in parts.losses if isinstance(loss.loss, FeatureTarget)]
+    for initializer in (parts.initializer, *parts.starts.values()):
+        initializer.check(targets)
     return parts
 
 
@@ -116,6 +124,7 @@ class Parts:
 
     losses: tuple[WeightedLoss, ...]
     initializer: Initializer
+    starts: Mapping[str, Initializer]
     evaluator: Evaluator
     coder: Coder
 
@@ -161,13 +170,38 @@ class _Run:
             states=states,
             coder=self.parts.coder,
         )
-        with self.journal.stage("recover"):
-            distilled = synthesis.distilled()
-            manifest = self.folder.distilled / "distilled.json"
-            if not manifest.exists() or digest(read_json(manifest)["settings"]) != digest(distilled.settings):
-                artifact.save(distilled, self.folder.distilled, overwrite=True)
+        if self.plan.selects:
+            distilled, choice = self._select(synthesis)
+        else:
+            with self.journal.stage("recover"):
+                distilled, choice = synthesis.distilled(), None
+                self._save(distilled)
         scores = self._evaluate(distilled, synthesis)
-        return self._finish(distilled, scores, teacher_accuracy)
+        return self._finish(distilled, scores, teacher_accuracy, choice)
+
+    def _select(self, synthesis: Synthesis) -> tuple[DistilledDataset, Choice]:
+        """Recover from the best start, and return and save the images of the best candidate."""
+        selector = Selector(
+            synthesis, {self.recipe.initializer.name: self.parts.initializer, **self.parts.starts}
+        )
+        with self.journal.stage("select"):
+            begun = selector.begin()
+        if self.recipe.recover.iterations:
+            with self.journal.stage("recover"):
+                states = begun.recovered()
+        else:
+            states = {}
+        with self.journal.stage("select") as facts:
+            distilled, choice = selector.choose(begun, states)
+            facts["choice"] = choice.to_dict()
+            self._save(distilled)
+        self.runtime.reporter.note(choice.text())
+        return distilled, choice
+
+    def _save(self, distilled: DistilledDataset) -> None:
+        manifest = self.folder.distilled / "distilled.json"
+        if not manifest.exists() or digest(read_json(manifest)["settings"]) != digest(distilled.settings):
+            artifact.save(distilled, self.folder.distilled, overwrite=True)
 
     def _squeeze(self, teacher: Network) -> float:
         """Train or load the teacher in place and return its accuracy."""
@@ -264,7 +298,11 @@ class _Run:
         )
 
     def _finish(
-        self, distilled: DistilledDataset, scores: Sequence[Score], teacher_accuracy: float | None
+        self,
+        distilled: DistilledDataset,
+        scores: Sequence[Score],
+        teacher_accuracy: float | None,
+        choice: Choice | None,
     ) -> RunResult:
         save_grid(distilled, self.folder.grid)
         result = RunResult(
@@ -276,6 +314,7 @@ class _Run:
             seconds=self.journal.seconds,
             notes=self.notes,
             versions=provenance.versions(self.registry),
+            choice=choice,
         )
         outcome = result.to_dict()
         write_report(self.folder.report, outcome, self.folder.grid.read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ def write_report(path: Path, outcome: Mapping[str, Any], grid_png: bytes) -> Non
     - bytes: of images, labels and teacher
     - settings: nested
     - versions, notes
+    - choice: `Choice.to_dict()`, or None
 
     grid_png: the picture of the distilled images.
     """
@@ -47,6 +49,7 @@ def render(outcome: Mapping[str, Any], grid_png: bytes) -> str:
     return environment.get_template("report.html.j2").render(
         run=outcome,
         bars=_bars(outcome),
+        choice=_choice(outcome.get("choice")),
         protocol=flat(outcome["protocol"]),
         settings=flat(outcome["settings"]),
         versions=dict(outcome.get("versions", {})),
@@ -72,3 +75,26 @@ def _bars(outcome: Mapping[str, Any]) -> list[dict[str, Any]]:
         teacher = {"label": "teacher, on all real images", "mean": outcome["teacher_accuracy"], "std": None}
         rows.append({**teacher, "students": None, "kind": "teacher"})
     return rows
+
+
+def _choice(choice: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the table of the candidates that students judged, or None."""
+    if not choice:
+        return None
+    rows = [
+        {
+            "label": f"{found['start']}, after {found['after']} steps"
+            if found["after"]
+            else f"{found['start']}, the start",
+            "mean": statistics.fmean(found["accuracies"]),
+            "kept": found == choice["kept"],
+        }
+        for found in choice["judged"]
+    ]
+    return {
+        "rows": rows,
+        "students": len(choice["judged"][0]["accuracies"]),
+        "epochs": choice["epochs"],
+        "images": choice["images"],
+        "judged": bool(choice["kept"]["accuracies"]),
+    }

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from condense.engine.evaluate import Score
+from condense.engine.select import Choice
 from condense.recipe.config import RunConfig
 from condense.storage.distilled import DistilledDataset
 from condense.storage.run_folder import RunFolder
@@ -27,6 +28,7 @@ class RunResult:
     seconds: per stage.
     notes: what the user was told.
     versions: of Python, the packages that compute and the plugins, by name.
+    choice: what students judged and which candidate was kept; None if the recipe has it not done.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class RunResult:
     seconds: Mapping[str, float]
     notes: Sequence[str]
     versions: Mapping[str, str]
+    choice: Choice | None = None
 
     @property
     def accuracy(self) -> float | None:
@@ -73,6 +76,7 @@ class RunResult:
             "notes": list(self.notes),
             "settings": self.config.to_dict(),
             "versions": dict(self.versions),
+            "choice": self.choice.to_dict() if self.choice else None,
         }
 
 

@@ -88,6 +88,14 @@ class RunFolder:
     def chunk(self, index: int) -> Path:
         return self.path / "chunks" / f"{index:05d}.safetensors"
 
+    def start(self, name: str) -> Path:
+        """Return the path of the images of an initializer, as saved, and of their weights."""
+        return self.path / "candidates" / f"{_checked(name)}.safetensors"
+
+    def judged(self, candidate: str, index: int) -> Path:
+        """Return the path of the results of one student that judged a candidate."""
+        return self.path / "candidates" / f"{_checked(candidate)}-{index}.json"
+
     def student(self, label: str, index: int) -> Path:
         """Return the path of one student's results.
 
@@ -95,6 +103,10 @@ class RunFolder:
 
         Raises StorageError for a label with other characters.
         """
-        if not _LABEL.fullmatch(label):
-            raise StorageError(f"{label!r} cannot be in a file name; use letters, digits and '._-'")
-        return self.path / "students" / f"{label}-{index}.json"
+        return self.path / "students" / f"{_checked(label)}-{index}.json"
+
+
+def _checked(label: str) -> str:
+    if not _LABEL.fullmatch(label):
+        raise StorageError(f"{label!r} cannot be in a file name; use letters, digits and '._-'")
+    return label

@@ -194,7 +194,7 @@ def test_dry_run_gives_the_three_groups_as_json(condense: Invoke) -> None:
     assert {group: set(fields) for group, fields in settings.items()} == {
         "recipe": {
             *("method", "dataset", "initializer", "targets", "regularizers", "recover", "teacher"),
-            *("pool", "parametrization", "ipc", "seed", "validation"),
+            *("pool", "parametrization", "select", "judge", "ipc", "seed", "validation"),
         },
         "evaluation": {"protocol", "student", "evaluator", "students", "reference"},
         "machine": {"device", "precision", "data_dir", "workers", "jpeg_decoder"},

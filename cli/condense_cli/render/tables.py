@@ -155,6 +155,8 @@ def plan_table(
         flat = flatten(group)
         if "pool" not in stages:  # Settings of a pool that nothing looks through are refused.
             flat = {key: value for key, value in flat.items() if not key.startswith("pool.")}
+        if "select" not in stages:  # Those of students that do not judge are refused.
+            flat = {key: value for key, value in flat.items() if key.partition(".")[0] != "judge"}
         own, sections = _sections(flat)
         parts += ["", Text(title, style=HEADING), Text("  Options of their own", style=QUIET)]
         parts += [pairs_table(own)]
@@ -170,13 +172,20 @@ def _apart(tables: Sequence[Table]) -> list[RenderableType]:
     return parts[1:]
 
 
+# Texts, and what is set by another name.
+_TOLD_ELSEWHERE = (
+    *("protocol.summary", "protocol.source"),
+    *("judge.name", "judge.summary", "judge.source", "judge.epochs"),
+)
+
+
 def _sections(flat: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[list[tuple[str, str]]]]:
     """Return the settings that have an option of their own, and the others by section."""
     own: list[tuple[str, str]] = []
     sections: dict[str, list[tuple[str, str]]] = {}
     for key, value in flat.items():
         first = key.partition(".")[0]
-        if key in ("protocol.summary", "protocol.source"):
+        if key in _TOLD_ELSEWHERE:
             continue
         if key == "protocol.name":
             own.append(("protocol", str(value)))

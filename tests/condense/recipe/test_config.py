@@ -11,6 +11,7 @@ import pytest
 
 from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, by_content, public_settings
 from condense.recipe.method import Student, Teacher, Use, Weighted
+from condense.recipe.resolve import with_judge
 from condense.recipe.settings import flatten
 
 # Another valid value for every setting whose value has no obvious other one, by the last part of its key.
@@ -43,6 +44,7 @@ OTHERS: dict[str, Any] = {
     "form": "norms",
     "text": "another",
     "names": ("a",),
+    "starts": ("real",),
     "pair": (2.0, 3.0),
     "range": (0.5, 1.0),
     "device": "cpu",
@@ -62,11 +64,13 @@ OTHER_BY_KEY = {
     "recover.inner.schedule": "cosine",
     "teacher.seed": 11,
     "protocol.model": "resnet18",
+    "judge.model": "resnet18",
+    "judge.optimizer": "sgd",
     "parametrization": "mosaic",
     "regularizers.smooth": 3.0,
 }
-# An image that is recovered has one class, so that nothing else can be said.
-WITHOUT_ANOTHER = {"recover.augment.cutmix", "recover.inner.augment.cutmix"}
+# An image that is recovered has one class, so that nothing else can be said. A judge that is absent has no settings.
+WITHOUT_ANOTHER = {"recover.augment.cutmix", "recover.inner.augment.cutmix", "judge"}
 
 
 def another(key: str, value: Any) -> Any:
@@ -80,33 +84,43 @@ def another(key: str, value: Any) -> Any:
     return value + 1 if isinstance(value, int) else value / 2 or 0.5
 
 
-def changes(group: Any, knobs: Any) -> dict[str, RunConfig]:
-    """The plain configuration with each setting of a group changed, by key."""
+def changes(group: Any, knobs: Any, start: RunConfig | None = None) -> dict[str, RunConfig]:
+    """The plain configuration, or `start`, with each setting of a group changed, by key."""
     found = {}
     for key, value in flatten(group).items():
         if key not in WITHOUT_ANOTHER:
-            found[key] = knobs.changed((key, another(key, value)))
-            assert flatten(found[key]) != flatten(knobs.config), key
+            found[key] = knobs.changed((key, another(key, value)), start=start)
+            assert flatten(found[key]) != flatten(start or knobs.config), key
     return found
 
 
 # What hashes depend on.
 
 # Settings that decide neither an image nor an accuracy.
-NO_IMAGE = {"teacher.check"}
+NO_IMAGE = {"teacher.check", "judge.name", "judge.summary", "judge.source"}
 
 
 def test_the_hash_of_a_recipe_depends_on_every_setting_of_it_and_on_no_other(knobs: Any) -> None:
-    config = knobs.config
-    found = changes(config.recipe, knobs)
+    config = with_judge(knobs.changed(("select.students", 1)), knobs.registry)
+    found = changes(config.recipe, knobs, start=config)
     assert {key.partition(".")[0] for key in found} == {field.name for field in fields(Recipe)}
     same = {key for key, changed in found.items() if changed.recipe.hash == config.recipe.hash}
     assert same == NO_IMAGE
     hashes = {changed.recipe.hash for changed in found.values()}
     assert len(hashes | {config.recipe.hash}) == len(found) + 1 - len(NO_IMAGE)
     for group in (config.evaluation, config.machine):
-        for key, changed in changes(group, knobs).items():
+        for key, changed in changes(group, knobs, start=config).items():
             assert changed.recipe.hash == config.recipe.hash, key
+
+
+def test_settings_of_students_that_judge_nothing_decide_nothing(knobs: Any) -> None:
+    """Neither the hash nor what is passed on tells of them, so that both are as without them."""
+    config = knobs.config
+    idle = with_judge(knobs.changed(("select.epochs", 3), ("select.starts", "real")), knobs.registry)
+    assert idle.recipe.hash == config.recipe.hash
+    passed = public_settings(idle.recipe, idle.evaluation)
+    assert passed == public_settings(config.recipe, config.evaluation)
+    assert not {"select", "judge"} & passed["recipe"].keys()
 
 
 def test_the_hash_of_a_recipe_depends_on_which_losses_it_has(knobs: Any) -> None:

@@ -17,7 +17,7 @@ from condense.errors import DataError, ModelError, OptionError, UnknownNameError
 from condense.models.network import Network
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
-from condense.runs import calibrate
+from condense.runs import calibrate, timing
 from condense.runs.calibrate import Calibration
 from condense.runs.estimate import Estimate
 from condense.runs.footprint import footprint
@@ -31,7 +31,8 @@ RATES = "forward=100,backward=50"
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrate, "_SECONDS", 0.002)
+    for module in (calibrate, timing):
+        monkeypatch.setattr(module, "SECONDS", 0.002)
 
 
 @pytest.fixture(scope="module")
