@@ -15,7 +15,7 @@ from condense.recipe.method import AS_THE_PROTOCOL_SAYS
 from condense.recipe.registry import Registry
 from condense.recipe.settings import flatten
 
-_TRAININGS = ("teacher", "protocol", "pool", "recover.inner")
+_TRAININGS = ("teacher", "protocol", "pool", "recover.inner", "judge")
 _AUGMENTS = tuple(f"{part}.augment" for part in (*_TRAININGS, "recover"))
 _OF_TRAINING = ("batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule", "augment")
 _OF_STEPS = (
@@ -67,6 +67,11 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _Rule(below=("protocol.temperature",), gate="protocol.labels", unread=("hard",)),
     _Rule(below=("protocol.model",), gate="student.model", read=(AS_THE_PROTOCOL_SAYS,)),
+    _Rule(
+        below=tuple(f"select.{name}" for name in ("epochs", "steps", "images", "snapshots", "starts")),
+        gate="select.students",
+        unread=(0,),
+    ),
     _Rule(below=("recover.inner_on", "recover.inner_images"), gate="recover.inner.epochs", unread=(0,)),
     _Rule(below=("recover.inner_images",), gate="recover.inner_on", read=("real",)),
     _Rule(below=("recover.betas",), gate="recover.optimizer", read=("adam",)),

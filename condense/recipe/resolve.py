@@ -144,9 +144,8 @@ def _with_judge(
     select = config.recipe.select
     of_judge = [key for key, _ in chosen if key.startswith(_JUDGE)]
     if not select.students:
-        idle = [key for key, _ in chosen if key.startswith("select.") and key != "select.students"]
-        if idle or of_judge:
-            raise OptionError(f"{(*idle, *of_judge)[0]} has no effect without select.students=N")
+        if of_judge:
+            raise OptionError(f"{of_judge[0]} has no effect without select.students=N")
         return config
     for key in of_judge:
         _, _, name = key.partition(".")

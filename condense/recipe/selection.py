@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from condense.recipe.fields import checked
 
+
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """Students judge candidates, and the images of the best one are kept. Test images have no part in it.
@@ -43,10 +46,6 @@ class Selection:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, not {self.epochs}")
-        if isinstance(self.starts, str):
-            raise ValueError(
-                f"starts is a tuple of names, such as ({self.starts!r},), not the string {self.starts!r}"
-            )
         if len(set(self.starts)) < len(self.starts):
             raise ValueError(f"starts names each initializer at most once, not {self.starts}")
 

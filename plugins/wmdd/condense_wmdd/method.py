@@ -74,7 +74,7 @@ _SMALL: Mapping[str, Any] = {
     "recover.augment.crop_scale": (0.5, 1.0),
     "recover.augment.jitter": 0.0,
     "recover.measured_views": 2,
-    "select.students": 1,
+    "select.students": 2,
     "select.starts": ("real", "medoids"),
     "select.snapshots": 2,
     "select.epochs": 100,

@@ -22,6 +22,7 @@ from condense.recipe.needs import Needs, ThroughRandomNetwork, ThroughTeacher
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import KINDS, load_registry
 from condense.recipe.resolve import configure
+from condense.recipe.selection import Selection
 from condense.recipe.specs import DatasetSpec, InitializerSpec, ModelSpec, RegularizerSpec
 from condense.recipe.training import Augment, Training
 
@@ -36,7 +37,8 @@ SPEC = {"name": "mine", "summary": "x", "build": "a:b"}
 def examples() -> list[Any]:
     """One object of every settings dataclass, plugins' options included."""
     found: list[Any] = [CONFIG, CONFIG.recipe, CONFIG.evaluation, CONFIG.machine]
-    found += [Recover(), Teacher(), Student(), Pool(), Training(), Augment(), Use(name="x"), Weighted()]
+    found += [Recover(), Teacher(), Student(), Pool(), Selection(), Training(), Augment()]
+    found += [Use(name="x"), Weighted()]
     found += [
         Protocol(name="x"),
         Variant(label="x"),
