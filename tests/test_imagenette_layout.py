@@ -20,6 +20,7 @@ SETTINGS: dict[str, Any] = {
     "iterations": 2,
     "recover.batch": 10,
     "log_every": 1,
+    "select.students": 0,
     "teacher.epochs": 1,
     "teacher.batch_size": 10,
     "protocol.epochs": 1,

@@ -20,6 +20,7 @@ Run = Callable[..., RunResult]
 TINY: dict[str, Any] = {
     "iterations": 2,
     "log_every": 1,
+    "select.students": 0,
     "teacher.model": "convnet",
     "teacher.model.width": 8,
     "teacher.epochs": 1,

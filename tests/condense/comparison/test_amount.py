@@ -34,7 +34,12 @@ def test_teachers_images_and_students_are_added_up(registry: Registry) -> None:
     """Teacher: 21 images once, and a test on 12. wmdd: 21 measured in 2 views, 7 steps on 6 images, 2 seeds;
     random: nothing.
     A student: 5 epochs on 6 images, with the teacher beside it, and a test on 12; 2 rows, 2 seeds, 3 students."""
-    made = design(registry, ["wmdd"], students=3, settings={"wmdd:iterations": 7, "wmdd:initializer": "real"})
+    made = design(
+        registry,
+        ["wmdd"],
+        students=3,
+        settings={"wmdd:iterations": 7, "wmdd:initializer": "real", "wmdd:select.students": 0},
+    )
     found = amount_of(made, registry)
     assert found is not None
     assert found.teachers == (21 + 12, 21)
