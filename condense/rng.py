@@ -7,6 +7,7 @@ be computed in any order, again after a crash, or on different machines, and sti
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -36,14 +37,22 @@ def generator(seed: int, *piece: str | int) -> torch.Generator:
 
 @contextmanager
 def isolated_global_rng(source: torch.Generator) -> Iterator[None]:
-    """Seed PyTorch's global generators from `source` inside the block and restore them afterwards.
+    """Seed the global generators of PyTorch, NumPy and Python from `source` in the block and restore them afterwards.
 
-    Use it for code that takes no generator: the initialisation of torchvision's and timm's networks, dropout.
+    Use it for code that takes no generator: the initialisation of torchvision's and timm's networks, dropout, plugins.
     """
+    import numpy as np
     import torch
 
     seed = int(torch.randint(2**62, (), generator=source))
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)

@@ -1,15 +1,20 @@
-"""Build the components of a run from their specs."""
+"""Build the components of a run from their specs, and bring losses back to what they measured."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+
+from torch import Tensor
 
 from condense.engine.components import FeatureTarget, Loss, Regularizer, WeightedLoss
 from condense.engine.plan import Plan
 from condense.errors import PluginError
 from condense.recipe.method import Use
+from condense.recipe.plugin_code import plugin_code, titled
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
+from condense.rng import generator
 
 T = TypeVar("T")
 
@@ -24,7 +29,12 @@ def build_losses(plan: Plan) -> tuple[WeightedLoss, ...]:
     for planned in plan.losses:
         kind = f"{planned.kind} {planned.name!r}"
         expected = FeatureTarget if planned.kind == "feature target" else Regularizer
-        loss = _checked(planned.spec.builder()(planned.options), kind, expected)
+        builder = planned.spec.builder()
+        with plugin_code(
+            planned.title, "build", generator(plan.recipe.seed, "plugin", planned.name, "build")
+        ):
+            made = builder(planned.options)
+        loss = _checked(made, kind, expected)
         if (type(loss).observe is not Loss.observe) != planned.needs.observes:
             needs = f"{type(planned.needs.through).__name__}(observes={planned.needs.observes})"
             advice = "make the two agree"
@@ -35,8 +45,61 @@ def build_losses(plan: Plan) -> tuple[WeightedLoss, ...]:
                 f"{kind} {'does not implement' if planned.needs.observes else 'implements'} observe, and its spec says "
                 f"{needs}; {advice}"
             )
-        found.append(WeightedLoss(name=planned.name, loss=loss, weight=planned.weight, needs=planned.needs))
+        found.append(
+            WeightedLoss(
+                name=planned.name,
+                loss=loss,
+                weight=planned.weight,
+                needs=planned.needs,
+                kind=planned.kind,
+                plugin=planned.plugin,
+            )
+        )
     return tuple(found)
+
+
+def state_of(losses: Sequence[WeightedLoss]) -> dict[str, Tensor]:
+    """Return the tensors that fitted losses keep, as "name of the loss/key".
+
+    Raises PluginError for a state that is not a dict of tensors.
+    """
+    kept = {}
+    for weighted in losses:
+        with plugin_code(weighted.title, "state"):
+            state: Any = weighted.loss.state()
+        if not isinstance(state, Mapping):
+            raise PluginError(
+                f"the state of {weighted.title} must be a dict of tensors, and is {state!r:.200}"
+            )
+        for key, tensor in state.items():
+            if not isinstance(tensor, Tensor):
+                raise PluginError(
+                    f"the state of {weighted.title} has {key!r}, which must be a tensor and is {tensor!r:.200}"
+                )
+            kept[f"{weighted.name}/{key}"] = tensor
+    return kept
+
+
+def restored_losses(plan: Plan, state: Mapping[str, Tensor]) -> tuple[WeightedLoss, ...]:
+    """Return the losses of a plan, newly built, with what they measured. state: as `state_of` gives it.
+
+    Recover starts every chunk from them, in a first run as in a resumed one, so that nothing which is not in the state
+    can have an effect. Raises PluginError if a loss cannot be restored.
+    """
+    losses = build_losses(plan)
+    for weighted in losses:
+        if weighted.needs.observes:
+            # Copies, because a loss may change in place what it restored.
+            own = {key: tensor.clone() for key, tensor in _below(state, weighted.name).items()}
+            with plugin_code(weighted.title, "restore"):
+                weighted.loss.restore(own)
+    return losses
+
+
+def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the tensors whose names start with "name/", without that prefix."""
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def build_component(use: Use, kind: str, expected: type[T], registry: Registry) -> T:
@@ -45,7 +108,12 @@ def build_component(use: Use, kind: str, expected: type[T], registry: Registry) 
     Raises PluginError if the plugin builds anything but `expected`.
     """
     spec = registry.find(kind, use.name)
-    return _checked(spec.builder()(options_of(use, kind, registry)), f"{kind} {use.name!r}", expected)
+    builder, options = spec.builder(), options_of(use, kind, registry)
+    with plugin_code(
+        titled(kind, use.name, registry.plugin_of(kind, use.name)), "build", generator(0, "plugin", use.name)
+    ):
+        made = builder(options)
+    return _checked(made, f"{kind} {use.name!r}", expected)
 
 
 def _checked(made: Any, what: str, expected: type[T]) -> T:

@@ -22,6 +22,7 @@ from condense.errors import DataError, PluginError
 from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation
 from condense.recipe.needs import Needs
+from condense.recipe.plugin_code import titled
 from condense.recipe.protocol import Protocol
 from condense.runtime import Runtime
 from condense.storage.distilled import DistilledDataset
@@ -85,12 +86,20 @@ class WeightedLoss:
     loss: the loss itself.
     weight: its factor in the sum of losses.
     needs: what it needs, from its spec.
+    kind: "feature target" or "regularizer". plugin: which one offers it; "" if not known. Both are for errors.
     """
 
     name: str
     loss: Loss
     weight: float
     needs: Needs
+    kind: str = "loss"
+    plugin: str = ""
+
+    @property
+    def title(self) -> str:
+        """The loss as text for messages."""
+        return titled(self.kind, self.name, self.plugin)
 
 
 @dataclass(frozen=True, kw_only=True)

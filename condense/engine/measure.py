@@ -10,10 +10,12 @@ from torch import Tensor
 from condense.data.dataset import RealDataset
 from condense.data.feed import Batch, Feed, feed_of
 from condense.engine.components import WeightedLoss
+from condense.engine.first_step import check_unchanged, versions
 from condense.errors import ModelError, NumericalError
 from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation
 from condense.recipe.needs import Needs, Statistic
+from condense.recipe.plugin_code import plugin_code
 from condense.recipe.training import Augment
 from condense.rng import generator
 from condense.runtime import Runtime
@@ -75,19 +77,25 @@ def measure(
     passes = max(1, views)
     runtime.reporter.start("measure", f"{len(feed)} training images", passes * len(feed), "image")
     for weighted in observing:
-        weighted.loss.begin(len(dataset.classes))
+        with plugin_code(weighted.title, "begin", generator(seed, "plugin", weighted.name, "begin")):
+            weighted.loss.begin(len(dataset.classes))
     draws = generator(seed, "measure", "views")
-    for batch in _shown(feed, batch_size, views, augment, draws):
+    for number, batch in enumerate(_shown(feed, batch_size, views, augment, draws)):
         labels = BatchLabels.of_real(batch.labels)
         for member in teacher.members:
             with runtime.autocast():
                 seen = member.observe(batch.images, labels, statistics)
             _check_finite(seen, batch.indices)
             for weighted in observing:
-                weighted.loss.observe(seen)
+                before = versions(real=seen) if number == 0 else []
+                piece = (weighted.name, "observe", number, seen.member)
+                with plugin_code(weighted.title, "observe", generator(seed, "plugin", *piece)):
+                    weighted.loss.observe(seen)
+                check_unchanged(before, weighted.title, "observe")
         runtime.reporter.advance(len(batch.indices))
     for index, weighted in enumerate(observing):
-        weighted.loss.fit(ipc, generator(seed, "measure", "fit", index))
+        with plugin_code(weighted.title, "fit", generator(seed, "plugin", weighted.name, "fit")):
+            weighted.loss.fit(ipc, generator(seed, "measure", "fit", index))
     runtime.reporter.finish()
 
 

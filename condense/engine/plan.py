@@ -12,6 +12,7 @@ from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe, RunConfig
 from condense.recipe.method import IDENTITY, IMPORTED, Pool, Recover, Use
 from condense.recipe.needs import POOL_KINDS, Needs
+from condense.recipe.plugin_code import titled
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import kind_of_dataset
 from condense.recipe.settings import flatten, options_of
@@ -30,6 +31,7 @@ class PlannedLoss:
     weight: its factor in the sum of losses.
     spec, options: what it is built from.
     needs: what condense has to show it.
+    plugin: which one offers it; "" if not known.
     """
 
     name: str
@@ -38,6 +40,12 @@ class PlannedLoss:
     spec: LossSpec
     options: Any
     needs: Needs
+    plugin: str = ""
+
+    @property
+    def title(self) -> str:
+        """The loss as text for messages."""
+        return titled(self.kind, self.name, self.plugin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +265,7 @@ def _planned(recipe: Recipe, kind: str, registry: Registry) -> list[PlannedLoss]
                 spec=spec,
                 options=options,
                 needs=spec.needs_of(options),
+                plugin=registry.plugin_of(kind, name),
             )
         )
     return found

@@ -18,14 +18,16 @@ from condense.data.pixels import valid_range
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
 from condense.engine.components import WeightedLoss
+from condense.engine.first_step import check_finite, check_gradients, check_unchanged, versions
 from condense.engine.recover_networks import Networks
 from condense.engine.training import learning_rate_fraction, make_optimizer
 from condense.engine.work import stored_batch
-from condense.errors import ModelError, NumericalError, PluginError
+from condense.errors import ModelError, PluginError
 from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation
 from condense.recipe.method import Recover
 from condense.recipe.needs import NetworkKind
+from condense.recipe.plugin_code import plugin_code
 from condense.recipe.training import Augment
 from condense.runtime import Runtime
 
@@ -100,6 +102,7 @@ def recover_chunk(
     log: LogLosses,
     coder: Coder = AS_THEY_ARE,
     after_step: Callable[[int, Tensor], None] | None = None,
+    checks: bool = True,
 ) -> Tensor:
     """Return the recovered images of a chunk as they are stored, (m, C, H, W) float32 on the CPU.
 
@@ -107,8 +110,10 @@ def recover_chunk(
     the images that `coder` decodes from them. The result depends on the arguments alone.
 
     after_step: called with the number of finished iterations and the stored pixels, (m, C, H, W) on the device.
+    checks: whether the first step looks at each loss for itself, as `condense.engine.first_step` does.
 
-    Raises NumericalError, which names the loss, the chunk and the iteration, if a loss is not finite.
+    Raises NumericalError, which names the loss, the chunk and the iteration, if a loss is not finite, and PluginError
+    for a plugin's mistake.
     """
     pixels = runtime.images(chunk.images.clone()).requires_grad_(True)
     low, high = valid_range(dataset.mean, dataset.std, pixels)
@@ -126,7 +131,10 @@ def recover_chunk(
         found: list[dict[str, Tensor]] = []
         for part in parts:
             shown = coder.decode(pixels if part.stored is None else pixels[part.stored])
-            values = _values(part, shown, augment, current, losses, generator, runtime)
+            first = checks and iteration == 0
+            values = _values(part, shown, augment, current, losses, generator, runtime, watched=first)
+            if first:
+                check_gradients(values, losses, pixels, chunk.index)
             _backward(values, losses, pixels)
             found.append({name: value.detach() for name, value in values.items()})
         optimizer.step()
@@ -186,8 +194,13 @@ def _values(
     losses: Sequence[WeightedLoss],
     generator: torch.Generator,
     runtime: Runtime,
+    *,
+    watched: bool,
 ) -> dict[str, Tensor]:
-    """Return the value of each loss on one view of the images (n, C, H, W) of a part, by name."""
+    """Return the value of each loss on one view of the images (n, C, H, W) of a part, by name.
+
+    watched: whether a loss that changes in place what it sees is refused.
+    """
     view, real_view = _views(images, part.real, augment, generator)
     view = runtime.images(view)
     real_view = None if real_view is None else runtime.images(real_view)
@@ -201,7 +214,10 @@ def _values(
             with torch.set_grad_enabled(any(loss.needs.weight_gradients for loss in looking)):
                 real = _observe(network, real_view, part.real.batch, looking, runtime)
         for loss in looking:
-            values[loss.name] = _value(loss, synthetic, real if loss.needs.real_per_class else None)
+            shown = real if loss.needs.real_per_class else None
+            before = versions(synthetic=synthetic, real=shown) if watched else []
+            values[loss.name] = _value(loss, synthetic, shown)
+            check_unchanged(before, loss.title, "loss")
     return values
 
 
@@ -250,11 +266,11 @@ _SETTING: dict[NetworkKind, str] = {
 
 
 def _value(weighted: WeightedLoss, synthetic: Observation, real: Observation | None) -> Tensor:
-    value = weighted.loss.loss(synthetic, real)
-    if value.dim() != 0:
-        raise PluginError(
-            f"the loss of {weighted.name!r} must be a scalar, and came with shape {tuple(value.shape)}"
-        )
+    with plugin_code(weighted.title, "loss"):
+        value: object = weighted.loss.loss(synthetic, real)
+    if not isinstance(value, Tensor) or value.dim() != 0:
+        came = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.200}"
+        raise PluginError(f"{weighted.title} must return a scalar tensor from loss, and returned {came}")
     return value
 
 
@@ -314,9 +330,5 @@ def _log(
     """Log each loss, summed over the parts in `found`. Raises NumericalError if one is not finite."""
     values = {name: float(torch.stack([part[name] for part in found]).sum()) for name in found[0]}
     for name, value in values.items():
-        if not math.isfinite(value):
-            raise NumericalError(
-                f"{name!r} became {value} in recover, chunk {chunk}, iteration {iteration}; lower the learning rate "
-                "(--set lr=...) or the weight of that component, or use --precision fp32"
-            )
+        check_finite(name, value, chunk, iteration)
     log(iteration, {"loss": sum(loss.weight * values[loss.name] for loss in losses), **values})

@@ -13,6 +13,7 @@ from condense.data.feed import feed_of
 from condense.data.parametrizations.base import Coder
 from condense.data.parametrizations.standard import AS_THEY_ARE
 from condense.data.pixels import to_bytes
+from condense.engine.build import restored_losses
 from condense.engine.components import FeatureTarget, Initializer, InitialRequest, WeightedLoss
 from condense.engine.imported import Imported
 from condense.engine.labels import LABELS, LabelledBy
@@ -44,7 +45,8 @@ _KEPT_BYTES = 2**30
 class Synthesis:
     """Makes the images of a distilled dataset. Finished chunks are kept in `folder` and not made again.
 
-    losses, initializer, coder: built from the plan; the losses are fitted.
+    losses, initializer, coder: built from the plan. The losses are not fitted: they say what they need.
+    state: what the losses measured, as `condense.engine.build.state_of` gives it.
     states: of the networks of the pool, or None if no loss looks through one.
     """
 
@@ -56,6 +58,7 @@ class Synthesis:
     folder: RunFolder
     registry: Registry
     runtime: Runtime
+    state: Mapping[str, Tensor] = field(default_factory=dict)
     states: States | None = None
     coder: Coder = AS_THEY_ARE
     _kept: dict[int, Tensor] = field(default_factory=dict)
@@ -67,8 +70,9 @@ class Synthesis:
 
     @property
     def targets(self) -> tuple[FeatureTarget, ...]:
-        """The fitted feature targets."""
-        return tuple(loss.loss for loss in self.losses if isinstance(loss.loss, FeatureTarget))
+        """The fitted feature targets, restored anew each time that they are asked for."""
+        losses = restored_losses(self.plan, self.state)
+        return tuple(loss.loss for loss in losses if isinstance(loss.loss, FeatureTarget))
 
     def distilled(self) -> DistilledDataset:
         """Recover every chunk and return the distilled dataset."""
@@ -148,7 +152,7 @@ class Synthesis:
             with isolated_global_rng(draws), convolutions(tf32=self.runtime.bf16 and not exact):
                 images = recover_chunk(
                     chunk,
-                    self.losses,
+                    restored_losses(self.plan, self.state),
                     self._networks(),
                     self.recipe.recover,
                     self.dataset,

@@ -118,6 +118,11 @@ class Registry:
             raise UnknownNameError(f"{error}. Plugins set aside: {'; '.join(broken)}")
         raise error
 
+    def plugin_of(self, kind: str, name: str) -> str:
+        """Return the name of the plugin that offers this kind and name; "" if none does."""
+        offer = self._offers[kind].get(name)
+        return offer.plugin if offer else ""
+
     def method(self, name: str) -> Method:
         """Return the method of that name."""
         found: Method = self.find("method", name)

@@ -322,6 +322,7 @@ class Calibration:
                     runtime=self.runtime,
                     log=lambda _iteration, _losses: None,
                     coder=coder,
+                    checks=False,
                 )
 
         sizes = chunk_sizes(self.counts.classes, recipe.ipc, recipe.recover, coder.images_per_stored)

@@ -12,7 +12,7 @@ from torch import Tensor
 from condense.data.ahead import too_few
 from condense.data.dataset import RealDataset
 from condense.data.parametrizations.base import Coder, coder_of
-from condense.engine.build import build_component, build_losses
+from condense.engine.build import build_component, build_losses, state_of
 from condense.engine.components import Evaluator, FeatureTarget, Initializer, WeightedLoss
 from condense.engine.evaluate import Score, StudentTrainer
 from condense.engine.labels import LABELS
@@ -155,9 +155,10 @@ class _Run:
         """Execute every stage that is not done and return the result."""
         teacher_accuracy = self._squeeze(teacher) if teacher else None
         states = self._pool() if self.plan.needs_pool else None
+        state: Mapping[str, Tensor] = {}
         if self.plan.measures:
             assert teacher is not None
-            self._measure(teacher)
+            state = self._measure(teacher)
         synthesis = Synthesis(
             plan=self.plan,
             losses=self.parts.losses,
@@ -167,6 +168,7 @@ class _Run:
             folder=self.folder,
             registry=self.registry,
             runtime=self.runtime,
+            state=state,
             states=states,
             coder=self.parts.coder,
         )
@@ -236,14 +238,11 @@ class _Run:
                 shared=self.teachers.path if self.teachers else None,
             )
 
-    def _measure(self, teacher: Network) -> None:
+    def _measure(self, teacher: Network) -> Mapping[str, Tensor]:
+        """Return what the losses measured, as it lies in the run directory, whoever measured it."""
         if self.folder.measurements.exists():
-            tensors, _ = read_tensors(self.folder.measurements)
-            for loss in self.parts.losses:
-                if loss.needs.observes:
-                    loss.loss.restore(_below(tensors, loss.name))
             self.runtime.reporter.note(f"measurements taken from {self.folder.measurements}")
-            return
+            return read_tensors(self.folder.measurements)[0]
         with self.journal.stage("measure"):
             measure(
                 self.parts.losses,
@@ -256,12 +255,8 @@ class _Run:
                 views=self.recipe.recover.measured_views,
                 augment=self.recipe.recover.augment,
             )
-            state = {
-                f"{loss.name}/{key}": tensor
-                for loss in self.parts.losses
-                for key, tensor in loss.loss.state().items()
-            }
-            write_tensors(self.folder.measurements, state)
+            write_tensors(self.folder.measurements, state_of(self.parts.losses))
+        return read_tensors(self.folder.measurements)[0]
 
     def _evaluate(self, distilled: DistilledDataset, synthesis: Synthesis) -> list[Score]:
         if not self.evaluation.students:
@@ -320,9 +315,3 @@ class _Run:
         write_report(self.folder.report, outcome, self.folder.grid.read_bytes())
         self.journal.finish(outcome)
         return result
-
-
-def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Return the tensors whose names start with "name/", without that prefix."""
-    prefix = f"{name}/"
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -262,7 +262,7 @@ def test_a_loss_that_is_no_scalar_is_named(
 ) -> None:
     dataset = make_dataset()
     with pytest.raises(
-        PluginError, match=r"the loss of 'vector' must be a scalar, and came with shape \(6,\)"
+        PluginError, match=r"loss 'vector' must return a scalar tensor from loss, and returned shape \(6,\)"
     ):
         make_recovery(dataset, make_network(dataset), Vector())(make_chunk(dataset, range(3)))
 

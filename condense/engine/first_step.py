@@ -1,0 +1,91 @@
+"""What is checked at the first step of each chunk: that losses give gradients, and leave what they see as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from condense.engine.components import WeightedLoss
+from condense.errors import NumericalError, PluginError
+from condense.models.observation import Observation
+from condense.recipe.plugin_code import plugin_code
+
+# The version of each tensor of some observations; a change in place raises the version.
+Versions = list[tuple[str, Tensor, int]]
+
+
+def versions(**seen: Observation | None) -> Versions:
+    """Return the tensors of observations by name ("synthetic.images"), with their versions."""
+    return [
+        (name, tensor, tensor._version)
+        for place, observation in seen.items()
+        if observation is not None
+        for name, tensor in _tensors(place, observation)
+        if not tensor.is_inference()  # has no version, and cannot be changed in place outside of inference mode
+    ]
+
+
+def _tensors(name: str, value: object) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, tuple):
+        for index, part in enumerate(value):
+            yield from _tensors(f"{name}[{index}]", part)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _tensors(f"{name}.{field.name}", getattr(value, field.name))
+
+
+def check_unchanged(before: Versions, title: str, hook: str) -> None:
+    """Raise PluginError, which names the tensor, if one was changed in place. title, hook: who may have done so."""
+    for name, tensor, version in before:
+        if tensor._version != version:
+            raise PluginError(
+                f"{title} changed {name} in place in {hook}, which other components and later steps see as well; work "
+                "on a copy, such as x.clone()"
+            )
+
+
+def check_gradients(
+    values: Mapping[str, Tensor], losses: Sequence[WeightedLoss], pixels: Tensor, chunk: int
+) -> None:
+    """Check the gradient to the pixels of each loss for itself. The graph of the losses stays as it is.
+
+    values: each loss, a scalar, by name. pixels: what is optimised.
+
+    Raises PluginError for a loss without a gradient, and NumericalError for a loss or a gradient that is not finite.
+    """
+    for loss in losses:
+        value = values[loss.name]
+        found = float(value.detach())
+        check_finite(loss.name, found, chunk, iteration=0)
+        gradient = None
+        if value.requires_grad:
+            with plugin_code(loss.title, "the gradient of its loss"):
+                (gradient,) = torch.autograd.grad(
+                    loss.weight * value, [pixels], retain_graph=True, allow_unused=True
+                )
+        if gradient is None:
+            raise PluginError(
+                f"{loss.title} returned a loss without a gradient to the pixels, which moves nothing; make it of "
+                "synthetic.images, features or logits, without detach(), numpy() and no_grad()"
+            )
+        if not bool(torch.isfinite(gradient).all()):
+            raise NumericalError(
+                f"the gradient of {loss.name!r} is not finite at the first step of recover, chunk {chunk}, though its "
+                f"loss is {found:.4g}. A square root or a norm at 0 has none (condense.safe_norm has); else "
+                "lower its weight, or use --precision fp32"
+            )
+
+
+def check_finite(name: str, value: float, chunk: int, iteration: int) -> None:
+    """Raise NumericalError, which names the loss, the chunk and the iteration, if a loss is not finite."""
+    if not math.isfinite(value):
+        raise NumericalError(
+            f"{name!r} became {value} in recover, chunk {chunk}, iteration {iteration}; lower the learning rate "
+            "(--set lr=...) or the weight of that component, or use --precision fp32"
+        )
