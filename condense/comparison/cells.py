@@ -23,7 +23,7 @@ from condense.engine.components import Evaluator, StudentResult
 from condense.engine.evaluate import StudentTrainer
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.squeeze import fresh_teacher
-from condense.errors import CondenseError
+from condense.errors import CondenseError, PluginError
 from condense.models.checkpoints import load_checkpoint
 from condense.recipe.config import Recipe, RunConfig, public_settings
 from condense.recipe.method import IMPORTED
@@ -245,12 +245,13 @@ class _Cell:
             return made()
         except BrokenPipeError:
             raise  # The reader of our output has gone; the row has not failed.
-        except CondenseError as error:
-            reason = str(error)
         except (Exception, SystemExit) as error:  # A plugin's code may raise anything.
-            log = self.shop.folder / "failures" / f"{self.folder.path.name}-{what}.log"
-            write_text(log, traceback.format_exc())
-            reason = f"{type(error).__name__}: {error} (traceback in {between(self.shop.folder, log)})"
+            meant = isinstance(error, CondenseError)
+            reason = str(error) if meant else f"{type(error).__name__}: {error}"
+            if not meant or (isinstance(error, PluginError) and error.__cause__):
+                log = self.shop.folder / "failures" / f"{self.folder.path.name}-{what}.log"
+                write_text(log, traceback.format_exc())
+                reason += f" (traceback in {between(self.shop.folder, log)})"
         self.worked = True
         self.shop.progress.note(f"{self.place.row} failed: {reason}")
         return failed(reason)

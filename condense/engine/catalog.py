@@ -51,6 +51,7 @@ INITIALIZERS: tuple[InitializerSpec, ...] = (
         name="noise",
         summary="Gaussian noise",
         options=NoiseOptions,
+        beyond_pixels=True,
         build="condense.engine.standard:Noise",
     ),
     InitializerSpec(

@@ -22,7 +22,6 @@ from condense.engine.pool import NetworkPool, States
 from condense.engine.recover import Chunk, cut_chunks, recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.engine.standard import RandomReal
-from condense.errors import PluginError
 from condense.models.build import build_network
 from condense.models.network import Network
 from condense.recipe.config import Recipe, dataset_label, public_settings
@@ -216,12 +215,6 @@ class Synthesis:
                 runtime=self.runtime,
             )
         )
-        wanted = (count, dataset.channels, dataset.size, dataset.size)
-        if tuple(images.shape) != wanted or not images.is_floating_point():
-            raise PluginError(
-                f"initializer {type(initializer).__name__} gave {tuple(images.shape)} {images.dtype} for one class; "
-                f"wanted are {wanted} of a float type"
-            )
         return images.detach().float().cpu()
 
     def slot_weights(self, *, of_targets: bool = True) -> Tensor:

@@ -49,10 +49,10 @@ def plugin_code(title: str, hook: str, draws: torch.Generator | None = None) -> 
 
 def _place(error: Exception) -> str:
     """Return where the error left the hook, " (target.py, line 12)"; "" if the hook was not entered."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if len(frames) < 2:
-        return ""
-    return f" ({Path(frames[1].filename).name}, line {frames[1].lineno})"
+    frames = traceback.extract_tb(error.__traceback__)[
+        2:
+    ]  # after `plugin_code` and the block that calls the hook
+    return f" ({Path(frames[0].filename).name}, line {frames[0].lineno})" if frames else ""
 
 
 def _out_of_memory(error: Exception) -> bool:

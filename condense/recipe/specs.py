@@ -158,10 +158,13 @@ class InitializerSpec(Spec):
     needs_teacher: whether it looks through the teacher.
     uses_targets: whether it reads the fitted feature targets. They are then built and fitted even for a recipe of
         0 iterations.
+    beyond_pixels: whether its images may go beyond the range of valid pixels, as noise does, until the first step clips
+        them. Those of other initializers are clipped before it, and a note says so.
     """
 
     needs_teacher: bool = False
     uses_targets: bool = False
+    beyond_pixels: bool = False
 
 
 @checked

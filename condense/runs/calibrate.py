@@ -13,14 +13,14 @@ from torch import Tensor
 from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
 from condense.data.feed import Batch, Feed
 from condense.data.parametrizations.base import coder_of
-from condense.engine.build import build_component, build_losses
+from condense.engine.build import build_losses
 from condense.engine.components import (
     EvaluationRequest,
     FeatureTarget,
-    Initializer,
     InitialRequest,
     WeightedLoss,
 )
+from condense.engine.initial import build_initializer
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.measure import measure
 from condense.engine.plan import Plan
@@ -267,7 +267,7 @@ class Calibration:
         """Return the seconds in which an initializer makes the first images of one class."""
         dataset, _, teacher = self._trial
         losses, _ = self._measured
-        initializer = build_component(use, "initializer", Initializer, self.registry)
+        initializer = build_initializer(use, self.registry, self.plan.recipe.seed)
         request = InitialRequest(
             label=0,
             ipc=self.plan.images_per_class,

@@ -15,6 +15,7 @@ from condense.data.parametrizations.base import Coder, coder_of
 from condense.engine.build import build_component, build_losses, state_of
 from condense.engine.components import Evaluator, FeatureTarget, Initializer, WeightedLoss
 from condense.engine.evaluate import Score, StudentTrainer
+from condense.engine.initial import build_initializer
 from condense.engine.labels import LABELS
 from condense.engine.measure import check_teacher, measure
 from condense.engine.plan import REFERENCE_LABEL, Plan, make_plan
@@ -102,13 +103,11 @@ def build_parts(plan: Plan, registry: Registry) -> Parts:
 
     An initializer that needs what no target gives is refused here, before a teacher is trained.
     """
+    seed = plan.recipe.seed
     parts = Parts(
         losses=build_losses(plan),
-        initializer=build_component(plan.recipe.initializer, "initializer", Initializer, registry),
-        starts={
-            spec.name: build_component(Use(name=spec.name), "initializer", Initializer, registry)
-            for spec in plan.starts
-        },
+        initializer=build_initializer(plan.recipe.initializer, registry, seed),
+        starts={spec.name: build_initializer(Use(name=spec.name), registry, seed) for spec in plan.starts},
         evaluator=build_component(plan.evaluation.evaluator, "evaluator", Evaluator, registry),
         coder=coder_of(plan.recipe.parametrization, registry),
     )
