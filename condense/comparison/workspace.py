@@ -15,8 +15,8 @@ from condense.comparison.design import Design
 from condense.comparison.terms import CELLS, RESULTS, TEACHERS
 from condense.errors import StorageError
 from condense.recipe.config import Machine, Recipe, by_content, digest, placeless
-from condense.recipe.method import Use
-from condense.recipe.registry import HOST, Registry
+from condense.recipe.registry import Registry
+from condense.recipe.sources import Part, judges_of, parts_of, plugins_of, sources_of
 from condense.storage.files import read_json
 from condense.storage.run_folder import RunFolder
 from condense.version import host_version
@@ -46,7 +46,7 @@ class Workspace:
         dataset = "-".join(filter(None, (kind, Path(argument).name)))
         stem = f"{recipe.method}-{dataset}-ipc{recipe.ipc}-seed{recipe.seed}"
         versions = dict(_own_versions())
-        versions |= self._versions(_parts_of(recipe))
+        versions |= self._versions(parts_of(recipe))
         known = replace(recipe, teacher=by_content(recipe.teacher), initializer=placeless(recipe.initializer))
         made_of = [known.hash, self.machine.hash, versions]
         return RunFolder(
@@ -59,30 +59,21 @@ class Workspace:
         The cell's folder stands for everything that the recipe and the machine determine.
         """
         evaluation = setup.evaluation
-        uses = [
-            ("evaluator", evaluation.evaluator.name),
-            *_models(evaluation.student_network(recipe.teacher)),
-        ]
+        uses = judges_of(evaluation, recipe.teacher)
         name = f"{setup.column.protocol}-{setup.column.epochs}"
         name += f"-{digest([evaluation.hash, self._versions(uses)])[:10]}"
         folder = self.cell(recipe)
         return [folder.student(name, number) for number in range(evaluation.students)]
 
-    def _versions(self, uses: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """Return the versions of the plugins that provide these (kind, name) pairs.
+    def _versions(self, parts: Sequence[Part]) -> dict[str, str]:
+        """Return the versions of the plugins that offer these parts, and the hashes of their sources.
 
-        A table must not mix the work of two versions.
+        A table must not mix the work of two versions, nor of two states of a plugin that is being written.
         """
-        plugins = {
-            offer.plugin
-            for kind, name in uses
-            for offer in self.registry.offers(kind)
-            if offer.spec.name == name
-        }
+        sources = sources_of(parts, self.registry)
         return {
-            f"plugin {status.name}": status.version
-            for status in self.registry.plugins
-            if status.name in plugins and status.name != HOST and not status.problem
+            f"plugin {status.name}": f"{status.version} {sources.get(status.name, '')}"
+            for status in plugins_of(parts, self.registry)
         }
 
 
@@ -160,18 +151,3 @@ def _done(design: Design, space: Workspace) -> tuple[int, int]:
             files = [file for setup in design.columns for file in space.students(recipe, setup)]
             students += sum(file.exists() for file in files)
     return cells, students
-
-
-def _parts_of(recipe: Recipe) -> list[tuple[str, str]]:
-    """Return the (kind, name) pairs of everything that takes part in making the images."""
-    uses = [("method", recipe.method), ("initializer", recipe.initializer.name)]
-    uses += [("parametrization", recipe.parametrization.name)]
-    uses += [("feature target", name) for name in recipe.targets]
-    uses += [("regularizer", name) for name in recipe.regularizers]
-    uses += [("dataset", recipe.dataset.name.partition(":")[0])]
-    return [*uses, *_models(recipe.teacher.model), *_models(recipe.random_network)]
-
-
-def _models(use: Use) -> list[tuple[str, str]]:
-    """Return the (kind, name) pairs of a network and of the networks that it consists of."""
-    return [("model", name.partition(":")[0]) for name in (use.name, *use.options.get("members", ()))]

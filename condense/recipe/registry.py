@@ -120,7 +120,7 @@ class Registry:
 
     def plugin_of(self, kind: str, name: str) -> str:
         """Return the name of the plugin that offers this kind and name; "" if none does."""
-        offer = self._offers[kind].get(name)
+        offer = self._offers.get(kind, {}).get(name)
         return offer.plugin if offer else ""
 
     def method(self, name: str) -> Method:

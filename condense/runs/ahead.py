@@ -14,7 +14,8 @@ from condense.recipe.config import Machine, RunConfig
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import config_from_dict
-from condense.runs.journal import check_same_recipe, other_machine, saved_config
+from condense.recipe.sources import sources_of_run
+from condense.runs.journal import check_same_recipe, check_same_sources, other_machine, saved_config
 from condense.storage.files import read_json
 from condense.storage.run_folder import RunFolder
 
@@ -100,6 +101,7 @@ def _check_resumed(config: RunConfig, path: Path, registry: Registry) -> None:
     earlier = config_from_dict(saved_config(path), registry)
     data = read_json(RunFolder.open(path).run_json)
     check_same_recipe(path, config, earlier, data)
+    check_same_sources(path, data.get("sources", {}), sources_of_run(config, registry))
     _check_same_machine(path, config.machine, str(data["host"]["computes"]))
 
 

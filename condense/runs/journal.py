@@ -16,6 +16,7 @@ from condense.storage.files import append_line, read_json, write_json
 from condense.storage.run_folder import RunFolder
 
 FORMAT = 2
+_NONE: Mapping[str, str] = {}
 
 
 class Journal:
@@ -27,9 +28,17 @@ class Journal:
 
     @classmethod
     def begin(
-        cls, path: Path, config: RunConfig, versions: Mapping[str, str], host: Mapping[str, str]
+        cls,
+        path: Path,
+        config: RunConfig,
+        versions: Mapping[str, str],
+        host: Mapping[str, str],
+        sources: Mapping[str, str] = _NONE,
     ) -> Journal:
-        """Start a run in a new folder. Raises StorageError if the folder exists."""
+        """Start a run in a new folder. Raises StorageError if the folder exists.
+
+        sources: the hash of the source of each plugin that takes part, by the plugin's name.
+        """
         folder = RunFolder.create(path)
         journal = cls(
             folder,
@@ -40,6 +49,7 @@ class Journal:
                 "settings": config.to_dict(),
                 "checkpoint": by_content(config.recipe.teacher).checkpoint,
                 "versions": dict(versions),
+                "sources": dict(sources),
                 "host": dict(host),
                 "stages": {},
                 "failure": "",
@@ -50,20 +60,30 @@ class Journal:
         return journal
 
     @classmethod
-    def resume(cls, path: Path, config: RunConfig, earlier: RunConfig, host: Mapping[str, str]) -> Journal:
+    def resume(
+        cls,
+        path: Path,
+        config: RunConfig,
+        earlier: RunConfig,
+        host: Mapping[str, str],
+        sources: Mapping[str, str] = _NONE,
+    ) -> Journal:
         """Continue an earlier run. It keeps its images even if the evaluation or the device's index differs.
 
         earlier: the configuration in run.json.
-        host: as in `begin`.
+        host, sources: as in `begin`.
 
-        Raises StorageError, which names the differences, if the recipe or the kind of machine differs.
+        Raises StorageError, which names the differences, if the recipe, the kind of machine or a plugin's source
+        differs.
         """
         folder = RunFolder.open(path)
         data = read_json(folder.run_json)
         check_same_recipe(path, config, earlier, data)
         if data["host"]["computes"] != host["computes"]:
             raise other_machine(path, data["host"]["computes"], host["computes"])
+        check_same_sources(path, data.get("sources", {}), sources)
         data |= {"settings": config.to_dict(), "status": "running", "failure": "", "outcome": None}
+        data["sources"] = {**data.get("sources", {}), **sources}
         return cls(folder, data)
 
     @property
@@ -148,6 +168,19 @@ def check_same_recipe(path: Path, config: RunConfig, earlier: RunConfig, data: M
         listed = ", ".join(f"{key} ({before.get(key)} then, {now.get(key)} now)" for key in changed[:5])
         raise StorageError(
             f"{path} was started with other settings: {listed}. Repeat them, or choose another --name"
+        )
+
+
+def check_same_sources(path: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raise StorageError for a plugin whose source has changed since the run began.
+
+    before, now: hashes by the plugin's name. A plugin that is not in both is not compared.
+    """
+    changed = [name for name in now if before.get(name, now[name]) != now[name]]
+    if changed:
+        raise StorageError(
+            f"the source of plugin {changed[0]!r} has changed since {path} was started, so that its results would be "
+            "mixed with old ones; choose another --name (with --teachers DIR, runs share the teacher)"
         )
 
 

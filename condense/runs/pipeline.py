@@ -31,6 +31,7 @@ from condense.recipe.config import RunConfig, dataset_label, digest
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import config_from_dict
+from condense.recipe.sources import sources_of_run
 from condense.runs import pools, provenance
 from condense.runs.journal import Journal, MetricsReporter, saved_config
 from condense.runs.report import write_report
@@ -78,9 +79,10 @@ def run(
         host = provenance.host(runtime)
         if resume:
             earlier = config_from_dict(saved_config(path), registry)
-            journal = Journal.resume(path, config, earlier, host)
+            journal = Journal.resume(path, config, earlier, host, sources_of_run(config, registry))
         else:
-            journal = Journal.begin(path, config, provenance.versions(registry), host)
+            versions, sources = provenance.versions(registry), sources_of_run(config, registry)
+            journal = Journal.begin(path, config, versions, host, sources)
         runtime = replace(runtime, reporter=MetricsReporter(runtime.reporter, journal.folder.metrics))
         with journal.stopping():
             return _Run(config, plan, parts, dataset, registry, runtime, journal, teachers).execute(teacher)

@@ -18,6 +18,7 @@ from condense.comparison.design import Design, design_comparison
 from condense.comparison.workspace import Workspace, look_ahead
 from condense.data.dataset import RealDataset
 from condense.errors import StorageError
+from condense.recipe import sources
 from condense.recipe.config import Machine, Recipe
 from condense.recipe.method import Use
 from condense.recipe.registry import KINDS, PluginStatus, Registry, default_registry
@@ -192,6 +193,7 @@ import json, sys
 from pathlib import Path
 from condense.comparison.design import design_comparison
 from condense.comparison.workspace import look_ahead
+from condense.recipe import sources
 from condense.recipe.registry import default_registry
 
 design = design_comparison("compare", "random", default_registry(), **json.loads(sys.argv[2]))
@@ -216,3 +218,17 @@ def test_looking_ahead_imports_no_torch_and_finds_what_the_chosen_device_has_don
         [sys.executable, "-c", LOOK, str(tmp_path), asked], check=True, capture_output=True, text=True
     )
     assert json.loads(done.stdout) == [[], 2, 1, 6, 2]
+
+
+@pytest.mark.parametrize(("method", "takes_part"), [("wmdd", True), ("random", False)])
+def test_a_changed_plugin_of_the_same_version_makes_another_cell(
+    registry: Registry, tmp_path: Path, method: str, takes_part: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = design(registry, method=method).recipe
+    space = Workspace(tmp_path, registry, ONE)
+    before = space.cell(recipe)
+    known = sources.source_hash
+    monkeypatch.setattr(
+        sources, "source_hash", lambda module: "edited" if "wmdd" in module else known(module)
+    )
+    assert (space.cell(recipe) != before) == takes_part

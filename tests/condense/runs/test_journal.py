@@ -184,3 +184,18 @@ def test_a_run_that_cannot_say_how_it_ended_says_why_it_ended(tmp_path: Path, co
     path.write_text("a file where the folder was")
     with pytest.raises(StorageError, match="no space left"), journal.stopping():
         raise StorageError("no space left")
+
+
+def test_a_run_does_not_go_on_with_a_plugin_that_has_changed(tmp_path: Path, config: RunConfig) -> None:
+    path = tmp_path / "one"
+    Journal.begin(path, config, {}, HOST, {"mine": "1", "other": "2"})
+    assert content(path)["sources"] == {"mine": "1", "other": "2"}
+    # Another evaluation may have another plugin, and need one no longer.
+    Journal.resume(path, config, config, HOST, {"mine": "1", "judge": "3"}).save()
+    assert content(path)["sources"] == {"mine": "1", "other": "2", "judge": "3"}
+    with pytest.raises(StorageError) as caught:
+        Journal.resume(path, config, config, HOST, {"mine": "9"})
+    assert str(caught.value) == (
+        f"the source of plugin 'mine' has changed since {path} was started, so that its results would be mixed with "
+        "old ones; choose another --name (with --teachers DIR, runs share the teacher)"
+    )
