@@ -29,8 +29,8 @@ def plugin_code(title: str, hook: str, draws: torch.Generator | None = None) -> 
     draws: if given, the global generators are seeded from it in the block, so that one seed gives the same result also
         if the plugin draws from them.
 
-    Errors that are raised on purpose, and those of memory that ran out, stay as they are. The error itself is the
-    cause of the PluginError.
+    Errors that are raised on purpose, those of memory that ran out and those of a closed output stay as they are. The
+    error itself is the cause of the PluginError.
     """
     with ExitStack() as stack:
         if draws is not None:
@@ -40,7 +40,7 @@ def plugin_code(title: str, hook: str, draws: torch.Generator | None = None) -> 
         except CondenseError:
             raise
         except Exception as error:  # A plugin's code may raise anything.
-            if _out_of_memory(error):
+            if isinstance(error, BrokenPipeError) or _out_of_memory(error):
                 raise
             said = (str(error).splitlines() or [""])[0]
             what = f"{type(error).__name__}: {said}" if said else type(error).__name__
