@@ -23,6 +23,7 @@ from condense.data.images import FolderImages
 from condense.data.preprocessing import Preprocessing
 from condense.errors import DataError
 from condense.recipe.config import Machine, Recipe
+from condense.recipe.plugin_code import plugin_code, titled
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
 from condense.rng import generator
@@ -51,7 +52,10 @@ def load_dataset(
     )
     if runtime:
         request = replace(request, reporter=runtime.reporter, workers=runtime.workers)
-    loaded: RealDataset = spec.builder()(options_of(recipe.dataset, "dataset", registry), request)
+    builder, options = spec.builder(), options_of(recipe.dataset, "dataset", registry)
+    title = titled("dataset", spec.name, registry.plugin_of("dataset", spec.name))
+    with plugin_code(title, "build", generator(seed, "plugin", "dataset", spec.name)):
+        loaded: RealDataset = builder(options, request)
     if preprocessing:
         loaded = prepared(loaded, preprocessing)
     return hold_out(loaded, recipe.validation, seed) if recipe.validation else loaded

@@ -71,8 +71,8 @@ def check_gradients(
                 )
         if gradient is None:
             raise PluginError(
-                f"{loss.title} returned a loss without a gradient to the pixels, which moves nothing; make it of "
-                "synthetic.images, features or logits, without detach(), numpy() and no_grad()"
+                f"{loss.title} returned a loss without a gradient to the pixels; compute it from synthetic.images, "
+                "features or logits, without detach(), numpy() and no_grad()"
             )
         if not bool(torch.isfinite(gradient).all()):
             raise NumericalError(

@@ -70,8 +70,9 @@ class Synthesis:
     @property
     def targets(self) -> tuple[FeatureTarget, ...]:
         """The fitted feature targets, restored anew each time that they are asked for."""
-        losses = restored_losses(self.plan, self.state)
-        return tuple(loss.loss for loss in losses if isinstance(loss.loss, FeatureTarget))
+        targets = tuple(loss for loss in self.plan.losses if loss.kind == "feature target")
+        restored = restored_losses(replace(self.plan, losses=targets), self.state)
+        return tuple(loss.loss for loss in restored if isinstance(loss.loss, FeatureTarget))
 
     def distilled(self) -> DistilledDataset:
         """Recover every chunk and return the distilled dataset."""

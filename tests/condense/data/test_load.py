@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -14,9 +15,10 @@ from torch import Tensor
 from condense.data.dataset import MemoryImages, RealDataset, Split
 from condense.data.load import hold_out, load_dataset, prepared
 from condense.data.preprocessing import Preprocessing
-from condense.errors import DataError
+from condense.errors import DataError, PluginError
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
+from condense.recipe.specs import DatasetSpec
 
 
 @dataclass(frozen=True)
@@ -155,3 +157,31 @@ def test_weights_that_want_what_the_dataset_has_change_nothing(
     assert larger.notes == (
         "the teacher's pretrained weights are for images of 16x16, and tiny is looked at as 8x8",
     )
+
+
+def test_a_loader_may_draw_from_global_generators_and_its_errors_name_it(
+    make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]
+) -> None:
+    def careless(options: object, request: object) -> RealDataset:
+        return make_dataset(seed=int(torch.randint(2**31, ())) + random.randrange(2**31))
+
+    def broken(options: object, request: object) -> RealDataset:
+        raise KeyError("labels")
+
+    specs = [
+        DatasetSpec(name=name, summary="x", build=build)
+        for name, build in (("careless", careless), ("broken", broken))
+    ]
+    registry = make_registry(datasets=specs)
+
+    def loaded(name: str, seed: int) -> RealDataset:
+        config = configure(registry, method="random", dataset=name, seed=seed)
+        return load_dataset(config.recipe, config.machine, registry)
+
+    first = loaded("careless", 0).train.hash
+    torch.rand(3)
+    assert loaded("careless", 0).train.hash == first != loaded("careless", 1).train.hash
+    with pytest.raises(
+        PluginError, match=r"dataset 'broken' of plugin 'test' failed in build \(test_load.py, line"
+    ):
+        loaded("broken", 0)
