@@ -177,6 +177,7 @@ class _Cell:
             resume=self.folder.run_json.exists(),
             teachers=Teachers(self.shop.space.teachers),
             dataset=self.shop.dataset,
+            locked=True,
         )
         self.images = result.distilled
         return result.seconds, result.distilled.sizes()

@@ -98,7 +98,7 @@ class Journal:
     def stopping(self) -> Iterator[None]:
         """Mark the run as interrupted or failed, with the reason, if the block ends with an error.
 
-        A process that is killed says nothing, so its run keeps the status "running".
+        A process that is killed says nothing, so its run keeps the status "running"; `RunFolder.state` tells.
         """
         try:
             yield

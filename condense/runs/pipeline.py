@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
 from condense.storage.files import read_json, same_file, write_json
 from condense.storage.grid import save_grid
+from condense.storage.locks import held
+from condense.storage.run_folder import RunFolder
 from condense.storage.tensors import read_tensors, write_tensors
 
 
@@ -52,19 +55,24 @@ def run(
     resume: bool = False,
     teachers: Teachers | None = None,
     dataset: RealDataset | None = None,
+    locked: bool = False,
 ) -> RunResult:
     """Condense a dataset and evaluate the result. Everything that the run saves lies under `path`.
 
     resume: continue the run in `path`, which must have the same recipe.
     teachers: the folder of trained teachers that runs share; None keeps the teacher to this run.
     dataset: the real dataset of the recipe, if it is already loaded.
+    locked: whether the caller has locked the folder `path` already.
 
     Raises CondenseError with a message for users.
     """
     recipe = config.recipe
     machine = config.machine
     runtime = make_runtime(machine.device, machine.precision, reporter, machine.workers, machine.jpeg_decoder)
-    with numeric_settings(runtime):
+    with ExitStack() as locks, numeric_settings(runtime):
+        if resume:
+            RunFolder.open(path)
+            locks.enter_context(nullcontext() if locked else held(path))
         plan = make_plan(config, registry)
         parts = build_parts(plan, registry)
         dataset = real_dataset(recipe, machine, registry, runtime) if dataset is None else dataset
@@ -79,6 +87,8 @@ def run(
             earlier = config_from_dict(saved_config(path), registry)
             journal = Journal.resume(path, config, earlier, host)
         else:
+            RunFolder.check_free(path)
+            locks.enter_context(nullcontext() if locked else held(path))
             journal = Journal.begin(path, config, provenance.versions(registry), host)
         runtime = replace(runtime, reporter=MetricsReporter(runtime.reporter, journal.folder.metrics))
         with journal.stopping():

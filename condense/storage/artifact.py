@@ -38,6 +38,7 @@ from condense.storage.card import card_text
 from condense.storage.distilled import DistilledDataset
 from condense.storage.encoding import encode_soft_labels
 from condense.storage.manifest import FORMAT, ClassEntry, Manifest, read_manifest
+from condense.storage.run_folder import RunFolder
 from condense.storage.tensors import read_tensors
 
 # Hugging Face reads a folder with one of these words in its name as a split, and ignores the others.
@@ -131,7 +132,9 @@ def find(path: Path) -> Path:
     if not path.is_dir():
         raise StorageError(f"there is no folder {path}")
     if (path / "run.json").is_file():
-        raise StorageError(f"the run in {path} has no distilled dataset yet; continue it with --resume")
+        state = RunFolder(path).state()
+        further = "let it end" if state == "is running" else "continue it with --resume"
+        raise StorageError(f"the run in {path} has no distilled dataset yet. It {state}; {further}")
     raise StorageError(
         f"{path} is not a distilled dataset: it has neither distilled.json nor distilled/distilled.json"
     )

@@ -10,6 +10,8 @@ import pytest
 
 from condense.errors import StorageError
 from condense.storage import files as store
+from condense.storage.files import write_json
+from condense.storage.locks import held
 from condense.storage.run_folder import RunFolder
 
 
@@ -146,3 +148,23 @@ def test_creating_a_run_folder_without_permission(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Path, "mkdir", failing(errno.EACCES))
     with pytest.raises(StorageError, match=r"no permission to write .*; choose another folder with --out"):
         RunFolder.create(tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [
+        ({"status": "running"}, "was interrupted"),
+        ({"status": "interrupted", "failure": ""}, "was interrupted"),
+        ({"status": "failed", "failure": "no space left"}, "failed: no space left"),
+        ({"status": "done", "failure": ""}, "is done"),
+    ],
+)
+def test_the_lock_tells_whether_a_run_is_running(content: dict[str, str], state: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "one")
+    write_json(folder.run_json, content)
+    assert folder.state() == state
+    with held(folder.path):
+        assert folder.state() == "is running"
+        with pytest.raises(StorageError, match="another process is working in"):
+            RunFolder.create(folder.path)
+    assert folder.state() == state
