@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from condense.engine.squeeze import fresh_teacher, squeeze
 from condense.engine.synthesis import Synthesis
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
-from condense.recipe.config import RunConfig, dataset_label, digest
+from condense.recipe.config import RunConfig, dataset_label
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import config_from_dict
@@ -35,15 +36,15 @@ from condense.runs import pools, provenance
 from condense.runs.journal import Journal, MetricsReporter, saved_config
 from condense.runs.report import write_report
 from condense.runs.result import RunResult
-from condense.runs.teachers import Teachers, recorded_of
+from condense.runs.teachers import Teachers, check_same_teacher, recorded_of
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
-from condense.storage.files import read_json, same_file, write_json
+from condense.storage.files import file_hash, json_bytes, read_json
 from condense.storage.grid import save_grid
 from condense.storage.locks import held
 from condense.storage.run_folder import RunFolder
-from condense.storage.tensors import read_tensors, write_tensors
+from condense.storage.tensors import read_tensors, tensors_to_bytes
 
 
 def run(
@@ -209,14 +210,13 @@ class _Run:
         return distilled, choice
 
     def _save(self, distilled: DistilledDataset) -> None:
-        manifest = self.folder.distilled / "distilled.json"
-        if not manifest.exists() or digest(read_json(manifest)["settings"]) != digest(distilled.settings):
+        if not artifact.holds(self.folder.distilled, distilled, self.runtime.reporter.note):
             artifact.save(distilled, self.folder.distilled, overwrite=True)
 
     def _squeeze(self, teacher: Network) -> float:
         """Train or load the teacher in place and return its accuracy."""
         facts = self.journal.facts.get("squeeze", {})
-        if self.folder.teacher.exists() and "accuracy" in facts:
+        if "accuracy" in facts and self._usable(self.folder.teacher):
             load_checkpoint(teacher, self.folder.teacher)
             self.runtime.reporter.note(f"teacher taken from {self.folder.teacher}")
             teacher.frozen()
@@ -225,14 +225,21 @@ class _Run:
             if self.teachers:
                 taught = self.teachers.teach(teacher, self.recipe, self.dataset, self.runtime)
                 reached = taught.accuracy
-                same_file(taught.file, self.folder.teacher)
+                check_same_teacher(self.folder, file_hash(taught.file))
+                self.folder.checksums.link(taught.file, self.folder.teacher)
             else:
                 known = recorded_of(self.recipe)
                 reached = squeeze(teacher, self.recipe, self.dataset, self.runtime, known)
-                write_tensors(self.folder.teacher, teacher.model.state_dict(), {"model": teacher.name})
+                weights = tensors_to_bytes(teacher.model.state_dict(), {"model": teacher.name})
+                check_same_teacher(self.folder, hashlib.sha256(weights).hexdigest())
+                self.folder.checksums.write(self.folder.teacher, weights)
             facts["accuracy"] = reached
         teacher.frozen()
         return reached
+
+    def _usable(self, piece: Path) -> bool:
+        """Return whether a piece of an earlier attempt is there and undamaged."""
+        return self.folder.checksums.usable(piece, self.runtime.reporter.note)
 
     def _pool(self) -> States:
         """Return the states of the pool's networks. Those that are kept nowhere are trained."""
@@ -247,7 +254,7 @@ class _Run:
             )
 
     def _measure(self, teacher: Network) -> None:
-        if self.folder.measurements.exists():
+        if self._usable(self.folder.measurements):
             tensors, _ = read_tensors(self.folder.measurements)
             for loss in self.parts.losses:
                 if loss.needs.observes:
@@ -271,7 +278,7 @@ class _Run:
                 for loss in self.parts.losses
                 for key, tensor in loss.loss.state().items()
             }
-            write_tensors(self.folder.measurements, state)
+            self.folder.checksums.write(self.folder.measurements, tensors_to_bytes(state))
 
     def _evaluate(self, distilled: DistilledDataset, synthesis: Synthesis) -> list[Score]:
         if not self.evaluation.students:
@@ -298,13 +305,15 @@ class _Run:
 
         def recall(student: int) -> dict[str, Any] | None:
             stored = self.folder.student(kept, student)
-            return read_json(stored) if stored.exists() else None
+            return read_json(stored) if self._usable(stored) else None
 
         return trainer.score(
             distilled,
             label,
             recall=recall,
-            keep=lambda student, found: write_json(self.folder.student(kept, student), found),
+            keep=lambda student, found: self.folder.checksums.write(
+                self.folder.student(kept, student), json_bytes(found)
+            ),
         )
 
     def _finish(

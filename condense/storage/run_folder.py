@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from condense.errors import StorageError, cannot_write
+from condense.storage.checksums import Checksums
 from condense.storage.files import read_json
 from condense.storage.locks import is_held
 
@@ -70,6 +71,11 @@ class RunFolder:
         if status == "failed":
             return f"failed: {data.get('failure', '')}"
         return "is done" if status == "done" else "was interrupted"
+
+    @property
+    def checksums(self) -> Checksums:
+        """The checksums of the pieces of this run."""
+        return Checksums(self.path)
 
     @property
     def run_json(self) -> Path:

@@ -28,7 +28,7 @@ def test_a_run_leaves_behind_what_the_design_lists(finished: Any, site: Any) -> 
     assert label.startswith("fkd-4-")
     assert {str(file) for file in site.tree(result.path)} == {
         *("run.json", "metrics.jsonl", "teacher.safetensors", "measurements.safetensors"),
-        *("grid.png", "report.html"),
+        *("grid.png", "report.html", "checksums.jsonl"),
         *("chunks/00000.safetensors", "chunks/00001.safetensors"),
         *(
             f"students/{what}-{label}-{student}.json"
