@@ -8,7 +8,7 @@ from pathlib import Path
 
 from condense.errors import StorageError, cannot_write
 from condense.storage.checksums import Checksums
-from condense.storage.files import read_json
+from condense.storage.files import is_part, read_json
 from condense.storage.locks import is_held
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -37,7 +37,10 @@ class RunFolder:
     def check_free(path: Path) -> None:
         """Raise StorageError if the folder exists and is not empty, or if a file is where a folder has to be."""
         try:
-            taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+            # A run that was killed while it wrote its first file leaves nothing but a part of it.
+            taken = path.exists() and (
+                not path.is_dir() or any(not is_part(entry) for entry in path.iterdir())
+            )
             above = next((folder for folder in path.parents if folder.exists()), None)
         except OSError as error:
             raise cannot_write(path, error) from error

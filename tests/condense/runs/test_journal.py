@@ -184,3 +184,15 @@ def test_a_run_that_cannot_say_how_it_ended_says_why_it_ended(tmp_path: Path, co
     path.write_text("a file where the folder was")
     with pytest.raises(StorageError, match="no space left"), journal.stopping():
         raise StorageError("no space left")
+
+
+def test_a_run_directory_that_has_gone_is_told(tmp_path: Path, config: RunConfig) -> None:
+    path = tmp_path / "one"
+    journal = begin(path, config)
+    path.rename(tmp_path / "moved")
+    with pytest.raises(StorageError, match="has gone: the run directory was moved or removed"):
+        journal.finish({})
+    assert not path.exists()
+    (tmp_path / "moved").rename(path)
+    journal.finish({})
+    assert content(path)["status"] == "done"

@@ -150,6 +150,15 @@ def test_creating_a_run_folder_without_permission(tmp_path: Path, monkeypatch: p
         RunFolder.create(tmp_path / "mine")
 
 
+def test_a_part_of_the_first_file_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / ".run.json.0123456789ab.tmp").write_text("{")
+    RunFolder.create(tmp_path / "one")
+    (tmp_path / "one" / "notes.txt").write_text("mine")
+    with pytest.raises(StorageError, match="exists already"):
+        RunFolder.create(tmp_path / "one")
+
+
 @pytest.mark.parametrize(
     ("content", "state"),
     [
