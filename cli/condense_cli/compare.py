@@ -210,7 +210,7 @@ def _carried_out(
             reporter.say(f"in {out / design.name}")
             result = carry_out(design, out, registry, PieceReporter(reporter), jobs=jobs)
     except KeyboardInterrupt as error:
-        raise Interrupted(_how_to_go_on(ctx)) from error
+        raise Interrupted(error, _how_to_go_on(ctx)) from error
     if as_json:
         write_json(result.to_dict())
     else:
@@ -222,7 +222,7 @@ def _carried_out(
 def _how_to_go_on(ctx: click.Context) -> str:
     without = [word for name in disabled_of(ctx) for word in ("--disable-plugin", name)]
     again = shlex.join(["condense", *without, str(ctx.info_name), *ctx.meta[WORDS]])
-    return f"Interrupted. What is done is kept; go on with: {again}"
+    return f"What is done is kept; go on with: {again}"
 
 
 def _show_plan(design: Design, out: Path, registry: Registry, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from condense_cli import signals
 from condense_cli.options import Interrupted
 
 # Where each command lives, as "module:function"; the module is imported when the command is called.
@@ -92,7 +93,7 @@ class LazyGroup(click.Group):
                 traceback.print_exc()
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt as error:
-            raise Interrupted("Interrupted.") from error
+            raise Interrupted(error) from error
 
 
 def _version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:
@@ -127,6 +128,7 @@ def cli(disabled: tuple[str, ...], traceback: bool) -> None:
 
 def main() -> None:
     """Run the console script."""
+    signals.install()
     # OpenMP's threads spin while they wait. With another program on the cores, that made runs 4 times slower;
     # sleeping instead costs about a quarter on an idle machine. It must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from condense_cli.signals import cause, exit_status
 
 if TYPE_CHECKING:
     from condense.recipe.registry import Registry
@@ -198,13 +201,25 @@ def given_only(values: dict[str, Any]) -> dict[str, Any]:
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C as an exception. The message says how to go on; the exit status is the usual one of shells."""
+    """Ctrl-C, SIGTERM or SIGHUP as an exception for click. The exit status is the one that shells give.
 
-    exit_code = 130
+    error: what ended the command.
+    further: a sentence that says how to go on.
+    """
+
+    def __init__(self, error: KeyboardInterrupt, further: str = "") -> None:
+        super().__init__(f"{cause(error)}. {further}".rstrip())
+        self.status = exit_status(error)
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # click reads it from the instance
+        """The exit status."""
+        return self.status
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message on stderr, without the word "Error"."""
-        click.echo(f"\n{self.message}", file=file, err=True)
+        with suppress(OSError):  # After SIGHUP, the terminal may have gone.
+            click.echo(f"\n{self.message}", file=file, err=True)
 
 
 DISABLED = "disabled"

@@ -151,7 +151,7 @@ def _resolved(
 
 @contextmanager
 def _progress(config: RunConfig, path: Path, as_json: bool, disabled: Sequence[str]) -> Iterator[Reporter]:
-    """Show the progress of a run. After Ctrl-C, raise Interrupted, which says how to go on."""
+    """Show the progress of a run. After Ctrl-C or SIGTERM, raise Interrupted, which says how to go on."""
     from condense_cli.render.console import make_console
     from condense_cli.render.progress import make_reporter
     from condense_cli.render.tables import headline
@@ -162,17 +162,17 @@ def _progress(config: RunConfig, path: Path, as_json: bool, disabled: Sequence[s
             reporter.say(f"in {path}")
             yield reporter
     except KeyboardInterrupt as error:
-        raise Interrupted(_how_to_go_on(path, disabled)) from error
+        raise Interrupted(error, _how_to_go_on(path, disabled)) from error
 
 
 def _how_to_go_on(path: Path, disabled: Sequence[str]) -> str:
     import shlex
 
     if not (path / "run.json").exists():
-        return "Interrupted before anything was written."
+        return "Nothing was written yet."
     without = [word for name in disabled for word in ("--disable-plugin", name)]
     again = shlex.join(["condense", *without, "run", "--resume", "--from", str(path)])
-    return f"Interrupted. What is done is kept; go on with: {again}"
+    return f"What is done is kept; go on with: {again}"
 
 
 def _show_plan(config: RunConfig, path: Path, registry: Registry, resume: bool, as_json: bool) -> None:

@@ -29,11 +29,13 @@ from condense.recipe.config import Recipe, RunConfig, public_settings
 from condense.recipe.method import IMPORTED
 from condense.recipe.registry import Registry
 from condense.runs.pipeline import run
+from condense.runs.result import RunResult
 from condense.runs.teachers import Taught, Teachers
 from condense.runtime import Runtime
 from condense.storage import artifact
+from condense.storage.checksums import DamagedError
 from condense.storage.distilled import DistilledDataset
-from condense.storage.files import file_hash, read_json, same_file, write_json, write_text
+from condense.storage.files import file_hash, json_bytes, read_json, same_file, write_text
 from condense.storage.locks import HeldError, held
 from condense.storage.run_folder import RunFolder
 from condense.text import counted
@@ -134,7 +136,15 @@ class _Cell:
 
     @cached_property
     def images(self) -> DistilledDataset:
-        return artifact.load(self.folder.path, self.shop.registry)
+        """The distilled dataset. Damaged files are made again from the pieces of the run."""
+        try:
+            return artifact.load(self.folder.path, self.shop.registry)
+        except DamagedError as error:
+            self.shop.progress.note(f"{error}. It is made again")
+            return self._run().distilled
+
+    def _usable(self, file: Path) -> bool:
+        return self.folder.checksums.usable(file, self.shop.progress.note)
 
     def files(self, setup: ColumnSetup) -> list[Path]:
         """Return the files with the results of a column's students."""
@@ -169,7 +179,12 @@ class _Cell:
             outcome = read_json(self.folder.run_json)["outcome"]
             return outcome["seconds"], outcome["bytes"]
         self.worked = True
-        result = run(
+        result = self._run()
+        self.images = result.distilled
+        return result.seconds, result.distilled.sizes()
+
+    def _run(self) -> RunResult:
+        return run(
             self.config,
             self.folder.path,
             registry=self.shop.registry,
@@ -177,9 +192,8 @@ class _Cell:
             resume=self.folder.run_json.exists(),
             teachers=Teachers(self.shop.space.teachers),
             dataset=self.shop.dataset,
+            locked=True,
         )
-        self.images = result.distilled
-        return result.seconds, result.distilled.sizes()
 
     def train(self, setup: ColumnSetup) -> Cell:
         """Train and test the missing students of a column, and return the column's result."""
@@ -193,7 +207,7 @@ class _Cell:
 
         def made() -> Cell:
             files = self.files(setup)
-            if all(file.exists() for file in files):
+            if all(self._usable(file) for file in files):
                 stored = [read_json(file) for file in files]
                 students = tuple(msgspec.convert(one, StudentResult) for one in stored)
                 sizes = stored[0]["bytes"]
@@ -234,8 +248,10 @@ class _Cell:
         score = trainer.score(
             distilled,
             f"{self.place.row}, {setup.column.key}",
-            recall=lambda number: read_json(files[number]) if files[number].exists() else None,
-            keep=lambda number, found: write_json(files[number], {**found, "bytes": sizes}),
+            recall=lambda number: read_json(files[number]) if self._usable(files[number]) else None,
+            keep=lambda number, found: self.folder.checksums.write(
+                files[number], json_bytes({**found, "bytes": sizes})
+            ),
         )
         return score.students, sizes
 

@@ -20,6 +20,7 @@ import torch
 
 from condense.comparison.cells import Workshop
 from condense.comparison.design import Design, Place
+from condense.comparison.lifeline import end_with_parent
 from condense.comparison.progress import Progress
 from condense.comparison.workspace import Workspace
 from condense.engine.real import real_dataset
@@ -91,7 +92,7 @@ def helpers(
         design=design,
         out=out,
         taught=taught,
-        refused=refused or {} or {},
+        refused=refused or {},
         without=registry.disabled,
         threads=share,
     )
@@ -130,8 +131,8 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _help(order: Order) -> None:
-    """Compute pieces that no other process works on, until nothing is left or the parent has gone."""
-    parent = multiprocessing.parent_process()
+    """Compute pieces that no other process works on, until nothing is left. The process ends with its parent."""
+    end_with_parent()
     torch.set_num_threads(order.threads)
     recipe, machine = order.design.recipe, order.design.machine
     registry = load_registry(order.without)
@@ -150,7 +151,5 @@ def _help(order: Order) -> None:
             refused=order.refused,
         )
         for place in order.design.places():
-            if parent is not None and not parent.is_alive():
-                return
             if shop.is_free(place) and not shop.is_done(place):
                 shop.work(place)

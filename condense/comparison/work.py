@@ -264,7 +264,7 @@ def _teach(
         with held(
             teachers.path, waiting=lambda: progress.note("another process trains a teacher; waiting for it")
         ):
-            known = file.exists() and file.with_suffix(".json").exists()
+            known = teachers.has(file, runtime)
             network = fresh_teacher(recipe, dataset, registry, runtime, to_be_filled=known)
             taught[name] = teachers.teach(network, recipe, dataset, runtime)
         facts[name] = TeacherFacts(

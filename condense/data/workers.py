@@ -141,7 +141,9 @@ def _as_they_are(result: T) -> T:
 
 def _begin(_worker: int) -> None:
     """Leave Ctrl-C to the process that started this one, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     sys.excepthook = _report
 
 

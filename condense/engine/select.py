@@ -24,8 +24,8 @@ from condense.recipe.protocol import Protocol
 from condense.recipe.specs import NoOptions
 from condense.rng import generator
 from condense.storage.distilled import DistilledDataset
-from condense.storage.files import read_json, write_json
-from condense.storage.tensors import read_tensors, write_tensors
+from condense.storage.files import json_bytes, read_json
+from condense.storage.tensors import read_tensors, tensors_to_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,31 +144,34 @@ class Selector:
 
     def _start(self, name: str) -> tuple[Tensor, Tensor]:
         """Return the images of an initializer as saved, (K * ipc, C, H, W) uint8, and the weights of their slots."""
-        file = self.synthesis.folder.start(name)
-        if not file.exists():
+        file, note = self.synthesis.folder.start(name), self.synthesis.runtime.reporter.note
+        checksums = self.synthesis.folder.checksums
+        if not checksums.usable(file, note):
             begun = self.synthesis.begun_with(self.initializers[name])
             images = begun.initial()
             # As in a run without recovery: the weights of targets are for images that were made for them.
             made_for = {spec.name: spec.uses_targets for spec in begun.plan.initializers}
             weights = begun.slot_weights(of_targets=made_for[name])
-            write_tensors(file, {"images": images, "weights": weights.contiguous()})
+            checksums.write(file, tensors_to_bytes({"images": images, "weights": weights.contiguous()}))
         tensors, _ = read_tensors(file)
         return tensors["images"], tensors["weights"]
 
     def _judge(self, start: str, after: int, images: Tensor, weights: Tensor) -> None:
         """Train and test the students of a candidate. Those whose results lie in the folder are not trained again."""
-        folder = self.synthesis.folder
+        folder, note = self.synthesis.folder, self.synthesis.runtime.reporter.note
         stem = f"{start}-after-{after}" if after else start
 
         def recall(student: int) -> dict[str, Any] | None:
             stored = folder.judged(stem, student)
-            return read_json(stored) if stored.exists() else None
+            return read_json(stored) if folder.checksums.usable(stored, note) else None
 
         score = self.trainer.score(
             self.synthesis.assembled(images, weights, self.protocol.labels),
             f"{start} after {after} steps" if after else f"the start {start}",
             recall=recall,
-            keep=lambda student, found: write_json(folder.judged(stem, student), found),
+            keep=lambda student, found: folder.checksums.write(
+                folder.judged(stem, student), json_bytes(found)
+            ),
         )
         accuracies = tuple(found.accuracy for found in score.students)
         self.judged.append(Judged(start=start, after=after, accuracies=accuracies))

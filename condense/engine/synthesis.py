@@ -33,7 +33,7 @@ from condense.runtime import Runtime, convolutions
 from condense.storage.distilled import DistilledDataset
 from condense.storage.files import append_line, file_hash
 from condense.storage.run_folder import RunFolder
-from condense.storage.tensors import read_tensors, write_tensors
+from condense.storage.tensors import read_tensors, tensors_to_bytes
 from condense.text import counted
 
 # Maximum size, as float32, of the initial images of all classes that stay in memory between chunks of slots.
@@ -135,7 +135,7 @@ class Synthesis:
     def _chunk_pixels(self, index: int, wanted: Tensor, steps: int) -> dict[str, Tensor]:
         """Return the images of a chunk as its file has them: the last ones, and those of earlier iterations."""
         stored = self.folder.chunk(index)
-        if stored.exists():
+        if self.folder.checksums.usable(stored, self.runtime.reporter.note):
             self.runtime.reporter.advance(max(1, steps))
             return read_tensors(stored)[0]
         chunk = self._initial_chunk(index, wanted)
@@ -165,7 +165,7 @@ class Synthesis:
         else:
             self.runtime.reporter.advance(1)
         kept[_named(steps, steps)] = to_bytes(images, mean, std)
-        write_tensors(stored, kept)
+        self.folder.checksums.write(stored, tensors_to_bytes(kept))
         return kept
 
     def _initial_chunk(self, index: int, wanted: Tensor) -> Chunk:

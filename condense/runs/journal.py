@@ -25,6 +25,7 @@ class Journal:
     def __init__(self, folder: RunFolder, data: dict[str, Any]) -> None:
         self.folder = folder
         self._data = data
+        self._begun = folder.run_json.exists()
 
     @classmethod
     def begin(
@@ -118,7 +119,7 @@ class Journal:
     def stopping(self) -> Iterator[None]:
         """Mark the run as interrupted or failed, with the reason, if the block ends with an error.
 
-        A process that is killed says nothing, so its run keeps the status "running".
+        A process that is killed says nothing, so its run keeps the status "running"; `RunFolder.state` tells.
         """
         try:
             yield
@@ -133,7 +134,13 @@ class Journal:
             raise
 
     def save(self) -> None:
-        """Write run.json."""
+        """Write run.json. Raises StorageError if it was there and has gone, because the pieces have gone with it."""
+        if self._begun and not self.folder.run_json.exists():
+            raise StorageError(
+                f"{self.folder.run_json} has gone: the run directory was moved or removed while the run worked in it. "
+                "Put it back and go on with --resume, or start the run again"
+            )
+        self._begun = True
         write_json(self.folder.run_json, self._data)
 
 

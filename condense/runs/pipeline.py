@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from condense.engine.squeeze import fresh_teacher, squeeze
 from condense.engine.synthesis import Synthesis
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
-from condense.recipe.config import RunConfig, dataset_label, digest
+from condense.recipe.config import RunConfig, dataset_label
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import config_from_dict
@@ -36,13 +38,15 @@ from condense.runs import pools, provenance
 from condense.runs.journal import Journal, MetricsReporter, saved_config
 from condense.runs.report import write_report
 from condense.runs.result import RunResult
-from condense.runs.teachers import Teachers, recorded_of
+from condense.runs.teachers import Teachers, check_same_teacher, recorded_of
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
-from condense.storage.files import read_json, same_file, write_json
+from condense.storage.files import file_hash, json_bytes, read_json
 from condense.storage.grid import save_grid
-from condense.storage.tensors import read_tensors, write_tensors
+from condense.storage.locks import held
+from condense.storage.run_folder import RunFolder
+from condense.storage.tensors import read_tensors, tensors_to_bytes
 
 
 def run(
@@ -54,19 +58,24 @@ def run(
     resume: bool = False,
     teachers: Teachers | None = None,
     dataset: RealDataset | None = None,
+    locked: bool = False,
 ) -> RunResult:
     """Condense a dataset and evaluate the result. Everything that the run saves lies under `path`.
 
     resume: continue the run in `path`, which must have the same recipe.
     teachers: the folder of trained teachers that runs share; None keeps the teacher to this run.
     dataset: the real dataset of the recipe, if it is already loaded.
+    locked: whether the caller has locked the folder `path` already.
 
     Raises CondenseError with a message for users.
     """
     recipe = config.recipe
     machine = config.machine
     runtime = make_runtime(machine.device, machine.precision, reporter, machine.workers, machine.jpeg_decoder)
-    with numeric_settings(runtime):
+    with ExitStack() as locks, numeric_settings(runtime):
+        if resume:
+            RunFolder.open(path)
+            locks.enter_context(nullcontext() if locked else held(path))
         plan = make_plan(config, registry)
         parts = build_parts(plan, registry)
         dataset = real_dataset(recipe, machine, registry, runtime) if dataset is None else dataset
@@ -81,6 +90,8 @@ def run(
             earlier = config_from_dict(saved_config(path), registry)
             journal = Journal.resume(path, config, earlier, host, sources_of_run(config, registry))
         else:
+            RunFolder.check_free(path)
+            locks.enter_context(nullcontext() if locked else held(path))
             versions, sources = provenance.versions(registry), sources_of_run(config, registry)
             journal = Journal.begin(path, config, versions, host, sources)
         runtime = replace(runtime, reporter=MetricsReporter(runtime.reporter, journal.folder.metrics))
@@ -202,14 +213,13 @@ class _Run:
         return distilled, choice
 
     def _save(self, distilled: DistilledDataset) -> None:
-        manifest = self.folder.distilled / "distilled.json"
-        if not manifest.exists() or digest(read_json(manifest)["settings"]) != digest(distilled.settings):
+        if not artifact.holds(self.folder.distilled, distilled, self.runtime.reporter.note):
             artifact.save(distilled, self.folder.distilled, overwrite=True)
 
     def _squeeze(self, teacher: Network) -> float:
         """Train or load the teacher in place and return its accuracy."""
         facts = self.journal.facts.get("squeeze", {})
-        if self.folder.teacher.exists() and "accuracy" in facts:
+        if "accuracy" in facts and self._usable(self.folder.teacher):
             load_checkpoint(teacher, self.folder.teacher)
             self.runtime.reporter.note(f"teacher taken from {self.folder.teacher}")
             teacher.frozen()
@@ -218,14 +228,21 @@ class _Run:
             if self.teachers:
                 taught = self.teachers.teach(teacher, self.recipe, self.dataset, self.runtime)
                 reached = taught.accuracy
-                same_file(taught.file, self.folder.teacher)
+                check_same_teacher(self.folder, file_hash(taught.file))
+                self.folder.checksums.link(taught.file, self.folder.teacher)
             else:
                 known = recorded_of(self.recipe)
                 reached = squeeze(teacher, self.recipe, self.dataset, self.runtime, known)
-                write_tensors(self.folder.teacher, teacher.model.state_dict(), {"model": teacher.name})
+                weights = tensors_to_bytes(teacher.model.state_dict(), {"model": teacher.name})
+                check_same_teacher(self.folder, hashlib.sha256(weights).hexdigest())
+                self.folder.checksums.write(self.folder.teacher, weights)
             facts["accuracy"] = reached
         teacher.frozen()
         return reached
+
+    def _usable(self, piece: Path) -> bool:
+        """Return whether a piece of an earlier attempt is there and undamaged."""
+        return self.folder.checksums.usable(piece, self.runtime.reporter.note)
 
     def _pool(self) -> States:
         """Return the states of the pool's networks. Those that are kept nowhere are trained."""
@@ -241,7 +258,7 @@ class _Run:
 
     def _measure(self, teacher: Network) -> Mapping[str, Tensor]:
         """Return what the losses measured, as it lies in the run directory, whoever measured it."""
-        if self.folder.measurements.exists():
+        if self._usable(self.folder.measurements):
             self.runtime.reporter.note(f"measurements taken from {self.folder.measurements}")
             return read_tensors(self.folder.measurements)[0]
         with self.journal.stage("measure"):
@@ -256,7 +273,8 @@ class _Run:
                 views=self.recipe.recover.measured_views,
                 augment=self.recipe.recover.augment,
             )
-            write_tensors(self.folder.measurements, state_of(self.parts.losses))
+            state = tensors_to_bytes(state_of(self.parts.losses))
+            self.folder.checksums.write(self.folder.measurements, state)
         return read_tensors(self.folder.measurements)[0]
 
     def _evaluate(self, distilled: DistilledDataset, synthesis: Synthesis) -> list[Score]:
@@ -284,13 +302,15 @@ class _Run:
 
         def recall(student: int) -> dict[str, Any] | None:
             stored = self.folder.student(kept, student)
-            return read_json(stored) if stored.exists() else None
+            return read_json(stored) if self._usable(stored) else None
 
         return trainer.score(
             distilled,
             label,
             recall=recall,
-            keep=lambda student, found: write_json(self.folder.student(kept, student), found),
+            keep=lambda student, found: self.folder.checksums.write(
+                self.folder.student(kept, student), json_bytes(found)
+            ),
         )
 
     def _finish(

@@ -16,10 +16,10 @@ from condense.recipe.method import Pool
 from condense.recipe.registry import Registry
 from condense.runs.teachers import images_and_machine
 from condense.runtime import Runtime
-from condense.storage.files import same_file
+from condense.storage.checksums import Checksums
 from condense.storage.locks import held
 from condense.storage.run_folder import RunFolder
-from condense.storage.tensors import read_tensors, write_tensors
+from condense.storage.tensors import read_tensors, tensors_to_bytes
 from condense.text import counted
 
 # Maximum bytes of the states of all networks that stay in memory; those of a larger pool are read at each draw.
@@ -43,14 +43,15 @@ def ready(
     Raises what `train_member` raises.
     """
     files = [folder.pool(number) for number in range(recipe.pool.networks)]
-    if not all(file.exists() for file in files):
+    note = runtime.reporter.note
+    if not all(Checksums(file.parent).usable(file, note) for file in files):
         place = shared / f"pool-{pool_hash(recipe, dataset, runtime)}" if shared else folder.path / "pool"
         waiting = "another process trains the networks of the pool; waiting for it"
         with held(place, waiting=lambda: runtime.reporter.note(waiting)) if shared else nullcontext():
             _fill([place / file.name for file in files], recipe, dataset, registry, runtime)
         for file in files:
-            if not file.exists():
-                same_file(place / file.name, file)
+            if place != file.parent and not Checksums(file.parent).usable(file, note):
+                Checksums(file.parent).link(place / file.name, file)
     return _Reader(files)
 
 
@@ -59,19 +60,20 @@ def _fill(
 ) -> None:
     """Train the networks whose files do not exist, and write these files."""
     pool, reporter = recipe.pool, runtime.reporter
-    known = sum(file.exists() for file in files)
+    usable = [Checksums(file.parent).usable(file, reporter.note) for file in files]
+    known = sum(usable)
     found = f", {known} of them found" if known else ""
     detail = f"{counted(pool.networks, 'network')} ({recipe.pool_network.name}){found}"
     reporter.start("pool", detail, pool.epochs * len(files), "epoch")
     for number, file in enumerate(files):
-        if file.exists():
+        if usable[number]:
             reporter.advance(pool.epochs)
             continue
         states = train_member(number, recipe, dataset, registry, runtime)
         tensors = {
             f"{index}/{name}": value for index, state in enumerate(states) for name, value in state.items()
         }
-        write_tensors(file, tensors, {"model": recipe.pool_network.name})
+        Checksums(file.parent).write(file, tensors_to_bytes(tensors, {"model": recipe.pool_network.name}))
     reporter.finish()
 
 

@@ -18,9 +18,10 @@ from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import Machine, Recipe, by_content, decisive, digest
 from condense.runtime import Runtime
-from condense.storage.files import read_json, write_json
+from condense.storage.checksums import Checksums, DamagedError
+from condense.storage.files import json_bytes, read_json
 from condense.storage.run_folder import RunFolder
-from condense.storage.tensors import write_tensors
+from condense.storage.tensors import tensors_to_bytes
 from condense.version import DISTRIBUTION
 
 T = TypeVar("T")
@@ -53,6 +54,11 @@ class Teachers:
         """Return the path of the weights of this configuration's teacher, whether the file exists or not."""
         return self.path / f"{teacher_hash(recipe, dataset, runtime)}.safetensors"
 
+    def has(self, file: Path, runtime: Runtime) -> bool:
+        """Return whether the teacher in `file`, and what is told of it, are there and undamaged."""
+        checksums = Checksums(self.path)
+        return all(checksums.usable(one, runtime.reporter.note) for one in (file, file.with_suffix(".json")))
+
     def teach(self, network: Network, recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> Taught:
         """Fill `network` with the stored weights. If there are none, train or load it and store its weights.
 
@@ -60,27 +66,40 @@ class Teachers:
         """
         file = self.file(recipe, dataset, runtime)
         about = file.with_suffix(".json")
-        if file.exists() and about.exists():
+        if self.has(file, runtime):
             load_checkpoint(network, file)
             runtime.reporter.note(f"teacher taken from {file}")
         else:
             began = time.perf_counter()
             reached = squeeze(network, recipe, dataset, runtime, recorded_of(recipe))
             # None of this is stored in the file of weights: its bytes must not depend on it.
-            write_json(
-                about,
-                {
-                    "accuracy": reached,
-                    "seconds": time.perf_counter() - began,
-                    "classes": dataset.classes,
-                    "mean": dataset.mean,
-                    "std": dataset.std,
-                },
-            )
-            write_tensors(file, network.model.state_dict(), {"model": network.name})
+            known = {
+                "accuracy": reached,
+                "seconds": time.perf_counter() - began,
+                "classes": dataset.classes,
+                "mean": dataset.mean,
+                "std": dataset.std,
+            }
+            checksums = Checksums(self.path)
+            checksums.write(about, json_bytes(known))
+            checksums.write(file, tensors_to_bytes(network.model.state_dict(), {"model": network.name}))
         network.frozen()
         known = read_json(about)
         return Taught(file=file, accuracy=known["accuracy"], seconds=known["seconds"])
+
+
+def check_same_teacher(folder: RunFolder, sha256: str) -> None:
+    """Raise DamagedError if a teacher that replaces a damaged one is another, and a run has used that one already.
+
+    sha256: of the file of the new teacher.
+    """
+    before = folder.checksums.recorded(folder.teacher)
+    used = folder.measurements.exists() or folder.chunk(0).parent.exists()
+    if used and before not in (None, sha256):
+        raise DamagedError(
+            f"{folder.teacher} is damaged or gone, and the teacher that was trained again has other weights, so the "
+            "images of this run do not belong to it; start the run again under another --name"
+        )
 
 
 def recorded_of(recipe: Recipe) -> Recorded | None:

@@ -17,9 +17,11 @@ The same dataset gives the same bytes.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import re
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +33,16 @@ from torch import Tensor
 from condense.data.parametrizations.base import Coder, coder_of
 from condense.data.parametrizations.standard import AS_THEY_ARE
 from condense.errors import OptionError, PluginError, StorageError, UnknownNameError
+from condense.recipe.config import digest
 from condense.recipe.method import IDENTITY
 from condense.recipe.registry import Registry, default_registry
 from condense.storage import files
 from condense.storage.card import card_text
+from condense.storage.checksums import DamagedError
 from condense.storage.distilled import DistilledDataset
 from condense.storage.encoding import encode_soft_labels
 from condense.storage.manifest import FORMAT, ClassEntry, Manifest, read_manifest
+from condense.storage.run_folder import RunFolder
 from condense.storage.tensors import read_tensors
 
 # Hugging Face reads a folder with one of these words in its name as a split, and ignores the others.
@@ -76,11 +81,17 @@ def save(data: DistilledDataset, path: Path | str, *, overwrite: bool = False) -
 def _manifest(data: DistilledDataset) -> Manifest:
     channels, height, width = map(int, data.images.shape[1:])
     entries = []
+    hashes: list[list[str]] = [[] for _ in data.classes]
+    for label, png in zip(data.stored_labels.tolist(), data.png_images, strict=True):
+        hashes[label].append(hashlib.sha256(png).hexdigest())
+    labels = b"" if data.soft_labels is None else encode_soft_labels(data.soft_labels)
     for index, name in enumerate(data.classes):
         weights = data.weights[data.labels == index].tolist()
         stored = len(weights) // data.coder.images_per_stored
         folder = class_folder(index, name, len(data.classes))
-        entries.append(ClassEntry(name=name, folder=folder, images=stored, weights=weights))
+        entries.append(
+            ClassEntry(name=name, folder=folder, images=stored, weights=weights, sha256=hashes[index])
+        )
     return Manifest(
         format=FORMAT,
         channels=channels,
@@ -93,6 +104,7 @@ def _manifest(data: DistilledDataset) -> Manifest:
         classes=entries,
         parametrization=data.parametrization,
         images_per_stored=data.coder.images_per_stored,
+        labels_sha256=hashlib.sha256(labels).hexdigest() if labels else "",
         **{name: getattr(data, name) for name in _COPIED},
     )
 
@@ -131,7 +143,9 @@ def find(path: Path) -> Path:
     if not path.is_dir():
         raise StorageError(f"there is no folder {path}")
     if (path / "run.json").is_file():
-        raise StorageError(f"the run in {path} has no distilled dataset yet; continue it with --resume")
+        state = RunFolder(path).state()
+        further = "let it end" if state == "is running" else "continue it with --resume"
+        raise StorageError(f"the run in {path} has no distilled dataset yet. It {state}; {further}")
     raise StorageError(
         f"{path} is not a distilled dataset: it has neither distilled.json nor distilled/distilled.json"
     )
@@ -148,13 +162,14 @@ def load(path: Path | str, registry: Registry | None = None) -> DistilledDataset
     folder = find(Path(path))
     manifest = read_manifest(folder / "distilled.json")
     coder = _coder(folder, manifest, registry)
+    _check_bytes(folder, manifest)
     labels, slots, weights, images = [], [], [], []
     for label, entry in enumerate(manifest.classes):
-        files = _class_files(folder, entry)
-        labels += [label] * len(files)
-        slots += [int(file.stem) for file in files]
+        found = _class_files(folder, entry)
+        labels += [label] * len(found)
+        slots += [int(file.stem) for file in found]
         weights += entry.weights
-        images += [_read_png(file, manifest) for file in files]
+        images += [_read_png(file, manifest) for file in found]
     places = torch.tensor(labels) * manifest.ipc + torch.tensor(slots)
     shown, per_class = coder.of_decoded(places), manifest.ipc * coder.images_per_stored
     copied: dict[str, Any] = {name: getattr(manifest, name) for name in _COPIED}
@@ -170,6 +185,40 @@ def load(path: Path | str, registry: Registry | None = None) -> DistilledDataset
         coder=coder,
         **copied,
     )
+
+
+def holds(folder: Path, data: DistilledDataset, note: Callable[[str], None]) -> bool:
+    """Return whether an artifact of these settings is in a folder, with images and labels as they were written.
+
+    note: told what is damaged.
+    """
+    if not (folder / "distilled.json").exists():
+        return False
+    try:
+        manifest = read_manifest(folder / "distilled.json")
+        if digest(manifest.settings) != digest(data.settings):
+            return False
+        _check_bytes(folder, manifest)
+    except StorageError as error:
+        note(f"{error}. It is made again")
+        return False
+    return True
+
+
+def _check_bytes(folder: Path, manifest: Manifest) -> None:
+    """Raise DamagedError for a file whose bytes are not those that were written, as far as distilled.json tells."""
+    pairs: list[tuple[Path, str]] = []
+    for entry in manifest.classes:
+        found = _class_files(folder, entry)
+        pairs += zip(found, entry.sha256, strict=True) if entry.sha256 else ()
+    if manifest.soft_labels and manifest.labels_sha256:
+        pairs.append((folder / "labels.safetensors", manifest.labels_sha256))
+    for file, written in pairs:
+        if files.file_hash(file) != written:
+            raise DamagedError(
+                f"{file} is damaged: its bytes are not those that were written (SHA-256 in distilled.json); copy the "
+                "folder again, or let --resume make it again in the run that it comes from"
+            )
 
 
 def _coder(folder: Path, manifest: Manifest, registry: Registry | None) -> Coder:

@@ -39,6 +39,11 @@ def _sibling(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
 
 
+def is_part(path: Path) -> bool:
+    """Return whether a file is what a process that was killed left of a write."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file completely or not at all, also across a crash or a power cut. Create the folders above it.
 

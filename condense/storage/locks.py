@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from condense.errors import StorageError
+from condense.errors import StorageError, cannot_write
 
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
@@ -24,7 +24,8 @@ def held(folder: Path, *, waiting: Callable[[], None] | None = None) -> Iterator
 
     The lock also ends if the process is killed. It is a hidden file beside the folder, `.<name>.lock`, so
     that the folder itself stays empty. The file may remain; an old file locks nothing. On a file system
-    without locks, the block runs unlocked.
+    without locks, as some network file systems are, the hidden file `.<name>.owner` names the process that has the
+    lock; if that process has gone, another one of the same computer takes the lock over.
 
     waiting: called once before waiting for another process to release the folder. If it is None, HeldError is
         raised instead.
@@ -34,31 +35,55 @@ def held(folder: Path, *, waiting: Callable[[], None] | None = None) -> Iterator
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(
-            f"cannot make the folder {folder} ({error.strerror or error}); choose another with --out"
-        ) from error
-    real = folder.resolve()
-    lock = FileLock(real.parent / f".{real.name}.lock", fallback_to_soft=False)
-    if not _acquired(lock, folder, blocking=False):
+        raise cannot_write(folder, error) from error
+    lock = _acquired(folder, blocking=False)
+    if lock is None:
         if waiting is None:
             raise HeldError(f"another process is working in {folder}; let it end, or choose another --name")
         waiting()
-        _acquired(lock, folder, blocking=True)
+        lock = _acquired(folder, blocking=True)
+        assert lock is not None, "it waits as long as it takes"
     try:
         yield
     finally:
         lock.release()
 
 
-def _acquired(lock: FileLock, folder: Path, *, blocking: bool) -> bool:
-    """Return whether no other process holds the lock; True on a file system without locks."""
-    try:
-        lock.acquire(blocking=blocking)
-    except Timeout:
+def is_held(folder: Path) -> bool:
+    """Return whether a process has locked the folder now. False if that cannot be told."""
+    if not folder.is_dir() or not any(file.exists() for file in _files(folder)):
         return False
+    try:
+        with held(folder):
+            return False
+    except HeldError:
+        return True
+    except StorageError:
+        return False
+
+
+def _files(folder: Path) -> tuple[Path, Path]:
+    """Return the paths of the lock and of the file that replaces it on a file system without locks."""
+    real = folder.resolve()
+    return real.parent / f".{real.name}.lock", real.parent / f".{real.name}.owner"
+
+
+def _acquired(folder: Path, *, blocking: bool) -> BaseFileLock | None:
+    """Return the lock, or None if another process has it."""
+    usual, soft = _files(folder)
+    lock: BaseFileLock = FileLock(usual, fallback_to_soft=False)
+    try:
+        try:
+            lock.acquire(blocking=blocking)
+        except OSError as error:
+            if isinstance(error, Timeout) or error.errno not in _NO_LOCKS:
+                raise
+            lock = SoftFileLock(soft)
+            lock.acquire(blocking=blocking)
+    except Timeout:
+        return None
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise StorageError(
-                f"cannot lock the folder {folder} ({error.strerror or error}); choose another with --out"
-            ) from error
-    return True
+        raise StorageError(
+            f"cannot lock the folder {folder} ({error.strerror or error}); choose another with --out"
+        ) from error
+    return lock

@@ -23,12 +23,14 @@ class ClassEntry(msgspec.Struct, frozen=True, kw_only=True):
     folder: its folder under images/.
     images: the number of images in the folder.
     weights: the weight of each decoded image, in slot order.
+    sha256: of the bytes of each file, in slot order; empty in artifacts of earlier versions.
     """
 
     name: str
     folder: str
     images: int
     weights: list[float]
+    sha256: list[str] = []
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     settings: of the run that made the images; "evaluation" contains the protocol to train on them with.
     parametrization: how images are stored. images_per_stored: how many images each file holds.
     classes: in label order.
+    labels_sha256: SHA-256 of labels.safetensors; "" without soft labels, and in artifacts of earlier versions.
     """
 
     format: int
@@ -66,6 +69,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     classes: list[ClassEntry]
     parametrization: Use = Use(name=IDENTITY)
     images_per_stored: int = 1
+    labels_sha256: str = ""
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -90,6 +94,10 @@ def read_manifest(path: Path) -> Manifest:
         if len(entry.weights) != held:
             raise StorageError(
                 f"{path}: class {entry.name!r} has {len(entry.weights)} weights for {held} images"
+            )
+        if len(entry.sha256) not in (0, entry.images):
+            raise StorageError(
+                f"{path}: class {entry.name!r} has {len(entry.sha256)} checksums for {entry.images} images"
             )
     return manifest
 

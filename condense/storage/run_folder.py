@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from condense.errors import StorageError, cannot_write
+from condense.storage.checksums import Checksums
+from condense.storage.files import is_part, read_json
+from condense.storage.locks import is_held
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -34,10 +37,15 @@ class RunFolder:
     def check_free(path: Path) -> None:
         """Raise StorageError if the folder exists and is not empty, or if a file is where a folder has to be."""
         try:
-            taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+            # A run that was killed while it wrote its first file leaves nothing but a part of it.
+            taken = path.exists() and (
+                not path.is_dir() or any(not is_part(entry) for entry in path.iterdir())
+            )
             above = next((folder for folder in path.parents if folder.exists()), None)
         except OSError as error:
             raise cannot_write(path, error) from error
+        if taken and is_held(path):
+            raise StorageError(f"another process is working in {path}; let it end, or choose another --name")
         if taken:
             advice = "choose another --name, or continue it with --resume"
             raise StorageError(f"output directory {path} exists already; {advice}")
@@ -52,6 +60,25 @@ class RunFolder:
         if not (path / "run.json").is_file():
             raise StorageError(f"{path} is not a run directory: it has no run.json")
         return cls(path)
+
+    def state(self) -> str:
+        """Return how the run is, as the end of a sentence: "is running", "was interrupted", "failed: ..." or "is done".
+
+        A run that was killed could not write that into its run.json, which still says "running"; its lock tells.
+        Raises StorageError if run.json cannot be read.
+        """
+        data = read_json(self.run_json)
+        status = data.get("status") if isinstance(data, dict) else None
+        if is_held(self.path):
+            return "is running"
+        if status == "failed":
+            return f"failed: {data.get('failure', '')}"
+        return "is done" if status == "done" else "was interrupted"
+
+    @property
+    def checksums(self) -> Checksums:
+        """The checksums of the pieces of this run."""
+        return Checksums(self.path)
 
     @property
     def run_json(self) -> Path:

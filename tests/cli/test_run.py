@@ -110,7 +110,7 @@ def test_an_interruption_before_anything_was_written(
     monkeypatch.setattr(api, "start", stop)
     result = condense(*TINY)
     assert result.exit_code == 130
-    assert "before anything was written" in result.stderr
+    assert "Interrupted. Nothing was written yet." in result.stderr
 
 
 def test_dry_run_shows_the_work_and_writes_nothing(condense: Invoke, tmp_path: Path) -> None:

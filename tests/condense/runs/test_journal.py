@@ -199,3 +199,15 @@ def test_a_run_does_not_go_on_with_a_plugin_that_has_changed(tmp_path: Path, con
         f"the source of plugin 'mine' has changed since {path} was started, so that its results would be mixed with "
         "old ones; choose another --name (with --teachers DIR, runs share the teacher)"
     )
+
+
+def test_a_run_directory_that_has_gone_is_told(tmp_path: Path, config: RunConfig) -> None:
+    path = tmp_path / "one"
+    journal = begin(path, config)
+    path.rename(tmp_path / "moved")
+    with pytest.raises(StorageError, match="has gone: the run directory was moved or removed"):
+        journal.finish({})
+    assert not path.exists()
+    (tmp_path / "moved").rename(path)
+    journal.finish({})
+    assert content(path)["status"] == "done"

@@ -16,6 +16,7 @@ from condense.errors import DataError, ModelError, OptionError, StorageError
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
 from condense.runs.pipeline import run
+from condense.storage.locks import held
 from condense.storage.tensors import read_tensors
 
 # What a run leaves behind.
@@ -27,7 +28,7 @@ def test_a_run_leaves_behind_what_the_design_lists(finished: Any, site: Any) -> 
     assert label.startswith("fkd-4-")
     assert {str(file) for file in site.tree(result.path)} == {
         *("run.json", "metrics.jsonl", "teacher.safetensors", "measurements.safetensors"),
-        *("grid.png", "report.html"),
+        *("grid.png", "report.html", "checksums.jsonl"),
         *("chunks/00000.safetensors", "chunks/00001.safetensors"),
         *(
             f"students/{what}-{label}-{student}.json"
@@ -37,7 +38,8 @@ def test_a_run_leaves_behind_what_the_design_lists(finished: Any, site: Any) -> 
         *(f"distilled/{name}" for name in ("distilled.json", "metadata.csv", "README.md")),
         *(f"distilled/images/{label}-class-{label}/00{slot}.png" for label in range(3) for slot in (0, 1)),
     }
-    assert not [entry for entry in result.path.parent.iterdir() if entry != result.path]
+    beside = {entry.name for entry in result.path.parent.iterdir()} - {result.path.name}
+    assert beside <= {f".{result.path.name}.lock"}
 
 
 def test_the_result_agrees_with_the_files(finished: Any, site: Any) -> None:
@@ -271,3 +273,17 @@ def test_run_takes_a_configuration_and_a_path(tmp_path: Path, registry: Registry
     result = run(config, tmp_path / "deep" / "down", registry=registry)
     assert result.path == tmp_path / "deep" / "down"
     assert result.config == config
+
+
+def test_a_run_in_progress_is_left_alone(site: Any) -> None:
+    path = site.run("random", name="one", students=0).path
+    before = path.joinpath("run.json").read_bytes()
+    with held(path):
+        for resume in (True, False):
+            with pytest.raises(StorageError) as caught:
+                site.run("random", name="one", students=0, resume=resume)
+            assert str(caught.value) == (
+                f"another process is working in {path}; let it end, or choose another --name"
+            )
+    assert path.joinpath("run.json").read_bytes() == before
+    site.run("random", name="one", students=0, resume=True)

@@ -147,9 +147,19 @@ def test_a_teacher_whose_facts_are_lost_is_trained_again(site: Site) -> None:
     assert json.loads(about.read_text())["seconds"] > 0
 
 
-def test_a_broken_file_is_named(site: Site) -> None:
+def test_a_damaged_teacher_is_trained_again(site: Site) -> None:
     site.run("one")
     [file] = site.kept()
+    before = file.read_bytes()
+    store.write_bytes(file, before[:-1] + bytes([before[-1] ^ 1]))
+    site.run("two")
+    assert file.read_bytes() == before
+
+
+def test_a_broken_file_of_an_earlier_version_is_named(site: Site) -> None:
+    site.run("one")
+    [file] = site.kept()
+    (file.parent / "checksums.jsonl").unlink()
     store.write_bytes(file, b"junk")
     with pytest.raises(ModelError, match=f"checkpoint {file} cannot be read"):
         site.run("two")

@@ -43,6 +43,18 @@ def edit(folder: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def without_checksums(folder: Path) -> None:
+    """Make it an artifact of an earlier version, whose distilled.json has no checksums."""
+    content = json.loads((folder / "distilled.json").read_text())
+    edit(
+        folder,
+        labels_sha256="",
+        classes=[
+            {key: value for key, value in entry.items() if key != "sha256"} for entry in content["classes"]
+        ],
+    )
+
+
 def refused(folder: Path, text: str) -> None:
     with pytest.raises(StorageError, match=text) as caught:
         load(folder)
@@ -68,12 +80,14 @@ def test_images_that_do_not_belong(saved: Path) -> None:
 
 @pytest.mark.parametrize(("size", "mode"), [((12, 9), "L"), ((12, 8), "RGB")])
 def test_an_image_of_another_kind(saved: Path, size: tuple[int, int], mode: str) -> None:
+    without_checksums(saved)
     Image.new(mode, size).save(saved / "images" / "1-a" / "000.png")
     refused(saved, rf"000\.png is {mode} {size[0]}x{size[1]} but distilled\.json says L 12x8")
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a no", "cut"])
 def test_a_broken_image(saved: Path, content: bytes | str) -> None:
+    without_checksums(saved)
     path = saved / "images" / "1-a" / "000.png"
     path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:60])
     refused(saved, r"000\.png is not a readable PNG image")
@@ -107,7 +121,34 @@ def test_a_description_that_is_no_object(saved: Path) -> None:
     refused(saved, "has format version None")
 
 
+@pytest.mark.parametrize("name", ["images/0-b/001.png", "images/1-a/000.png", "labels.safetensors"])
+def test_a_flipped_bit_is_noticed(name: str, saved: Path) -> None:
+    file = saved / name
+    content = bytearray(file.read_bytes())
+    for place in (0, len(content) // 2, len(content) - 1):
+        content[place] ^= 1
+        file.write_bytes(content)
+        refused(saved, f"{file.name} is damaged: its bytes are not those that were written")
+        content[place] ^= 1
+    file.write_bytes(content)
+    load(saved)
+
+
+def test_an_artifact_without_checksums_can_be_read(saved: Path) -> None:
+    before = load(saved)
+    without_checksums(saved)
+    assert torch.equal(load(saved).images, before.images)
+
+
+def test_a_checksum_for_every_image(saved: Path) -> None:
+    content = json.loads((saved / "distilled.json").read_text())
+    content["classes"][0]["sha256"].pop()
+    edit(saved, classes=content["classes"])
+    refused(saved, "class 'b' has 1 checksums for 2 images")
+
+
 def test_labels_of_another_kind(saved: Path) -> None:
+    without_checksums(saved)
     save_file({"other": torch.zeros(4, 2)}, saved / "labels.safetensors")
     refused(saved, r"labels\.safetensors holds no 'logits' but \['other'\]")
     save_file({"logits": torch.zeros(4, 3)}, saved / "labels.safetensors")

@@ -319,5 +319,5 @@ def test_what_is_no_artifact(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="is not a distilled dataset"):
         load(tmp_path)
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(StorageError, match="has no distilled dataset yet; continue it with --resume"):
+    with pytest.raises(StorageError, match=r"has no distilled dataset yet\. It was interrupted; continue"):
         load(tmp_path)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from condense.errors import StorageError
-from condense.storage.locks import HeldError, held
+from condense.storage.locks import HeldError, held, is_held
 from condense.storage.run_folder import RunFolder
 
 HOLD = """
@@ -90,7 +90,7 @@ def test_the_lock_lies_beside_the_folder(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot make the folder"), held(tmp_path / "file" / "below"):
+    with pytest.raises(StorageError, match="cannot write"), held(tmp_path / "file" / "below"):
         pass
 
 
@@ -112,9 +112,46 @@ def failing(code: int) -> Callable[[int, int], None]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
-def test_a_file_system_without_locks_goes_on_without(
+def test_on_a_file_system_without_locks_a_file_names_the_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     monkeypatch.setattr("fcntl.flock", failing(code))
-    with held(tmp_path / "folder"), held(tmp_path / "folder"):
-        assert (tmp_path / "folder").is_dir()
+    folder = tmp_path / "folder"
+    with held(folder):
+        assert is_held(folder)
+        with pytest.raises(HeldError), held(folder):
+            pytest.fail("it was held twice")
+    assert not is_held(folder)
+    with held(folder):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
+def test_an_owner_that_was_killed_is_succeeded_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    without = (
+        "import errno, fcntl\ndef flock(*_):\n    raise OSError(errno.ENOLCK, 'none')\nfcntl.flock = flock\n"
+    )
+    monkeypatch.setattr("fcntl.flock", failing(errno.ENOLCK))
+    process = subprocess.Popen(
+        [sys.executable, "-c", without + HOLD, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    assert is_held(folder)
+    process.kill()
+    process.communicate()
+    assert (tmp_path / ".folder.owner").exists()
+    assert not is_held(folder)
+    with held(folder):
+        pass
+
+
+def test_whether_a_folder_is_held_can_be_asked(tmp_path: Path, other: subprocess.Popen[str]) -> None:
+    assert is_held(tmp_path / "folder")
+    other.kill()
+    other.wait()
+    assert not is_held(tmp_path / "folder")
+    assert not is_held(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()

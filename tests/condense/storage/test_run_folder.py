@@ -10,6 +10,8 @@ import pytest
 
 from condense.errors import StorageError
 from condense.storage import files as store
+from condense.storage.files import write_json
+from condense.storage.locks import held
 from condense.storage.run_folder import RunFolder
 
 
@@ -146,3 +148,32 @@ def test_creating_a_run_folder_without_permission(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Path, "mkdir", failing(errno.EACCES))
     with pytest.raises(StorageError, match=r"no permission to write .*; choose another folder with --out"):
         RunFolder.create(tmp_path / "mine")
+
+
+def test_a_part_of_the_first_file_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / ".run.json.0123456789ab.tmp").write_text("{")
+    RunFolder.create(tmp_path / "one")
+    (tmp_path / "one" / "notes.txt").write_text("mine")
+    with pytest.raises(StorageError, match="exists already"):
+        RunFolder.create(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [
+        ({"status": "running"}, "was interrupted"),
+        ({"status": "interrupted", "failure": ""}, "was interrupted"),
+        ({"status": "failed", "failure": "no space left"}, "failed: no space left"),
+        ({"status": "done", "failure": ""}, "is done"),
+    ],
+)
+def test_the_lock_tells_whether_a_run_is_running(content: dict[str, str], state: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "one")
+    write_json(folder.run_json, content)
+    assert folder.state() == state
+    with held(folder.path):
+        assert folder.state() == "is running"
+        with pytest.raises(StorageError, match="another process is working in"):
+            RunFolder.create(folder.path)
+    assert folder.state() == state
