@@ -10,11 +10,12 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/condense run --method wmdd --students 2 --set protocol.epochs=100
 
+# A process for each core. Their networks have one thread each, or they would wait for each other.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 quick: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -108,8 +108,9 @@ def test_a_documented_command_has_names_and_settings_that_exist(
     page: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for split, label, number in product(("train", "val"), ("cat", "dog"), range(10)):
-        file = tmp_path / "pets" / split / label / f"{number}.jpg"
+    named = [word.partition(":")[2] for word in words(command) if word.startswith("folder:")]
+    for folder, split, label, number in product(named, ("train", "val"), ("cat", "dog"), range(10)):
+        file = tmp_path / folder / split / label / f"{number}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     for word in words(command):
