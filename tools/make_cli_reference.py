@@ -311,7 +311,7 @@ again uses what is finished below `--out` and goes on with the rest.
 | 0 | everything worked |
 | 1 | an error, such as an unknown name or setting; or a row of a comparison failed, the others are in the table |
 | 2 | the command line cannot be read: an unknown command or option, or an argument that is missing |
-| 130 | Ctrl-C; what is finished is kept, and the last line says how to go on |
+| 130, 143, 129 | Ctrl-C, SIGTERM, SIGHUP; what is finished is kept, and the last line says how to go on |
 
 ## Environment variables
 

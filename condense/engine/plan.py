@@ -20,6 +20,7 @@ from condense.recipe.specs import InitializerSpec, LossSpec, ParametrizationSpec
 from condense.text import counted
 
 REFERENCE_LABEL = "random real images"
+_SHOWN = 6  # states of recovery that a line names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,11 +173,12 @@ class Plan:
         iterations, stored = self.recipe.recover.iterations, self._stored()
         if not iterations:
             return f"keep the initial images ({self.recipe.initializer.name}){stored}"
-        return f"{iterations} iterations a chunk, {self.recipe.ipc} images per class{stored}"
+        return f"{iterations} iterations a chunk, {counted(self.recipe.ipc, 'image')} per class{stored}"
 
     def _select(self) -> str:
         recipe, students = self.recipe, self.recipe.select.students
-        states = ", ".join(map(str, self.judged_after))
+        after = [str(steps) for steps in self.judged_after]
+        states = ", ".join(after if len(after) <= _SHOWN else [*after[: _SHOWN - 2], "...", after[-1]])
         of_states = f", and recovery after {states} steps" if states else ""
         starts = ", ".join(spec.name for spec in self.initializers)
         epochs = f"{'up to ' * (recipe.select.steps > 0)}{counted(recipe.select.epochs, 'epoch')}"

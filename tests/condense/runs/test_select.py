@@ -296,6 +296,16 @@ def test_the_work_by_hand(registry: Registry) -> None:
     assert estimate.price.disk["candidates"] == 3 * 2 * 64 * 3
 
 
+def test_the_line_of_many_states_and_one_image_is_short(registry: Registry) -> None:
+    settings = {"select.students": 2, "select.snapshots": 5000}
+    config = configure(
+        registry, method="away-from-real", dataset="tiny", ipc=1, students=0, settings=settings
+    )
+    text = dict(make_plan(config, registry).stages())
+    assert "recovery after 1, 2, 3, 4, ..., 8 steps: " in text["select"]
+    assert text["recover"] == "8 iterations a chunk, 1 image per class"
+
+
 def test_many_images_have_students_of_fewer_epochs(registry: Registry) -> None:
     settings = {"select.epochs": 50, "select.steps": 20}
     for ipc, epochs in ((2, 20), (4, 10), (10, 4)):  # 1, 2 and 5 steps an epoch
