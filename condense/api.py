@@ -103,9 +103,12 @@ def start(
     teachers: str | Path | None = None,
 ) -> RunResult:
     """Carry out a resolved configuration in the run directory `path`; the other arguments are those of `run`."""
+    from condense.engine.plan import make_plan
+    from condense.runs.ahead import check_teacher_is_needed
     from condense.runs.pipeline import run
     from condense.runs.teachers import Teachers
 
+    check_teacher_is_needed(make_plan(config, registry))
     return run(
         config,
         path,

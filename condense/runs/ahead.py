@@ -9,7 +9,7 @@ from pathlib import Path
 
 from condense.data.ahead import check_images_ahead
 from condense.engine.plan import Plan, make_plan
-from condense.errors import ModelError, UnknownNameError, no_checkpoint
+from condense.errors import ModelError, OptionError, UnknownNameError, no_checkpoint
 from condense.recipe.config import Machine, RunConfig
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
@@ -32,6 +32,7 @@ def check_run_ahead(config: RunConfig, path: Path, registry: Registry, *, resume
     are.
     """
     plan = make_plan(config, registry)
+    check_teacher_is_needed(plan)
     if resume:
         _check_resumed(config, path, registry)
     else:
@@ -41,6 +42,15 @@ def check_run_ahead(config: RunConfig, path: Path, registry: Registry, *, resume
     copied = resume and RunFolder(path).teacher.exists()
     check_files_ahead(plan, teacher=not copied)
     return plan
+
+
+def check_teacher_is_needed(plan: Plan) -> None:
+    """Raise OptionError if a run of its own was given a teacher, and no component and no label needs one."""
+    if plan.recipe.teacher.checkpoint and not plan.needs_teacher:
+        raise OptionError(
+            f"--teacher {plan.recipe.teacher.checkpoint} has no effect: no component of {plan.recipe.method!r} and no "
+            "label needs a teacher; leave it out"
+        )
 
 
 def check_files_ahead(plan: Plan, *, teacher: bool = True) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import condense
 from condense.errors import CondenseError
 from condense.recipe.config import RunConfig
 from condense.recipe.registry import load_registry
@@ -52,9 +53,18 @@ def test_more_images_than_there_are(tmp_path: Path) -> None:
 def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
     gone = ("teacher.checkpoint", str(tmp_path / "gone.pt"))
     assert f"there is no checkpoint {tmp_path / 'gone.pt'}" in refused(config(gone), tmp_path / "run")
-    # Where nothing looks through the teacher, it is not read.
-    unread = config(gone, method="random", protocol="dc")
-    check_run_ahead(unread, tmp_path / "run", REGISTRY, resume=False)
+
+
+def test_a_teacher_that_nothing_needs(tmp_path: Path) -> None:
+    """A comparison gives every row the teacher, so a row may leave it unread; a run of its own may not."""
+    given = ("teacher.checkpoint", "mine.pt")
+    for method in ("random", "dm", "ncfm"):
+        unread = config(given, method=method, protocol="dc")
+        expected = f"--teacher mine.pt has no effect: no component of '{method}' and no label needs a teacher"
+        assert expected in refused(unread, tmp_path / "run")
+        with pytest.raises(CondenseError, match=r"--teacher mine\.pt has no effect"):
+            condense.run(method=method, protocol="dc", settings=[given], out=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
