@@ -205,7 +205,12 @@ def free_of_torch() -> list[str]:
     }
     exact |= {"condense.text", "condense.version", "condense.engine.plan"}
     exact |= {f"condense.data.{name}" for name in ("fetching", "kinds", "preprocessing")}
-    exact |= {"condense.engine.work", "condense.engine.price", "condense.comparison.amount"}
+    exact |= {
+        "condense.engine.parts",
+        "condense.engine.work",
+        "condense.engine.price",
+        "condense.comparison.amount",
+    }
     exact |= {"condense.engine.labels", "condense.storage.files", "condense.storage.run_folder"}
     exact |= {f"condense.{name}" for name in ("data.ahead", "runs.ahead", "runs.journal", "storage.manifest")}
     exact |= {f"condense.comparison.{name}" for name in ("ahead", "columns", "command", "design", "given")}

@@ -19,8 +19,9 @@ from condense.comparison.terms import DATASETS
 from condense.comparison.workspace import Workspace, check_folder
 from condense.data.dataset import RealDataset
 from condense.data.parametrizations.base import coder_of
+from condense.engine.parts import Part, parts_of
 from condense.engine.plan import make_plan
-from condense.engine.preflight import Part, parts_of, preflight
+from condense.engine.preflight import preflight
 from condense.engine.real import real_dataset
 from condense.engine.squeeze import fresh_teacher
 from condense.errors import CondenseError, StorageError

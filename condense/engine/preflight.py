@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import torch
 
 from condense.data.dataset import RealDataset
-from condense.engine.plan import Plan
+from condense.engine.parts import Part, Role
 from condense.errors import CondenseError, ModelError
 from condense.models.build import network_for
 from condense.models.catalog import ModelRequest
@@ -20,7 +19,6 @@ from condense.recipe.registry import Registry
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import Runtime
 
-Role = Literal["teacher", "student", "student that judges", "random network", "pool's network"]
 _SETTINGS: dict[Role, str] = {
     "teacher": "teacher.model",
     "student": "student.model",
@@ -31,39 +29,6 @@ _SETTINGS: dict[Role, str] = {
 # The side lengths that a network which does not take the images is tried with, to say what it takes.
 _SIDES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 384)
 _IMAGES = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A network of a job.
-
-    role: what it is there for.
-    use: its name and options.
-    features: whether something reads its features; otherwise only its logits are.
-    """
-
-    role: Role
-    use: Use
-    features: bool = False
-
-
-def parts_of(plan: Plan) -> list[Part]:
-    """Return the networks of a run."""
-    recipe, evaluation = plan.recipe, plan.evaluation
-    through = {loss.needs.network for loss in plan.losses}
-    parts = []
-    if plan.needs_teacher:
-        looks = "teacher" in through or any(spec.needs_teacher for spec in plan.initializers)
-        parts.append(Part(role="teacher", use=recipe.teacher.model, features=looks))
-    if "random" in through:
-        parts.append(Part(role="random network", use=recipe.random_network, features=True))
-    if plan.needs_pool:
-        parts.append(Part(role="pool's network", use=recipe.pool_network, features=True))
-    if plan.selects and recipe.judge_network:
-        parts.append(Part(role="student that judges", use=recipe.judge_network))
-    if evaluation.students:
-        parts.append(Part(role="student", use=evaluation.student_network(recipe.teacher)))
-    return parts
 
 
 def preflight(

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from condense.data.ahead import check_images_ahead
+from condense.engine.parts import parts_of
 from condense.engine.plan import Plan, make_plan
 from condense.errors import ModelError, OptionError, UnknownNameError, no_checkpoint
 from condense.recipe.config import Machine, RunConfig
-from condense.recipe.method import Use
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import config_from_dict
 from condense.recipe.sources import sources_of_run
@@ -98,13 +98,9 @@ def _words(places: Iterable[str]) -> frozenset[str]:
 
 def _networks(plan: Plan) -> Iterator[str]:
     """Yield the names of the networks of a run, and of those that an ensemble consists of."""
-    recipe, evaluation = plan.recipe, plan.evaluation
-    uses: list[Use] = [recipe.teacher.model] if plan.needs_teacher else []
-    uses += [recipe.random_network] if any(loss.needs.network == "random" for loss in plan.losses) else []
-    uses += [evaluation.student_network(recipe.teacher)] if evaluation.students else []
-    for use in uses:
-        members: Iterable[str] = use.options.get("members", ())
-        yield from (use.name, *members)
+    for part in parts_of(plan):
+        members: Iterable[str] = part.use.options.get("members", ())
+        yield from (part.use.name, *members)
 
 
 def _check_resumed(config: RunConfig, path: Path, registry: Registry) -> None:

@@ -20,9 +20,10 @@ from condense.engine.evaluate import Score, StudentTrainer
 from condense.engine.initial import build_initializer
 from condense.engine.labels import LABELS
 from condense.engine.measure import check_teacher, measure
+from condense.engine.parts import parts_of
 from condense.engine.plan import REFERENCE_LABEL, Plan, make_plan
 from condense.engine.pool import States
-from condense.engine.preflight import parts_of, preflight
+from condense.engine.preflight import preflight
 from condense.engine.real import real_dataset
 from condense.engine.select import Choice, Selector
 from condense.engine.squeeze import fresh_teacher, squeeze

@@ -13,7 +13,8 @@ from condense.engine.build import build_component
 from condense.engine.components import Evaluator
 from condense.engine.evaluate import StudentTrainer
 from condense.engine.labels import LABELS, LabelledBy
-from condense.engine.preflight import Part, preflight
+from condense.engine.parts import Part
+from condense.engine.preflight import preflight
 from condense.engine.real import real_dataset
 from condense.engine.squeeze import fresh_teacher
 from condense.engine.teacher_check import check_taught

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from condense.data.dataset import RealDataset
+from condense.engine.parts import Part, parts_of
 from condense.engine.plan import make_plan
-from condense.engine.preflight import Part, parts_of, preflight
+from condense.engine.preflight import preflight
 from condense.errors import ModelError, UnknownNameError
 from condense.models.catalog import ModelRequest
 from condense.recipe.method import Use

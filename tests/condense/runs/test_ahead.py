@@ -115,6 +115,19 @@ def test_a_network_that_a_library_has_not(network: str, there: bool, tmp_path: P
         assert f"model {network.partition(':')[2]!r}" in refused(asked, tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("ncfm", [("pool.model", "timm:resnet11t")]),
+        ("wmdd", [("select.students", 1), ("select.starts", "real"), ("judge.model", "timm:resnet11t")]),
+    ],
+)
+def test_the_networks_of_a_pool_and_of_a_judge_are_looked_at_too(
+    method: str, settings: list[tuple[str, Any]], tmp_path: Path
+) -> None:
+    assert "model 'resnet11t'" in refused(config(*settings, method=method), tmp_path / "run")
+
+
 @pytest.mark.parametrize("library", ["torchvision", "timm"])
 def test_every_network_of_a_library_is_found(library: str) -> None:
     module = importlib.import_module("torchvision.models" if library == "torchvision" else library)
