@@ -10,8 +10,8 @@ from condense.data.walk import check_root, class_folders, files_below, pass_over
 from condense.errors import DataError
 from condense.recipe.config import Recipe, dataset_label
 from condense.recipe.registry import Registry
-from condense.recipe.settings import options_of
-from condense.recipe.specs import DatasetSpec, ParametrizationSpec
+from condense.recipe.settings import images_per_stored
+from condense.recipe.specs import DatasetSpec
 
 
 def check_images_ahead(recipe: Recipe, registry: Registry) -> None:
@@ -21,16 +21,11 @@ def check_images_ahead(recipe: Recipe, registry: Registry) -> None:
     """
     spec, argument = registry.dataset(recipe.dataset.name)
     if spec.build == "condense.data.folder:load_folder":
-        _check_folder(recipe, Path(argument).expanduser(), _held(recipe, registry))
+        _check_folder(
+            recipe, Path(argument).expanduser(), images_per_stored(recipe.parametrization, registry)
+        )
     elif spec.classes and spec.images[0]:
-        _check_published(recipe, spec, _held(recipe, registry))
-
-
-def _held(recipe: Recipe, registry: Registry) -> int:
-    """Return how many images one stored image holds."""
-    use = recipe.parametrization
-    spec: ParametrizationSpec = registry.find("parametrization", use.name)
-    return spec.held(options_of(use, "parametrization", registry))
+        _check_published(recipe, spec, images_per_stored(recipe.parametrization, registry))
 
 
 def too_few(ipc: int, dataset: str, name: str, count: int, held: int = 1) -> DataError:

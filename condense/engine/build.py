@@ -15,6 +15,7 @@ from condense.recipe.plugin_code import plugin_code, titled
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
 from condense.rng import generator
+from condense.storage.tensors import tensors_below
 
 T = TypeVar("T")
 
@@ -90,16 +91,10 @@ def restored_losses(plan: Plan, state: Mapping[str, Tensor]) -> tuple[WeightedLo
     for weighted in losses:
         if weighted.needs.observes:
             # Copies, because a loss may change in place what it restored.
-            own = {key: tensor.clone() for key, tensor in _below(state, weighted.name).items()}
+            own = {key: tensor.clone() for key, tensor in tensors_below(state, weighted.name).items()}
             with plugin_code(weighted.title, "restore"):
                 weighted.loss.restore(own)
     return losses
-
-
-def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Return the tensors whose names start with "name/", without that prefix."""
-    prefix = f"{name}/"
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def build_component(use: Use, kind: str, expected: type[T], registry: Registry) -> T:

@@ -15,8 +15,8 @@ from condense.recipe.needs import POOL_KINDS, Needs
 from condense.recipe.plugin_code import titled
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import kind_of_dataset
-from condense.recipe.settings import flatten, options_of
-from condense.recipe.specs import InitializerSpec, LossSpec, ParametrizationSpec, kind_text
+from condense.recipe.settings import flatten, images_per_stored, options_of
+from condense.recipe.specs import InitializerSpec, LossSpec, kind_text
 from condense.text import counted
 
 REFERENCE_LABEL = "random real images"
@@ -220,7 +220,7 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
         losses=tuple(losses),
         initializer=initializer,
         starts=starts,
-        images_per_stored=_images_per_stored(recipe.parametrization, registry),
+        images_per_stored=images_per_stored(recipe.parametrization, registry),
         notes=(*_kind_note(recipe, registry), *_one_class_note(losses)),
     )
 
@@ -247,11 +247,6 @@ def _starts(recipe: Recipe, registry: Registry) -> tuple[InitializerSpec, ...]:
             "recovery with select.snapshots"
         )
     return tuple(registry.find("initializer", name) for name in names)
-
-
-def _images_per_stored(use: Use, registry: Registry) -> int:
-    spec: ParametrizationSpec = registry.find("parametrization", use.name)
-    return spec.held(options_of(use, "parametrization", registry))
 
 
 def _planned(recipe: Recipe, kind: str, registry: Registry) -> list[PlannedLoss]:
@@ -321,10 +316,9 @@ def _check_random(losses: Sequence[PlannedLoss], recover: Recover) -> None:
         raise OptionError(
             f"recover.{idle[0]} has no effect: none of {named} looks through a random network or a pool"
         )
-    if recover.networks != usual.networks and "random" not in kinds:
-        raise OptionError(f"recover.networks has no effect: none of {named} looks through a random network")
-    if recover.network != usual.network and "random" not in kinds:
-        raise OptionError(f"recover.network has no effect: none of {named} looks through a random network")
+    for name in ("networks", "network"):
+        if getattr(recover, name) != getattr(usual, name) and "random" not in kinds:
+            raise OptionError(f"recover.{name} has no effect: none of {named} looks through a random network")
 
 
 def _check_pool(losses: Sequence[PlannedLoss], recipe: Recipe) -> None:

@@ -24,6 +24,7 @@ from condense.recipe.fields import fit, hints_of
 from condense.recipe.method import AS_THE_PROTOCOL_SAYS, SAME_AS_TEACHER, Recover, Use, Weighted
 from condense.recipe.networks import format_network, parse_network
 from condense.recipe.registry import Registry
+from condense.recipe.specs import ParametrizationSpec
 
 T = TypeVar("T")
 Pair = tuple[str, Any]
@@ -103,6 +104,12 @@ def options_of(use: Use, kind: str, registry: Registry) -> Any:
         return spec.options(**values)
     except ValueError as error:
         raise OptionError(f"{kind} {use.name!r}: {error}") from error
+
+
+def images_per_stored(use: Use, registry: Registry) -> int:
+    """Return how many images one stored image holds under a parametrization. Raises what `options_of` raises."""
+    spec: ParametrizationSpec = registry.find("parametrization", use.name)
+    return spec.held(options_of(use, "parametrization", registry))
 
 
 def network_of(text: str, registry: Registry) -> Use:

@@ -19,7 +19,7 @@ from condense.runtime import Runtime
 from condense.storage.checksums import Checksums
 from condense.storage.locks import held
 from condense.storage.run_folder import RunFolder
-from condense.storage.tensors import read_tensors, tensors_to_bytes
+from condense.storage.tensors import read_tensors, tensors_below, tensors_to_bytes
 from condense.text import counted
 
 # Maximum bytes of the states of all networks that stay in memory; those of a larger pool are read at each draw.
@@ -89,14 +89,9 @@ class _Reader:
         """Return the states of a network."""
         if number in self._known:
             return self._known[number]
-        states: dict[int, State] = {}
         tensors, _ = read_tensors(self._files[number])
-        for index in sorted({int(key.partition("/")[0]) for key in tensors}):
-            prefix = f"{index}/"
-            states[index] = {
-                key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
-            }
-        found = list(states.values())
+        indices = sorted({int(key.partition("/")[0]) for key in tensors})
+        found = [tensors_below(tensors, str(index)) for index in indices]
         if self._keep:
             self._known[number] = found
         return found

@@ -58,3 +58,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise StorageError(
             f"{path} is not a valid safetensors file ({error}); it was cut off: delete it and run again"
         ) from error
+
+
+def tensors_below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the tensors whose names start with "name/", without that prefix."""
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
