@@ -7,6 +7,8 @@ suggests.
 
 Deviations from the two papers:
 
+- If the points are so few that all their partitions can be looked at, each partition is a start, and the result
+  is the best one.
 - Several starts run side by side; every few iterations the costlier half of them is dropped.
 - An atom that loses its last point takes over the point that is farthest from its own atom.
 - After Lloyd's iterations, single points move between atoms (Hartigan and Wong, "Algorithm AS 136", Applied
@@ -28,6 +30,7 @@ from torch import Tensor
 
 _LEG = 4  # Lloyd iterations before half of the starts is dropped; the winner was as good as without that
 _EXCHANGE_STOP = 10  # times the tolerance: there are many moves, and the last gains are not worth the time
+_ALL_PARTITIONS = 4096  # labelled partitions of few points: 12 points and 2 atoms, or 8 and 3
 _GRAM_LIMIT = 16_384  # points; their Gram matrix takes 1 GiB in float32
 
 
@@ -45,7 +48,9 @@ def quantize(
     The race of the starts runs in `dtype`, the polishing of its winner in float64.
     """
     state = _Cloud(points.to(dtype), atoms, restarts)
-    labels = _race(state, _greedy_starts(state, generator), iterations, tolerance)
+    few = atoms ** (len(points) - 1) <= _ALL_PARTITIONS
+    starts = _partitions(state) if few else _greedy_starts(state, generator)
+    labels = _race(state, starts, iterations, tolerance)
     labels = _exchange(state, labels, iterations, tolerance)
     exact = _Cloud(points, atoms, 1)
     labels = _lloyd(exact, labels[None], iterations, tolerance)[0][0]
@@ -185,6 +190,18 @@ class _Cloud:
         mended = F.pad(labels, (0, 1)).scatter(1, moves, target)[:, : self.n]
         nearer = F.pad(distances, (0, 1)).scatter(1, moves, 0.0)[:, : self.n]
         return mended, nearer
+
+
+def _partitions(state: _Cloud) -> Tensor:
+    """Return the labels (R, n) of every partition of the points into k groups, none of them empty.
+
+    The first point has label 0, so at most k**(n - 1) candidates are made. A partition may be there several times
+    under other names of its groups.
+    """
+    names = torch.arange(state.k)
+    found = torch.cartesian_prod(names[:1], *[names] * (state.n - 1)).view(-1, state.n)
+    whole = (found[:, :, None] == names).any(1).all(1)
+    return found[whole].to(state.points.device)
 
 
 def _greedy_starts(state: _Cloud, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from condense_wmdd import quantization, transport
 from condense_wmdd.barycenter import SOLVERS, Barycenter, wasserstein_barycenter
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from torch import Tensor
@@ -174,6 +174,7 @@ def test_no_atom_is_ever_empty(data: st.DataObject, n: int, dim: int, restarts: 
 
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10**6), n=st.integers(3, 8), k=st.integers(1, 3))
+@example(seed=95924, n=5, k=3)  # greedy starts alone end at 0.3989; the best partition costs 0.3526
 def test_quantize_finds_the_best_partition_of_a_few_points(seed: int, n: int, k: int) -> None:
     points = torch.randn(n, 2, generator=seeded(seed))
     found = solve(points, k, seed=seed, restarts=64)
