@@ -77,14 +77,19 @@ class Feed:
         """Return the centre of each stored image, (B, C, S, S) float32 on the device, not augmented."""
         return self.runtime.images(self._centred(self._pixels(indices)))
 
-    def test_batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yield every image once, in order, not augmented."""
-        for indices, pixels in self._read_ahead(torch.arange(len(self)).split(batch_size)):
+    def test_batches(self, batch_size: int, within: range | None = None) -> Iterator[Batch]:
+        """Yield every image once, in order, not augmented. within: the images that are meant; None: all."""
+        for indices, pixels in self._read_ahead(self._in_order(batch_size, within)):
             yield self._batch(indices, self._centred(pixels), None)
 
-    def views(self, augment: Augment, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Yield a view of every image, in order, drawn from `generator`, without CutMix."""
-        for indices, pixels in self._read_ahead(torch.arange(len(self)).split(batch_size)):
+    def views(
+        self, augment: Augment, batch_size: int, generator: torch.Generator, within: range | None = None
+    ) -> Iterator[Batch]:
+        """Yield a view of every image, in order, drawn from `generator`, without CutMix.
+
+        within: as in `test_batches`.
+        """
+        for indices, pixels in self._read_ahead(self._in_order(batch_size, within)):
             yield self._batch(
                 indices, augmented(self._normalised(pixels), augment, self.size, generator), None
             )
@@ -107,6 +112,11 @@ class Feed:
                 mix = draw_cutmix(augment.cutmix, len(indices), self.size, generator)
                 images = apply_cutmix(images, mix)
             yield self._batch(indices, images, mix)
+
+    def _in_order(self, batch_size: int, within: range | None) -> Sequence[Tensor]:
+        wanted = range(len(self)) if within is None else within
+        order = torch.arange(wanted.start, wanted.stop)
+        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
     def _batch(self, indices: Tensor, images: Tensor, mix: CutMix | None) -> Batch:
         labels = self._labels[indices.to(self._labels.device)]

@@ -11,6 +11,7 @@ from condense.engine.components import FeatureTarget, Loss, Regularizer, Weighte
 from condense.engine.plan import Plan
 from condense.errors import PluginError
 from condense.recipe.method import Use
+from condense.recipe.needs import Needs
 from condense.recipe.plugin_code import plugin_code, titled
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
@@ -24,7 +25,7 @@ def build_losses(plan: Plan) -> tuple[WeightedLoss, ...]:
     """Return the losses of a plan, built and not yet fitted.
 
     Raises PluginError if a plugin builds anything but a Loss, or if a loss and its needs disagree on whether
-    it observes real images.
+    it observes real images, or merges what it observed.
     """
     found = []
     for planned in plan.losses:
@@ -46,6 +47,7 @@ def build_losses(plan: Plan) -> tuple[WeightedLoss, ...]:
                 f"{kind} {'does not implement' if planned.needs.observes else 'implements'} observe, and its spec says "
                 f"{needs}; {advice}"
             )
+        _check_merging(type(loss), planned.needs, kind)
         found.append(
             WeightedLoss(
                 name=planned.name,
@@ -57,6 +59,16 @@ def build_losses(plan: Plan) -> tuple[WeightedLoss, ...]:
             )
         )
     return tuple(found)
+
+
+def _check_merging(loss: type[Loss], needs: Needs, kind: str) -> None:
+    """Raise PluginError unless a loss merges what it observed if, and only if, its needs say so."""
+    for hook in ("observed", "merge"):
+        if (getattr(loss, hook) is not getattr(Loss, hook)) != needs.merges:
+            does = "does not implement" if needs.merges else "implements"
+            raise PluginError(
+                f"{kind} {does} {hook}, and its spec says ThroughTeacher(merges={needs.merges}); make the two agree"
+            )
 
 
 def state_of(losses: Sequence[WeightedLoss]) -> dict[str, Tensor]:

@@ -4,6 +4,8 @@ A run uses a feature target or regularizer in these steps:
 
 1. Measure: condense calls `observe` for every batch of one pass over the real training images, then `fit`
    once. It skips this step for a loss whose needs do not say `observes`.
+   A loss whose needs say `merges` may be shown parts of the images by several processes: each returns `observed`,
+   and the loss that is fitted takes them with `merge`.
 2. condense saves `state`. A resumed run calls `restore` instead of step 1.
 3. Recover: condense calls `loss` at every step, on one chunk of the images. Chunks are independent of each
    other. A chunk holds whole classes, unless the method cuts chunks by slots (`condense.Recover`).
@@ -43,6 +45,17 @@ class Loss:
 
     def observe(self, real: Observation) -> None:
         """Process one batch of real images. Gradients are off, and batches come in no particular order."""
+
+    def observed(self) -> dict[str, Tensor]:
+        """Return what `observe` has collected since `begin`, as tensors of any shape. For a loss that merges."""
+        raise NotImplementedError
+
+    def merge(self, observed: Mapping[str, Tensor]) -> None:
+        """Add what another loss of the same options observed, as if this one had observed it after its own images.
+
+        observed: as `observed` of the other gave it. Parts are merged in the order of their images.
+        """
+        raise NotImplementedError
 
     def fit(self, ipc: int, generator: torch.Generator) -> None:
         """Compute what `loss` needs from the observed images. All random draws come from `generator`."""

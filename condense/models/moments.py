@@ -16,6 +16,7 @@ variances of batches instead, so its statistics depend on the batch size; these 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -104,7 +105,7 @@ def group_statistics(moments: Moments, membership: Tensor) -> tuple[Tensor, Tens
 class ClassMoments:
     """Sums of per-image moments by class, in float64, over batches and workers.
 
-    Call `add` for batches in any order, then read the statistics.
+    Call `add` for batches, and `merge` for sums of other images, in any order. Then read the statistics.
     """
 
     def __init__(self, classes: int) -> None:
@@ -129,6 +130,31 @@ class ClassMoments:
         self._counts[present] += counted.sum(dim=1)
         self._mean[present] += counted @ moments.mean.detach().to(device).double()
         self._second[present] += counted @ moments.second.detach().to(device).double()
+
+    def sums(self) -> dict[str, Tensor]:
+        """Return the sums so far, by name: counts (K,), mean and second (K, S), centre (S,), all float64."""
+        return {
+            "counts": self._counts,
+            "mean": self._mean,
+            "second": self._second,
+            "centre": self._centre,
+        }
+
+    def merge(self, sums: Mapping[str, Tensor]) -> None:
+        """Add the sums of other images of the same classes, seen through the same network. sums: as `sums` gives them.
+
+        The outcome is that of all images in one pass, but for rounding in float64.
+        """
+        if not len(sums["centre"]):
+            return
+        if not len(self._centre):
+            self._centre = sums["centre"]
+            self._counts = self._counts.to(self._centre.device)
+            self._mean, self._second = torch.zeros_like(sums["mean"]), torch.zeros_like(sums["mean"])
+        device = self._centre.device
+        self._counts = self._counts + sums["counts"].to(device)
+        self._mean = self._mean + sums["mean"].to(device)
+        self._second = self._second + sums["second"].to(device)
 
     def class_statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and biased variance of each class, both (K, S) float64.

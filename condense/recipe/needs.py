@@ -23,6 +23,7 @@ class ThroughTeacher:
     statistics: the layers whose inputs it reads. "batchnorm" fills `Observation.moments`, "convolutions" fills
         `Observation.convolutions` and `Observation.patches`. Reading them takes time, so none are read by default.
     observes: whether its `observe` is shown all real images in the measure stage.
+    merges: whether what it observed in parts of the real images can be merged, so that the parts can be measured apart.
     each_member: whether it can look through a teacher of several networks one network at a time. `observe` is then
         called once per member and batch, `loss` at every step with the next member, and `Observation.member` tells
         which. A loss without it refuses such a teacher.
@@ -31,6 +32,13 @@ class ThroughTeacher:
     statistics: tuple[Statistic, ...] = ()
     observes: bool = False
     each_member: bool = False
+    merges: bool = False
+
+    def __post_init__(self) -> None:
+        if self.merges and not self.observes:
+            raise ValueError(
+                "a loss that observes no real images has nothing to merge; say observes=True too"
+            )
 
 
 @checked
@@ -129,6 +137,11 @@ class Needs:
     def observes(self) -> bool:
         """Whether the measure stage shows it the real images."""
         return isinstance(self.through, ThroughTeacher) and self.through.observes
+
+    @property
+    def merges(self) -> bool:
+        """Whether parts of the real images can be measured apart for it, and merged."""
+        return isinstance(self.through, ThroughTeacher) and self.through.merges
 
     @property
     def each_member(self) -> bool:

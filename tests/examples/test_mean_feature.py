@@ -341,7 +341,7 @@ def test_the_table_of_needs_says_all_that_can_be_needed() -> None:
     assert {statistic for needs in found for statistic in needs.statistics} == {"batchnorm", "convolutions"}
     assert {needs.at_once for needs in found} == {"batch", "whole classes", "one class"}
     assert {needs.real_per_class for needs in found} == {0, 64, 7}
-    for asked in ("observes", "each_member", "weight_gradients", "float32"):
+    for asked in ("observes", "merges", "each_member", "weight_gradients", "float32"):
         assert {getattr(needs, asked) for needs in found} == {True, False}
 
 

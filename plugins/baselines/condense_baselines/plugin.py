@@ -139,7 +139,9 @@ def condense_regularizers() -> list[RegularizerSpec]:
             source=_GVBSM,
             options=ConvolutionsOptions,
             needs=Needs(
-                through=ThroughTeacher(statistics=("convolutions",), observes=True, each_member=True)
+                through=ThroughTeacher(
+                    statistics=("convolutions",), observes=True, each_member=True, merges=True
+                )
             ),
             build="condense_baselines.losses.convolutions:Convolutions",
         ),

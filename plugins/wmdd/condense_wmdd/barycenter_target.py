@@ -38,6 +38,16 @@ class BarycenterTarget(FeatureTarget):
     def observe(self, real: Observation) -> None:
         self._seen.append((real.features, real.batch.labels))
 
+    def observed(self) -> dict[str, Tensor]:
+        if not self._seen:
+            return {}
+        features, labels = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        return {"features": features, "labels": labels}
+
+    def merge(self, observed: Mapping[str, Tensor]) -> None:
+        if observed:
+            self._seen.append((observed["features"], observed["labels"]))
+
     def fit(self, ipc: int, generator: torch.Generator) -> None:
         features = torch.cat([batch for batch, _ in self._seen])
         labels = torch.cat([batch for _, batch in self._seen])

@@ -38,6 +38,12 @@ class ClassBatchNorm(Regularizer):
     def observe(self, real: Observation) -> None:
         self._sums.add(_moments(real), real.batch)
 
+    def observed(self) -> dict[str, Tensor]:
+        return self._sums.sums()
+
+    def merge(self, observed: Mapping[str, Tensor]) -> None:
+        self._sums.merge(observed)
+
     def fit(self, ipc: int, generator: torch.Generator) -> None:
         per_class = self.options.per_class
         mean, variance = self._sums.class_statistics() if per_class else self._sums.global_statistics()

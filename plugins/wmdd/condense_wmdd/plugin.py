@@ -19,7 +19,7 @@ def condense_feature_targets() -> list[FeatureTargetSpec]:
             summary="each image's feature to one atom of its class's Wasserstein barycenter",
             source=_PAPER,
             options=BarycenterOptions,
-            needs=Needs(through=ThroughTeacher(observes=True)),
+            needs=Needs(through=ThroughTeacher(observes=True, merges=True)),
             build="condense_wmdd.barycenter_target:BarycenterTarget",
         )
     ]
@@ -35,7 +35,8 @@ def condense_regularizers() -> list[RegularizerSpec]:
             source=_PAPER,
             options=ClassBatchNormOptions,
             needs=Needs(
-                through=ThroughTeacher(statistics=("batchnorm",), observes=True), at_once="whole classes"
+                through=ThroughTeacher(statistics=("batchnorm",), observes=True, merges=True),
+                at_once="whole classes",
             ),
             build="condense_wmdd.class_batchnorm:ClassBatchNorm",
         )

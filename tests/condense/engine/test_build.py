@@ -201,6 +201,27 @@ def test_a_loss_that_says_that_it_observes_must_do_so(shop: Shop) -> None:
         assert len(shop.losses(Plain, needs)) == 1
 
 
+def test_a_loss_that_merges_must_say_so_and_do_so(shop: Shop) -> None:
+    class Merging(Watching):
+        def observed(self) -> dict[str, torch.Tensor]:
+            return {}
+
+        def merge(self, observed: object) -> None:
+            pass
+
+    merges = Needs(through=ThroughTeacher(observes=True, merges=True))
+    assert len(shop.losses(Merging, merges)) == 1
+    with pytest.raises(
+        PluginError,
+        match=r"implements observed, and its spec says ThroughTeacher\(merges=False\); make the two agree",
+    ):
+        shop.losses(Merging, OBSERVING)
+    with pytest.raises(
+        PluginError, match=r"does not implement observed, and its spec says ThroughTeacher\(merges=True\)"
+    ):
+        shop.losses(Watching, merges)
+
+
 def test_regularizers_are_held_to_it_as_well(shop: Shop) -> None:
     settings = [("regularizers.beside", 1)]
     with pytest.raises(PluginError, match="regularizer 'beside' implements observe, and its spec says"):

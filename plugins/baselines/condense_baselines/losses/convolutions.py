@@ -80,6 +80,23 @@ class Convolutions(Regularizer):
                 self._found[key] = _Statistics(sums=ClassMoments(self._classes))
             self._found[key].sums.add(moments, real.batch)
 
+    def observed(self) -> dict[str, Tensor]:
+        return {
+            f"{kind}.{member}.{name}": value
+            for (kind, member), found in self._found.items()
+            for name, value in found.sums.sums().items()
+        }
+
+    def merge(self, observed: Mapping[str, Tensor]) -> None:
+        sums: dict[tuple[str, int], dict[str, Tensor]] = {}
+        for key, value in observed.items():
+            kind, member, name = key.split(".")
+            sums.setdefault((kind, int(member)), {})[name] = value
+        for where, added in sums.items():
+            if where not in self._found:
+                self._found[where] = _Statistics(sums=ClassMoments(self._classes))
+            self._found[where].sums.merge(added)
+
     def fit(self, ipc: int, generator: torch.Generator) -> None:
         for found in self._found.values():
             mean, variance = found.sums.global_statistics()
