@@ -152,7 +152,7 @@ class Plan:
                 "with its pretrained weights" if teacher.model.options.get("pretrained") else "as it is built"
             )
             return f"take {teacher.model.name} {how}, without training"
-        return f"train {teacher.model.name} for {teacher.epochs} epochs"
+        return f"train {teacher.model.name} for {'up to ' * (teacher.steps > 0)}{teacher.epochs} epochs"
 
     def _pool(self) -> str:
         pool = self.recipe.pool

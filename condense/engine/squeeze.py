@@ -9,6 +9,7 @@ from condense.data.dataset import RealDataset
 from condense.data.feed import feed_of
 from condense.engine.teacher_check import Recorded, check_taught
 from condense.engine.training import accuracy, hard_loss, train
+from condense.engine.work import teacher_epochs
 from condense.models.build import build_network
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
@@ -70,7 +71,7 @@ def squeeze(
     else:
         members = teacher.members
         listed = f" ({', '.join(member.name for member in members)})" if len(members) > 1 else ""
-        epochs = options.epochs * len(members)
+        epochs = teacher_epochs(options, len(dataset.train)) * len(members)
         runtime.reporter.start("squeeze", f"training {teacher.name}{listed}", epochs, "epoch")
         for member in members:
             what = f"member {member.member} of the teacher ({member.name})" if listed else "the teacher"
@@ -83,13 +84,13 @@ def squeeze(
 def _train(member: Network, what: str, recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> None:
     """Train one network of the teacher in place. The first member has the same draws as a single-network teacher."""
     piece = ("training", member.member) if member.member else ("training",)
-    draws = generator(recipe.teacher_seed, "squeeze", *piece)
+    draws, options = generator(recipe.teacher_seed, "squeeze", *piece), recipe.teacher
     with isolated_global_rng(draws):
         train(
             member,
             feed_of(dataset.train, dataset, runtime),
             hard_loss(),
-            recipe.teacher,
+            replace(options, epochs=teacher_epochs(options, len(dataset.train))),
             generator=draws,
             runtime=runtime,
             what=what,

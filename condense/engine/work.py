@@ -134,7 +134,7 @@ def work_of(plan: Plan, counts: Counts) -> tuple[Piece, ...]:
 def squeeze_work(teacher: Teacher, counts: Counts) -> list[Piece]:
     """Return the training of a teacher, unless it is loaded, and its test."""
     members = members_of(teacher.model)
-    epochs = 0 if teacher.checkpoint else teacher.epochs
+    epochs = 0 if teacher.checkpoint else teacher_epochs(teacher, counts.train)
     shown = epochs * counts.train * members
     trained = Piece(
         stage="squeeze",
@@ -218,9 +218,17 @@ def select_work(plan: Plan, counts: Counts) -> list[Piece]:
 
 def judge_epochs(select: Selection, judge: Protocol, images: int) -> int:
     """Return the epochs of a student that judges and that learns from this many images."""
-    if not select.steps:
-        return select.epochs
-    return min(select.epochs, max(1, select.steps // training_steps(images, judge.batch_size)))
+    return epochs_within(select.epochs, select.steps, training_steps(images, judge.batch_size))
+
+
+def teacher_epochs(teacher: Teacher, images: int) -> int:
+    """Return the epochs of a teacher's training on this many images."""
+    return epochs_within(teacher.epochs, teacher.steps, training_steps(images, teacher.batch_size))
+
+
+def epochs_within(epochs: int, steps: int, per_epoch: int) -> int:
+    """Return how many of `epochs`, of `per_epoch` steps each, fit in `steps`: at least one; all if `steps` is 0."""
+    return min(epochs, max(1, steps // per_epoch)) if steps else epochs
 
 
 def _recover(plan: Plan, counts: Counts) -> Piece:

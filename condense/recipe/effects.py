@@ -60,8 +60,9 @@ _RULES: tuple[_Rule, ...] = (
     ),
     *(_Rule(below=(f"{part}.siamese_single",), gate=f"{part}.siamese", unread=((),)) for part in _AUGMENTS),
     *(_Rule(below=(f"{part}.crop_ratio",), gate=f"{part}.crop_scale", unread=(None,)) for part in _AUGMENTS),
+    _Rule(below=("teacher.steps",), gate="teacher.epochs", unread=(0,)),
     _Rule(
-        below=tuple(f"teacher.{name}" for name in ("epochs", *_OF_TRAINING)),
+        below=tuple(f"teacher.{name}" for name in ("epochs", "steps", *_OF_TRAINING)),
         gate="teacher.checkpoint",
         read=("",),
     ),

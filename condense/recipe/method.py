@@ -150,6 +150,8 @@ class Teacher(Training):
 
     model: its network.
     checkpoint: a file of weights (.safetensors, or .pt/.pth holding a state dict); "" trains the teacher.
+    steps: the maximum number of steps of the training: where there are more images, it has fewer epochs, at least one.
+        0: no maximum.
     measure_batch: images per batch of the measure stage.
     check: what happens if a teacher that is not trained here seems not to know the dataset: "stop" is an error, "note"
         tells of it and goes on. No result depends on it.
@@ -158,12 +160,15 @@ class Teacher(Training):
 
     model: Use = field(default_factory=lambda: Use(name="resnet18"))
     checkpoint: str = ""
+    steps: int = 0
     measure_batch: int = 256
     check: Literal["stop", "note"] = "stop"
     seed: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.steps < 0:
+            raise ValueError(f"steps must be 0 (no maximum) or more, not {self.steps}")
         if self.measure_batch < 1:
             raise ValueError(f"measure_batch must be at least 1, not {self.measure_batch}")
         if self.model.name in (SAME_AS_TEACHER, AS_THE_PROTOCOL_SAYS):

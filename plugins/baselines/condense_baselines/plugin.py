@@ -175,6 +175,12 @@ def condense_initializers() -> list[InitializerSpec]:
             build="condense_baselines.initializers.k_center:KCenter",
         ),
         InitializerSpec(
+            name="k-means",
+            summary="the real images nearest to the centres of the clusters of their class",
+            needs_teacher=True,
+            build="condense_baselines.initializers.k_means:KMeans",
+        ),
+        InitializerSpec(
             name="medoids",
             summary="for each slot the real image nearest to the feature that a target wants there",
             needs_teacher=True,

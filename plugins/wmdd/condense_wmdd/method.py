@@ -63,10 +63,10 @@ _PAPER_TEACHER: Mapping[str, Any] = {
 
 # Not from the paper: chosen on held-out training images of three sets of small images, see docs/results.md. Nothing
 # here has a unit, so it holds for any network and any dataset: losses are relative to the spread of the real images,
-# steps to the standard deviation of pixels. Recovery starts from random real images or from medoids and takes small
-# steps, and the real side is measured under the views that synthetic images are seen in. No start and no number of
-# steps is best on all sets of images, so students judge both starts, and recovery half way and at its end, on training
-# images.
+# steps to the standard deviation of pixels. Recovery starts from random real images, or from those nearest to the
+# clusters of their class, and takes small steps, and the real side is measured under the views that synthetic images
+# are seen in. No start and no number of steps is best on all sets of images, so students judge both starts, and
+# recovery half way and at its end, on training images (`_JUDGES`).
 _SMALL: Mapping[str, Any] = {
     "initializer": "real",
     "recover.iterations": 200,
@@ -74,14 +74,18 @@ _SMALL: Mapping[str, Any] = {
     "recover.augment.crop_scale": (0.5, 1.0),
     "recover.augment.jitter": 0.0,
     "recover.measured_views": 2,
-    "select.students": 2,
-    "select.starts": ("real", "medoids"),
+    "select.starts": ("real", "k-means"),
     "select.snapshots": 2,
-    "select.epochs": 100,
     "targets.barycenter": 0.3,
     "targets.barycenter.form": "relative",
     "regularizers.class-batchnorm": 1.0,
     "regularizers.class-batchnorm.form": "relative",
+}
+
+# Students of few images differ much from each other, and cost little, so more of them judge, for longer.
+_JUDGES: Mapping[int, Mapping[str, Any]] = {
+    1: {"select.students": 6, "select.epochs": 200},
+    5: {"select.students": 2, "select.epochs": 100},
 }
 
 # Not from the paper: chosen on held-out training images of Fashion-MNIST, see docs/results.md. At 28x28, the crops and
@@ -99,6 +103,7 @@ _FASHION: Mapping[str, Any] = {
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": _PAPER,
+    "photographs": {"select.students": 0},
     "imagenette": {**_PAPER, **_PAPER_TEACHER},
     # The published code enlarges the images, for teacher, recovery and students.
     "tiny-imagenet": {
@@ -162,6 +167,7 @@ WMDD = Method(
     teacher=Teacher(model=Use(name="resnet18"), epochs=50, lr=0.025, batch_size=32),
     protocol="fkd",
     presets=PRESETS,
+    for_ipc=_JUDGES,
     variants=VARIANTS,
     published=PUBLISHED,
 )
