@@ -81,6 +81,14 @@ def test_training_teaches_and_leaves_a_frozen_teacher(shop: Workshop) -> None:
     assert content(untrained) == start
 
 
+def test_a_maximum_of_steps_shortens_the_training_to_whole_epochs(shop: Workshop) -> None:
+    """21 images in batches of 8 are 3 steps an epoch: 7 steps hold two epochs, and 2 steps are still one."""
+    for steps, epochs in ((7, 2), (2, 1), (100, 3), (0, 3)):
+        limited, _ = shop.squeeze(epochs=3, batch_size=8, steps=steps)
+        plain, _ = shop.squeeze(epochs=epochs, batch_size=8)
+        assert content(limited) == content(plain)
+
+
 def test_the_accuracy_is_that_on_the_test_images(shop: Workshop) -> None:
     """Test labels that are all wrong are never met."""
     labels = (shop.dataset.test.labels + 1) % 3

@@ -179,6 +179,13 @@ def test_a_loaded_teacher_is_tested_alone_and_members_count(registry: Registry) 
     assert (members_of(members), members_of(Use(name="convnet"))) == (2, 1)
 
 
+def test_a_teacher_with_a_maximum_of_steps_has_fewer_epochs(registry: Registry) -> None:
+    """21 images in batches of 8 are 3 steps an epoch, so 7 steps hold two epochs."""
+    settings = {"teacher.epochs": 9, "teacher.batch_size": 8, "teacher.steps": 7, "iterations": 1}
+    trained = work(registry, "wmdd", settings=settings)["squeeze", "train"]
+    assert (trained.steps, trained.forward) == (6, 42)
+
+
 def test_no_students_no_evaluation(registry: Registry) -> None:
     assert not [stage for stage, _ in work(registry, "random", students=0) if stage == "evaluate"]
 

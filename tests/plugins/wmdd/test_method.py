@@ -15,6 +15,7 @@ from condense.recipe.config import RunConfig
 from condense.recipe.method import Use
 from condense.recipe.registry import load_registry
 from condense.recipe.resolve import configure
+from condense.recipe.selection import Selection
 from condense.recipe.settings import assign, flatten
 
 REGISTRY = load_registry()
@@ -95,7 +96,8 @@ def test_methods_are_compared_under_one_teacher(dataset: str) -> None:
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_every_preset_is_valid(preset: str) -> None:
-    resolved("imagenette", *PRESETS[preset].items())
+    found = flatten(resolved("imagenette", ("preset", preset)).recipe)
+    assert {key: found[key] for key in PRESETS[preset]} == dict(PRESETS[preset])
 
 
 @pytest.mark.parametrize("dataset", ["fashion-mini", "fashion-mnist", "mnist"])
@@ -142,3 +144,17 @@ def test_offers_name_their_paper_and_import_no_torch() -> None:
         assert "arXiv 2311.18531" in REGISTRY.find(kind, name).source
     code = "import sys, condense_wmdd.plugin; assert not {'torch', 'ot', 'numpy'} & {*sys.modules}, 'heavy'"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("dataset", "judges"), [("cifar10", True), ("mnist", True), ("imagenette", False)])
+def test_few_images_have_more_judges_and_photographs_none(dataset: str, judges: bool) -> None:
+    def select(ipc: int) -> Selection:
+        return configure(REGISTRY, method="wmdd", dataset=dataset, ipc=ipc).recipe.select
+
+    few, many = select(1), select(10)
+    assert bool(few.students) == bool(many.students) == judges
+    if judges:
+        assert few.students > many.students
+        assert few.epochs > many.epochs
+        assert few.starts == many.starts == ("real", "k-means")
+    assert configure(REGISTRY, method="wmdd", dataset="fashion-mnist", ipc=1).recipe.select.students == 0

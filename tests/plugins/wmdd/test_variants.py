@@ -37,7 +37,7 @@ PUBLISHED = {
 
 def resolved(variant: Variant, preset: str) -> RunConfig:
     """`variant` under a preset, also of a dataset that does not come with condense."""
-    settings: list[tuple[str, Any]] = [*PRESETS[preset].items(), *variant.settings.items()]
+    settings: list[tuple[str, Any]] = [("preset", preset), *variant.settings.items()]
     return configure(
         REGISTRY, method="wmdd", dataset="imagenette", settings=settings, without=variant.without
     )
