@@ -14,10 +14,10 @@ from torch import Tensor
 from condense.data.dataset import RealDataset
 from condense.data.load import part_of
 from condense.engine.components import Initializer
+from condense.engine.epochs import judge_epochs
 from condense.engine.evaluate import StudentEvaluator, StudentTrainer
 from condense.engine.labels import LABELS
 from condense.engine.synthesis import Synthesis
-from condense.engine.work import judge_epochs
 from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe
 from condense.recipe.protocol import Protocol

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from condense.data.dataset import RealDataset
 from condense.data.feed import feed_of
+from condense.engine.epochs import teacher_epochs
 from condense.engine.teacher_check import Recorded, check_taught
 from condense.engine.training import accuracy, hard_loss, train
-from condense.engine.work import teacher_epochs
 from condense.models.build import build_network
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from condense.engine.epochs import judge_epochs, teacher_epochs, training_steps
 from condense.engine.labels import LABELS
 from condense.engine.plan import Plan
 from condense.recipe.config import Evaluation, Recipe
 from condense.recipe.method import Pool, Recover, Teacher, Use
 from condense.recipe.protocol import Protocol
-from condense.recipe.selection import Selection
 from condense.recipe.specs import DatasetSpec, InitializerSpec
 
 # "train": a training step. "test": a batch that is classified. "observe": a batch that losses measure. "choose": the
@@ -216,21 +216,6 @@ def select_work(plan: Plan, counts: Counts) -> list[Piece]:
     return [_choose("select", plan.initializers, plan, counts), *judging]
 
 
-def judge_epochs(select: Selection, judge: Protocol, images: int) -> int:
-    """Return the epochs of a student that judges and that learns from this many images."""
-    return epochs_within(select.epochs, select.steps, training_steps(images, judge.batch_size))
-
-
-def teacher_epochs(teacher: Teacher, images: int) -> int:
-    """Return the epochs of a teacher's training on this many images."""
-    return epochs_within(teacher.epochs, teacher.steps, training_steps(images, teacher.batch_size))
-
-
-def epochs_within(epochs: int, steps: int, per_epoch: int) -> int:
-    """Return how many of `epochs`, of `per_epoch` steps each, fit in `steps`: at least one; all if `steps` is 0."""
-    return min(epochs, max(1, steps // per_epoch)) if steps else epochs
-
-
 def _recover(plan: Plan, counts: Counts) -> Piece:
     """Return the steps on pixels.
 
@@ -332,12 +317,6 @@ def chunk_sizes(classes: int, ipc: int, recover: Recover, per_stored: int = 1) -
 def stored_batch(recover: Recover, per_stored: int) -> int:
     """Return how many stored images a chunk has: as many as hold `recover.batch` images, at least 1; 0 for all."""
     return max(1, recover.batch // per_stored) if recover.batch else 0
-
-
-def training_steps(images: int, batch_size: int) -> int:
-    """Return the steps of an epoch; a last batch of one image joins the one before it."""
-    whole, rest = divmod(images, batch_size)
-    return whole + (rest > 1 or (rest == 1 and not whole))
 
 
 def members_of(model: Use) -> int:

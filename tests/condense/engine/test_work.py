@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from condense.data.dataset import MemoryImages, RealDataset
 from condense.data.feed import Feed
+from condense.engine.epochs import training_steps
 from condense.engine.plan import make_plan
 from condense.engine.recover import cut_chunks
 from condense.engine.work import (
@@ -21,7 +22,6 @@ from condense.engine.work import (
     known_counts,
     members_of,
     passes,
-    training_steps,
     work_of,
 )
 from condense.recipe.method import Recover, Use
