@@ -207,6 +207,7 @@ def free_of_torch() -> list[str]:
     exact |= {f"condense.data.{name}" for name in ("fetching", "kinds", "preprocessing")}
     exact |= {
         "condense.engine.parts",
+        "condense.engine.epochs",
         "condense.engine.work",
         "condense.engine.price",
         "condense.comparison.amount",
