@@ -39,6 +39,7 @@ def run(
     precision: str = "auto",
     workers: int | None = None,
     jpeg_decoder: str = "cpu",
+    keep_minutes: float = 5.0,
     validation: float = 0.0,
     resume: bool = False,
     teachers: str | Path | None = None,
@@ -62,6 +63,8 @@ def run(
     precision: "auto" (bfloat16 where it is fast), "bf16" or "fp32".
     workers: processes that decode images from files; 0 for threads of this one, None to choose by the cores.
     jpeg_decoder: "cpu", or "cuda" to decode JPEG files that are read at each pass on the device; pixels differ.
+    keep_minutes: how many minutes pass between two epochs at which an unfinished training of a teacher, of a pool's
+        network or of a student is kept for `resume`; 0 keeps every epoch. It changes no result.
     validation: the fraction of the training images that replaces the test images, for tuning.
     resume: go on with the run in out/name.
     teachers: a folder of trained teachers. A later run whose teacher would be the same takes it from there.
@@ -87,6 +90,7 @@ def run(
         precision=precision,
         workers=workers,
         jpeg_decoder=jpeg_decoder,
+        keep_minutes=keep_minutes,
         validation=validation,
     )
     path = run_path(config.recipe, Path(out), name, resume=resume)

@@ -7,13 +7,15 @@ be computed in any order, again after a crash, or on different machines, and sti
 from __future__ import annotations
 
 import hashlib
+import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 
 def derive_seed(seed: int, *piece: str | int) -> int:
@@ -56,3 +58,34 @@ def isolated_global_rng(source: torch.Generator) -> Iterator[None]:
     finally:
         random.setstate(of_python)
         np.random.set_state(of_numpy)
+
+
+def global_state(device: torch.device) -> tuple[dict[str, Tensor], str]:
+    """Return the states of the global generators, for `set_global_state`: those of PyTorch, and the others as JSON.
+
+    device: the one that computes. Its generator counts besides that of the CPU.
+    """
+    import numpy as np
+    import torch
+
+    states = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        states["device"] = torch.get_device_module(device).get_rng_state()
+    kind, words, *rest = np.random.get_state(legacy=True)
+    return states, json.dumps(
+        {"python": random.getstate(), "numpy": [kind, [int(word) for word in words], *rest]}
+    )
+
+
+def set_global_state(states: Mapping[str, Tensor], text: str, device: torch.device) -> None:
+    """Bring the global generators back to states that `global_state` returned for the same kind of device."""
+    import numpy as np
+    import torch
+
+    torch.set_rng_state(states["cpu"])
+    if "device" in states:
+        torch.get_device_module(device).set_rng_state(states["device"])
+    others = json.loads(text)
+    version, words, gauss = others["python"]
+    random.setstate((version, tuple(words), gauss))
+    np.random.set_state(tuple(others["numpy"]))

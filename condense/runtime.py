@@ -64,6 +64,7 @@ class Runtime:
     reporter: receives the progress of the run.
     workers: processes that decode images from files while this one computes; 0: threads of this one.
     jpeg_decoder: what decodes JPEG files at each read, libjpeg or the CUDA device, whose pixels differ.
+    keep_minutes: how many minutes pass between two epochs at which an unfinished training is kept.
     """
 
     device: torch.device
@@ -71,6 +72,7 @@ class Runtime:
     reporter: Reporter
     workers: int = 0
     jpeg_decoder: Literal["cpu", "cuda"] = "cpu"
+    keep_minutes: float = 5.0
 
     @property
     def memory_format(self) -> torch.memory_format:

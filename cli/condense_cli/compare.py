@@ -17,6 +17,7 @@ from condense_cli.options import (
     disabled_of,
     given_only,
     json_option,
+    keep_option,
     option,
     parse_names,
     parse_networks,
@@ -146,6 +147,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         default_shown="made of what is compared",
     ),
     compute_options(WHERE),
+    keep_option(WHERE),
     option(
         "--jobs",
         section=WHERE,

@@ -166,6 +166,18 @@ def compute_options(section: str) -> Callable[[F], F]:
     return add
 
 
+def keep_option(section: str) -> Callable[[F], F]:
+    """Return the option --keep-minutes."""
+    return option(
+        "--keep-minutes",
+        section=section,
+        type=click.FloatRange(min=0),
+        metavar="N",
+        help="Minutes between two epochs at which an unfinished training is kept, to go on with; 0 keeps each.",
+        default_shown="5",
+    )
+
+
 _SKIP_BROKEN = "dataset.skip_broken"
 
 

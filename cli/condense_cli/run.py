@@ -17,6 +17,7 @@ from condense_cli.options import (
     expand_short_forms,
     given_only,
     json_option,
+    keep_option,
     option,
     recipe_options,
     registry_of,
@@ -57,6 +58,7 @@ RUN = "The run itself"
     default_shown="made of method, dataset, ipc and seed",
 )
 @compute_options(WHERE)
+@keep_option(WHERE)
 @option(
     "--resume",
     section=RUN,

@@ -252,6 +252,7 @@ class _Cell:
             keep=lambda number, found: self.folder.checksums.write(
                 files[number], json_bytes({**found, "bytes": sizes})
             ),
+            unfinished=lambda number: self.folder.unfinished(files[number].stem),
         )
         return score.students, sizes
 

@@ -240,6 +240,7 @@ def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Reg
             precision=terms.precision,
             workers=terms.workers,
             jpeg_decoder=terms.jpeg_decoder,
+            keep_minutes=terms.keep_minutes,
             alone=False,
         )
     except OptionError as error:

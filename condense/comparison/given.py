@@ -29,6 +29,7 @@ _INSTEAD: Mapping[str, str] = {
     "precision": "use --precision",
     "workers": "use --workers",
     "jpeg_decoder": "use --jpeg-decoder",
+    "keep_minutes": "use --keep-minutes",
     "validation": "use --validation",
     "reference": "random real images are a row of their own, see --no-reference",
 }

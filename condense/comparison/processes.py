@@ -137,6 +137,7 @@ def _help(order: Order) -> None:
     recipe, machine = order.design.recipe, order.design.machine
     registry = load_registry(order.without)
     runtime = make_runtime(machine.device, machine.precision, jpeg_decoder=machine.jpeg_decoder)
+    runtime = replace(runtime, keep_minutes=machine.keep_minutes)
     chosen = replace(machine, device=str(runtime.device), precision=runtime.precision)
     with numeric_settings(runtime):
         shop = Workshop(

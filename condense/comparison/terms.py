@@ -38,7 +38,7 @@ class TermOptions(TypedDict, total=False):
     scores: whether to train the additional students that DD-Ranking's scores need.
     validation: the fraction of the training images that replaces the test images, for tuning.
     name: the name of the folder of the tables; by default made from the rest.
-    data_dir, device, precision, workers, jpeg_decoder: as in `condense.run`.
+    data_dir, device, precision, workers, jpeg_decoder, keep_minutes: as in `condense.run`.
     """
 
     dataset: str
@@ -58,6 +58,7 @@ class TermOptions(TypedDict, total=False):
     precision: str
     workers: int | None
     jpeg_decoder: str
+    keep_minutes: float
 
 
 class ComparisonOptions(TermOptions, total=False):
@@ -110,6 +111,7 @@ class Terms:
     precision: str
     workers: int | None
     jpeg_decoder: str
+    keep_minutes: float
 
     def __post_init__(self) -> None:
         for what, value in (("seeds", self.seeds), ("students", self.students)):
@@ -149,6 +151,7 @@ def terms_of(
     precision: str = "auto",
     workers: int | None = None,
     jpeg_decoder: str = "cpu",
+    keep_minutes: float = 5.0,
 ) -> Terms:
     """Return the checked terms of a comparison. Raises OptionError as `Terms` does, and for values of wrong types."""
     try:
@@ -170,6 +173,7 @@ def terms_of(
             precision=precision,
             workers=workers,
             jpeg_decoder=jpeg_decoder,
+            keep_minutes=keep_minutes,
         )
     except ValueError as error:
         raise OptionError(str(error)) from error

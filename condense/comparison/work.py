@@ -82,6 +82,7 @@ def carry_out(
     # Several processes that compute share the cores already.
     workers = machine.workers if jobs == 1 else 0
     runtime = make_runtime(machine.device, machine.precision, progress, workers, machine.jpeg_decoder)
+    runtime = replace(runtime, keep_minutes=machine.keep_minutes)
     folder = out / design.name
     check_folder(folder)
     with held(folder), numeric_settings(runtime):

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
+from condense.engine.unfinished import Unfinished
 from condense.errors import DataError, PluginError
 from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation
@@ -225,6 +226,8 @@ class EvaluationRequest:
     build_student: returns a new student network with weights drawn from a generator.
     teacher: the teacher, or None if the protocol's labels need none during training.
     runtime: the device and precision.
+    unfinished: keeps the training of the student for a resumed run; None if nothing does. condense's own evaluators
+        use it.
     """
 
     distilled: DistilledDataset
@@ -235,6 +238,7 @@ class EvaluationRequest:
     build_student: Callable[[torch.Generator], Network]
     teacher: Network | None
     runtime: Runtime
+    unfinished: Unfinished | None = None
 
 
 class Evaluator:

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from condense.engine.components import EvaluationRequest, Evaluator, StudentResu
 from condense.engine.intervals import Interval, t_interval
 from condense.engine.labels import LABELS
 from condense.engine.training import accuracy, train
+from condense.engine.unfinished import Unfinished
 from condense.models.build import build_network
 from condense.models.network import Network
 from condense.recipe.config import Evaluation, Recipe
@@ -50,6 +52,7 @@ class StudentEvaluator(Evaluator):
         """
         began = time.perf_counter()
         runtime, distilled, protocol = request.runtime, request.distilled, request.protocol
+        unfinished = request.unfinished
         student = request.build_student(generator(request.seed, self.drawn_for, request.student, "weights"))
         draws = generator(request.seed, self.drawn_for, request.student, "training")
         with isolated_global_rng(draws):
@@ -61,13 +64,13 @@ class StudentEvaluator(Evaluator):
                 generator=draws,
                 runtime=runtime,
                 what=f"student {request.student}",
+                kept=unfinished.training(student.model) if unfinished else None,
             )
         # Normalise like the images that the student learned from: another copy of the dataset may have another mean.
         tested = replace(request.dataset, mean=distilled.mean, std=distilled.std)
         reached = accuracy(student, tested.test, tested, runtime)
-        return StudentResult(
-            student=request.student, accuracy=reached, seconds=time.perf_counter() - began, steps=steps
-        )
+        seconds = time.perf_counter() - began + (unfinished.spent if unfinished else 0.0)
+        return StudentResult(student=request.student, accuracy=reached, seconds=seconds, steps=steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +145,14 @@ class StudentTrainer:
         *,
         recall: Recall | None = None,
         keep: Keep | None = None,
+        unfinished: Callable[[int], Path] | None = None,
     ) -> Score:
         """Train and test every student on `distilled` and return their score.
 
         label: the label of the score.
         recall: returns the stored result of a student, which is then not trained again.
         keep: stores the result of a student.
+        unfinished: returns the file that keeps the training of a student until its result is stored.
         """
         protocol, count = self.evaluation.protocol, self.evaluation.students
         reporter = self.runtime.reporter
@@ -161,6 +166,7 @@ class StudentTrainer:
                 results.append(msgspec.convert(known, StudentResult))
                 reporter.advance(protocol.epochs)
                 continue
+            kept = Unfinished(unfinished(student), self.runtime) if unfinished else None
             found = self.evaluator.evaluate(
                 EvaluationRequest(
                     distilled=distilled,
@@ -171,10 +177,13 @@ class StudentTrainer:
                     build_student=self.build_student,
                     teacher=self.teacher,
                     runtime=self.runtime,
+                    unfinished=kept,
                 )
             )
             if keep:
                 keep(student, msgspec.to_builtins(found))
+            if kept:
+                kept.remove()
             results.append(found)
         score = Score(label=label, students=tuple(results))
         spread = f" ± {score.std:.1%}" if score.std is not None else ""

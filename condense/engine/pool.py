@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from condense.data.dataset import RealDataset
 from condense.data.feed import feed_of
 from condense.engine.training import hard_loss, train
+from condense.engine.unfinished import State, Unfinished
 from condense.models.build import build_network
 from condense.models.network import Network
 from condense.recipe.config import Recipe
@@ -19,18 +19,22 @@ from condense.recipe.registry import Registry
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import Runtime
 
-# The weights and buffers of a network by name.
-State = Mapping[str, Tensor]
 # Returns the states of a network of the pool: the initial one, then one for each number of `Pool.kept_after`.
 States = Callable[[int], Sequence[State]]
 
 
 def train_member(
-    number: int, recipe: Recipe, dataset: RealDataset, registry: Registry, runtime: Runtime
+    number: int,
+    recipe: Recipe,
+    dataset: RealDataset,
+    registry: Registry,
+    runtime: Runtime,
+    unfinished: Unfinished | None = None,
 ) -> tuple[State, ...]:
     """Train one network of the pool and return its states, on the CPU: the initial one, then those that are kept.
 
     number: of the network, from 0. The result depends on it, the recipe and the images alone.
+    unfinished: keeps the training, which goes on where it was kept.
 
     Raises NumericalError if the training diverges.
     """
@@ -54,6 +58,7 @@ def train_member(
             runtime=runtime,
             what=f"network {number} of the pool ({network.name})",
             after_epoch=keep,
+            kept=unfinished.training(network.model, states=states) if unfinished else None,
         )
     return tuple(states)
 

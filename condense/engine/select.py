@@ -172,6 +172,7 @@ class Selector:
             keep=lambda student, found: folder.checksums.write(
                 folder.judged(stem, student), json_bytes(found)
             ),
+            unfinished=lambda student: folder.unfinished(f"candidate-{stem}-{student}"),
         )
         accuracies = tuple(found.accuracy for found in score.students)
         self.judged.append(Judged(start=start, after=after, accuracies=accuracies))

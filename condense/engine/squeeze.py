@@ -10,6 +10,7 @@ from condense.data.feed import feed_of
 from condense.engine.epochs import teacher_epochs
 from condense.engine.teacher_check import Recorded, check_taught
 from condense.engine.training import accuracy, hard_loss, train
+from condense.engine.unfinished import KeptTraining, Unfinished
 from condense.models.build import build_network
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
@@ -44,6 +45,7 @@ def squeeze(
     dataset: RealDataset,
     runtime: Runtime,
     recorded: Recorded | None = None,
+    unfinished: Unfinished | None = None,
 ) -> float:
     """Train the teacher in place, or load its checkpoint; return its accuracy on the test images, in [0, 1].
 
@@ -51,6 +53,7 @@ def squeeze(
     others. A teacher that is not trained here is checked first.
 
     recorded: what is known of the checkpoint.
+    unfinished: keeps the training, which goes on where it was kept.
 
     Raises ModelError if the checkpoint does not fit or does not know the dataset, and NumericalError if the training
     diverges.
@@ -75,13 +78,21 @@ def squeeze(
         runtime.reporter.start("squeeze", f"training {teacher.name}{listed}", epochs, "epoch")
         for member in members:
             what = f"member {member.member} of the teacher ({member.name})" if listed else "the teacher"
-            _train(member, what, recipe, dataset, runtime)
+            kept = unfinished.training(teacher.model, member.member) if unfinished else None
+            _train(member, what, recipe, dataset, runtime, kept)
     reached = accuracy(teacher.frozen(), dataset.test, dataset, runtime)
     runtime.reporter.finish(f"teacher {reached:.1%} on the test images")
     return reached
 
 
-def _train(member: Network, what: str, recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> None:
+def _train(
+    member: Network,
+    what: str,
+    recipe: Recipe,
+    dataset: RealDataset,
+    runtime: Runtime,
+    kept: KeptTraining | None,
+) -> None:
     """Train one network of the teacher in place. The first member has the same draws as a single-network teacher."""
     piece = ("training", member.member) if member.member else ("training",)
     draws, options = generator(recipe.teacher_seed, "squeeze", *piece), recipe.teacher
@@ -94,4 +105,5 @@ def _train(member: Network, what: str, recipe: Recipe, dataset: RealDataset, run
             generator=draws,
             runtime=runtime,
             what=what,
+            kept=kept,
         )

@@ -12,6 +12,7 @@ from torch import Tensor
 from condense.data.cutmix import mix_labels
 from condense.data.dataset import RealDataset, Split
 from condense.data.feed import Batch, feed_of
+from condense.engine.unfinished import KeptTraining
 from condense.errors import NumericalError
 from condense.models.network import Network
 from condense.recipe.training import Augment, Optimizer, Training
@@ -140,12 +141,14 @@ def train(
     what: str,
     optimizer: torch.optim.Optimizer | None = None,
     after_epoch: Callable[[int], None] | None = None,
+    kept: KeptTraining | None = None,
 ) -> int:
     """Train a network in place and return the number of steps. Batches, views and mixing are drawn from `generator`.
 
     what: the name of the training in errors.
     optimizer: of the network's weights, with the state of an earlier training; None makes a new one.
     after_epoch: called with the number of finished epochs.
+    kept: keeps the training, which goes on where it was kept.
 
     The reporter advances by one after every epoch.
     Raises NumericalError if the loss is not finite at the end of an epoch.
@@ -153,9 +156,13 @@ def train(
     network.model.train()
     if optimizer is None:
         optimizer = optimizer_of(network, options)
-    total = options.epochs * feed.training_steps(options.batch_size)
-    step = 0
-    for epoch in range(options.epochs):
+    per_epoch = feed.training_steps(options.batch_size)
+    total = options.epochs * per_epoch
+    done = kept.resume(optimizer, generator, options, steps=per_epoch, what=what) if kept else 0
+    if done:
+        runtime.reporter.advance(done)
+    step = done * per_epoch
+    for epoch in range(done, options.epochs):
         for batch in feed.training_batches(options.augment, options.batch_size, generator):
             for group in optimizer.param_groups:
                 group["lr"] = options.lr * learning_rate_fraction(options.schedule, step, total)
@@ -175,6 +182,8 @@ def train(
         runtime.reporter.advance(1, {"loss": last})
         if after_epoch:
             after_epoch(epoch + 1)
+        if kept:
+            kept.keep(epoch + 1, optimizer, generator, options, steps=per_epoch)
     network.model.eval()
     return step
 

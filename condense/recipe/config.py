@@ -225,8 +225,10 @@ class Machine:
     data_dir: the folder of datasets; "" for the default.
     workers: processes that decode images from files; None chooses by the cores. They change no result.
     jpeg_decoder: "cpu" or "cuda": what decodes JPEG files that are read at each pass. Their pixels differ.
+    keep_minutes: how many minutes pass between two epochs at which an unfinished training is kept, for a resumed run;
+        0 keeps every epoch. It changes no result.
 
-    Raises ValueError for another device, precision or decoder, or a negative number of processes.
+    Raises ValueError for another device, precision or decoder, or a negative number of processes or minutes.
     """
 
     device: str = "auto"
@@ -234,12 +236,15 @@ class Machine:
     data_dir: str = ""
     workers: int | None = None
     jpeg_decoder: Literal["cpu", "cuda"] = "cpu"
+    keep_minutes: float = 5.0
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):
             raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, not {self.device!r}")
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must be 0 or more, not {self.workers}")
+        if self.keep_minutes < 0:
+            raise ValueError(f"keep_minutes must be 0 or more, not {self.keep_minutes}")
 
     @property
     def hash(self) -> str:

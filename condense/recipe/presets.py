@@ -27,6 +27,7 @@ _OWN_FIELDS = (
     "precision",
     "workers",
     "jpeg_decoder",
+    "keep_minutes",
 )
 # Settings that are options of their own and never keys of --set, with the name of the option.
 OWN_OPTIONS = {

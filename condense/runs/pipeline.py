@@ -28,6 +28,7 @@ from condense.engine.real import real_dataset
 from condense.engine.select import Choice, Selector
 from condense.engine.squeeze import fresh_teacher, squeeze
 from condense.engine.synthesis import Synthesis
+from condense.engine.unfinished import Unfinished
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import RunConfig, dataset_label
@@ -73,6 +74,7 @@ def run(
     recipe = config.recipe
     machine = config.machine
     runtime = make_runtime(machine.device, machine.precision, reporter, machine.workers, machine.jpeg_decoder)
+    runtime = replace(runtime, keep_minutes=machine.keep_minutes)
     with ExitStack() as locks, numeric_settings(runtime):
         if resume:
             RunFolder.open(path)
@@ -225,6 +227,7 @@ class _Run:
             self.runtime.reporter.note(f"teacher taken from {self.folder.teacher}")
             teacher.frozen()
             return float(facts["accuracy"])
+        unfinished = Unfinished(self.folder.unfinished("teacher"), self.runtime)
         with self.journal.stage("squeeze") as facts:
             if self.teachers:
                 taught = self.teachers.teach(teacher, self.recipe, self.dataset, self.runtime)
@@ -233,11 +236,12 @@ class _Run:
                 self.folder.checksums.link(taught.file, self.folder.teacher)
             else:
                 known = recorded_of(self.recipe)
-                reached = squeeze(teacher, self.recipe, self.dataset, self.runtime, known)
+                reached = squeeze(teacher, self.recipe, self.dataset, self.runtime, known, unfinished)
                 weights = tensors_to_bytes(teacher.model.state_dict(), {"model": teacher.name})
                 check_same_teacher(self.folder, hashlib.sha256(weights).hexdigest())
                 self.folder.checksums.write(self.folder.teacher, weights)
             facts["accuracy"] = reached
+        unfinished.remove()
         teacher.frozen()
         return reached
 
@@ -312,6 +316,7 @@ class _Run:
             keep=lambda student, found: self.folder.checksums.write(
                 self.folder.student(kept, student), json_bytes(found)
             ),
+            unfinished=lambda student: self.folder.unfinished(f"{kept}-{student}"),
         )
 
     def _finish(

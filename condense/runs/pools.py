@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from condense.data.dataset import RealDataset
-from condense.engine.pool import State, States, train_member
+from condense.engine.pool import States, train_member
+from condense.engine.unfinished import State, Unfinished
 from condense.recipe.config import Recipe, by_content, digest
 from condense.recipe.method import Pool
 from condense.recipe.registry import Registry
@@ -18,7 +19,7 @@ from condense.runs.teachers import images_and_machine
 from condense.runtime import Runtime
 from condense.storage.checksums import Checksums
 from condense.storage.locks import held
-from condense.storage.run_folder import RunFolder
+from condense.storage.run_folder import RunFolder, unfinished_file
 from condense.storage.tensors import read_tensors, tensors_below, tensors_to_bytes
 from condense.text import counted
 
@@ -69,11 +70,13 @@ def _fill(
         if usable[number]:
             reporter.advance(pool.epochs)
             continue
-        states = train_member(number, recipe, dataset, registry, runtime)
+        unfinished = Unfinished(unfinished_file(file.parent, file.stem), runtime)
+        states = train_member(number, recipe, dataset, registry, runtime, unfinished)
         tensors = {
             f"{index}/{name}": value for index, state in enumerate(states) for name, value in state.items()
         }
         Checksums(file.parent).write(file, tensors_to_bytes(tensors, {"model": recipe.pool_network.name}))
+        unfinished.remove()
     reporter.finish()
 
 

@@ -13,6 +13,7 @@ import msgspec
 from condense.data.dataset import RealDataset
 from condense.engine.squeeze import squeeze
 from condense.engine.teacher_check import Recorded
+from condense.engine.unfinished import Unfinished
 from condense.errors import StorageError
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
@@ -20,7 +21,7 @@ from condense.recipe.config import Machine, Recipe, by_content, decisive, digest
 from condense.runtime import Runtime
 from condense.storage.checksums import Checksums, DamagedError
 from condense.storage.files import json_bytes, read_json
-from condense.storage.run_folder import RunFolder
+from condense.storage.run_folder import RunFolder, unfinished_file
 from condense.storage.tensors import tensors_to_bytes
 from condense.version import DISTRIBUTION
 
@@ -71,11 +72,12 @@ class Teachers:
             runtime.reporter.note(f"teacher taken from {file}")
         else:
             began = time.perf_counter()
-            reached = squeeze(network, recipe, dataset, runtime, recorded_of(recipe))
+            unfinished = Unfinished(unfinished_file(self.path, file.stem), runtime)
+            reached = squeeze(network, recipe, dataset, runtime, recorded_of(recipe), unfinished)
             # None of this is stored in the file of weights: its bytes must not depend on it.
             known = {
                 "accuracy": reached,
-                "seconds": time.perf_counter() - began,
+                "seconds": unfinished.spent + time.perf_counter() - began,
                 "classes": dataset.classes,
                 "mean": dataset.mean,
                 "std": dataset.std,
@@ -83,6 +85,7 @@ class Teachers:
             checksums = Checksums(self.path)
             checksums.write(about, json_bytes(known))
             checksums.write(file, tensors_to_bytes(network.model.state_dict(), {"model": network.name}))
+            unfinished.remove()
         network.frozen()
         known = read_json(about)
         return Taught(file=file, accuracy=known["accuracy"], seconds=known["seconds"])

@@ -1,4 +1,7 @@
-"""checksums.jsonl: the SHA-256 of every finished piece in a folder, by which a flipped bit is noticed."""
+"""checksums.jsonl: the SHA-256 of every finished piece in a folder, by which a flipped bit is noticed.
+
+A file that is replaced again and again has its SHA-256 inside: it is sealed.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from condense.errors import StorageError, cannot_read
 from condense.storage.files import append_line, file_hash, same_file, write_bytes
 
 FILE = "checksums.jsonl"
+_SEAL_BYTES = hashlib.sha256().digest_size
 
 
 class DamagedError(StorageError):
@@ -81,3 +85,21 @@ class Checksums:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
+
+
+def write_sealed(path: Path, data: bytes) -> None:
+    """Write a file that begins with the SHA-256 of the rest, with `write_bytes`. Raises StorageError if that fails.
+
+    So the two change at once: a process that is killed meanwhile leaves the earlier file, whole and known.
+    """
+    write_bytes(path, hashlib.sha256(data).digest() + data)
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """Return what `write_sealed` wrote, or None if the bytes are others. Raises StorageError if it cannot be read."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    seal, data = content[:_SEAL_BYTES], content[_SEAL_BYTES:]
+    return data if hashlib.sha256(data).digest() == seal else None

@@ -132,6 +132,18 @@ class RunFolder:
         """
         return self.path / "students" / f"{_checked(label)}-{index}.json"
 
+    def unfinished(self, name: str) -> Path:
+        """Return the path of what is kept of a training that is not finished.
+
+        name: of the training, e.g. "teacher"; letters, digits and '._-'. Raises StorageError for other characters.
+        """
+        return unfinished_file(self.path, _checked(name))
+
+
+def unfinished_file(folder: Path, name: str) -> Path:
+    """Return the path of what is kept of a training whose outcome will lie in `folder`."""
+    return folder / "unfinished" / f"{name}.training"
+
 
 def _checked(label: str) -> str:
     if not _LABEL.fullmatch(label):

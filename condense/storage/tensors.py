@@ -60,6 +60,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
+def tensors_from_bytes(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata that `tensors_to_bytes` was given. data: exactly what it returned."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return safetensors.torch.load(data), header.get("__metadata__", {})
+
+
 def tensors_below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """Return the tensors whose names start with "name/", without that prefix."""
     prefix = f"{name}/"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condense.rng import derive_seed, generator, isolated_global_rng
+from condense.rng import derive_seed, generator, global_state, isolated_global_rng, set_global_state
 
 
 @given(st.integers(-(2**70), 2**70), st.lists(st.one_of(st.text(max_size=8), st.integers()), max_size=3))
@@ -70,3 +72,18 @@ def test_two_blocks_from_one_source_draw_differently() -> None:
         with isolated_global_rng(source):
             draws.append(torch.randn(4))
     assert not torch.equal(*draws)
+
+
+def test_the_global_generators_go_on_where_they_were() -> None:
+    """Also in the middle of a pair: normal draws of NumPy and Python come in twos, of which one is kept."""
+
+    def draws() -> list[float]:
+        return [float(torch.randn(())), random.gauss(0, 1), random.random(), float(np.random.randn())]
+
+    with isolated_global_rng(generator(0)):
+        draws()
+        kept = global_state(torch.device("cpu"))
+        expected = [draws() for _ in range(3)]
+        draws()
+        set_global_state(*kept, torch.device("cpu"))
+        assert [draws() for _ in range(3)] == expected

@@ -9,7 +9,7 @@ import pytest
 
 from condense.errors import StorageError
 from condense.storage import checksums as module
-from condense.storage.checksums import FILE, Checksums
+from condense.storage.checksums import FILE, Checksums, read_sealed, write_sealed
 
 
 def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
@@ -66,3 +66,21 @@ def test_a_link_has_the_checksum_of_its_source(tmp_path: Path) -> None:
     source.write_bytes(b"weights")
     sums.link(source, file)
     assert sums.recorded(file) == hashlib.sha256(b"weights").hexdigest()
+
+
+def test_a_sealed_file_knows_every_flipped_bit(tmp_path: Path) -> None:
+    file, data = tmp_path / "below" / "kept", b"what is kept"
+    write_sealed(file, data)
+    assert read_sealed(file) == data
+    sealed = file.read_bytes()
+    assert sealed == hashlib.sha256(data).digest() + data
+    for bit in range(8 * len(sealed)):
+        changed = bytearray(sealed)
+        changed[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(changed)
+        assert read_sealed(file) is None
+    for cut in range(len(sealed)):
+        file.write_bytes(sealed[:cut])
+        assert read_sealed(file) is None
+    write_sealed(file, b"")
+    assert read_sealed(file) == b""

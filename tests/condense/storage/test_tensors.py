@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from condense.errors import StorageError
-from condense.storage.tensors import read_tensors, tensors_to_bytes, write_tensors
+from condense.storage.tensors import read_tensors, tensors_from_bytes, tensors_to_bytes, write_tensors
 
 
 def test_tensors_of_any_layout_come_back(tmp_path: Path) -> None:
@@ -33,6 +33,9 @@ def test_tensors_of_any_layout_come_back(tmp_path: Path) -> None:
     assert found.keys() == tensors.keys()
     for name, tensor in tensors.items():
         torch.testing.assert_close(found[name], tensor.detach(), rtol=0, atol=0)
+    in_memory, told = tensors_from_bytes(tensors_to_bytes(tensors, metadata))
+    assert told == metadata and in_memory.keys() == found.keys()
+    assert all(torch.equal(in_memory[name], found[name]) for name in found)
     write_tensors(tmp_path / "bare.safetensors", {"x": base})
     assert read_tensors(tmp_path / "bare.safetensors")[1] == {}
 
