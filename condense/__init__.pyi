@@ -1,4 +1,4 @@
-# The public names of condense, each with the module that it lives in. docs/plugins.md explains every one.
+# The public names of condense, each with the module that it lives in. docs/reference.md lists them.
 
 from .api import ablate as ablate
 from .api import compare as compare

@@ -1,24 +1,72 @@
-"""Write the table of public names at the end of docs/plugins.md, one line from the docstring of each.
+"""Write docs/reference.md from the docstrings: the fields of methods and protocols, and all public names.
 
     python tools/make_reference.py
 
-The names are those of condense/__init__.pyi. A constant is described by the text below its assignment, by the comment
-above it, or else by the docstring of its class.
+The public names are those of condense/__init__.pyi. A constant is described by the text below its assignment, by the
+comment above it, or else by the docstring of its class.
 """
 
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import inspect
-from collections.abc import Iterator
+import re
+import typing
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from docstrings import Entry, blocks, told
+
+from condense.recipe.fields import hints_of, wanted
+from condense.recipe.method import Method, Pool, Recover, Student, Teacher, Use, Variant, Weighted
+from condense.recipe.protocol import Protocol
+from condense.recipe.published import Published
+from condense.recipe.selection import Selection
+from condense.recipe.training import Augment, Training
+from condense.text import setting_text
 
 ROOT = Path(__file__).parents[1]
 STUB = ROOT / "condense" / "__init__.pyi"
-PAGE = ROOT / "docs" / "plugins.md"
-BEGIN = "<!-- public names: made by tools/make_reference.py -->"
-END = "<!-- end of public names -->"
+PAGE = ROOT / "docs" / "reference.md"
+# What methods and protocols are made of, in the order of the page.
+SETTINGS: tuple[type, ...] = (
+    *(
+        Method,
+        Use,
+        Weighted,
+        Recover,
+        Augment,
+        Training,
+        Teacher,
+        Pool,
+        Selection,
+        Student,
+        Variant,
+        Published,
+    ),
+    Protocol,
+)
+INTRODUCTION = """\
+# Reference
+
+This page is made from the docstrings by `python tools/make_reference.py`. [plugins.md](plugins.md) explains what the
+parts are for.
+
+## Fields of methods and protocols
+
+A method is a `Method`, a protocol a `Protocol`, and the others are parts of these. Defaults stand as `--set` takes
+them. `condense methods show NAME` and `condense protocols show NAME` print the values of a method and of a protocol,
+and `condense run --dry-run` those of a run.
+"""
+_NOWHERE = object()
+PUBLIC = """
+## Public names
+
+These names can be imported from `condense`, and plugins import nothing else. `help(condense.NAME)` says more.
+"""
 
 
 def public_names() -> Iterator[tuple[str, str]]:
@@ -65,23 +113,108 @@ def _said_of_constant(name: str, source: str) -> str:
     return ""
 
 
-def reference() -> str:
-    """Return the table, a row for each public name."""
+def fields_of(kind: type) -> str:
+    """Return the section of one dataclass: what it is, and a table of its fields.
+
+    Fields of a base class are in the table if their default is another; for the others it is named. Raises ValueError
+    for a field without a description.
+    """
+    base = kind.__base__ if kind.__base__ in SETTINGS else None
+    above = _defaults(base) if base else {}
+    changed = {name: here for name, here in _defaults(kind).items() if above.get(name, _NOWHERE) != here}
+    own = {name: changed[name] for name in sorted(changed, key=lambda name: name in above)}
+    texts = {**(told(base.__doc__ or "") if base else {}), **told(kind.__doc__ or "")}
+    if missing := [name for name in own if name not in texts]:
+        raise ValueError(f"the docstring of {kind.__name__} says nothing of {', '.join(missing)}")
+    prose = [part for part in blocks(kind.__doc__ or "") if isinstance(part, str)]
     rows = [
-        f"| `{name}` | {description(name, module).replace('|', chr(92) + '|')} |"
+        f"| `{name}` | {_default(default)} | {_values(hints_of(kind)[name])} | {_told(texts[name], name)} |"
+        for name, default in own.items()
+    ]
+    inherited = ", ".join(f"`{name}`" for name in above if name not in own)
+    lines = [f"### `{kind.__name__}`", "", *_spaced(prose), "| field | default | values | meaning |"]
+    lines += ["|---|---|---|---|", *rows]
+    if inherited and base:
+        lines += ["", f"The other fields are those of {_reference(base)}: {inherited}."]
+    return "\n".join(lines)
+
+
+def _spaced(paragraphs: list[str]) -> Iterator[str]:
+    for paragraph in paragraphs:
+        yield _linked(paragraph)
+        yield ""
+
+
+def _defaults(kind: type) -> Mapping[str, Any]:
+    found = {}
+    for field in dataclasses.fields(typing.cast(Any, kind)):
+        factory = field.default_factory
+        found[field.name] = field.default if factory is dataclasses.MISSING else factory()
+    return found
+
+
+def _default(value: Any) -> str:
+    """Return a default as `--set` takes it. Parts with fields of their own are written as Python writes them."""
+    if value is dataclasses.MISSING:
+        return "required"
+    if isinstance(value, Use):
+        return f"`{value.name}`"
+    if dataclasses.is_dataclass(value):
+        changed = [
+            f"{name}={getattr(value, name)!r}"
+            for name, usual in _defaults(type(value)).items()
+            if getattr(value, name) != usual
+        ]
+        return f"`{type(value).__name__}({', '.join(changed)})`"
+    if isinstance(value, Mapping) or value in ((), ""):
+        return "nothing"
+    return f"`{setting_text(value)}`"
+
+
+def _values(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return ", ".join(f"`{choice}`" for choice in typing.get_args(hint))
+    return _linked(wanted(hint))
+
+
+def _told(entry: Entry, name: str) -> str:
+    """Return what is said of a field; what is said of several stands at the first of them."""
+    if name != entry.names[0]:
+        return f"as `{entry.names[0]}`"
+    return _linked(entry.text.removesuffix(".")).replace("|", "\\|")
+
+
+def _linked(text: str) -> str:
+    """Return a text of a docstring with links to the classes of this page, whatever the module they are named by."""
+    shown = {kind.__name__: kind for kind in SETTINGS}
+
+    def link(found: re.Match[str]) -> str:
+        name = found.group(1)
+        return _reference(shown[name]) if name in shown else f"`{name}`"
+
+    in_backticks = re.sub(r"`condense\.(?:[a-z_]+\.)*([A-Z]\w*)`", link, text)
+    return re.sub(r"(?<![`\w])(?:a )?condense\.([A-Z]\w*)", link, in_backticks)
+
+
+def _reference(kind: type) -> str:
+    return f"[`{kind.__name__}`](#{kind.__name__.lower()})"
+
+
+def table_of_names() -> str:
+    """Return the table of public names."""
+    sections = {kind.__name__: _reference(kind) for kind in SETTINGS}
+    rows = [
+        f"| {sections.get(name, f'`{name}`')} | {description(name, module).replace('|', chr(92) + '|')} |"
         for name, module in public_names()
     ]
     return "\n".join(["| name | what it is |", "|---|---|", *rows])
 
 
-def with_reference(page: str) -> str:
-    """Return the page with the part between the two markers made anew. Raises ValueError if a marker is missing."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the page needs the lines {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n{reference()}\n{END}{after}"
+def reference() -> str:
+    """Return the whole page."""
+    sections = "\n\n".join(fields_of(kind) for kind in SETTINGS)
+    return f"{INTRODUCTION}\n{sections}\n{PUBLIC}\n{table_of_names()}\n"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_reference(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(reference(), encoding="utf-8")

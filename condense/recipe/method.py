@@ -26,7 +26,11 @@ IDENTITY = "identity"
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """A named dataset, network, initializer, parametrization or evaluator in a recipe, with its options by name."""
+    """A named dataset, network, initializer, parametrization or evaluator in a recipe, with its options by name.
+
+    name: as listings such as `condense components` show it.
+    options: its options, by name; those that are missing have their defaults.
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -66,12 +70,15 @@ class Recover:
         takes the first image of every class, then the second of every class, and so on.
     optimizer: adam with `betas`, or sgd with `momentum`.
     lr: the initial learning rate.
+    betas: of adam.
+    momentum: of sgd.
     schedule: of the learning rate: cosine to 0, or constant.
-    augment: the augmentation, drawn anew at every step.
-    crop_schedule, crop_start, crop_share: a curriculum of crops (CDA, Yin & Shen, TMLR 2024). The minimum area
-        fraction of crops goes from `crop_start` (at most the maximum of `augment.crop_scale`) to the minimum of
-        `augment.crop_scale`, during the first fraction `crop_share` of the steps. "linear" and "cosine" change it
-        gradually, "step" all at once at the end of them; "none" means no curriculum.
+    augment: the augmentation, drawn anew at every step, without CutMix.
+    crop_schedule: a curriculum of crops (CDA, Yin & Shen, TMLR 2024). The minimum area fraction of crops goes from
+        `crop_start` to the minimum of `augment.crop_scale`, during the first fraction `crop_share` of the steps.
+        "linear" and "cosine" change it gradually, "step" all at once at the end of them; "none" means no curriculum.
+    crop_start: the minimum area fraction at first, at most the maximum of `augment.crop_scale`.
+    crop_share: the fraction of the steps that the curriculum takes, in (0, 1].
     network: the random network that losses look through; "teacher": one like the teacher's.
     networks: how many random networks are in use at once. Steps take them in turn, so that with `inner` they are
         students of different ages (FRePo, Zhou et al., NeurIPS 2022).
@@ -257,11 +264,18 @@ class Variant:
 class Method:
     """A method: a named recipe of components and settings.
 
-    name, summary, source: as in `condense.recipe.specs.Spec`.
+    name: lower-case words joined by hyphens; what users type.
+    summary: one line.
+    source: the paper (authors, venue, arXiv number) or the address it comes from; may be empty.
     initializer: the images that synthesis starts from.
     parametrization: how images are stored, and what is optimised in place of their pixels.
-    targets, regularizers: the losses that the recover stage minimises, by name, with weights and options.
-    recover, teacher, pool, student: see the classes of those names.
+    targets: the feature targets that the recover stage minimises, by name, with weights and options. A method with
+        iterations needs one.
+    regularizers: the regularizers that it minimises besides.
+    recover: how pixels are optimised.
+    teacher: its network and its training, on datasets that do not choose a teacher for all methods.
+    pool: networks that are partly trained on the real images; they are trained only if a loss looks through them.
+    student: the students' network, by default that of the protocol.
     select: how the images are chosen among starts and states of recovery. Its students are trained by `protocol`.
     protocol: the name of the protocol that its paper reports under.
     evaluator: the component that evaluates students.

@@ -25,7 +25,9 @@ LabelMode = Literal["hard", "soft", "online"]
 class Protocol(Training):
     """How students are trained.
 
-    name, summary, source: as in every spec.
+    name: lower-case words joined by hyphens; what users type.
+    summary: one line.
+    source: the paper (authors, venue, arXiv number) or the address it comes from; may be empty.
     labels: hard (cross-entropy with the class), soft (the teacher's logits of each image, saved with it) or
         online (the teacher labels every augmented view during training, so it is needed beside the images).
     temperature: T of KL(softmax(teacher / T) || softmax(student / T)), for soft and online labels.
@@ -33,7 +35,7 @@ class Protocol(Training):
     model: the student's network, unless the run chooses one with student.model; "teacher": one like the
         teacher's.
 
-    The other fields are those of `Training`. Raises ValueError for a value out of range or a name that does not exist.
+    Raises ValueError for a value out of range or a name that does not exist.
     """
 
     name: str

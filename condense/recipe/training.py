@@ -30,7 +30,7 @@ class Augment:
     crop_ratio: minimum and maximum width / height of that crop.
     flip: mirror left-right with probability 1/2.
     jitter: maximum shift as a fraction of the side length, rolled around the border; 1/7 is 32 pixels at 224.
-    siamese: the names of the `SIAMESE_OPERATIONS` to use; () is off.
+    siamese: the `SIAMESE_OPERATIONS` to use, of color, crop, cutout, flip, scale and rotate; () is off.
     siamese_single: whether each step uses one operation drawn from `siamese`; otherwise it uses all of them
         in the order given.
     siamese_always: names that are used at every step if they are among `siamese`. With `siamese_single`, one of the

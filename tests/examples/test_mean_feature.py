@@ -31,9 +31,8 @@ from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation
 from condense.recipe.config import RunConfig
 from condense.recipe.hooks import API_VERSION
-from condense.recipe.method import Method, Recover, Teacher, Use, Variant, Weighted
+from condense.recipe.method import Method, Teacher, Use, Weighted
 from condense.recipe.needs import Needs, ThroughPool, ThroughRandomNetwork, ThroughTeacher
-from condense.recipe.protocol import Protocol
 from condense.recipe.registry import DISABLE_VARIABLE, KINDS, Registry, load_registry
 from condense.recipe.resolve import configure
 from condense.recipe.specs import DatasetSpec, FeatureTargetSpec, InitializerSpec, ModelSpec, NoOptions
@@ -249,11 +248,6 @@ def test_every_hook_has_an_entry_of_its_own(hook_name: str) -> None:
         components.InitialRequest,
         components.EvaluationRequest,
         components.StudentResult,
-        Method,
-        Variant,
-        Weighted,
-        Recover,
-        Protocol,
         ModelRequest,
         DatasetRequest,
         InitializerSpec,
@@ -271,20 +265,6 @@ def test_every_question_that_a_request_answers_is_told_of() -> None:
     public = [name for name in questions if not name.startswith("_")]
     assert sorted(public) == ["look", "observe", "real"]
     assert [name for name in public if f"`request.{name}(" not in PAGE] == []
-
-
-def test_the_page_gives_the_defaults_of_recover() -> None:
-    table = PAGE.partition("| `Recover` | default |")[2].partition("\n\n")[0]
-    told = dict(re.findall(r'^\| `(\w+)` \| `?"?([\w.]+)"?`? \|', table, flags=re.MULTILINE))
-    for field in dataclasses.fields(Recover):
-        default = field.default
-        if isinstance(default, (int, float, str)) and field.name not in (
-            "optimizer",
-            "lr",
-            "momentum",
-            "schedule",
-        ):
-            assert told[field.name] == str(default)
 
 
 def test_the_gradients_of_the_page_are_those_of_the_weights() -> None:
