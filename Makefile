@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: demo test quick lint format clean
+.PHONY: demo test quick lint format docs clean
 
 # Condenses the dataset that ships with condense, with WMDD: 10 images per class, a shortened training of students.
 demo: $(READY)
@@ -25,6 +26,15 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The site of the documentation, in build/site. A page with a broken link stops it.
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/python tools/check_site.py build/site
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,docs]'
+	@touch $(DOCS_READY)
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("condense needs Python 3.11 or newer, and this is " + sys.version.split()[0] + "; say which to use with: make PYTHON=python3.12 ...")'
