@@ -9,23 +9,39 @@ from pathlib import Path
 from condense.data.walk import check_root, class_folders, files_below, pass_over
 from condense.errors import DataError
 from condense.recipe.config import Recipe, dataset_label
+from condense.recipe.networks import format_network
 from condense.recipe.registry import Registry
-from condense.recipe.settings import images_per_stored
-from condense.recipe.specs import DatasetSpec
+from condense.recipe.settings import images_per_stored, options_of
+from condense.recipe.specs import DatasetSpec, ParametrizationSpec
 
 
 def check_images_ahead(recipe: Recipe, registry: Registry) -> None:
-    """Raise DataError if the folder of `folder:PATH` is not there, or some class has fewer images than the ipc.
+    """Raise DataError if the images are not there, are too few, or are too small for the form that stores them.
 
     Class folders are counted; of other datasets the published numbers are known. What cannot be told passes.
     """
     spec, argument = registry.dataset(recipe.dataset.name)
+    _check_side(recipe, spec, registry)
     if spec.build == "condense.data.folder:load_folder":
         _check_folder(
             recipe, Path(argument).expanduser(), images_per_stored(recipe.parametrization, registry)
         )
     elif spec.classes and spec.images[0]:
         _check_published(recipe, spec, images_per_stored(recipe.parametrization, registry))
+
+
+def _check_side(recipe: Recipe, spec: DatasetSpec, registry: Registry) -> None:
+    if recipe.teacher.model.options.get("pretrained"):  # These weights may ask for images of another size.
+        return
+    side = spec.side_of(options_of(recipe.dataset, "dataset", registry))
+    stored = recipe.parametrization
+    form: ParametrizationSpec = registry.find("parametrization", stored.name)
+    minimum = form.smallest(options_of(stored, "parametrization", registry))
+    if 0 < side < minimum:
+        raise DataError(
+            f"{format_network(stored.name, stored.options)} stores images of at least {minimum}x{minimum} pixels, and "
+            f"those of {recipe.dataset.name!r} have {side}x{side}; choose other options below parametrization"
+        )
 
 
 def too_few(ipc: int, dataset: str, name: str, count: int, held: int = 1) -> DataError:

@@ -52,11 +52,13 @@ INITIALIZERS: tuple[InitializerSpec, ...] = (
         summary="Gaussian noise",
         options=NoiseOptions,
         beyond_pixels=True,
+        origin="synthetic",
         build="condense.engine.standard:Noise",
     ),
     InitializerSpec(
         name="real",
         summary="distinct random real images of each class",
+        origin="real",
         build="condense.engine.standard:RandomReal",
     ),
     InitializerSpec(

@@ -10,6 +10,7 @@ from condense.data.pixels import normalise
 from condense.engine.catalog import ImportedOptions
 from condense.engine.components import Initializer, InitialRequest
 from condense.errors import DataError, OptionError
+from condense.recipe.specs import Origin
 from condense.storage import artifact
 from condense.storage.hub import located
 from condense.storage.manifest import content_hash
@@ -73,6 +74,11 @@ class Imported(Initializer):
                 f"{(real.channels, real.size, real.size)} (channels, height, width)"
             )
         return normalise(chosen, real.mean, real.std)
+
+    @property
+    def origin(self) -> Origin:
+        """What the images of the artifact are."""
+        return self._data.origin
 
     def slot_weights(self) -> Tensor:
         """Return the weights of the artifact, (K, decoded images per class)."""

@@ -130,9 +130,9 @@ class Selector:
         if iterations and not begun.plan.judged_after:
             kept = Judged(start=start.start, after=iterations, accuracies=())
         if kept.after:
-            distilled = begun.assembled(states[kept.after], begun.slot_weights())
+            distilled = begun.assembled(states[kept.after], begun.slot_weights(), origin="synthetic")
         else:
-            distilled = begun.assembled(*self._start(kept.start))
+            distilled = begun.assembled(*self._start(kept.start), origin=begun.origin_of(kept.start))
         choice = Choice(
             judged=tuple(self.judged),
             kept=kept,

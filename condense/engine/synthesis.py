@@ -27,7 +27,7 @@ from condense.models.network import Network
 from condense.recipe.config import Recipe, dataset_label, public_settings
 from condense.recipe.protocol import LabelMode
 from condense.recipe.registry import Registry
-from condense.recipe.specs import NoOptions
+from condense.recipe.specs import NoOptions, Origin
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import Runtime, convolutions
 from condense.storage.distilled import DistilledDataset
@@ -76,15 +76,26 @@ class Synthesis:
 
     def distilled(self) -> DistilledDataset:
         """Recover every chunk and return the distilled dataset."""
-        return self.assembled(self.recovered()[self.recipe.recover.iterations], self.slot_weights())
+        iterations, start = self.recipe.recover.iterations, self.recipe.initializer.name
+        origin: Origin = "synthetic" if iterations else self.origin_of(start)
+        images = self.recovered()[iterations]
+        return self.assembled(images, self.slot_weights(), origin=origin)
 
-    def assembled(self, images: Tensor, weights: Tensor, mode: LabelMode | None = None) -> DistilledDataset:
+    def assembled(
+        self, images: Tensor, weights: Tensor, mode: LabelMode | None = None, *, origin: Origin = ""
+    ) -> DistilledDataset:
         """Return the distilled dataset of stored images.
 
         images: (K * ipc, C, H, W) uint8, ordered by class and slot. weights: (K, decoded images per class).
-        mode: of the labels; None: as the run's protocol has it.
+        mode: of the labels; None: as the run's protocol has it. origin: what the images are.
         """
-        return self._assemble(images, weights, self.recipe.method, self.coder, mode)
+        return self._assemble(images, weights, self.recipe.method, self.coder, mode, origin)
+
+    def origin_of(self, start: str) -> Origin:
+        """Return what the images that recovery begins with are. start: the name of their initializer."""
+        if isinstance(self.initializer, Imported):
+            return self.initializer.origin
+        return next(spec.origin for spec in self.plan.initializers if spec.name == start)
 
     def begun_with(self, initializer: Initializer) -> Synthesis:
         """Return the same synthesis with another initializer."""
@@ -103,7 +114,8 @@ class Synthesis:
         mean, std = self.dataset.mean, self.dataset.std
         ipc = self.recipe.ipc
         images = [to_bytes(self._initial_images(chooser, label, ipc), mean, std) for label in classes]
-        return self._assemble(torch.cat(images), _equal(len(classes), ipc), "random", AS_THEY_ARE)
+        weights = _equal(len(classes), ipc)
+        return self._assemble(torch.cat(images), weights, "random", AS_THEY_ARE, origin="real")
 
     def recovered(self) -> dict[int, Tensor]:
         """Recover every chunk.
@@ -253,9 +265,15 @@ class Synthesis:
         self.runtime.reporter.advance(0, losses)
 
     def _assemble(
-        self, images: Tensor, weights: Tensor, method: str, coder: Coder, mode: LabelMode | None = None
+        self,
+        images: Tensor,
+        weights: Tensor,
+        method: str,
+        coder: Coder,
+        mode: LabelMode | None = None,
+        origin: Origin = "",
     ) -> DistilledDataset:
-        """Return the dataset of stored images. weights: (K, decoded images per class). mode: as in `assembled`."""
+        """Return the dataset of stored images. All but method and coder are as in `assembled`."""
         recipe, dataset, teacher = self.recipe, self.dataset, self.labelled_by()
         classes, ipc = len(dataset.classes), recipe.ipc
         per_class = ipc * coder.images_per_stored
@@ -274,6 +292,7 @@ class Synthesis:
             method=method,
             dataset=public_name,
             teacher_hash=teacher.hash if teacher else "",
+            origin=origin,
             settings=public_settings(recipe, self.plan.evaluation),
             licence=dataset.licence,
             source=dataset.source,

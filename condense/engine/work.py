@@ -72,8 +72,7 @@ def known_counts(spec: DatasetSpec, options: object) -> Counts | None:
     """
     if not (spec.classes and spec.images[0] and spec.images[1] and spec.side):
         return None
-    size = getattr(options, "size", 0)
-    side = size if isinstance(size, int) and size > 0 else spec.side
+    side = spec.side_of(options)
     channels = 1 if spec.like == "small-grey" else 3
     limit = getattr(options, "memory_limit_gib", math.inf) * 2**30
     return Counts(

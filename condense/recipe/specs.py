@@ -21,6 +21,10 @@ from condense.recipe.needs import Needs
 ImageKind = Literal["small-grey", "small-colour", "photographs"]
 IMAGE_KINDS: tuple[ImageKind, ...] = get_args(ImageKind)
 
+# What images are: made up or optimised, real images as they are, or put together from crops of real images; "" where
+# nothing says so.
+Origin = Literal["synthetic", "real", "crops", ""]
+
 
 def kind_text(kind: str) -> str:
     """Return a kind of images as text for people: "small grey images"."""
@@ -160,11 +164,14 @@ class InitializerSpec(Spec):
         0 iterations.
     beyond_pixels: whether its images may go beyond the range of valid pixels, as noise does, until the first step clips
         them. Those of other initializers are clipped before it, and a note says so.
+    origin: what its images are, for the card of an artifact that keeps them: "real" for real images as they are,
+        "crops" for images put together from crops of real ones, "synthetic" for others; "" says nothing.
     """
 
     needs_teacher: bool = False
     uses_targets: bool = False
     beyond_pixels: bool = False
+    origin: Origin = ""
 
 
 @checked
@@ -174,27 +181,36 @@ class ParametrizationSpec(Spec):
 
     images_per_stored: how many decoded images one stored image holds, at least 1; a number, or a function from the
         options to one.
+    minimum_side: the minimum side length, in pixels, of images that it stores, at least 1; a number, or a function from
+        the options to one. `encode` raises DataError below it; this says so before a run.
     """
 
     images_per_stored: int | Callable[[Any], int] = 1
+    minimum_side: int | Callable[[Any], int] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not callable(self.images_per_stored):
-            self._check_count(self.images_per_stored, ValueError)
+        for name in ("images_per_stored", "minimum_side"):
+            if not callable(getattr(self, name)):
+                self._check_count(name, getattr(self, name), ValueError)
 
     def held(self, options: Any) -> int:
         """Return how many decoded images one stored image holds. Raises PluginError for a number below 1."""
-        count = self.images_per_stored
+        return self._count("images_per_stored", options)
+
+    def smallest(self, options: Any) -> int:
+        """Return the minimum side length of images in pixels. Raises PluginError for a number below 1."""
+        return self._count("minimum_side", options)
+
+    def _count(self, name: str, options: Any) -> int:
+        count = getattr(self, name)
         found: int = count(options) if callable(count) else count
-        self._check_count(found, PluginError)
+        self._check_count(name, found, PluginError)
         return found
 
-    def _check_count(self, count: Any, error: type[Exception]) -> None:
+    def _check_count(self, name: str, count: Any, error: type[Exception]) -> None:
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise error(
-                f"images_per_stored of {self.name!r} must be a whole number of at least 1, not {count!r}"
-            )
+            raise error(f"{name} of {self.name!r} must be a whole number of at least 1, not {count!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,6 +310,14 @@ class DatasetSpec(Spec):
             raise PluginError(f"{self.like!r} must give one of {', '.join(IMAGE_KINDS)}, not {kind!r}")
         found: ImageKind = kind
         return found
+
+    def side_of(self, options: Any) -> int:
+        """Return the side length in pixels that networks see with these options; 0 if it is not known.
+
+        An option `size` above 0 is the side length.
+        """
+        size = getattr(options, "size", 0)
+        return size if isinstance(size, int) and size > 0 else self.side
 
     def settings_for(self, kind: ImageKind) -> list[tuple[str, Any]]:
         """Return the settings for every method on this dataset with this kind of images, as pairs; later ones win."""

@@ -50,7 +50,7 @@ _SPLIT_WORDS = re.compile(r"\b(train|training|test|testing|val|valid|validation|
 # The fields that Manifest copies from DistilledDataset.
 _COPIED = (
     *("name", "method", "dataset", "ipc", "label_mode"),
-    *("teacher_hash", "teacher_bytes", "settings", "licence", "source"),
+    *("teacher_hash", "teacher_bytes", "settings", "licence", "source", "origin"),
 )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 import jinja2
 
 from condense.recipe.config import HUB, is_path
 from condense.recipe.method import IDENTITY
+from condense.recipe.specs import Origin
 from condense.storage.distilled import DistilledDataset
 from condense.storage.manifest import Manifest
 
@@ -18,6 +20,8 @@ _LICENCES = {
     *("cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"),
     "unknown",
 }
+# What the method did, by what the images are.
+_HOW: Mapping[Origin, str] = {"synthetic": "made", "real": "chosen", "crops": "made", "": "made"}
 _LIMITS = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -41,6 +45,8 @@ def card_text(manifest: Manifest, data: DistilledDataset) -> str:
         count=count,
         held=held,
         form=_form(data),
+        what=_what(data),
+        how=_HOW[data.origin],
         stored_as=data.coder.text,
         unfolding=data.coder.parametrization.unfolding().strip("\n"),
         licence=licence,
@@ -58,6 +64,19 @@ def _form(data: DistilledDataset) -> str:
     if data.parametrization.name == IDENTITY:
         return "plain"
     return "unfolded" if data.coder.parametrization.unfolding() else "decoded"
+
+
+def _what(data: DistilledDataset) -> str:
+    """Return what the images are, as the end of a sentence that begins with their number."""
+    several, held = len(data.images) > 1, data.coder.images_per_stored
+    image, of = "images" if several else "image", f"the training images of `{' '.join(data.dataset.split())}`"
+    if data.origin == "real":
+        what = f"real {image}" if held == 1 else f"{image} of {held} real ones{' each' if several else ''}"
+        return f"{what}, chosen from {of}" if data.dataset else what
+    if data.origin == "crops":
+        return f"{image}, put together from crops of {of if data.dataset else 'real images'}"
+    what = f"synthetic {image}" if data.origin == "synthetic" else image
+    return f"{what} that stand{'' if several else 's'} for {of}" if data.dataset else what
 
 
 def licence_id(text: str) -> str:

@@ -19,6 +19,7 @@ from condense.data.pixels import normalise
 from condense.errors import DataError
 from condense.recipe.method import IDENTITY, Use
 from condense.recipe.protocol import LabelMode
+from condense.recipe.specs import Origin
 from condense.runtime import Runtime
 from condense.storage.encoding import encode_png, encode_soft_labels
 
@@ -45,6 +46,7 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     name, method, dataset: names to show to users.
     teacher_hash: SHA-256 of the teacher's file, "" without a teacher.
     teacher_bytes: size of the teacher if training on this dataset needs it, otherwise 0.
+    origin: what the images are; see `condense.InitializerSpec`.
     settings: "recipe" and "evaluation" of the run that made this dataset, as plain data.
     licence, source: of the real images.
 
@@ -71,6 +73,7 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     dataset: str = ""
     teacher_hash: str = ""
     teacher_bytes: int = 0
+    origin: Origin = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     source: str = ""

@@ -11,6 +11,7 @@ from condense.errors import StorageError
 from condense.recipe.config import digest
 from condense.recipe.method import IDENTITY, Use
 from condense.recipe.misfits import converted
+from condense.recipe.specs import Origin
 from condense.storage import files
 
 FORMAT = 2
@@ -45,6 +46,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     settings: of the run that made the images; "evaluation" contains the protocol to train on them with.
     parametrization: how images are stored. images_per_stored: how many images each file holds.
     classes: in label order.
+    origin: "" in artifacts of earlier versions.
     labels_sha256: SHA-256 of labels.safetensors; "" without soft labels, and in artifacts of earlier versions.
     """
 
@@ -69,6 +71,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     classes: list[ClassEntry]
     parametrization: Use = Use(name=IDENTITY)
     images_per_stored: int = 1
+    origin: Origin = ""
     labels_sha256: str = ""
 
 

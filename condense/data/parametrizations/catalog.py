@@ -32,6 +32,10 @@ def _tiles(options: MosaicOptions) -> int:
     return options.factor**2
 
 
+def _side(options: MosaicOptions) -> int:
+    return options.factor
+
+
 PARAMETRIZATIONS: tuple[ParametrizationSpec, ...] = (
     ParametrizationSpec(
         name=IDENTITY,
@@ -44,6 +48,7 @@ PARAMETRIZATIONS: tuple[ParametrizationSpec, ...] = (
         source="Kim et al., ICML 2022, arXiv 2205.14959 (multi-formation)",
         options=MosaicOptions,
         images_per_stored=_tiles,
+        minimum_side=_side,
         build="condense.data.parametrizations.standard:Mosaic",
     ),
 )

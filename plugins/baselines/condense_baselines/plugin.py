@@ -165,6 +165,7 @@ def condense_initializers() -> list[InitializerSpec]:
             summary=HERDING.summary,
             source=HERDING.source,
             needs_teacher=True,
+            origin="real",
             build="condense_baselines.initializers.herding:Herding",
         ),
         InitializerSpec(
@@ -172,6 +173,7 @@ def condense_initializers() -> list[InitializerSpec]:
             summary=K_CENTER.summary,
             source=K_CENTER.source,
             needs_teacher=True,
+            origin="real",
             build="condense_baselines.initializers.k_center:KCenter",
         ),
         InitializerSpec(
@@ -185,6 +187,7 @@ def condense_initializers() -> list[InitializerSpec]:
             summary="for each slot the real image nearest to the feature that a target wants there",
             needs_teacher=True,
             uses_targets=True,
+            origin="real",
             build="condense_baselines.initializers.medoids:Medoids",
         ),
         InitializerSpec(
@@ -193,6 +196,7 @@ def condense_initializers() -> list[InitializerSpec]:
             source=RDED.source,
             options=RdedOptions,
             needs_teacher=True,
+            origin="crops",
             build="condense_baselines.initializers.rded_images:RdedImages",
         ),
     ]

@@ -40,6 +40,7 @@ def data(make_dataset: Callable[..., RealDataset]) -> DistilledDataset:
         std=(0.9,),
         ipc=2,
         dataset="tiny",
+        origin="real",
     )
 
 
@@ -55,6 +56,7 @@ def test_a_run_has_the_images_and_weights_of_the_artifact(
     found = run(tmp_path / "a", registry, tmp_path / "runs")
     assert torch.equal(found.images, data.images)
     assert torch.equal(found.weights, data.weights)
+    assert found.origin == "real"
     assert found.settings["recipe"]["initializer"]["options"] == {"path": "", "content": ""}
 
 

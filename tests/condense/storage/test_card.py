@@ -17,7 +17,10 @@ from huggingface_hub import DatasetCard
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
 
-from condense.storage.artifact import save
+from condense.data.parametrizations.base import coder_of
+from condense.recipe.method import Use
+from condense.recipe.registry import load_registry
+from condense.storage.artifact import load, save
 from condense.storage.card import licence_id
 from condense.storage.distilled import DistilledDataset
 
@@ -75,6 +78,40 @@ def test_the_fields_that_the_hub_filters_by(saved: Path) -> None:
         *("dataset-distillation", "dataset-condensation", "condense"),
         *("ipc-4", "wmdd", "cifar10"),
     ]
+
+
+def first_sentence(path: Path, **changes: Any) -> str:
+    save(distilled(**changes), path)
+    text = (path / "README.md").read_text(encoding="utf-8").partition("\n# ")[2].partition("\n\n")[2]
+    return text.partition(".\n")[0].replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("origin", "says"),
+    [
+        ("synthetic", "16 synthetic images that stand for the training images of `cifar10`,"),
+        ("real", "16 real images, chosen from the training images of `cifar10`,"),
+        ("crops", "16 images, put together from crops of the training images of `cifar10`,"),
+        ("", "16 images that stand for the training images of `cifar10`,"),
+    ],
+)
+def test_the_card_says_what_the_images_are(tmp_path: Path, origin: str, says: str) -> None:
+    how = "chosen" if origin == "real" else "made"
+    said = first_sentence(tmp_path / "d", origin=origin)
+    assert said == f"{says} 4 for each of 4 classes, {how} by the method `wmdd`"
+    assert load(tmp_path / "d").origin == origin
+
+
+def test_a_mosaic_of_real_images_is_not_called_a_real_image(tmp_path: Path) -> None:
+    use = Use(name="mosaic", options={"factor": 2})
+    coder = coder_of(use, load_registry())
+    held = {
+        "labels": torch.arange(len(NAMES)).repeat_interleave(4 * IPC),
+        "slots": torch.arange(4 * IPC).repeat(len(NAMES)),
+        "weights": torch.full((len(NAMES) * 4 * IPC,), 1 / (4 * IPC)),
+    }
+    said = first_sentence(tmp_path / "d", origin="real", coder=coder, **held)
+    assert said.startswith("16 images of 4 real ones each, chosen from the training images of `cifar10`,")
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ def test_the_card_is_valid_whatever_the_names_hold(tmp_path: Path) -> None:
     assert card["pretty_name"] == "a: 'name' # \"here\"\n"
     assert card["task_categories"] == ["image-classification"]
     assert "dataset-distillation" in card["tags"]
-    assert "39 synthetic images" in body
+    assert "39 images that stand for" in body
     assert "temperature = 20.0\n" in body
     for licence, wanted in (("", "unknown"), ("MIT", "mit"), ("Ask: us", "other")):
         save(dataclasses.replace(make(), licence=licence), tmp_path / "d", overwrite=True)
