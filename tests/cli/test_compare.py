@@ -235,6 +235,20 @@ def test_methods_joined_by_a_comma_are_shown_apart(condense: Invoke) -> None:
     assert "condense compare wmdd sre2l" in result.stderr
 
 
+def test_a_dry_run_has_the_rows_of_each_teacher_below_it(condense: Invoke) -> None:
+    teachers = ("convnet(width=16)", "timm:vit_tiny_patch16_224")
+    result = condense(
+        "compare", "wmdd", "--teacher-model", ",".join(teachers), "--set", "lr=0.5", "--dry-run"
+    )
+    assert result.exit_code == 0, result.output
+    rows, _, rest = result.stdout.partition("All rows")
+    assert [line for line in rows.splitlines() if line.startswith("Rows")] == [
+        f"Rows, teacher {teacher}" for teacher in teachers
+    ]
+    assert rows.count("  wmdd    recover.lr=0.5\n") == 2
+    assert all(f"teacher    {teacher}, " in rest for teacher in teachers)
+
+
 def test_a_dry_run_names_the_rows_that_will_fail(condense: Invoke, tmp_path: Path) -> None:
     result = condense("compare", "random", "--ipc", "1,501", "--dry-run", "--json")
     assert result.exit_code == 0, result.output

@@ -1,9 +1,10 @@
-"""A comparison in the terminal: its progress, its tables and its plan."""
+"""A comparison in the terminal: its progress and its tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len
@@ -12,12 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from condense.comparison.amount import Amount
-from condense.comparison.design import Design
-from condense.comparison.outcome import Column
+from condense.comparison.outcome import Column, Outcome, Row
 from condense.comparison.report.wording import (
     accuracy_text,
-    ceiling_texts,
     column_title,
     costs,
     crossed,
@@ -33,18 +31,16 @@ from condense.comparison.report.wording import (
     tested_on,
 )
 from condense.comparison.saved import MARKDOWN, PAGE
-from condense.comparison.summary import Line, Summary
-from condense.comparison.workspace import Outlook
-from condense.recipe.method import Teacher
-from condense.text import counted, duration, magnitude, percent, setting_text
+from condense.comparison.summary import Lead, Line, Summary
+from condense.text import duration, percent
 from condense_cli.render.progress import BarReporter, LineReporter
-from condense_cli.render.tables import ACCURACY, HEADING, QUIET, pairs_table
+from condense_cli.render.tables import ACCURACY, HEADING, QUIET
 
 if TYPE_CHECKING:
     from condense.comparison.work import ComparisonResult
 
 FAILED = "red"
-LABEL_WIDTH = 30  # maximum width of a column of labels, in characters; longer labels wrap
+LABEL_WIDTH = 34  # maximum width of a column of labels, in characters; longer labels wrap
 SPACE = 3  # characters around a cell, and between two cells
 
 
@@ -70,11 +66,10 @@ def outcome_parts(result: ComparisonResult, width: int) -> list[RenderableType]:
         for columns in _side_by_side(result, ipc, width):
             parts += ["", Padding(_table(result, ipc, columns), (0, 0, 0, 1), expand=False)]
         leads = [lead for lead in summary.leads if lead.ipc == ipc]
-        titles = {column.key: _title(column, summary) for column in summary.columns}
         parts += [""] if leads else []
-        parts += [_indented(f"{titles[lead.column]}: {lead_text(lead)}") for lead in leads]
+        parts += [_indented(_lead(lead, outcome, summary)) for lead in leads]
         for columns in _of_protocols(summary.columns):
-            parts += ["", Padding(_costs(summary, ipc, columns), (0, 0, 0, 1), expand=False)]
+            parts += ["", Padding(_costs(result, ipc, columns), (0, 0, 0, 1), expand=False)]
     parts += ["", *(_indented(text, QUIET) for text in _legend(result))]
     if summary.failures:
         parts += ["", Text("Failed", style=f"{HEADING} {FAILED}")]
@@ -100,17 +95,53 @@ def _of_protocols(columns: Sequence[Column]) -> list[list[Column]]:
     return list(groups.values())
 
 
-def _costs(summary: Summary, ipc: int, columns: Sequence[Column]) -> Table:
-    """Return the table of scores, seconds and bytes: a line for each row, from the lowest to the highest of columns."""
-    several = f"{protocols_text(columns)}, {len(columns)} students"
-    table = _ruled(_title(columns[0], summary) if len(columns) == 1 else several)
-    texts = costs(summary)
-    for title in texts:
-        table.add_column(title, justify="right", overflow="fold", no_wrap=len(columns) == 1)
-    for row in summary.rows:
+def _costs(result: ComparisonResult, ipc: int, columns: Sequence[Column]) -> Table:
+    """Return the table of scores, seconds and bytes: a line for each row, from the lowest to the highest of columns.
+
+    Scores are those of one student: where there are several, their range says little and makes the table too wide.
+    """
+    summary, several = result.summary, len(columns) > 1
+    title = f"{len(columns)} students"
+    if several and len(_of_protocols(summary.columns)) > 1:
+        title = f"{protocols_text(columns)}, {title}"
+    table = _ruled(title if several else _title(columns[0], summary))
+    texts = costs(summary, scores=not several)
+    for head in texts:
+        table.add_column(head, justify="right", overflow="fold", no_wrap=True)
+
+    def cells(row: str) -> list[Text]:
         lines = [summary.line(row, ipc, column.key) for column in columns]
-        table.add_row(Text(_label(row, summary)), *(Text(text(lines)) for text in texts.values()))
+        return [Text(text(lines)) for text in texts.values()]
+
+    for teacher, rows in _by_teacher(result.outcome):
+        _add_rows(table, teacher, rows, summary, cells)
     return table
+
+
+def _by_teacher(outcome: Outcome) -> list[tuple[str, list[Row]]]:
+    """Return the rows of each teacher, by the teacher's network where there are several, else by ""."""
+    rows = outcome.rows
+    teachers = dict.fromkeys(row.teacher for row in rows)
+    return [(teacher, [row for row in rows if row.teacher == teacher]) for teacher in teachers]
+
+
+def _add_rows(
+    table: Table, teacher: str, rows: Sequence[Row], summary: Summary, cells: Callable[[str], list[Text]]
+) -> None:
+    """Add rows to a table, below a line with their teacher where there are several. cells: of the row with a label."""
+    if teacher:
+        table.add_row(Text(f"teacher {teacher}", style=QUIET))
+    for row in rows:
+        table.add_row(Text(_label(row, summary)), *cells(row.label))
+
+
+def _lead(lead: Lead, outcome: Outcome, summary: Summary) -> str:
+    """Return who leads in a column. Where there are several teachers, the line begins with theirs."""
+    rows = {row.label: row for row in outcome.rows}
+    row, following = rows[lead.row], rows[lead.next]
+    title = next(_title(column, summary) for column in summary.columns if column.key == lead.column)
+    place = f"{title}, teacher {row.teacher}" if row.teacher else title
+    return f"{place}: {lead_text(replace(lead, row=row.stem, next=following.stem))}"
 
 
 def _table(result: ComparisonResult, ipc: int, columns: Sequence[Column]) -> Table:
@@ -124,17 +155,21 @@ def _table(result: ComparisonResult, ipc: int, columns: Sequence[Column]) -> Tab
     if published:
         needed = _published_width(summary, ipc, columns)
         table.add_column("published", overflow="fold", min_width=min(needed, LABEL_WIDTH))
-    for row in summary.rows:
-        cells = [Text(_label(row, summary))]
+
+    def cells(row: str) -> list[Text]:
+        found: list[Text] = []
         for column in columns:
-            cells += _cells(summary.line(row, ipc, column.key), summary, full_count(outcome))
+            found += _cells(summary.line(row, ipc, column.key), summary, full_count(outcome))
         if published:
-            cells.append(Text("\n".join(published_texts(summary, row, ipc, columns))))
-        table.add_row(*cells)
-    for teacher, reached in ceiling_texts(summary):
-        of_column = [Text(reached), *(Text("") for _ in _gap_heads(summary))]
-        unpublished = [Text("")] * published
-        table.add_row(Text(_ceiling_label(teacher)), *of_column * len(columns), *unpublished, style=QUIET)
+            found.append(Text("\n".join(published_texts(summary, row, ipc, columns))))
+        return found
+
+    for teacher, rows in _by_teacher(outcome):
+        _add_rows(table, teacher, rows, summary, cells)
+        if teacher in summary.ceilings:
+            reached = Text(percent(summary.ceilings[teacher]))
+            of_column = [reached, *(Text("") for _ in _gap_heads(summary))]
+            table.add_row(Text(_ceiling_label(teacher)), *of_column * len(columns), style=QUIET)
     return table
 
 
@@ -147,19 +182,23 @@ def _cells(line: Line, summary: Summary, full: int) -> list[Text]:
 
 def _gap_heads(summary: Summary) -> list[str]:
     """Return the titles of the columns of differences, which are short where there is one."""
-    whats = list(differences_of(summary))
-    return ["difference"] if len(whats) == 1 and summary.compares else [f"to {what}" for what in whats]
+    if summary.teachers:
+        return [*([f"to {summary.first}"] if summary.compares else []), "to first teacher"]
+    return ["difference"] if summary.compares else []
 
 
 def _ceiling_label(teacher: str) -> str:
-    return f"all real images ({teacher})"
+    """Return the label of what the teacher reached; it stands below the teacher's name where there are several."""
+    return "  all real images" if teacher else "all real images (teacher)"
 
 
 def _side_by_side(result: ComparisonResult, ipc: int, width: int) -> Iterator[list[Column]]:
     """Yield the columns in groups, each as large as the terminal has room for."""
     summary, full = result.summary, full_count(result.outcome)
-    ceilings = [_ceiling_label(teacher) for teacher, _ in ceiling_texts(summary)]
-    labels = max(map(cell_len, [*ceilings, *(_label(row, summary) for row in summary.rows)]))
+    teachers = [f"teacher {teacher}" for teacher in summary.teachers]
+    ceilings = [_ceiling_label(teacher) for teacher in summary.ceilings]
+    rows = [_label(row, summary) for row in result.outcome.rows]
+    labels = max(map(cell_len, [*teachers, *ceilings, *rows]))
     room = width - min(labels, LABEL_WIDTH) - SPACE - 1
     if summary.shows_published(ipc):
         room -= SPACE + _published_width(summary, ipc, summary.columns)
@@ -186,8 +225,10 @@ def _published_width(summary: Summary, ipc: int, columns: Sequence[Column]) -> i
     return max(cell_len(text) for texts in found for text in texts)
 
 
-def _label(row: str, summary: Summary) -> str:
-    return f"{row} (reference)" if row in summary.references else row
+def _label(row: Row, summary: Summary) -> str:
+    """Return the label of a row, which stands below its teacher where there are several."""
+    label = f"{row.stem} (reference)" if row.label in summary.references else row.stem
+    return f"  {label}" if row.teacher else label
 
 
 def _title(column: Column, summary: Summary) -> str:
@@ -209,95 +250,17 @@ def _legend(result: ComparisonResult) -> Iterator[str]:
         same = " under the same teacher" if summary.teachers else ""
         yield f"Difference: points to {summary.first}{same}, paired by seed{star}."
     if summary.teachers:
-        yield f"To teacher {summary.teachers[0]}: points to the same row under that teacher, paired by seed{star}."
+        first = f"the first teacher, {summary.teachers[0]}"
+        yield f"To first teacher: points to the same row under {first}, paired by seed{star}."
     if published := published_note(outcome, summary):
         yield published
-    if summary.scored:
+    if summary.scored and not crossed(summary.columns):
         yield "LRS, ARS: DD-Ranking's scores, 0 to 1: how good the images are, apart from labels and augmentation."
     yield "Stored: images, labels and a teacher that answers in training. Compression: the real images over it."
     if crossed(summary.columns):
-        yield f"Scores and costs of several students: the lowest to the highest; each is in {MARKDOWN} and on the page."
+        what = "costs and the scores" if summary.scored else "costs"
+        yield f"Of several students, the lowest to the highest. The {what} of each are in {MARKDOWN} and on the page."
         yield f"Students: every network learns from the same images. Protocol: {protocols_text(summary.columns)}."
         return
     students = {column.protocol: column.student for column in summary.columns}
     yield f"Students: {', '.join(f'{protocol} {student}' for protocol, student in students.items())}."
-
-
-def plan_parts(design: Design, outlook: Outlook, amount: Amount | None) -> list[RenderableType]:
-    """Return what a comparison would do: its rows, what all rows share, and the work ahead."""
-    validation = design.validation
-    columns = [column.column for column in design.columns]
-    scored = [column for column in columns if column.role == "score"]
-    facts = [
-        ("dataset", design.shared.dataset.name),
-        ("ipc", ", ".join(map(str, design.ipcs))),
-        ("seeds", ", ".join(map(str, design.seeds))),
-        ("tested on", f"{percent(validation)} % of the training images" if validation else "the test images"),
-        *(("teacher", _teacher_text(teacher)) for teacher in design.teachers.values()),
-        *((f"column {number}", _column_text(column)) for number, column in enumerate(scored, 1)),
-    ]
-    further = len(columns) - len(scored)
-    if further:
-        facts.append(("scores", f"{counted(further, 'further column')} for DD-Ranking's scores"))
-    cells = f"{outlook.cells} ({outlook.cells_done} done): a row, distilled for one ipc and seed"
-    students = (
-        f"{outlook.students} ({outlook.students_done} done): {design.students} for each cell and column"
-    )
-    sections = {
-        "Rows": [(row.label, _changes(row.settings, row.without) or row.summary) for row in design.rows],
-        "All rows": facts,
-        "Work ahead": [("cells", cells), ("students", students), *_passes(amount)],
-    }
-    parts: list[RenderableType] = []
-    for title, pairs in sections.items():
-        parts += [Text(title, style=HEADING), pairs_table(pairs, max_width=LABEL_WIDTH + 2), ""]
-    return [*parts, *(_indented(note) for note in design.notes), f"  would lie in  {outlook.path}"]
-
-
-def _passes(amount: Amount | None) -> Iterator[tuple[str, str]]:
-    """Yield how many images pass through networks, done or not, and how to get seconds."""
-    if amount is None:
-        yield "passes", "not known: a dry run does not look at the images of this dataset"
-    else:
-        for part, (forward, backward) in amount.parts().items():
-            yield f"all {part}", f"{magnitude(forward)} images forward, {magnitude(backward)} backward"
-    yield "time", "`condense plan --method METHOD` times one run on this machine"
-
-
-def plan_data(design: Design, outlook: Outlook, amount: Amount | None) -> dict[str, Any]:
-    """Return what a comparison would do as plain data."""
-    import msgspec
-
-    plan: dict[str, Any] = msgspec.to_builtins(
-        {
-            "path": str(outlook.path),
-            "kind": design.kind,
-            "rows": design.rows,
-            "reference": design.reference,
-            "columns": [column.column for column in design.columns],
-            "ipcs": design.ipcs,
-            "seeds": design.seeds,
-            "cells": {"all": outlook.cells, "done": outlook.cells_done},
-            "students": {"all": outlook.students, "done": outlook.students_done},
-            "passes": {
-                part: {"forward": forward, "backward": backward}
-                for part, (forward, backward) in (amount.parts() if amount else {}).items()
-            },
-            "notes": design.notes,
-            "command": design.command,
-        }
-    )
-    return plan
-
-
-def _teacher_text(teacher: Teacher) -> str:
-    return f"{teacher.model.name}, {counted(teacher.epochs, 'epoch')}, seed {teacher.seed}"
-
-
-def _column_text(column: Column) -> str:
-    return f"{column_title(column, [column])}, {column.labels} labels, student {column.student}"
-
-
-def _changes(settings: Mapping[str, Any], without: Sequence[str]) -> str:
-    changed = [f"{key}={setting_text(value)}" for key, value in settings.items()]
-    return ", ".join([*changed, *(f"without {name}" for name in without)])

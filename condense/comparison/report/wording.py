@@ -165,13 +165,13 @@ _COSTS: Mapping[str, _Cost] = {
 }
 
 
-def costs(summary: Summary) -> dict[str, Callable[[Sequence[Line]], str]]:
+def costs(summary: Summary, *, scores: bool = True) -> dict[str, Callable[[Sequence[Line]], str]]:
     """Return the scores and costs by title, as functions from lines to text.
 
-    Of several lines, such as those of one row for several students, it is the lowest and the highest value: "1.2 s to
-    3.4 s". Scores are left out if no line has any.
+    Of several lines, such as those of one row for several students, it is the lowest and the highest value: "1.2–3.4
+    s", "8.5 s–1 min 15 s". Scores are left out if no line has any. scores: whether they are wanted.
     """
-    shown = {**(_SCORES if summary.scored else {}), **_COSTS}
+    shown = {**(_SCORES if summary.scored and scores else {}), **_COSTS}
     return {title: functools.partial(_range, *cost) for title, cost in shown.items()}
 
 
@@ -180,7 +180,11 @@ def _range(value: Callable[[Line], float | None], text: Callable[[Any], str], li
     if not found:
         return text(None)
     low, high = text(min(found)), text(max(found))
-    return low if low == high else f"{low} to {high}"
+    if low == high:
+        return low
+    number, unit, *more = f"{low} ".split(" ")
+    alike = unit and not any(more) and high.partition(" ")[2] == unit
+    return f"{number}–{high}" if alike else f"{low}–{high}"  # the unit of both stands once
 
 
 def lead_text(lead: Lead) -> str:

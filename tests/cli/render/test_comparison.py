@@ -7,13 +7,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from condense_cli.render.comparison import PieceReporter, outcome_parts
 from condense_cli.render.progress import LineReporter
 from rich.console import Console
 
-from condense.comparison.outcome import Cell, Column, Distilled, Outcome, Row, TeacherFacts
+from condense.comparison.outcome import Cell, Column, Distilled, Outcome, Row, TeacherFacts, under_teacher
 from condense.comparison.work import ComparisonResult
 from condense.recipe.published import Published
 
@@ -204,9 +205,53 @@ def test_costs_of_several_students_are_one_line_for_each_row() -> None:
         text = shown(made, width)
         assert max(map(len, text.splitlines())) <= width
         assert text.count("train one") == 1
-    costs = table_below(text, "fkd, 100 epochs, 3 students")
-    assert costs[1:] == [
-        ["wmdd", "1 min 00 s", "2.5 s to 30.0 s", "200 B", "6.7×"],
-        ["random (reference)", "1 min 01 s", "2.5 s to 30.0 s", "200 B", "6.7×"],
-    ]
-    assert "the lowest to the highest; each is in compare.md" in " ".join(text.split())
+        assert table_below(text, "3 students")[1:] == [
+            ["wmdd", "1 min 00 s", "2.5–30.0 s", "200 B", "6.7×"],
+            ["random (reference)", "1 min 01 s", "2.5–30.0 s", "200 B", "6.7×"],
+        ]
+    said = "Of several students, the lowest to the highest. The costs of each are in compare.md"
+    assert said in " ".join(text.split())
+
+
+def under(found: ComparisonResult, teachers: Sequence[str]) -> ComparisonResult:
+    """The same comparison with all rows under each of several teachers."""
+    outcome = found.outcome
+    assert outcome.teacher is not None
+
+    def renamed(parts: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(replace(part, row=under_teacher(part.row, one)) for one in teachers for part in parts)
+
+    rows = (
+        replace(row, label=under_teacher(row.label, one), teacher=one)
+        for one in teachers
+        for row in outcome.rows
+    )
+    facts = {one: replace(outcome.teacher, model=one) for one in teachers}
+    return replace(
+        found,
+        outcome=replace(
+            outcome,
+            rows=tuple(rows),
+            cells=renamed(outcome.cells),
+            distilled=renamed(outcome.distilled),
+            teachers=facts,
+        ),
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_rows_of_several_teachers_stand_below_them_and_no_label_is_broken(width: int) -> None:
+    teachers = ("convnet(width=64)", "timm:resnet10t")
+    text = shown(under(result(rows=("wmdd", "random")), teachers), width)
+    assert max(map(len, text.splitlines())) <= width
+    for first in ("trained on", "fkd, 100 epochs"):
+        table = [row[0] for row in table_below(text, first)]
+        wanted = [["teacher " + one, "wmdd", "random (reference)"] for one in teachers]
+        if first == "trained on":
+            wanted = [[*rows, "all real images"] for rows in wanted]
+        assert table[1:] == [label for rows in wanted for label in rows]
+    assert "fkd, 100 epochs, teacher timm:resnet10t: wmdd leads, " in text
+    assert "teacher=" not in text
+    head = table_below(text, "trained on")[0]
+    assert head[-2:] == ["to wmdd", "to first teacher"]
+    assert "points to the same row under the first teacher, convnet(width=64)" in " ".join(text.split())
