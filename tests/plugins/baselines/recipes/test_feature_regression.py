@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 from condense_baselines.recipes.feature_regression import FEATURE_REGRESSION
 
 import condense
-from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
 from condense.recipe.method import Use
-from condense.recipe.registry import Registry, load_registry
+from condense.recipe.registry import load_registry
 from condense.recipe.resolve import configure
 
 REGISTRY = load_registry()
@@ -51,33 +49,17 @@ def test_variants_resolve(variant: condense.Variant) -> None:
     assert (recipe == whole) is (variant.label == "the whole method")
 
 
-def test_the_error_of_the_regression_falls(
-    tmp_path: Path,
-    make_dataset: Callable[..., RealDataset],
-    make_registry: Callable[..., Registry],
-) -> None:
-    result = condense.run(
-        method="feature-regression",
-        dataset="tiny",
-        ipc=1,
-        students=1,
-        reference=False,
-        out=tmp_path,
-        device="cpu",
-        settings={
-            "iterations": 60,
-            "recover.log_every": 1,
-            "recover.network.width": 4,
-            "recover.network.depth": 2,
-            "recover.augment.siamese": "",
-            "recover.networks": 2,
-            "recover.network_steps": 10,
-            "protocol.epochs": 2,
-            "protocol.model.depth": 2,
-            "protocol.model.width": 4,
-        },
-        registry=make_registry(make_dataset()),
-    )
+def test_the_error_of_the_regression_falls(short_run: Callable[..., condense.RunResult]) -> None:
+    settings = {
+        "iterations": 60,
+        "recover.log_every": 1,
+        "recover.network.width": 4,
+        "recover.network.depth": 2,
+        "recover.augment.siamese": "",
+        "recover.networks": 2,
+        "recover.network_steps": 10,
+    }
+    result = short_run("feature-regression", settings)
     assert result.distilled.images.shape == (3, 1, 8, 8)
     assert len(result.distilled) == 12
     lines = map(json.loads, (result.path / "metrics.jsonl").read_text().splitlines())

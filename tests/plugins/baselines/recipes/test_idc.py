@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from condense_baselines.recipes.idc import IDC
 
 import condense
-from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
 from condense.recipe.config import RunConfig
 from condense.recipe.method import Use
-from condense.recipe.registry import Registry, load_registry
+from condense.recipe.registry import load_registry
 from condense.recipe.resolve import configure
 from condense.recipe.training import Augment
 
 REGISTRY = load_registry()
-MakeDataset = Callable[..., RealDataset]
-MakeRegistry = Callable[..., Registry]
+ShortRun = Callable[..., condense.RunResult]
 SMALL = {
     "iterations": 4,
     "recover.network_steps": 2,
@@ -123,52 +120,26 @@ def test_it_needs_neither_teacher_nor_pool_unless_asked() -> None:
 
 
 @pytest.mark.parametrize("metric", ["mse", "l1"])
-def test_a_run_on_few_images(
-    metric: str, tmp_path: Path, make_dataset: MakeDataset, make_registry: MakeRegistry
-) -> None:
-    result = condense.run(
-        method="idc",
-        dataset="tiny",
-        ipc=1,
-        students=1,
-        reference=False,
-        out=tmp_path,
-        device="cpu",
-        settings={
-            **SMALL,
-            "targets.gradient-distance.metric": metric,
-            "protocol.epochs": 2,
-            "protocol.model.depth": 2,
-            "protocol.model.width": 4,
-        },
-        registry=make_registry(make_dataset()),
-    )
+def test_a_run_on_few_images(metric: str, short_run: ShortRun) -> None:
+    result = short_run("idc", {**SMALL, "targets.gradient-distance.metric": metric})
     assert result.distilled.images.shape == (3, 1, 8, 8)
     assert len(result.distilled) == 12  # four to an image
     assert len(result.scores) == 1
 
 
-def test_a_run_through_a_pool(tmp_path: Path, make_dataset: MakeDataset, make_registry: MakeRegistry) -> None:
-    result = condense.run(
-        method="idc",
-        dataset="tiny",
-        ipc=1,
-        students=0,
-        out=tmp_path,
-        device="cpu",
-        settings={
-            "preset": "pool",
-            "iterations": 3,
-            "recover.network_steps": 2,
-            "recover.inner_images": 8,
-            "pool.model.width": 4,
-            "pool.model.depth": 2,
-            "pool.networks": 1,
-            "pool.checkpoints": 2,
-            "pool.epochs": 2,
-        },
-        registry=make_registry(make_dataset()),
-    )
+def test_a_run_through_a_pool(short_run: ShortRun) -> None:
+    settings = {
+        "preset": "pool",
+        "iterations": 3,
+        "recover.network_steps": 2,
+        "recover.inner_images": 8,
+        "pool.model.width": 4,
+        "pool.model.depth": 2,
+        "pool.networks": 1,
+        "pool.checkpoints": 2,
+        "pool.epochs": 2,
+    }
+    result = short_run("idc", settings, students=0)
     assert len(list((result.path / "pool").glob("*.safetensors"))) == 1
     assert result.distilled.images.shape == (3, 1, 8, 8)
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from condense_baselines.recipes.ncfm import NCFM
 
 import condense
-from condense.data.dataset import RealDataset
 from condense.engine.plan import make_plan
 from condense.recipe.config import RunConfig
 from condense.recipe.method import Use, Weighted
-from condense.recipe.registry import Registry, load_registry
+from condense.recipe.registry import load_registry
 from condense.recipe.resolve import configure
 from condense.recipe.training import Augment
 
 REGISTRY = load_registry()
-MakeDataset = Callable[..., RealDataset]
-MakeRegistry = Callable[..., Registry]
+ShortRun = Callable[..., condense.RunResult]
 
 
 def resolved(dataset: str = "cifar10") -> RunConfig:
@@ -97,29 +94,17 @@ def test_it_needs_a_pool_and_no_teacher() -> None:
     assert not plan.measures
 
 
-def test_a_run_on_few_images(tmp_path: Path, make_dataset: MakeDataset, make_registry: MakeRegistry) -> None:
-    result = condense.run(
-        method="ncfm",
-        dataset="tiny",
-        ipc=1,
-        students=1,
-        reference=False,
-        out=tmp_path,
-        device="cpu",
-        settings={
-            "iterations": 4,
-            "targets.characteristic-function.frequencies": 32,
-            "pool.networks": 2,
-            "pool.epochs": 2,
-            "pool.random": 0.3,
-            "pool.model.width": 4,
-            "pool.model.depth": 2,
-            "protocol.epochs": 2,
-            "protocol.model.depth": 2,
-            "protocol.model.width": 4,
-        },
-        registry=make_registry(make_dataset()),
-    )
+def test_a_run_on_few_images(short_run: ShortRun) -> None:
+    settings = {
+        "iterations": 4,
+        "targets.characteristic-function.frequencies": 32,
+        "pool.networks": 2,
+        "pool.epochs": 2,
+        "pool.random": 0.3,
+        "pool.model.width": 4,
+        "pool.model.depth": 2,
+    }
+    result = short_run("ncfm", settings)
     assert result.distilled.images.shape == (3, 1, 8, 8)
     assert len(result.distilled) == 12  # four to an image
     assert len(list((result.path / "pool").glob("*.safetensors"))) == 2
