@@ -77,7 +77,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         metavar="NAME,...",
         callback=parse_names,
         help="How students are trained; each is a column. `condense protocols` lists them.",
-        default_shown="the first method's own",
+        default_shown="that of the first method that makes its images",
     ),
     option(
         "--epochs",
@@ -231,7 +231,7 @@ def _show_plan(design: Design, out: Path, registry: Registry, as_json: bool) -> 
     from condense.comparison.ahead import check_comparison_ahead, warned
     from condense.comparison.amount import amount_of
     from condense.comparison.workspace import look_ahead
-    from condense_cli.render.comparison import plan_data, plan_parts
+    from condense_cli.render.comparison_plan import plan_data, plan_parts
     from condense_cli.render.console import make_console, write, write_json
 
     refused = check_comparison_ahead(design, out, registry)

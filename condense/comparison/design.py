@@ -18,7 +18,7 @@ from condense.comparison.command import FILE, command_of
 from condense.comparison.imported import IMPORTED_KEYS, check_imported
 from condense.comparison.outcome import Kind, Row, under_teacher
 from condense.comparison.remarks import choices, other_wishes, unread
-from condense.comparison.rows import AskedRow, rows_of
+from condense.comparison.rows import AskedRow, reported_under, rows_of
 from condense.comparison.terms import TermOptions, Terms, terms_of
 from condense.data.kinds import unfetched_note
 from condense.errors import OptionError
@@ -113,14 +113,14 @@ def design_comparison(
     named = [methods] if isinstance(methods, str) else list(methods)
     checked = terms_of(**terms)
     found = rows_of(kind, named, settings, dataset=checked.dataset, reference=reference, registry=registry)
-    first = registry.method(found.asked[0].method)
-    names = checked.protocols or (first.protocol,)
+    leading = reported_under(found.asked, registry)
+    names = checked.protocols or (leading.protocol,)
     given = _shared_pairs(found.shared, checked)
     shared = [shared_settings(registry, checked.dataset, name, given, checked.seed) for name in names]
     teachers = teachers_of(checked.teachers, shared[0], registry)
     columns = _columns(checked, shared, teachers, registry, scores=checked.scores and bool(found.reference))
     refuse_without_effect(shared, [key for key, _ in found.shared], registry)
-    notes = [*found.notes, *choices(checked, found, first, columns)]
+    notes = [*found.notes, *choices(checked, found, leading, columns)]
     notes += _unfetched(shared[0].dataset, registry)
     usual = shared_settings(registry, checked.dataset, names[0], (), checked.seed)
     resolved = [

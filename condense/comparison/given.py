@@ -40,7 +40,7 @@ class Given:
     """Settings, sorted by what they apply to.
 
     shared: settings of the sections in `SHARED`.
-    rows: settings of every row but the reference.
+    rows: settings of every row that can take them.
     by_method: settings of the rows of one method, by its name.
     """
 
@@ -48,9 +48,21 @@ class Given:
     rows: tuple[Pair, ...]
     by_method: Mapping[str, tuple[Pair, ...]]
 
-    def of(self, method: str, *, reference: bool = False) -> tuple[Pair, ...]:
-        """Return the settings of a method's rows; later ones win. Those for every row leave the reference alone."""
-        return (*(() if reference else self.rows), *self.by_method.get(method, ()))
+    def of(self, method: str, *, sections: Collection[str] | None = None) -> tuple[Pair, ...]:
+        """Return the settings of a method's rows; later ones win.
+
+        sections: which of the settings for every row they take; None: all. An option of a part is taken where that
+        part is chosen too.
+        """
+        own = self.by_method.get(method, ())
+        if sections is None:
+            return (*self.rows, *own)
+        taken: list[Pair] = []
+        for key, value in self.rows:
+            section, _, option = key.partition(".")
+            if section in sections and (not option or section in dict(taken)):
+                taken.append((key, value))
+        return (*taken, *own)
 
 
 def sort_settings(settings: Settings, methods: Collection[str]) -> Given:

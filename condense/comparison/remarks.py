@@ -20,12 +20,12 @@ _NO_MATTER = ("teacher.seed", "teacher.measure_batch", "teacher.check")
 _NAMED = 3
 
 
-def choices(terms: Terms, rows: Rows, first: Method, columns: Sequence[ColumnSetup]) -> list[str]:
-    """Return notes on what was chosen for the user. first: the first row's method."""
+def choices(terms: Terms, rows: Rows, leading: Method, columns: Sequence[ColumnSetup]) -> list[str]:
+    """Return notes on what was chosen for the user. leading: the method whose protocol it is if none was named."""
     notes = []
     if not terms.protocols:
         notes.append(
-            f"protocol {first.protocol}, the one that {first.name} is reported under; --protocol chooses others"
+            f"protocol {leading.protocol}, the one that {leading.name} is reported under; --protocol chooses others"
         )
     if terms.scores and not rows.reference:
         notes.append(

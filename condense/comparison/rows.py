@@ -12,15 +12,18 @@ from condense.comparison.imported import imported_row, is_imported
 from condense.comparison.outcome import Kind
 from condense.errors import CondenseError, OptionError, UnknownSettingError
 from condense.recipe.config import RunConfig
-from condense.recipe.method import IMPORTED
+from condense.recipe.method import IMPORTED, Method
 from condense.recipe.presets import PRESET
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure, with_judge
 from condense.recipe.settings import Pair, Settings, assign, pairs_of
+from condense.recipe.specs import InitializerSpec
 from condense.text import setting_text
 
 # The method that picks random real images: the reference that every other method has to beat.
 REFERENCE = "random"
+# The sections whose settings for all rows the reference takes: how images are stored. With others it would be none.
+_OF_REFERENCE = ("parametrization",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +92,9 @@ def compare_rows(methods: Sequence[str], settings: Settings, *, reference: bool,
     given = sort_settings(settings, named)
     asked = []
     for method in named:
-        # Settings for every row leave the images of others alone, as they do the reference.
-        own = given.of(method, reference=method == REFERENCE or is_imported(method))
+        # Settings for every row leave the images of others alone.
+        sections = () if is_imported(method) else _OF_REFERENCE if method == REFERENCE else None
+        own = given.of(method, sections=sections)
         if is_imported(method):
             label, images, said = imported_row(method)
             asked.append(AskedRow(label=label, method=IMPORTED, settings=(*images, *own)))
@@ -183,6 +187,22 @@ def ablate_rows(
     return _checked([*asked, *_reference_row(named[1:], given)], given, notes)
 
 
+def reported_under(rows: Sequence[AskedRow], registry: Registry) -> Method:
+    """Return the method whose protocol is that of the comparison if none is named: the first that makes its images.
+
+    Real images that are chosen, as by `random` and `medoids`, and imported ones are there to compare with, so they
+    decide only where nothing else is compared.
+    """
+    methods = [registry.method(row.method) for row in rows]
+    return next((method for method in methods if not _found(method, registry)), methods[0])
+
+
+def _found(method: Method, registry: Registry) -> bool:
+    """Return whether the images of a method are imported, or real images as they are."""
+    initializer: InitializerSpec = registry.find("initializer", method.initializer.name)
+    return method.name == IMPORTED or (method.recover.iterations == 0 and initializer.origin == "real")
+
+
 def _with_reference(
     methods: Sequence[str], reference: bool, registry: Registry
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -198,7 +218,8 @@ def _with_reference(
 
 def _reference_row(methods: Sequence[str], given: Given) -> list[AskedRow]:
     return [
-        AskedRow(label=method, method=method, settings=given.of(method, reference=True)) for method in methods
+        AskedRow(label=method, method=method, settings=given.of(method, sections=_OF_REFERENCE))
+        for method in methods
     ]
 
 
@@ -207,11 +228,13 @@ def _checked(asked: Sequence[AskedRow], given: Given, notes: Sequence[str]) -> R
     for label in labels:
         if labels.count(label) > 1:
             raise OptionError(f"the row {label!r} stands twice; name each once")
-    if given.rows and all(row.label == REFERENCE or row.method == IMPORTED for row in asked):
-        raise OptionError(
-            f"{given.rows[0][0]!r} changes nothing: settings for all rows leave the reference alone; "
-            f"write --set {REFERENCE}:{given.rows[0][0]}=..."
-        )
+    taken = {key for row in asked for key, _ in row.settings}
+    for key, _ in given.rows:
+        if key not in taken:
+            raise OptionError(
+                f"{key!r} changes nothing: of settings for all rows, random real images take those of "
+                f"{', '.join(_OF_REFERENCE)} alone, and imported images take none; write --set {REFERENCE}:{key}=..."
+            )
     return Rows(
         asked=tuple(asked),
         reference=REFERENCE if REFERENCE in labels else "",

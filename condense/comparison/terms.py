@@ -28,7 +28,8 @@ class TermOptions(TypedDict, total=False):
     ipc: images per class, one number or several.
     seeds: how many seeds, from `seed` on; every row is distilled once for each.
     students: trained for each seed.
-    protocol: one name or several, each a column; by default the first method's own.
+    protocol: one name or several, each a column; by default that of the first method that makes its images. Those that
+        choose real ones, such as random and medoids, decide only among themselves.
     epochs: epochs of a student's training, by default the protocol's. Each of several numbers is a column of
         its own, with the whole schedule.
     student: the students' network, such as "resnet18" or "convnet(width=64)"; by default the protocol's. Each of
@@ -64,8 +65,9 @@ class TermOptions(TypedDict, total=False):
 class ComparisonOptions(TermOptions, total=False):
     """The options of `condense.compare`, `sweep` and `ablate`: those of `TermOptions` and these.
 
-    settings: dotted keys to values. They apply to all rows but the reference or, as "METHOD:KEY", to the rows
-        of one method. In a sweep a value may list several: "0.1,1", or a list.
+    settings: dotted keys to values. They apply to all rows or, as "METHOD:KEY", to the rows of one method. Of those
+        for all rows, the reference takes those of `parametrization` alone, and imported images take none. In a sweep
+        a value may list several: "0.1,1", or a list.
     reference: whether random real images are a row too, if they are not named.
     out: the folder that comparisons share: out/cells, out/teachers, and out/NAME for the tables. Finished
         work there is used again, and unfinished work goes on.

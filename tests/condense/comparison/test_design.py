@@ -191,6 +191,12 @@ def test_rows_say_what_they_change_in_full_and_typed(registry: Registry) -> None
     assert made.rows[0].summary and made.rows[0].source
 
 
+def test_the_protocol_is_that_of_the_first_method_that_makes_its_images(registry: Registry) -> None:
+    design = design_comparison("compare", ["random", "wishful"], registry, dataset="tiny", ipc=1)
+    assert design.columns[0].column.protocol == "bare"
+    assert any(note.startswith("protocol bare, the one that wishful is reported") for note in design.notes)
+
+
 def test_work_goes_seed_by_seed(registry: Registry) -> None:
     places = list(design(registry, "wmdd", ipc=(1, 2), seeds=2).places())
     assert places[:3] == [

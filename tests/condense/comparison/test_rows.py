@@ -9,7 +9,7 @@ import pytest
 
 from condense.comparison.given import sort_settings
 from condense.comparison.outcome import Kind
-from condense.comparison.rows import Rows, ablate_rows, compare_rows, rows_of, sweep_rows
+from condense.comparison.rows import Rows, ablate_rows, compare_rows, reported_under, rows_of, sweep_rows
 from condense.data.dataset import RealDataset
 from condense.errors import CondenseError, OptionError, PluginError, UnknownNameError
 from condense.recipe.method import Method, Recover, Variant, Weighted
@@ -113,8 +113,49 @@ def test_names_are_checked_before_any_work(registry: Registry) -> None:
         compare_rows(["wmdd", "narrow", "wmdd"], (), reference=True, registry=registry)
     with pytest.raises(OptionError, match="no methods"):
         compare_rows([], (), reference=True, registry=registry)
-    with pytest.raises(OptionError, match="leave the reference alone"):
+    with pytest.raises(OptionError, match=r"'lr' changes nothing: .* write --set random:lr="):
         compare_rows(["random"], {"lr": 1}, reference=True, registry=registry)
+
+
+def test_the_reference_takes_how_images_are_stored_and_nothing_else(registry: Registry) -> None:
+    packed = [("parametrization", "mosaic"), ("parametrization.factor", 3)]
+    rows = compare_rows(["wmdd"], [*packed, ("lr", 1)], reference=True, registry=registry)
+    assert [row.settings for row in rows.asked] == [(*packed, ("lr", 1)), tuple(packed)]
+    alone = compare_rows(["random"], packed, reference=True, registry=registry)
+    assert alone.asked[0].settings == tuple(packed)
+    with pytest.raises(OptionError, match="'lr' changes nothing"):
+        compare_rows(["random"], [*packed, ("lr", 1)], reference=True, registry=registry)
+    own = compare_rows(
+        ["random"], [*packed, ("random:parametrization", "identity")], reference=True, registry=registry
+    )
+    assert own.asked[0].settings[-1] == ("parametrization", "identity")
+    for kept in (
+        ablate_rows("narrow", "tiny", packed, reference=True, registry=registry),
+        sweep_rows("narrow", "tiny", [*packed, ("lr", "0.1,0.2")], reference=True, registry=registry),
+    ):
+        assert kept.asked[-1].settings == tuple(packed)
+
+
+def test_an_option_of_a_mosaic_that_only_a_method_has_is_not_the_reference_s(registry: Registry) -> None:
+    rows = compare_rows(["wmdd"], {"parametrization.factor": 3}, reference=True, registry=registry)
+    assert [row.settings for row in rows.asked] == [(("parametrization.factor", 3),), ()]
+
+
+@pytest.mark.parametrize(
+    ("methods", "leading"),
+    [
+        (["random", "narrow", "varied"], "narrow"),
+        (["medoids", "varied", "random"], "varied"),
+        (["random", "rded"], "rded"),
+        (["medoids", "random"], "medoids"),
+        (["random"], "random"),
+    ],
+)
+def test_chosen_real_images_do_not_decide_on_the_protocol(
+    methods: list[str], leading: str, registry: Registry
+) -> None:
+    rows = compare_rows(methods, (), reference=True, registry=registry)
+    assert reported_under(rows.asked, registry).name == leading
 
 
 def test_a_method_of_two_plugins_is_refused() -> None:
