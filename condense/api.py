@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -74,27 +74,13 @@ def run(
     Raises CondenseError, whose text says what was wanted, what came and what to do next.
     """
     registry = registry or default_registry()
-    config = configure(
-        registry,
-        method=method,
-        dataset=dataset,
-        protocol=protocol,
-        settings=settings,
-        without=without,
-        ipc=ipc,
-        seed=seed,
-        students=students,
-        reference=reference,
-        data_dir=str(data_dir or ""),
-        device=device,
-        precision=precision,
-        workers=workers,
-        jpeg_decoder=jpeg_decoder,
-        keep_minutes=keep_minutes,
-        validation=validation,
-    )
-    path = run_path(config.recipe, Path(out), name, resume=resume)
-    return start(config, path, registry, reporter, resume=resume, teachers=teachers)
+    what: dict[str, Any] = {"method": method, "dataset": dataset, "settings": settings, "without": without}
+    what |= {"ipc": ipc, "seed": seed, "validation": validation, "protocol": protocol, "students": students}
+    what |= {"reference": reference, "data_dir": str(data_dir or ""), "keep_minutes": keep_minutes}
+    what |= {"device": device, "precision": precision, "workers": workers, "jpeg_decoder": jpeg_decoder}
+    config = configure(registry, **what)
+    path, given = run_path(config.recipe, Path(out), name, resume=resume), dict(settings)
+    return start(config, path, registry, reporter, resume=resume, teachers=teachers, given=given)
 
 
 def start(
@@ -105,14 +91,16 @@ def start(
     *,
     resume: bool = False,
     teachers: str | Path | None = None,
+    given: Collection[str] = (),
 ) -> RunResult:
-    """Carry out a resolved configuration in the run directory `path`; the other arguments are those of `run`."""
-    from condense.engine.plan import make_plan
-    from condense.runs.ahead import check_teacher_is_needed
+    """Carry out a resolved configuration in the run directory `path`.
+
+    given: the keys of the settings that the user gave, which are refused if they have no effect. The other arguments
+    are those of `run`.
+    """
     from condense.runs.pipeline import run
     from condense.runs.teachers import Teachers
 
-    check_teacher_is_needed(make_plan(config, registry))
     return run(
         config,
         path,
@@ -120,6 +108,7 @@ def start(
         reporter=reporter,
         resume=resume,
         teachers=Teachers(Path(teachers)) if teachers else None,
+        given=given,
     )
 
 

@@ -105,6 +105,7 @@ def command(
         expand_short_forms(given)
     registry = registry_of(ctx)
     teachers = given.pop("teachers", None)
+    keys = list(dict(given.get("settings", ())))
     from condense.data.fetching import fetching_nothing
 
     with fetching_nothing(when=dry_run):
@@ -115,12 +116,12 @@ def command(
         else:
             config, path = _resolved(registry, given, Path(out), name, resume)
         if dry_run:
-            _show_plan(config, path, registry, resume, as_json)
+            _show_plan(config, path, registry, resume, keys, as_json)
             return
     with _progress(config, path, as_json, disabled_of(ctx)) as reporter:
         from condense.api import start
 
-        result = start(config, path, registry, reporter, resume=resume, teachers=teachers)
+        result = start(config, path, registry, reporter, resume=resume, teachers=teachers, given=keys)
     _show_outcome(result, as_json)
 
 
@@ -177,12 +178,14 @@ def _how_to_go_on(path: Path, disabled: Sequence[str]) -> str:
     return f"What is done is kept; go on with: {again}"
 
 
-def _show_plan(config: RunConfig, path: Path, registry: Registry, resume: bool, as_json: bool) -> None:
+def _show_plan(
+    config: RunConfig, path: Path, registry: Registry, resume: bool, given: Sequence[str], as_json: bool
+) -> None:
     from condense.runs.ahead import check_run_ahead
     from condense_cli.render.console import make_console, write, write_json
     from condense_cli.render.tables import plan_table
 
-    plan = check_run_ahead(config, path, registry, resume=resume)
+    plan = check_run_ahead(config, path, registry, resume=resume, given=given)
     stages = dict(plan.stages())
     if as_json:
         write_json({"path": str(path), "stages": stages, "notes": plan.notes, "settings": config.to_dict()})

@@ -79,12 +79,18 @@ def read_tensor_file(path: Path, classes: int, experiment: int | None = None) ->
 
 
 def to_pixels(
-    images: Tensor, mean: Sequence[float], std: Sequence[float], values: Values = "auto"
+    images: Tensor,
+    mean: Sequence[float],
+    std: Sequence[float],
+    values: Values = "auto",
+    *,
+    assumed: Sequence[str] = ("--mean", "--std"),
 ) -> tuple[Tensor, str]:
     """Return images (N, C, H, W) of any numbers as uint8, and how that was decided, for people.
 
     mean, std: per channel, of pixels in [0, 1], for numbers that are normalised.
     values: "bytes" 0 to 255, "unit" 0 to 1, "normalised" by mean and deviation; "auto" decides by type and range.
+    assumed: the options that would say another mean or deviation, and that were not given.
 
     Raises DataError for numbers that are not finite or that these values cannot be.
     """
@@ -105,10 +111,9 @@ def to_pixels(
         shape = (1, -1, 1, 1)
         centre, spread = (torch.tensor(part, dtype=torch.float64).view(shape) for part in (mean, std))
         scaled = (images.double() * spread + centre) * 255
-        said = (
-            f"{span}: taken as normalised by mean {_listed(mean)} and deviation {_listed(std)}; if their authors "
-            "normalised by others, name those with --mean and --std"
-        )
+        others = f"; if their authors normalised by others, name those with {' and '.join(assumed)}"
+        said = f"{span}: taken as normalised by mean {_listed(mean)} and deviation {_listed(std)}"
+        said += others if assumed else ""
     outside = float(((scaled < -0.5) | (scaled > 255.5)).double().mean())
     if outside > _MOST_CLIPPED:
         raise DataError(

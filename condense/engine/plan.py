@@ -182,7 +182,7 @@ class Plan:
         of_states = f", and recovery after {states} steps" if states else ""
         starts = ", ".join(spec.name for spec in self.initializers)
         epochs = f"{'up to ' * (recipe.select.steps > 0)}{counted(recipe.select.epochs, 'epoch')}"
-        by = f" by {recipe.judge.name}" if recipe.judge else ""
+        by = f" by {recipe.judge.name}, {recipe.judge.labels} labels" if recipe.judge else ""
         return f"starts ({starts}){of_states}: each judged by {counted(students, 'student')} x {epochs}{by}"
 
     def _stored(self) -> str:
@@ -294,10 +294,6 @@ def _one_class_note(losses: Sequence[PlannedLoss]) -> tuple[str, ...]:
 
 
 def _check_crops(recover: Recover) -> None:
-    usual = Recover()
-    for name in ("crop_start", "crop_share"):
-        if recover.crop_schedule == "none" and getattr(recover, name) != getattr(usual, name):
-            raise OptionError(f"recover.{name} has no effect without a recover.crop_schedule")
     if recover.crop_schedule != "none" and recover.augment.crop_scale is None:
         raise OptionError(
             f"recover.crop_schedule={recover.crop_schedule} changes random resized crops, and there are none; set "

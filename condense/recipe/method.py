@@ -87,7 +87,7 @@ class Recover:
         ICLR 2021); 0 epochs: not at all.
     inner_on: the images that it is trained on: the labelled synthetic images of the chunk (DC), or real images (IDC,
         Kim et al., ICML 2022).
-    inner_images: real images of one inner epoch, drawn anew for each; 0: all.
+    inner_images: real images of one inner epoch, drawn anew for each; 0, or more than there are: all.
     measured_views: 0 shows the losses each real image once and whole. N shows N views of it, drawn with `augment`
         like those of the synthetic images, so that both sides are compared under the same views.
     log_every: steps between logged losses.
@@ -132,11 +132,14 @@ class Recover:
             raise ValueError(f"betas must be two numbers in [0, 1), not {self.betas}")
         if self.inner_images < 0:
             raise ValueError(f"inner_images must be 0 (all real images) or more, not {self.inner_images}")
-        for name, augment in (("augment", self.augment), ("inner.augment", self.inner.augment)):
-            if augment.cutmix and (name == "augment" or self.inner_on == "synthetic"):
-                raise ValueError(
-                    f"recover.{name}.cutmix has no meaning: an image being recovered has one class"
-                )
+        if self.augment.cutmix:
+            raise ValueError("recover.augment.cutmix has no meaning: an image being recovered has one class")
+        if self.inner.augment.cutmix and self.inner_on == "synthetic":
+            raise ValueError(
+                f"networks that learn synthetic images cannot mix them, and recover.inner.augment.cutmix is "
+                f"{self.inner.augment.cutmix:g}; set it to 0 before recover.inner_on=synthetic, or choose "
+                "recover.inner_on=real before it"
+            )
         if self.network.name == AS_THE_PROTOCOL_SAYS:
             raise ValueError(
                 "recover.network is a network of its own or 'teacher'; the protocol's is for students"

@@ -17,6 +17,7 @@ from condense.recipe.effects import refuse_without_effect
 from condense.recipe.method import AS_THE_PROTOCOL_SAYS, Method, Use
 from condense.recipe.misfits import converted
 from condense.recipe.presets import OWN_OPTIONS, PRESET
+from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
 from condense.recipe.settings import Pair, Settings, assign, complete, options_of, pairs_of
 from condense.recipe.specs import ImageKind
@@ -86,25 +87,7 @@ def configure(
     found = registry.method(method)
     spec, _ = registry.dataset(dataset)
     use, kind = named_dataset(registry, dataset, given)
-    config = RunConfig(
-        recipe=Recipe(
-            method=found.name,
-            dataset=use,
-            initializer=found.initializer,
-            targets=found.targets,
-            regularizers=found.regularizers,
-            recover=found.recover,
-            teacher=found.teacher,
-            pool=found.pool,
-            parametrization=found.parametrization,
-            select=found.select,
-        ),
-        evaluation=Evaluation(
-            protocol=registry.protocol(protocol or found.protocol),
-            student=found.student,
-            evaluator=found.evaluator,
-        ),
-    )
+    config = _of_method(found, use, registry.protocol(protocol or found.protocol))
     config = assign(config, "ipc", ipc, registry)
     presets = (*spec.settings_for(kind), *found.settings_for(spec.name, kind, ipc, str(preset)))
     # The kind of images that was found stays, so that it is looked for once.
@@ -124,6 +107,25 @@ def configure(
     if alone:
         refuse_without_effect([config], [key for key, _ in given], registry)
     return complete(config, registry)
+
+
+def _of_method(method: Method, dataset: Use, protocol: Protocol) -> RunConfig:
+    """Return the configuration that a method brings along, without presets."""
+    return RunConfig(
+        recipe=Recipe(
+            method=method.name,
+            dataset=dataset,
+            initializer=method.initializer,
+            targets=method.targets,
+            regularizers=method.regularizers,
+            recover=method.recover,
+            teacher=method.teacher,
+            pool=method.pool,
+            parametrization=method.parametrization,
+            select=method.select,
+        ),
+        evaluation=Evaluation(protocol=protocol, student=method.student, evaluator=method.evaluator),
+    )
 
 
 def with_judge(config: RunConfig, registry: Registry) -> RunConfig:

@@ -42,6 +42,8 @@ _KIND_OF_FIELD: Mapping[str, str] = {
     "dataset": "dataset",
 }
 _LOSSES = ("feature target", "regularizer")
+# Kinds of which a recipe chooses one by name with --set.
+_CHOSEN = ("initializer", "parametrization", "evaluator")
 # Names that stand for a network chosen elsewhere.
 _STAND_INS = (SAME_AS_TEACHER, AS_THE_PROTOCOL_SAYS)
 
@@ -238,10 +240,24 @@ def _with_option(use: Use, kind: str, option: str, setting: _Setting) -> Use:
     if kind == "model" and use.name in _STAND_INS:
         raise OptionError(f"{setting.key}: the network is that of the {use.name}; first choose another")
     spec = find_spec(use.name, kind, setting.registry)
+    if not hints_of(spec.options):
+        raise _no_options(use, kind, option, setting)
     value = _convert(setting.value, _hint(spec.options, option, setting.key), setting.key)
     changed = dataclasses.replace(use, options={**use.options, option: value})
     options_of(changed, kind, setting.registry)
     return changed
+
+
+def _no_options(use: Use, kind: str, option: str, setting: _Setting) -> UnknownSettingError:
+    """Return the error for an option of a part that has none. It names the parts that have it and can be chosen."""
+    having: list[str] = []
+    if kind in _CHOSEN:
+        specs = [offer.spec for offer in setting.registry.offers(kind)]
+        having = [spec.name for spec in specs if option in hints_of(spec.options)]
+    named = ", ".join(map(repr, having))
+    first = setting.key.rpartition(".")[0]
+    advice = f"; {named} has one of that name: first --set {first}={having[0]}" if having else ""
+    return UnknownSettingError(f"unknown option {setting.key!r}: {kind} {use.name!r} has no options{advice}")
 
 
 def _use(name: str, loss: Weighted) -> Use:

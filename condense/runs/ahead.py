@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from condense.data.ahead import check_images_ahead
@@ -24,15 +24,17 @@ _PACKAGES = {"timm": "timm", "hf-hub": "timm", "torchvision": "torchvision"}
 _PRECISIONS = {"bf16": "bfloat16", "fp32": "float32"}
 
 
-def check_run_ahead(config: RunConfig, path: Path, registry: Registry, *, resume: bool) -> Plan:
-    """Return the plan of a run in the folder `path`.
+def check_run_ahead(
+    config: RunConfig, path: Path, registry: Registry, *, resume: bool, given: Collection[str] = ()
+) -> Plan:
+    """Return the plan of a run in the folder `path`. given: the keys of the settings that its user gave.
 
     Raises CondenseError, as the run would, for: settings that contradict each other, a folder that is taken, a run that
     cannot go on, a checkpoint, a folder of images or of a network that is not there, more images per class than there
     are.
     """
     plan = make_plan(config, registry)
-    check_teacher_is_needed(plan)
+    check_teacher_is_needed(plan, given)
     if resume:
         _check_resumed(config, path, registry)
     else:
@@ -44,12 +46,20 @@ def check_run_ahead(config: RunConfig, path: Path, registry: Registry, *, resume
     return plan
 
 
-def check_teacher_is_needed(plan: Plan) -> None:
-    """Raise OptionError if a run of its own was given a teacher, and no component and no label needs one."""
-    if plan.recipe.teacher.checkpoint and not plan.needs_teacher:
+def check_teacher_is_needed(plan: Plan, given: Collection[str]) -> None:
+    """Raise OptionError if a run of its own was given settings of a teacher, and no component and no label needs one.
+
+    given: the keys of the settings. The teacher's network and seed count elsewhere too: other networks may be like it.
+    """
+    if plan.needs_teacher:
+        return
+    checkpoint = plan.recipe.teacher.checkpoint
+    of_teacher = [key for key in given if key.startswith("teacher.")]
+    idle = [key for key in of_teacher if key != "teacher.seed" and not key.startswith("teacher.model")]
+    if checkpoint or idle:
         raise OptionError(
-            f"--teacher {plan.recipe.teacher.checkpoint} has no effect: no component of {plan.recipe.method!r} and no "
-            "label needs a teacher; leave it out"
+            f"{f'--teacher {checkpoint}' if checkpoint else idle[0]} has no effect: no component of "
+            f"{plan.recipe.method!r} and no label needs a teacher; leave it out"
         )
 
 

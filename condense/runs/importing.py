@@ -238,7 +238,8 @@ def _read_file(file: Path, real: RealDataset, reading: Reading) -> _Found:
             f"{real.channels}"
         )
     mean, std = reading.mean or real.mean, reading.std or real.std
-    images, said = to_pixels(found.images, mean, std, reading.chosen)
+    assumed = [option for option, given in (("--mean", reading.mean), ("--std", reading.std)) if not given]
+    images, said = to_pixels(found.images, mean, std, reading.chosen, assumed=assumed)
     return _Found(images, found.labels, found.soft_labels, (*found.notes, said))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from condense.recipe.registry import Registry
 from condense.recipe.resolve import config_from_dict
 from condense.recipe.sources import sources_of_run
 from condense.runs import pools, provenance
+from condense.runs.ahead import check_teacher_is_needed
 from condense.runs.journal import Journal, MetricsReporter, saved_config
 from condense.runs.report import write_report
 from condense.runs.result import RunResult
@@ -61,6 +62,7 @@ def run(
     teachers: Teachers | None = None,
     dataset: RealDataset | None = None,
     locked: bool = False,
+    given: Collection[str] | None = None,
 ) -> RunResult:
     """Condense a dataset and evaluate the result. Everything that the run saves lies under `path`.
 
@@ -68,6 +70,7 @@ def run(
     teachers: the folder of trained teachers that runs share; None keeps the teacher to this run.
     dataset: the real dataset of the recipe, if it is already loaded.
     locked: whether the caller has locked the folder `path` already.
+    given: keys of the user's settings for this run; None in a comparison, where a row may leave its teacher unread.
 
     Raises CondenseError with a message for users.
     """
@@ -80,6 +83,8 @@ def run(
             RunFolder.open(path)
             locks.enter_context(nullcontext() if locked else held(path))
         plan = make_plan(config, registry)
+        if given is not None:
+            check_teacher_is_needed(plan, given)
         parts = build_parts(plan, registry)
         dataset = real_dataset(recipe, machine, registry, runtime) if dataset is None else dataset
         check_images(recipe.ipc, dataset, parts.coder)

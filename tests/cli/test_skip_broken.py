@@ -69,7 +69,7 @@ def test_a_comparison_names_what_it_leaves_out(condense: Invoke, pets: str) -> N
     [
         (
             ["run", "--method", "random", "--skip-broken"],
-            "unknown option 'dataset.skip_broken'. There are: none",
+            "unknown option 'dataset.skip_broken': dataset 'fashion-mini' has no options",
         ),
         (["run", "--from", "x", "--skip-broken"], "cannot be combined with --skip-broken"),
         (

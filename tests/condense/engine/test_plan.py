@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -302,14 +302,6 @@ RANDOM_NETWORKS = [
         ),
         (RANDOM_NETWORKS[1], "recover.network_steps has no effect"),
         (RANDOM_NETWORKS[2], "recover.inner.epochs has no effect"),
-        (
-            ("recover.crop_start", 0.5),
-            "recover.crop_start has no effect without a recover.crop_schedule",
-        ),
-        (
-            ("recover.crop_share", 0.5),
-            "recover.crop_share has no effect without a recover.crop_schedule",
-        ),
     ],
 )
 def test_settings_without_effect_are_refused(
@@ -319,6 +311,23 @@ def test_settings_without_effect_are_refused(
         plan(registry, "wmdd", settings=[setting])
     kept = plan(registry, "wmdd", settings=[setting, ("recover.iterations", 0)])
     assert kept.recipe.recover.iterations == 0
+
+
+def test_the_method_may_leave_a_curriculum_of_crops_unused(registry: Registry) -> None:
+    """Its start and its length stay where a user does without it; they are refused where a user gives them."""
+    recover = Recover(iterations=2, crop_schedule="none", crop_start=0.5, crop_share=0.5)
+    config = configure(registry, method="wmdd", dataset="tiny", ipc=1)
+    config = replace(config, recipe=replace(config.recipe, recover=recover))
+    assert make_plan(config, registry).recipe.recover.crop_start == 0.5
+    with pytest.raises(OptionError, match=r"recover\.crop_start has no effect"):
+        plan(registry, "wmdd", settings=[("recover.crop_start", 0.5)], alone=True)
+
+
+def test_the_stage_select_names_the_labels_that_its_students_have(registry: Registry) -> None:
+    settings: list[tuple[str, Any]] = [("select.students", 1), ("judge.labels", "hard")]
+    for chosen, labels in ((settings[:1], "online"), (settings, "hard")):
+        stages = dict(plan(registry, "wmdd", settings=chosen).stages())
+        assert stages["select"].endswith(f" by fkd, {labels} labels")
 
 
 POOL = [

@@ -44,7 +44,7 @@ BAD_RECOVER: list[tuple[dict[str, Any], str]] = [
     ({"log_every": 0}, "log_every must be at least 1, not 0"),
     ({"network_steps": 0}, "network_steps must be at least 1, not 0"),
     ({"network": Use(name="protocol")}, "recover.network is a network of its own or 'teacher'"),
-    ({"inner": Training(augment=Augment(cutmix=1.0))}, "recover.inner.augment.cutmix has no meaning"),
+    ({"inner": Training(augment=Augment(cutmix=1.0))}, "recover.inner.augment.cutmix is 1; set it to 0"),
     ({"crop_share": 0.0}, r"crop_share must lie in \(0, 1\], not 0.0"),
     ({"crop_share": 1.5}, r"crop_share must lie in \(0, 1\], not 1.5"),
     ({"crop_share": math.nan}, "crop_share must be a finite number, not nan"),

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from condense.errors import OptionError, UnknownNameError
+from condense.errors import OptionError, UnknownNameError, UnknownSettingError
+from condense.recipe.registry import load_registry
+from condense.recipe.resolve import configure
 from condense.recipe.settings import flatten
 
 
@@ -136,3 +138,25 @@ def test_a_nan_never_becomes_a_learning_rate(knobs: Any) -> None:
         for value in ("nan", math.nan, "inf", "-1", "0"):
             with pytest.raises(OptionError, match=r"lr must be above 0|lr=.*must be a finite number"):
                 knobs.changed((key, value))
+
+
+def test_an_option_of_a_part_without_options_names_the_part_that_has_it() -> None:
+    registry = load_registry(environment={})
+    with pytest.raises(UnknownSettingError) as caught:
+        configure(registry, method="random", settings={"parametrization.factor": 3})
+    assert str(caught.value) == (
+        "unknown option 'parametrization.factor': parametrization 'identity' has no options; 'mosaic' has one of that "
+        "name: first --set parametrization=mosaic"
+    )
+    with pytest.raises(UnknownSettingError, match=r"evaluator 'students' has no options$"):
+        configure(registry, method="random", settings={"evaluator.factor": 3})
+
+
+def test_students_of_synthetic_images_do_not_mix_them_and_the_error_says_who_does() -> None:
+    """IDC's networks learn real images with CutMix, which users did not ask for."""
+    registry = load_registry(environment={})
+    inner_on, cutmix = ("recover.inner_on", "synthetic"), ("recover.inner.augment.cutmix", 0)
+    with pytest.raises(OptionError, match=r"cutmix is 1; set it to 0 before recover\.inner_on=synthetic"):
+        configure(registry, method="idc", settings=[inner_on])
+    found = configure(registry, method="idc", settings=[cutmix, inner_on], alone=False)
+    assert found.recipe.recover.inner_on == "synthetic"

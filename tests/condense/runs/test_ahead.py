@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import condense
+from condense.data.parametrizations.base import coder_of
 from condense.errors import CondenseError
 from condense.recipe.config import RunConfig
 from condense.recipe.registry import load_registry
@@ -65,6 +67,49 @@ def test_a_teacher_that_nothing_needs(tmp_path: Path) -> None:
         with pytest.raises(CondenseError, match=r"--teacher mine\.pt has no effect"):
             condense.run(method=method, protocol="dc", settings=[given], out=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "key", ["teacher.lr", "teacher.augment.cutmix", "teacher.measure_batch", "teacher.epochs"]
+)
+def test_settings_of_a_teacher_that_nothing_needs(key: str, tmp_path: Path) -> None:
+    unread = config((key, 1), method="dm", protocol="dc")
+    with pytest.raises(CondenseError, match=f"^{key} has no effect: no component of 'dm' and no label"):
+        check_run_ahead(unread, tmp_path / "run", REGISTRY, resume=False, given=[key])
+    with pytest.raises(CondenseError, match=f"^{key} has no effect"):
+        condense.run(method="dm", protocol="dc", settings={key: 1}, out=tmp_path)
+    for method, protocol in (("dm", "fkd"), ("medoids", "dc")):
+        read = config((key, 1), method=method, protocol=protocol)
+        check_run_ahead(read, tmp_path / "run", REGISTRY, resume=False, given=[key])
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_network_and_the_seed_of_an_unneeded_teacher_count_elsewhere(tmp_path: Path) -> None:
+    """DM's random networks are like the teacher, and a split of the images is drawn with its seed."""
+    given = [("teacher.model", "convnet"), ("teacher.model.width", 8), ("teacher.seed", 3)]
+    counted = config(*given, method="dm", protocol="dc")
+    check_run_ahead(counted, tmp_path / "run", REGISTRY, resume=False, given=[key for key, _ in given])
+
+
+def test_a_mosaic_of_more_images_than_there_are_pixels(tmp_path: Path) -> None:
+    """The dry run refuses just the factors that the code refuses."""
+
+    def mosaic(factor: int) -> RunConfig:
+        return config(
+            ("parametrization", "mosaic"),
+            ("parametrization.factor", factor),
+            method="random",
+            dataset="fashion-mnist",
+            ipc=1,
+        )
+
+    expected = "stores images of at least 29x29 pixels, and those of 'fashion-mnist' have 28x28"
+    assert expected in refused(mosaic(29), tmp_path / "run")
+    check_run_ahead(mosaic(28), tmp_path / "run", REGISTRY, resume=False)
+    for factor in (28, 29):
+        coder = coder_of(mosaic(factor).recipe.parametrization, REGISTRY)
+        with nullcontext() if factor == 28 else pytest.raises(CondenseError, match="does not fit"):
+            coder.check(1, 28)
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,13 @@ def test_normalised_tensors_by_the_mean_of_the_dataset_or_another(
     own = take(tensors(tmp_path, (normalise(IMAGES, (0.5,), (0.25,)), LABELS)))
     check(own)
     assert "taken as normalised by mean 0.5 and deviation 0.25" in own.notes[-1]
+    assert own.notes[-1].endswith("; if their authors normalised by others, name those with --mean and --std")
     others = (normalise(IMAGES, (0.3,), (0.2,)), LABELS)
-    check(take(tensors(tmp_path, others), mean=(0.3,), std=(0.2,), name="b"))
+    both = take(tensors(tmp_path, others), mean=(0.3,), std=(0.2,), name="b")
+    check(both)
+    assert both.notes[-1].endswith("taken as normalised by mean 0.3 and deviation 0.2")
+    one = take(tensors(tmp_path, others), mean=(0.3,), name="c")
+    assert "; if their authors normalised by others, name those with --std; " in one.notes[-1]
 
 
 @pytest.mark.parametrize("form", ["new{:03d}", "{:05d}", "class {}", "{}-class-{}"])

@@ -142,6 +142,7 @@ def test_recovery_that_makes_images_better_is_kept(site: Any) -> None:
     assert choice.kept.mean > choice.judged[0].mean
     name = "images" if choice.kept.after == 8 else "after-4"
     assert torch.equal(result.distilled.images, recovered(result, name))
+    assert result.distilled.origin == "synthetic"
     saved = site.saved(result.path)
     for kept in (saved["stages"]["select"]["choice"], saved["outcome"]["choice"]):
         assert msgspec.convert(kept, Choice) == choice
@@ -156,8 +157,12 @@ def test_recovery_that_makes_images_worse_is_not_kept(site: Any) -> None:
     assert (choice.kept.start, choice.kept.after) == ("real", 0)
     assert choice.kept.mean > max(found.mean for found in choice.judged[1:])
     assert choice.images == 33
-    real = run(site, "random", "random").distilled.images
-    assert torch.equal(result.distilled.images, real)
+    real = run(site, "random", "random").distilled
+    assert torch.equal(result.distilled.images, real.images)
+    assert result.distilled.origin == real.origin == "real"
+    card = (result.path / "distilled" / "README.md").read_text()
+    assert "6 real images, chosen from the training images of `tiny`" in card
+    assert "synthetic" not in card
     [line] = [event for event in diary.events if event.startswith("note select")]
     first = choice.judged[0].mean
     assert line.startswith(f"note select: start real {first:.1%}; step 4 ")
@@ -278,9 +283,9 @@ def test_the_work_by_hand(registry: Registry) -> None:
     assert (found["test"].images, found["test"].forward) == (48, 48)
     assert found["choose"].steps == 6
     text = dict(plan.stages())["select"]
-    assert (
-        text
-        == "starts (real, noise), and recovery after 4, 8 steps: each judged by 2 students x up to 5 epochs by plainly"
+    assert text == (
+        "starts (real, noise), and recovery after 4, 8 steps: each judged by 2 students x up to 5 epochs by plainly, "
+        "hard labels"
     )
     estimate = condense.plan(
         method="away-from-real",
