@@ -311,7 +311,7 @@ def test_every_run_is_computed_where_it_was_asked_for(registry: Registry) -> Non
 
 
 def test_all_recipes_of_a_row_differ_in_seed_and_images_per_class_alone(registry: Registry) -> None:
-    made = design(registry, "wmdd", ipc=(1, 5), seeds=2, reference=False)
+    made = design(registry, "sre2l", ipc=(1, 5), seeds=2, reference=False)
     recipes = [config.recipe for config in made.runs.values()]
     assert [(recipe.seed, recipe.ipc) for recipe in recipes] == [(0, 1), (1, 1), (0, 5), (1, 5)]
     assert all(replace(recipe, seed=0, ipc=1) == made.recipe for recipe in recipes)
