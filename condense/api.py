@@ -11,7 +11,7 @@ from condense.comparison.outcome import Kind
 from condense.comparison.terms import ComparisonOptions
 from condense.recipe.config import Machine, RunConfig
 from condense.recipe.registry import Registry, default_registry
-from condense.recipe.resolve import config_from_dict, configure, run_path
+from condense.recipe.resolve import configure, run_path
 from condense.recipe.settings import Settings
 
 if TYPE_CHECKING:
@@ -73,7 +73,11 @@ def run(
 
     Raises CondenseError, whose text says what was wanted, what came and what to do next.
     """
+    from condense.runs.journal import check_plugin_files
+
     registry = registry or default_registry()
+    if resume and name:
+        check_plugin_files(Path(out) / name, registry)
     what: dict[str, Any] = {"method": method, "dataset": dataset, "settings": settings, "without": without}
     what |= {"ipc": ipc, "seed": seed, "validation": validation, "protocol": protocol, "students": students}
     what |= {"reference": reference, "data_dir": str(data_dir or ""), "keep_minutes": keep_minutes}
@@ -135,9 +139,9 @@ def repeated(
     earlier: Path, registry: Registry, *, out: Path, name: str | None, resume: bool
 ) -> tuple[RunConfig, Path]:
     """Return the configuration of an earlier run, and the directory in which `repeat` would put the run."""
-    from condense.runs.journal import saved_config
+    from condense.runs.journal import earlier_config
 
-    config = config_from_dict(saved_config(earlier), registry)
+    config = earlier_config(earlier, registry)
     if resume:
         return config, earlier if earlier.is_dir() else earlier.parent
     return config, run_path(config.recipe, out, name, resume=False)

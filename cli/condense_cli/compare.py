@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from condense_cli.loaded import disabled_words, plugin_option, registry_of
 from condense_cli.options import (
     WORDS,
     Interrupted,
     RepeatableCommand,
     compute_options,
-    disabled_of,
     given_only,
     json_option,
     keep_option,
@@ -22,7 +22,6 @@ from condense_cli.options import (
     parse_names,
     parse_networks,
     parse_numbers,
-    registry_of,
     set_option,
     skip_broken_option,
 )
@@ -163,6 +162,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         is_flag=True,
         help="Print rows, columns and the work ahead; compute and write nothing.",
     ),
+    plugin_option,
     json_option,
 )
 
@@ -222,8 +222,7 @@ def _carried_out(
 
 
 def _how_to_go_on(ctx: click.Context) -> str:
-    without = [word for name in disabled_of(ctx) for word in ("--disable-plugin", name)]
-    again = shlex.join(["condense", *without, str(ctx.info_name), *ctx.meta[WORDS]])
+    again = shlex.join(["condense", *disabled_words(ctx), str(ctx.info_name), *ctx.meta[WORDS]])
     return f"What is done is kept; go on with: {again}"
 
 

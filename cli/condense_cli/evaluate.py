@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from condense_cli.loaded import plugin_option, registry_of
 from condense_cli.options import (
     SectionedCommand,
     compute_options,
@@ -13,7 +14,6 @@ from condense_cli.options import (
     json_option,
     option,
     parse_networks,
-    registry_of,
     set_option,
     skip_broken_option,
 )
@@ -82,6 +82,7 @@ WHERE = "Where things lie and how they are computed"
     default_shown="evaluations in the run directory",
 )
 @compute_options(WHERE)
+@plugin_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, path: str, as_json: bool, **options: Any) -> None:

@@ -18,7 +18,8 @@ from condense.errors import CondenseError
 from condense.recipe.method import Pool
 from condense.recipe.settings import complete, flatten
 from condense.recipe.specs import IMAGE_KINDS, DatasetSpec
-from condense_cli.options import json_option, registry_of
+from condense_cli.loaded import plugin_option, registry_of
+from condense_cli.options import json_option
 
 if TYPE_CHECKING:
     from condense.recipe.method import Method
@@ -37,6 +38,7 @@ def listing_group(
     """Return a group NAME that prints `lines`, with a command `show` that prints `details`."""
 
     @click.group(name, help=summary, invoke_without_command=True)
+    @plugin_option
     @json_option
     @click.pass_context
     def group(ctx: click.Context, as_json: bool) -> None:
@@ -45,6 +47,7 @@ def listing_group(
 
     @group.command("show", help=f"Print one of the {name} in full.")
     @click.argument("wanted", metavar="NAME")
+    @plugin_option
     @json_option
     @click.pass_context
     def show(ctx: click.Context, wanted: str, as_json: bool) -> None:
@@ -58,7 +61,7 @@ def offer_group(kind: str, *, summary: str) -> click.Group:
     """Return the group for one kind of thing that plugins offer: `condense models` for "model"."""
 
     def lines(ctx: click.Context) -> list[dict[str, str]]:
-        return [line_of(offer, kind) for offer in registry_of(ctx).offers(kind)]
+        return lines_of(registry_of(ctx), kind)
 
     def details(ctx: click.Context, name: str) -> list[dict[str, Any]]:
         return [data_of(registry_of(ctx), kind, name)]
@@ -70,12 +73,12 @@ def offer_group(kind: str, *, summary: str) -> click.Group:
 
 def _print_lines(rows: list[Mapping[str, str]], columns: Sequence[str], as_json: bool) -> None:
     from condense_cli.render.console import make_console, write, write_json
-    from condense_cli.render.listing import listing
+    from condense_cli.render.listing import listing, marked
 
     if as_json:
         write_json(rows)
-    else:
-        write(make_console(), listing(rows, columns), one_line_each=True)
+        return
+    write(make_console(), listing(marked(rows), columns), one_line_each=True)
 
 
 def _print_details(found: list[dict[str, Any]], as_json: bool) -> None:
@@ -104,6 +107,32 @@ KEY_OF_KIND: Mapping[str, str] = {
 }
 
 
+def lines_of(registry: Registry, kind: str) -> list[dict[str, str]]:
+    """Return the offers of a kind as lines, sorted by name, with those that clash and so stand for nothing."""
+    lines = [line_of(offer, kind) for offer in registry.offers(kind)]
+    taken = {line["name"].partition(":")[0] for line in lines}
+    for (other, name), rivals in registry.contested.items():
+        if other == kind and name not in taken:
+            lines.append(
+                {"name": name, "kind": kind, "plugin": ", ".join(rivals), "summary": "", "clash": ""}
+            )
+    for line in lines:
+        line["clash"] = clash_of(registry.contested.get((kind, line["name"].partition(":")[0]), ()))
+    return sorted(lines, key=lambda line: line["name"].partition(":")[0])
+
+
+def clash_of(rivals: Sequence[str]) -> str:
+    """Return what becomes of a name that several plugins offer, for people; "" for no rivals."""
+    from condense.recipe.registry import HOST
+
+    if not rivals:
+        return ""
+    if HOST in rivals:
+        others = " and ".join(repr(name) for name in rivals if name != HOST)
+        return f"clash: condense's own counts, and that of {others} is left out"
+    return f"clash: plugins {' and '.join(map(repr, rivals))} offer it, so none counts; disable one"
+
+
 def line_of(offer: Offer, kind: str) -> dict[str, str]:
     """Return an offer as one line: its name as users type it, its kind, its plugin and its summary."""
     takes = getattr(offer.spec, "takes", "")
@@ -124,11 +153,12 @@ def data_of(registry: Registry, kind: str, name: str) -> dict[str, Any]:
     stem = name.partition(":")[0] if kind in ("dataset", "model") else name
     registry.find(kind, stem)
     offer = next(offer for offer in registry.offers(kind) if offer.spec.name == stem)
+    clash = clash_of(registry.contested.get((kind, stem), ()))
     if kind == "method":
-        return method_data(offer, registry)
+        return {**method_data(offer, registry), "clash": clash}
     if kind == "protocol":
-        return protocol_data(offer, registry)
-    return spec_data(offer, kind)
+        return {**protocol_data(offer, registry), "clash": clash}
+    return {**spec_data(offer, kind), "clash": clash}
 
 
 def component_offers(registry: Registry, name: str) -> list[tuple[str, Offer]]:
@@ -138,7 +168,7 @@ def component_offers(registry: Registry, name: str) -> list[tuple[str, Offer]]:
     by_kind = [(kind, offer) for kind in COMPONENT_KINDS for offer in registry.offers(kind)]
     for kind in COMPONENT_KINDS:
         if (kind, name) in registry.contested:
-            registry.find(kind, name)
+            registry.find(kind, name)  # unless condense's own counts, this is an error
     found = [(kind, offer) for kind, offer in by_kind if offer.spec.name == name]
     if not found:
         raise unknown_name("component", name, (offer.spec.name for _, offer in by_kind))
@@ -239,11 +269,12 @@ def _plain(value: Any) -> Any:
 
 def _lines(ctx: click.Context) -> list[dict[str, str]]:
     registry = registry_of(ctx)
-    return [line_of(offer, kind) for kind in COMPONENT_KINDS for offer in registry.offers(kind)]
+    return [line for kind in COMPONENT_KINDS for line in lines_of(registry, kind)]
 
 
 def _details(ctx: click.Context, name: str) -> list[dict[str, Any]]:
-    return [spec_data(offer, kind) for kind, offer in component_offers(registry_of(ctx), name)]
+    registry = registry_of(ctx)
+    return [data_of(registry, kind, name) for kind, _ in component_offers(registry, name)]
 
 
 components = listing_group(

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import click
 
 from condense_cli.signals import cause, exit_status
-
-if TYPE_CHECKING:
-    from condense.recipe.registry import Registry
-
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -232,26 +228,6 @@ class Interrupted(click.ClickException):
         """Print the message on stderr, without the word "Error"."""
         with suppress(OSError):  # After SIGHUP, the terminal may have gone.
             click.echo(f"\n{self.message}", file=file, err=True)
-
-
-DISABLED = "disabled"
-
-
-def registry_of(ctx: click.Context) -> Registry:
-    """Return what the plugins offer. Names the plugins that failed on stderr, except in `condense plugins`."""
-    from condense.recipe.registry import load_registry
-
-    registry = load_registry(disabled_of(ctx))
-    broken = [status.name for status in registry.plugins if status.problem not in ("", DISABLED)]
-    if broken and ctx.info_name != "plugins":
-        click.echo(f"Set aside: {', '.join(broken)}; `condense plugins` says why", err=True)
-    return registry
-
-
-def disabled_of(ctx: click.Context) -> tuple[str, ...]:
-    """Return the names given with --disable-plugin."""
-    names: tuple[str, ...] = ctx.find_root().params.get("disabled", ())
-    return names
 
 
 WHAT = "What is condensed"

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from condense_cli.loaded import plugin_option, registry_of
 from condense_cli.options import (
     SectionedCommand,
     compute_options,
@@ -14,7 +15,6 @@ from condense_cli.options import (
     json_option,
     option,
     recipe_options,
-    registry_of,
 )
 
 HOW = "How it is found out"
@@ -37,6 +37,7 @@ WHERE = "Where things lie and how they are computed"
 @option("--budget-memory", section=BUDGET, metavar="BYTES", help="Such as 8GB: say what to change to fit.")
 @option("--data-dir", section=WHERE, metavar="DIR", help="Folder in which datasets lie.")
 @compute_options(WHERE)
+@plugin_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:

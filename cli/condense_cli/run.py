@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from condense_cli.loaded import disabled_words, file_words, plugin_option, registry_of
 from condense_cli.options import (
     Interrupted,
     SectionedCommand,
     compute_options,
-    disabled_of,
     expand_short_forms,
     given_only,
     json_option,
     keep_option,
     option,
     recipe_options,
-    registry_of,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +77,7 @@ RUN = "The run itself"
     is_flag=True,
     help="Print every setting and the work ahead; compute and write nothing.",
 )
+@plugin_option
 @json_option
 @click.pass_context
 def command(
@@ -118,7 +118,8 @@ def command(
         if dry_run:
             _show_plan(config, path, registry, resume, keys, as_json)
             return
-    with _progress(config, path, as_json, disabled_of(ctx)) as reporter:
+    again = [*disabled_words(ctx), "run", "--resume", "--from", str(path), *file_words(ctx)]
+    with _progress(config, path, as_json, again) as reporter:
         from condense.api import start
 
         result = start(config, path, registry, reporter, resume=resume, teachers=teachers, given=keys)
@@ -145,6 +146,10 @@ def _resolved(
     from condense.errors import StorageError
     from condense.recipe.resolve import configure, run_path
 
+    if resume and name:
+        from condense.runs.journal import check_plugin_files
+
+        check_plugin_files(out / name, registry)
     config = configure(registry, **given)
     path = run_path(config.recipe, out, name, resume=resume)
     if resume and not path.exists():
@@ -153,8 +158,11 @@ def _resolved(
 
 
 @contextmanager
-def _progress(config: RunConfig, path: Path, as_json: bool, disabled: Sequence[str]) -> Iterator[Reporter]:
-    """Show the progress of a run. After Ctrl-C or SIGTERM, raise Interrupted, which says how to go on."""
+def _progress(config: RunConfig, path: Path, as_json: bool, again: Sequence[str]) -> Iterator[Reporter]:
+    """Show the progress of a run. After Ctrl-C or SIGTERM, raise Interrupted, which says how to go on.
+
+    again: the words of the command that goes on with the run, after "condense".
+    """
     from condense_cli.render.console import make_console
     from condense_cli.render.progress import make_reporter
     from condense_cli.render.tables import headline
@@ -165,17 +173,15 @@ def _progress(config: RunConfig, path: Path, as_json: bool, disabled: Sequence[s
             reporter.say(f"in {path}")
             yield reporter
     except KeyboardInterrupt as error:
-        raise Interrupted(error, _how_to_go_on(path, disabled)) from error
+        raise Interrupted(error, _how_to_go_on(path, again)) from error
 
 
-def _how_to_go_on(path: Path, disabled: Sequence[str]) -> str:
+def _how_to_go_on(path: Path, again: Sequence[str]) -> str:
     import shlex
 
     if not (path / "run.json").exists():
         return "Nothing was written yet."
-    without = [word for name in disabled for word in ("--disable-plugin", name)]
-    again = shlex.join(["condense", *without, "run", "--resume", "--from", str(path)])
-    return f"What is done is kept; go on with: {again}"
+    return f"What is done is kept; go on with: {shlex.join(['condense', *again])}"
 
 
 def _show_plan(

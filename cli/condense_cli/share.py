@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
+from condense_cli.loaded import plugin_option, registry_of
 from condense_cli.options import (
     SectionedCommand,
     given_only,
     json_option,
     option,
     parse_reals,
-    registry_of,
     set_option,
 )
 
@@ -132,6 +132,7 @@ def push(path: str, name: str, as_json: bool, **options: Any) -> None:
     help="Name of the artifact's folder.",
     default_shown="made of method, dataset and ipc",
 )
+@plugin_option
 @json_option
 @click.pass_context
 def import_(ctx: click.Context, /, source: str, as_json: bool, **options: Any) -> None:

@@ -10,6 +10,7 @@ from condense.comparison.imported import public_name
 from condense.comparison.outcome import Kind
 from condense.comparison.terms import Terms
 from condense.recipe.config import dataset_label
+from condense.recipe.registry import Registry
 from condense.recipe.settings import Settings, pairs_of
 from condense.text import setting_text
 
@@ -18,9 +19,18 @@ FILE = "teacher.checkpoint"
 
 
 def command_of(
-    kind: Kind, methods: Sequence[str], terms: Terms, settings: Settings, *, reference: bool
+    kind: Kind,
+    methods: Sequence[str],
+    terms: Terms,
+    settings: Settings,
+    registry: Registry,
+    *,
+    reference: bool,
 ) -> str:
-    """Return the command that repeats a comparison, without data folder, device and precision."""
+    """Return the command that repeats a comparison, without data folder, device and precision.
+
+    Plugins of one file have their names without the folder.
+    """
     methods = [public_name(method) for method in methods]
     words = [kind, "--method", *methods] if kind == "sweep" else [kind, *methods]
     parts = ["condense", *words, "--dataset", dataset_label(terms.dataset)]
@@ -40,4 +50,6 @@ def command_of(
         shown = Path(str(value)).name if key == FILE else setting_text(value)
         parts += ["--set", f"{key}={shown}"]
     parts += ([] if reference else ["--no-reference"]) + ([] if terms.scores else ["--no-scores"])
+    files = registry.chosen.files if registry.chosen else ()
+    parts += [word for file in files for word in ("--plugin", Path(file).name)]
     return shlex.join(parts)

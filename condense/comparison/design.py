@@ -154,7 +154,7 @@ def design_comparison(
         validation=checked.validation,
         machine=next(iter(runs.values())).machine,
         notes=tuple(dict.fromkeys(notes)),
-        command=command_of(kind, named, checked, settings, reference=bool(found.reference)),
+        command=command_of(kind, named, checked, settings, registry, reference=bool(found.reference)),
     )
     return design if checked.name else replace(design, name=made_up_name(design))
 

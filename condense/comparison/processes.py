@@ -25,7 +25,7 @@ from condense.comparison.progress import Progress
 from condense.comparison.workspace import Workspace
 from condense.engine.real import real_dataset
 from condense.errors import OptionError
-from condense.recipe.registry import Registry, load_registry
+from condense.recipe.registry import Chosen, Registry, load_registry
 from condense.runs.teachers import Taught
 from condense.runtime import Reporter, SilentReporter, make_runtime, numeric_settings
 
@@ -35,7 +35,7 @@ class Order:
     """What a helping process needs.
 
     taught: the teachers, by `Row.teacher`.
-    without: the disabled plugins.
+    plugins: which plugins it loads.
     threads: how many of torch's threads it gets.
     refused: as in `Workshop`.
     """
@@ -43,7 +43,7 @@ class Order:
     design: Design
     out: Path
     taught: Mapping[str, Taught]
-    without: tuple[str, ...]
+    plugins: Chosen
     threads: int
     refused: Mapping[Place, str] = field(default_factory=dict)
 
@@ -57,7 +57,7 @@ def check_jobs(jobs: int, registry: Registry, workers: int | None = None) -> Non
         raise OptionError(f"jobs must be at least 1, not {jobs}")
     if jobs == 1:
         return
-    if registry.disabled is None:
+    if registry.chosen is None:
         raise OptionError(
             "jobs must be 1 with a registry of your own: other processes have the installed plugins alone"
         )
@@ -85,7 +85,7 @@ def helpers(
     if not count:
         yield []
         return
-    assert registry.disabled is not None, "see check_jobs"
+    assert registry.chosen is not None, "see check_jobs"
     threads = torch.get_num_threads()
     share = max(1, threads // (count + 1))
     order = Order(
@@ -93,7 +93,7 @@ def helpers(
         out=out,
         taught=taught,
         refused=refused or {},
-        without=registry.disabled,
+        plugins=registry.chosen,
         threads=share,
     )
     # A forked process would hang in OpenMP or CUDA.
@@ -135,7 +135,7 @@ def _help(order: Order) -> None:
     end_with_parent()
     torch.set_num_threads(order.threads)
     recipe, machine = order.design.recipe, order.design.machine
-    registry = load_registry(order.without)
+    registry = load_registry(order.plugins.disabled, files=order.plugins.files)
     runtime = make_runtime(machine.device, machine.precision, jpeg_decoder=machine.jpeg_decoder)
     runtime = replace(runtime, keep_minutes=machine.keep_minutes)
     chosen = replace(machine, device=str(runtime.device), precision=runtime.precision)

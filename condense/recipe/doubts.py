@@ -13,7 +13,7 @@ from typing import Any
 from condense.errors import CondenseError, nearest
 from condense.recipe.method import Method
 from condense.recipe.presets import PRESET
-from condense.recipe.registry import Registry
+from condense.recipe.registry import PluginStatus, Registry
 from condense.recipe.resolve import configure
 from condense.recipe.specs import IMAGE_KINDS
 
@@ -27,10 +27,14 @@ class Doubt:
 
 
 def doubts(registry: Registry) -> list[Doubt]:
-    """Return remarks about the methods and datasets of all plugins, by trying every preset, variant and dataset."""
+    """Return remarks about all plugins: slow imports, then methods and datasets, by trying every preset and variant."""
     datasets = [offer.spec.name for offer in registry.offers("dataset") if not offer.spec.takes]
     methods = registry.offers("method")
-    found: list[Doubt] = []
+    found = [
+        Doubt(plugin=status.name, text=_slow_import(status))
+        for status in registry.plugins
+        if status.heavy and not status.of_file
+    ]
     for offer in methods:
         texts = [*_names(offer.spec, registry), *_tried(offer.spec, datasets, registry)]
         found += [Doubt(plugin=offer.plugin, text=text) for text in texts]
@@ -41,6 +45,15 @@ def doubts(registry: Registry) -> list[Doubt]:
             if reason and not any(doubt.text.endswith(reason) for doubt in found):
                 found.append(Doubt(plugin=offer.plugin, text=f"dataset {offer.spec.name!r}: {reason}"))
     return found
+
+
+def _slow_import(status: PluginStatus) -> str:
+    """Return a remark about a plugin that imports what only a run needs. A file cannot avoid that."""
+    brought = " and ".join(status.heavy)
+    return (
+        f"its import takes {status.seconds:.1f} s and brings {brought}; every command waits for that. Import them in "
+        "the module that `build` names"
+    )
 
 
 def _names(method: Method, registry: Registry) -> Iterator[str]:

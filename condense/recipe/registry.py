@@ -1,8 +1,8 @@
 """Find plugins, keep a broken one from harming the rest, and look up what they offer.
 
-A plugin is a module named by an entry point of the group "condense". condense's own components come the same
-way, from the module `condense.builtin`. A plugin that fails is set aside with its reason, which `condense
-plugins` shows. A run fails only if it needs something that is not there.
+A plugin is a module named by an entry point of the group "condense", or a file that the user names. condense's own
+components come the same way, from the module `condense.builtin`. A plugin that fails is set aside with its reason,
+which `condense plugins` shows. A run fails only if it needs something that is not there.
 """
 
 from __future__ import annotations
@@ -11,17 +11,15 @@ import importlib
 import importlib.metadata
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
-import pluggy
-
 from condense.errors import PluginError, UnknownNameError, unknown_name
-from condense.recipe import hooks as hookspecs
+from condense.recipe.file_plugin import PluginFile, read_plugin_file
+from condense.recipe.loading import Failure, LoadError, answers_of, import_plugin, root_of
 from condense.recipe.method import Method
-from condense.recipe.presets import check_offer
 from condense.recipe.protocol import Protocol
 from condense.recipe.specs import (
     DatasetSpec,
@@ -32,11 +30,14 @@ from condense.recipe.specs import (
     ParametrizationSpec,
     RegularizerSpec,
 )
-from condense.version import host_version
+from condense.version import DISTRIBUTION, host_version
 
 GROUP = "condense"
 DISABLE_VARIABLE = "CONDENSE_DISABLE_PLUGINS"
+FILES_VARIABLE = "CONDENSE_PLUGINS"
 HOST = "condense"
+# The problem of a plugin that was disabled.
+DISABLED = "disabled"
 
 # For each hook: the kind of its offers, as users read it, and the type that each offer must have.
 KINDS: Mapping[str, tuple[str, type]] = {
@@ -56,14 +57,27 @@ KINDS: Mapping[str, tuple[str, type]] = {
 class PluginStatus:
     """A plugin that was found.
 
-    name, version, module: as its entry point and its distribution give them.
-    problem: why it was set aside; "" if it works.
+    name, version, module: as its entry point and its distribution give them. A plugin of one file has no version.
+    problem: why it was set aside, in a line; "" if it works.
+    distribution: the name of the package that it came with; "" for a plugin of one file.
+    file: the file of its module; "" if it is not known.
+    of_file: whether it was given as a file, and not installed.
+    source: the hash of its source, for a plugin of one file; "" for others.
+    failure: what went wrong when it was loaded; None if nothing did.
+    seconds, heavy: what its import cost, as in `condense.recipe.loading.Imported`.
     """
 
     name: str
     version: str
     module: str
     problem: str = ""
+    distribution: str = ""
+    file: str = ""
+    of_file: bool = False
+    source: str = ""
+    failure: Failure | None = None
+    seconds: float = 0.0
+    heavy: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,11 +88,23 @@ class Offer:
     spec: Any
 
 
-class Registry:
-    """Everything that the loaded plugins offer. A name that two plugins offer stands for neither offer.
+@dataclass(frozen=True)
+class Chosen:
+    """Which plugins are loaded besides what is installed, so that another process can load the same.
 
-    disabled: the plugins that were disabled when it was loaded, so that another process can load the same
-    registry; None for a registry that was put together by hand.
+    disabled: names of installed plugins that are not. files: absolute paths of plugins of one file that are.
+    """
+
+    disabled: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+class Registry:
+    """Everything that the loaded plugins offer.
+
+    contested: the plugins that offer the same, by kind and name. If condense is one of them, its own offer stands and
+        the others are left out; else the name stands for no offer.
+    chosen: what it was loaded with; None for a registry that was put together by hand.
     """
 
     def __init__(
@@ -86,12 +112,12 @@ class Registry:
         offers: Mapping[str, Mapping[str, Offer]],
         plugins: tuple[PluginStatus, ...],
         contested: Mapping[tuple[str, str], tuple[str, ...]],
-        disabled: tuple[str, ...] | None = None,
+        chosen: Chosen | None = None,
     ) -> None:
         self._offers = offers
         self.plugins = plugins
         self.contested = contested
-        self.disabled = disabled
+        self.chosen = chosen
 
     def offers(self, kind: str) -> list[Offer]:
         """Return all offers of a kind ("method", "feature target", ...), sorted by name."""
@@ -105,7 +131,7 @@ class Registry:
         """
         offers = self._offers[kind]
         rivals = self.contested.get((kind, name))
-        if rivals:
+        if rivals and HOST not in rivals:
             raise PluginError(
                 f"plugins {' and '.join(map(repr, rivals))} both offer a {kind} named {name!r}; disable one with "
                 f"--disable-plugin or {DISABLE_VARIABLE}"
@@ -113,7 +139,11 @@ class Registry:
         if name in offers:
             return offers[name].spec
         error = unknown_name(kind, name, (_typed(offer.spec) for offer in offers.values()))
-        broken = [f"{status.name} ({status.problem})" for status in self.plugins if status.problem]
+        broken = [
+            f"{status.name} ({status.failure.what if status.failure else status.problem})"
+            for status in self.plugins
+            if status.problem
+        ]
         if broken:
             raise UnknownNameError(f"{error}. Plugins set aside: {'; '.join(broken)}")
         raise error
@@ -161,27 +191,45 @@ def _typed(spec: Any) -> str:
     return f"{spec.name}:{takes}" if takes else str(spec.name)
 
 
-def load_registry(disabled: Iterable[str] = (), environment: Mapping[str, str] = os.environ) -> Registry:
+def load_registry(
+    disabled: Iterable[str] = (),
+    environment: Mapping[str, str] = os.environ,
+    files: Iterable[str | Path] = (),
+) -> Registry:
     """Find the plugins and ask each what it offers.
 
-    disabled: names of plugins that are not even imported; CONDENSE_DISABLE_PLUGINS (comma-separated) adds
-    more.
-    Raises UnknownNameError for a disabled plugin that is not installed.
+    disabled: names of installed plugins that are not even imported; CONDENSE_DISABLE_PLUGINS (comma-separated) adds
+        more.
+    files: Python files, each a plugin of its own; CONDENSE_PLUGINS (separated as in PATH) adds more.
+
+    Raises UnknownNameError for a disabled plugin that is not installed, and PluginError or StorageError for a file that
+    cannot be a plugin.
     """
     off = set(disabled) | {name for name in environment.get(DISABLE_VARIABLE, "").split(",") if name}
-    loader = _Loader()
-    loader.add(HOST, host_version(), "condense.builtin")
+    more = [name for name in environment.get(FILES_VARIABLE, "").split(os.pathsep) if name]
     found = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: (point.name, point.value))
     unknown = off - {point.name for point in found}
     if unknown:
         raise unknown_name("plugin", min(unknown), (point.name for point in found))
-    for point in found:
-        version = point.dist.version if point.dist else ""
-        if point.name in off:
-            loader.set_aside(point.name, version, point.value, "disabled")
+    paths = sorted({Path(file).absolute() for file in (*files, *more)})
+    candidates = [*map(_of_point, found), *(_of_file(read_plugin_file(path)) for path in paths)]
+    loader = _Loader()
+    loader.load(_Candidate(HOST, host_version(), "condense.builtin", DISTRIBUTION))
+    wanted = [candidate for candidate in candidates if candidate.file or candidate.name not in off]
+    for candidate in candidates:
+        rivals = [other for other in wanted if other.name == candidate.name]
+        if candidate not in wanted:
+            loader.set_aside(candidate, DISABLED)
+        elif candidate.name == HOST:
+            loader.set_aside(
+                candidate, f"the name {HOST!r} is that of condense itself; give the plugin another"
+            )
+        elif len(rivals) > 1:
+            whose = " and ".join(other.origin for other in rivals)
+            loader.set_aside(candidate, f"{whose} both have this name; uninstall or rename one of them")
         else:
-            loader.add(point.name, version, point.value)
-    return loader.registry(disabled=tuple(sorted(off)))
+            loader.load(candidate)
+    return loader.registry(Chosen(disabled=tuple(sorted(off)), files=tuple(map(str, paths))))
 
 
 @cache
@@ -190,100 +238,96 @@ def default_registry() -> Registry:
     return load_registry()
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """A plugin that was found and is not loaded yet. file: for a plugin of one file."""
+
+    name: str
+    version: str
+    module: str
+    distribution: str
+    file: PluginFile | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people."""
+        if self.file:
+            return str(self.file.path)
+        return f"{self.module} of {self.distribution} {self.version}" if self.distribution else self.module
+
+
+def _of_point(point: importlib.metadata.EntryPoint) -> _Candidate:
+    if point.dist is None:
+        return _Candidate(point.name, "", point.value, "")
+    return _Candidate(point.name, point.dist.version, point.value, point.dist.name)
+
+
+def _of_file(file: PluginFile) -> _Candidate:
+    return _Candidate(file.name, "", file.module, "", file)
+
+
 class _Loader:
     def __init__(self) -> None:
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
-        self._manager.add_hookspecs(hookspecs)
         self._offers: dict[str, dict[str, Offer]] = {kind: {} for kind, _ in KINDS.values()}
         self._plugins: list[PluginStatus] = []
         self._contested: dict[tuple[str, str], tuple[str, ...]] = {}
 
-    def add(self, name: str, version: str, module_name: str) -> None:
-        first = next((status for status in self._plugins if status.name == name), None)
-        if first:
-            # pluggy would skip it silently.
-            self.set_aside(
-                name, version, module_name, f"the plugin from {first.module!r} took this name first"
-            )
+    def load(self, candidate: _Candidate) -> None:
+        """Import a plugin and take in what it offers, or set it aside."""
+        loaded = [other for other in self._plugins if not other.problem]
+        twin = next((other for other in loaded if other.module == candidate.module), None)
+        if twin:
+            self.set_aside(candidate, f"its module is the plugin {twin.name!r} already")
             return
+        file, name = candidate.file, candidate.module
         try:
-            offers = self._ask(name, module_name)
-        except (Exception, SystemExit) as error:  # A plugin's code must not take condense down.
-            self.set_aside(name, version, module_name, f"{type(error).__name__}: {error}")
+            if file:
+                imported = import_plugin(file.imported, lambda: file.path)
+            else:
+                imported = import_plugin(lambda: importlib.import_module(name), lambda: root_of(name))
+            answers = answers_of(imported.module, KINDS)
+        except LoadError as error:
+            self.set_aside(candidate, str(error.failure), error.failure)
             return
-        for kind, spec in offers:
-            self._admit(kind, Offer(plugin=name, spec=spec))
-        self._plugins.append(PluginStatus(name, version, module_name))
+        for kind, spec in answers:
+            self._admit(kind, Offer(plugin=candidate.name, spec=spec))
+        self._plugins.append(
+            replace(
+                _status(candidate),
+                file=str(file.path if file else getattr(imported.module, "__file__", None) or ""),
+                seconds=imported.seconds,
+                heavy=imported.heavy,
+            )
+        )
+
+    def set_aside(self, candidate: _Candidate, problem: str, failure: Failure | None = None) -> None:
+        """Keep a plugin in the list, with the reason why it offers nothing."""
+        self._plugins.append(replace(_status(candidate), problem=problem, failure=failure))
+
+    def registry(self, chosen: Chosen) -> Registry:
+        """Return what was loaded."""
+        return Registry(self._offers, tuple(self._plugins), self._contested, chosen)
 
     def _admit(self, kind: str, offer: Offer) -> None:
         name = offer.spec.name
-        earlier = self._offers[kind].pop(name, None)
+        earlier = self._offers[kind].get(name)
         rivals = self._contested.get((kind, name), (earlier.plugin,) if earlier else ())
-        if rivals:
-            self._contested[kind, name] = (*rivals, offer.plugin)
-        else:
+        if not rivals:
             self._offers[kind][name] = offer
-
-    def set_aside(self, name: str, version: str, module_name: str, problem: str) -> None:
-        self._plugins.append(PluginStatus(name, version, module_name, problem))
-
-    def registry(self, disabled: tuple[str, ...]) -> Registry:
-        return Registry(self._offers, tuple(self._plugins), self._contested, disabled)
-
-    def _ask(self, name: str, module_name: str) -> list[tuple[str, Any]]:
-        module = importlib.import_module(module_name)
-        _check_api(module)
-        try:
-            self._manager.register(module, name=name)
-            # Without this check, a misspelt hook would be ignored silently.
-            self._manager.check_pending()
-            return self._collect(module)
-        except BaseException:
-            # pluggy would keep calling a half-registered plugin.
-            if self._manager.has_plugin(name):
-                self._manager.unregister(name=name)
-            raise
-
-    def _collect(self, module: ModuleType) -> list[tuple[str, Any]]:
-        offers: list[tuple[str, Any]] = []
-        implemented = {caller.name: caller for caller in self._manager.get_hookcallers(module) or ()}
-        for hook_name, (kind, expected) in KINDS.items():
-            if hook_name not in implemented:
-                if hasattr(module, hook_name):
-                    raise PluginError(f"{hook_name} is not marked with @condense.hookimpl")
-                continue
-            for implementation in implemented[hook_name].get_hookimpls():
-                if implementation.plugin is not module:
-                    continue
-                answer = implementation.function()
-                if not isinstance(answer, (list, tuple)):
-                    raise PluginError(f"{hook_name} must give a list of {expected.__name__}, not {answer!r}")
-                for spec in answer:
-                    if not isinstance(spec, expected):
-                        raise PluginError(
-                            f"{hook_name} gave {spec!r}, which is not an instance of {expected.__name__}"
-                        )
-                    check_offer(spec)
-                    offers.append((kind, spec))
-        repeated = _first_repeated((kind, spec.name) for kind, spec in offers)
-        if repeated:
-            raise PluginError(f"it offers two of the kind {repeated[0]} named {repeated[1]!r}")
-        return offers
+            return
+        self._contested[kind, name] = (*rivals, offer.plugin)
+        if HOST not in rivals:
+            self._offers[kind].pop(name, None)
 
 
-def _first_repeated(pairs: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
-    seen: set[tuple[str, str]] = set()
-    for pair in pairs:
-        if pair in seen:
-            return pair
-        seen.add(pair)
-    return None
-
-
-def _check_api(module: ModuleType) -> None:
-    version = getattr(module, "condense_api", hookspecs.API_VERSION)
-    if version != hookspecs.API_VERSION:
-        raise PluginError(
-            f"it speaks version {version} of the plugin contract and this condense speaks "
-            f"{hookspecs.API_VERSION}; update the older of the two"
-        )
+def _status(candidate: _Candidate) -> PluginStatus:
+    file = candidate.file
+    return PluginStatus(
+        name=candidate.name,
+        version=candidate.version,
+        module=candidate.module,
+        distribution=candidate.distribution,
+        file=str(file.path) if file else "",
+        of_file=file is not None,
+        source=file.source if file else "",
+    )

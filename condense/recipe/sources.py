@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
 
 from condense.recipe.config import Evaluation, Recipe, RunConfig
+from condense.recipe.file_plugin import source_digest
 from condense.recipe.method import Teacher, Use
 from condense.recipe.registry import HOST, PluginStatus, Registry
 
 # The kind and the name of something that a plugin offers.
 Part = tuple[str, str]
-_DIGITS = 16
 
 
 def parts_of(recipe: Recipe) -> list[Part]:
@@ -48,10 +47,20 @@ def plugins_of(parts: Iterable[Part], registry: Registry) -> list[PluginStatus]:
 
 def sources_of_run(config: RunConfig, registry: Registry) -> dict[str, str]:
     """Return the hash of the source of each plugin that takes part in a run, by the plugin's name."""
+    return sources_of(_parts_of_run(config), registry)
+
+
+def files_of_run(config: RunConfig, registry: Registry) -> dict[str, str]:
+    """Return the path of each plugin of one file that takes part in a run, by the plugin's name."""
+    taking_part = plugins_of(_parts_of_run(config), registry)
+    return {status.name: status.file for status in taking_part if status.of_file}
+
+
+def _parts_of_run(config: RunConfig) -> list[Part]:
     parts = parts_of(config.recipe)
     if config.evaluation.students:
         parts += judges_of(config.evaluation, config.recipe.teacher)
-    return sources_of(parts, registry)
+    return parts
 
 
 def sources_of(parts: Iterable[Part], registry: Registry) -> dict[str, str]:
@@ -59,7 +68,9 @@ def sources_of(parts: Iterable[Part], registry: Registry) -> dict[str, str]:
 
     A plugin whose source cannot be found is left out.
     """
-    hashes = {status.name: source_hash(status.module) for status in plugins_of(parts, registry)}
+    hashes = {
+        status.name: status.source or source_hash(status.module) for status in plugins_of(parts, registry)
+    }
     return {name: found for name, found in hashes.items() if found}
 
 
@@ -84,13 +95,9 @@ def source_hash(module: str) -> str:
 
 
 def _digest(file: Path, *, package: bool) -> str:
-    found = hashlib.sha256()
-    for path in sorted(file.parent.rglob("*.py")) if package else [file]:
-        content = path.read_bytes()
-        # Names without the folder above, so that the same plugin elsewhere has the same hash.
-        found.update(f"{path.relative_to(file.parent).as_posix()}\0{len(content)}\0".encode())
-        found.update(content)
-    return found.hexdigest()[:_DIGITS]
+    paths = sorted(file.parent.rglob("*.py")) if package else [file]
+    # Names without the folder above, so that the same plugin elsewhere has the same hash.
+    return source_digest((path.relative_to(file.parent).as_posix(), path.read_bytes()) for path in paths)
 
 
 def _models(use: Use) -> list[Part]:

@@ -87,9 +87,14 @@ def imported(name: str, reference: str) -> Callable[..., Any]:
     return found
 
 
+def is_name(text: str) -> bool:
+    """Return whether a text is lower-case words joined by hyphens, as names of plugins and their offers are."""
+    return _NAME.fullmatch(text) is not None
+
+
 def check_name(what: str, name: str) -> None:
     """Raise ValueError unless `name` is lower-case words joined by hyphens. what: what it names, for the message."""
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ValueError(f"{what} name {name!r} is not lower-case words joined by hyphens")
 
 

@@ -13,9 +13,8 @@ from condense.engine.plan import Plan, make_plan
 from condense.errors import ModelError, OptionError, UnknownNameError, no_checkpoint
 from condense.recipe.config import Machine, RunConfig
 from condense.recipe.registry import Registry
-from condense.recipe.resolve import config_from_dict
 from condense.recipe.sources import sources_of_run
-from condense.runs.journal import check_same_recipe, check_same_sources, other_machine, saved_config
+from condense.runs.journal import check_same_recipe, check_same_sources, earlier_config, other_machine
 from condense.storage.files import read_json
 from condense.storage.run_folder import RunFolder
 
@@ -114,7 +113,7 @@ def _networks(plan: Plan) -> Iterator[str]:
 
 
 def _check_resumed(config: RunConfig, path: Path, registry: Registry) -> None:
-    earlier = config_from_dict(saved_config(path), registry)
+    earlier = earlier_config(path, registry)
     data = read_json(RunFolder.open(path).run_json)
     check_same_recipe(path, config, earlier, data)
     check_same_sources(path, data.get("sources", {}), sources_of_run(config, registry))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from condense.errors import CondenseError, StorageError
+from condense.errors import CondenseError, PluginError, StorageError
 from condense.recipe.config import RunConfig, by_content
+from condense.recipe.registry import Registry
+from condense.recipe.resolve import config_from_dict
 from condense.recipe.settings import flatten
 from condense.runtime import Reporter
 from condense.storage.files import append_line, read_json, write_json
@@ -35,10 +38,12 @@ class Journal:
         versions: Mapping[str, str],
         host: Mapping[str, str],
         sources: Mapping[str, str] = _NONE,
+        plugin_files: Mapping[str, str] = _NONE,
     ) -> Journal:
         """Start a run in a new folder. Raises StorageError if the folder exists.
 
         sources: the hash of the source of each plugin that takes part, by the plugin's name.
+        plugin_files: the path of each of them that is a file of its own.
         """
         folder = RunFolder.create(path)
         journal = cls(
@@ -51,6 +56,7 @@ class Journal:
                 "checkpoint": by_content(config.recipe.teacher).checkpoint,
                 "versions": dict(versions),
                 "sources": dict(sources),
+                "plugin_files": dict(plugin_files),
                 "host": dict(host),
                 "stages": {},
                 "failure": "",
@@ -68,11 +74,12 @@ class Journal:
         earlier: RunConfig,
         host: Mapping[str, str],
         sources: Mapping[str, str] = _NONE,
+        plugin_files: Mapping[str, str] = _NONE,
     ) -> Journal:
         """Continue an earlier run. It keeps its images even if the evaluation or the device's index differs.
 
         earlier: the configuration in run.json.
-        host, sources: as in `begin`.
+        host, sources, plugin_files: as in `begin`.
 
         Raises StorageError, which names the differences, if the recipe, the kind of machine or a plugin's source
         differs.
@@ -85,6 +92,7 @@ class Journal:
         check_same_sources(path, data.get("sources", {}), sources)
         data |= {"settings": config.to_dict(), "status": "running", "failure": "", "outcome": None}
         data["sources"] = {**data.get("sources", {}), **sources}
+        data["plugin_files"] = {**data.get("plugin_files", {}), **plugin_files}
         return cls(folder, data)
 
     @property
@@ -199,12 +207,41 @@ def other_machine(path: Path, before: str, now: str) -> StorageError:
     )
 
 
+def earlier_config(path: Path, registry: Registry) -> RunConfig:
+    """Return the configuration in a run directory or a run.json.
+
+    Raises StorageError as `saved_config` does, and PluginError as `check_plugin_files` does.
+    """
+    saved = saved_config(path)
+    check_plugin_files(path, registry)
+    return config_from_dict(saved, registry)
+
+
+def check_plugin_files(path: Path, registry: Registry) -> None:
+    """Raise PluginError, which says what to add, for a plugin of one file that an earlier run had and that is not here.
+
+    path: the run directory or its run.json. If there is none, there is nothing to check.
+    """
+    file = _run_json(path)
+    data = read_json(file) if file.is_file() else {}
+    files = data.get("plugin_files") if isinstance(data, dict) else None
+    here = {status.name for status in registry.plugins if not status.problem}
+    for name, source in files.items() if isinstance(files, dict) else ():
+        if name not in here:
+            again = f"--plugin {shlex.quote(str(source))}"
+            raise PluginError(f"{path} was made with the plugin {source}, which is not loaded; add {again}")
+
+
+def _run_json(path: Path) -> Path:
+    return path / "run.json" if path.is_dir() else path
+
+
 def saved_config(path: Path) -> dict[str, Any]:
     """Return the settings in a run directory or a run.json, by group.
 
     Raises StorageError if there are none, or if a version of condense with another format wrote them.
     """
-    file = path / "run.json" if path.is_dir() else path
+    file = _run_json(path)
     data = read_json(file)
     version = data.get("format") if isinstance(data, dict) else None
     if isinstance(version, int) and version != FORMAT:

@@ -34,11 +34,10 @@ from condense.models.network import Network
 from condense.recipe.config import RunConfig, dataset_label
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
-from condense.recipe.resolve import config_from_dict
-from condense.recipe.sources import sources_of_run
+from condense.recipe.sources import files_of_run, sources_of_run
 from condense.runs import pools, provenance
 from condense.runs.ahead import check_teacher_is_needed
-from condense.runs.journal import Journal, MetricsReporter, saved_config
+from condense.runs.journal import Journal, MetricsReporter, earlier_config
 from condense.runs.report import write_report
 from condense.runs.result import RunResult
 from condense.runs.teachers import Teachers, check_same_teacher, recorded_of
@@ -94,14 +93,14 @@ def run(
         if teacher:
             check_teacher({loss.name: loss.needs for loss in parts.losses}, teacher)
         host = provenance.host(runtime)
+        sources = sources_of_run(config, registry), files_of_run(config, registry)
         if resume:
-            earlier = config_from_dict(saved_config(path), registry)
-            journal = Journal.resume(path, config, earlier, host, sources_of_run(config, registry))
+            earlier = earlier_config(path, registry)
+            journal = Journal.resume(path, config, earlier, host, *sources)
         else:
             RunFolder.check_free(path)
             locks.enter_context(nullcontext() if locked else held(path))
-            versions, sources = provenance.versions(registry), sources_of_run(config, registry)
-            journal = Journal.begin(path, config, versions, host, sources)
+            journal = Journal.begin(path, config, provenance.versions(registry), host, *sources)
         runtime = replace(runtime, reporter=MetricsReporter(runtime.reporter, journal.folder.metrics))
         with journal.stopping():
             return _Run(config, plan, parts, dataset, registry, runtime, journal, teachers).execute(teacher)

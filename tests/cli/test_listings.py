@@ -1,4 +1,4 @@
-"""methods, datasets, models, protocols, components, plugins."""
+"""methods, datasets, models, protocols, components."""
 
 from __future__ import annotations
 
@@ -10,22 +10,12 @@ from click.testing import Result
 
 Invoke = Callable[..., Result]
 
-BROKEN = "import no_such_module_anywhere"
 RIVAL = """
 from condense import Method, Recover, hookimpl
 
 @hookimpl
 def condense_methods():
     return [Method(name="wmdd", summary="another of this name", recover=Recover(iterations=0))]
-"""
-
-HOPEFUL = """
-from condense import Method, Recover, hookimpl
-
-@hookimpl
-def condense_methods():
-    kept = Recover(iterations=0)
-    return [Method(name="hopeful", summary="x", recover=kept, presets={"imagenete": {"initializer": "real"}})]
 """
 
 PROTOCOL = """
@@ -187,48 +177,40 @@ def test_a_method_shows_what_it_changes_for_many_images(
     assert not [key for key in data["settings"] if key.startswith(("for_ipc", "variants", "presets"))]
 
 
-def test_plugins_shows_name_version_module_and_state(condense: Invoke) -> None:
-    result = condense("plugins")
-    assert result.exit_code == 0
-    assert "Worth knowing" not in result.stdout
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("wmdd")]
-    assert line.split()[2:] == ["condense_wmdd.plugin", "works"]
-
-
-def test_plugins_says_which_preset_has_no_dataset(condense: Invoke, add_plugins: Callable[..., None]) -> None:
-    add_plugins(hopeful=HOPEFUL)
-    notes = json.loads(condense("plugins", "--json").stdout)["notes"]
-    (note,) = [entry["note"] for entry in notes if entry["plugin"] == "hopeful"]
-    assert "the preset 'imagenete'" in note
-    assert note.endswith("did you mean 'imagenette'?")
-
-
-def test_plugins_says_why_one_was_set_aside(condense: Invoke, add_plugins: Callable[..., None]) -> None:
-    add_plugins(broken=BROKEN)
-    line = next(line for line in condense("plugins").stdout.splitlines() if line.startswith("broken"))
-    assert "ModuleNotFoundError: No module named 'no_such_module_anywhere'" in line
-    data = json.loads(condense("plugins", "--json").stdout)
-    assert [plugin["name"] for plugin in data["plugins"] if not plugin["works"]] == ["broken"]
-
-
-def test_other_commands_point_to_the_plugin_set_aside(
+def test_every_listing_marks_names_that_two_plugins_offer(
     condense: Invoke, add_plugins: Callable[..., None]
 ) -> None:
-    add_plugins(broken=BROKEN)
-    result = condense("methods", "--json")
-    assert result.stderr == "Set aside: broken; `condense plugins` says why\n"
-    assert json.loads(result.stdout)
-    assert condense("--disable-plugin", "broken", "methods").stderr == ""
-
-
-def test_plugins_names_who_contests_a_name(condense: Invoke, add_plugins: Callable[..., None]) -> None:
-    add_plugins(rival=RIVAL)
-    text = condense("plugins").stdout.partition("Worth knowing")[0].rstrip()
-    assert "Offered by more than one plugin" in text
-    assert text.splitlines()[-1].split() == ["wmdd", "method", "rival,", "wmdd"]
-    result = condense("methods", "show", "wmdd")
-    assert result.exit_code == 1
-    assert "plugins 'rival' and 'wmdd' both offer a method named 'wmdd'" in result.stderr
+    offers = """
+from condense import (DatasetSpec, EvaluatorSpec, FeatureTargetSpec, InitializerSpec, Method, ModelSpec,
+    ParametrizationSpec, Protocol, Recover, RegularizerSpec, hookimpl)
+def spec(kind, *names):
+    return lambda: [kind(name=name, summary="x", build="a:b") for name in names]
+condense_datasets = hookimpl(spec(DatasetSpec, "fashion-mini", "new"), specname="condense_datasets")
+condense_models = hookimpl(spec(ModelSpec, "convnet", "new"), specname="condense_models")
+condense_initializers = hookimpl(spec(InitializerSpec, "noise", "new"), specname="condense_initializers")
+@hookimpl
+def condense_protocols():
+    return [Protocol(name=name, summary="x") for name in ("fkd", "new")]
+@hookimpl
+def condense_methods():
+    return [Method(name=name, summary="x", recover=Recover(iterations=0)) for name in ("imported", "new")]
+"""
+    add_plugins(one=offers, two=offers)
+    hosts = {"datasets": "fashion-mini", "models": "convnet", "components": "noise", "protocols": "fkd"}
+    for command, name in {**hosts, "methods": "imported"}.items():
+        lines = condense(command).stdout.splitlines()
+        [new] = [line for line in lines if line.split()[0] == "new"]
+        assert "[clash: plugins 'one' and 'two' offer it, so none counts; disable one]" in new
+        [host] = [line for line in lines if line.split()[0] == name]
+        clash = "clash: condense's own counts, and that of 'one' and 'two' is left out"
+        assert host.endswith(f"[{clash}]")
+        rows = {row["name"]: row for row in json.loads(condense(command, "--json").stdout)}
+        assert (rows["new"]["plugin"], rows[name]["plugin"]) == ("one, two", "condense")
+        assert rows[name]["clash"] == clash
+        assert clash in condense(command, "show", name).stdout
+        refused = condense(command, "show", "new")
+        assert refused.exit_code == 1
+        assert "plugins 'one' and 'two' both offer" in refused.stderr
 
 
 def test_a_key_can_be_copied_from_a_narrow_terminal(

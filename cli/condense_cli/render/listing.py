@@ -28,20 +28,15 @@ def listing(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> Table:
     return table
 
 
-def plugin_listing(data: Mapping[str, Any]) -> list[RenderableType]:
-    """Return the plugins with their state, then the names that two of them offer."""
-    table = listing([], ("name", "version", "module", "state"))
-    for plugin in data["plugins"]:
-        state = Text("works") if plugin["works"] else Text(plugin["problem"], style=BAD)
-        table.add_row(plugin["name"], plugin["version"], plugin["module"], state)
-    parts: list[RenderableType] = [table]
-    if data["contested"]:
-        parts += ["", Text("Offered by more than one plugin, and so usable from none", style=HEADING)]
-        parts.append(listing(data["contested"], ("name", "kind", "plugins")))
-    if data["notes"]:
-        parts += ["", Text("Worth knowing", style=HEADING)]
-        parts.append(listing(data["notes"], ("plugin", "note")))
-    return parts
+def marked(rows: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return rows whose summary also says what becomes of a name that several plugins offer."""
+    return [
+        {
+            **row,
+            "summary": " ".join(filter(None, (row["summary"], f"[{row['clash']}]" if row["clash"] else ""))),
+        }
+        for row in rows
+    ]
 
 
 def detail(data: Mapping[str, Any]) -> list[RenderableType]:
@@ -52,6 +47,8 @@ def detail(data: Mapping[str, Any]) -> list[RenderableType]:
     parts: list[RenderableType] = [title, _indented(data["summary"])]
     if data["source"]:
         parts.append(_indented(data["source"], style=QUIET))
+    if data.get("clash"):
+        parts.append(_indented(data["clash"], style=BAD))
     if "like" in data:
         kind = kind_text(data["like"]) if data["like"] else "found from the images"
         parts += [_indented(line) for line in (*_facts(data), f"kind of images: {kind}")]

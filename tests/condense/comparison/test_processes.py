@@ -18,7 +18,7 @@ from condense.data.load import load_dataset
 from condense.engine.squeeze import fresh_teacher
 from condense.errors import OptionError
 from condense.recipe.config import Machine
-from condense.recipe.registry import Registry, default_registry, load_registry
+from condense.recipe.registry import Chosen, Registry, default_registry, load_registry
 from condense.runs.teachers import Taught, Teachers
 from condense.runtime import SilentReporter, make_runtime
 from condense.storage.locks import held
@@ -73,7 +73,11 @@ class Notes(SilentReporter):
 
 def test_a_helper_leaves_alone_what_another_process_works_on(begun: Begun) -> None:
     order = Order(
-        design=begun.design, out=begun.out, taught=begun.taught, without=(), threads=torch.get_num_threads()
+        design=begun.design,
+        out=begun.out,
+        taught=begun.taught,
+        plugins=Chosen(),
+        threads=torch.get_num_threads(),
     )
     place = next(begun.design.places())
     with held(begun.space.cell(begun.design.runs[place].recipe).path):
@@ -81,6 +85,36 @@ def test_a_helper_leaves_alone_what_another_process_works_on(begun: Begun) -> No
     assert begun.done() == 2
     _help(order)
     assert begun.done() == 3
+
+
+def test_a_helper_loads_the_same_plugins(begun: Begun, tmp_path: Path) -> None:
+    """The evaluator is in a file that this process does not know."""
+    file = tmp_path / "measured.py"
+    file.write_text(
+        "from condense import Evaluator, EvaluatorSpec, StudentResult, hookimpl\n"
+        "class Same(Evaluator):\n"
+        "    def __init__(self, options): pass\n"
+        "    def evaluate(self, request):\n"
+        "        return StudentResult(student=request.student, accuracy=0.5, seconds=0.0, steps=1)\n"
+        "@hookimpl\n"
+        "def condense_evaluators():\n"
+        "    return [EvaluatorSpec(name='same', summary='one half', build=Same)]\n"
+    )
+    registry = load_registry(files=[file])
+    settings = {**SMALL["settings"], "evaluator": "same"}
+    design = design_comparison("compare", "random", registry, seeds=2, **{**SMALL, "settings": settings})
+    assert registry.chosen is not None
+    order = Order(
+        design=design,
+        out=begun.out,
+        taught=begun.taught,
+        plugins=registry.chosen,
+        threads=torch.get_num_threads(),
+    )
+    _help(order)
+    outlook = look_ahead(design, begun.out, registry)
+    assert (outlook.cells_done, outlook.students_done) == (outlook.cells, outlook.students)
+    assert "--plugin measured.py" in design.command
 
 
 @pytest.mark.slow
@@ -140,8 +174,6 @@ def test_where_several_cannot_work() -> None:
 
 
 def test_a_loaded_registry_says_what_it_was_loaded_without() -> None:
-    assert load_registry(["wmdd"], {"CONDENSE_DISABLE_PLUGINS": "baselines"}).disabled == (
-        "baselines",
-        "wmdd",
-    )
-    assert load_registry((), {}).disabled == ()
+    loaded = load_registry(["wmdd"], {"CONDENSE_DISABLE_PLUGINS": "baselines"})
+    assert loaded.chosen == Chosen(disabled=("baselines", "wmdd"))
+    assert load_registry((), {}).chosen == Chosen()

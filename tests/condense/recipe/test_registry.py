@@ -13,7 +13,7 @@ from condense.errors import UnknownNameError
 from condense.recipe import hooks as hookspecs
 from condense.recipe.hooks import hookimpl
 from condense.recipe.method import Method, Recover
-from condense.recipe.registry import KINDS, _Loader, load_registry
+from condense.recipe.registry import KINDS, load_registry
 
 DOCS = Path(__file__).parents[3] / "docs" / "plugins.md"
 HOOKS = sorted(KINDS)
@@ -108,7 +108,8 @@ def test_a_plugin_may_raise_anything_when_imported(shelf: Any, statement: str, r
 
 def test_a_misspelt_hook_is_named(shelf: Any) -> None:
     shelf.add("bad", condense_methds=shelf.hook("condense_methds", shelf.offer("condense_methods", "lost")))
-    assert "condense_methds" in problem_beside_good(shelf, "bad")
+    said = "unknown hook 'condense_methds'. Did you mean 'condense_methods'?"
+    assert said in problem_beside_good(shelf, "bad")
 
 
 def test_a_wrong_signature_names_hook_and_argument(shelf: Any) -> None:
@@ -118,8 +119,7 @@ def test_a_wrong_signature_names_hook_and_argument(shelf: Any) -> None:
 
     shelf.add("bad", condense_methods=condense_methods)
     problem = problem_beside_good(shelf, "bad")
-    assert "condense_methods" in problem
-    assert "registry" in problem
+    assert problem.startswith("condense_methods must take no arguments, and this one takes registry")
 
 
 def test_a_hook_that_is_not_marked(shelf: Any) -> None:
@@ -210,24 +210,26 @@ def test_one_plugin_must_not_offer_a_name_twice(shelf: Any) -> None:
     assert "two of the kind model named 'same'" in problem_beside_good(shelf, "bad")
 
 
-def test_two_plugins_of_one_name_do_not_hide_each_other_silently(shelf: Any) -> None:
+def test_two_plugins_of_one_name_are_both_set_aside(shelf: Any) -> None:
     shelf.offering("twin", "condense_models", "second", module="shelf_b")
     shelf.offering("twin", "condense_models", "first", module="shelf_a")
     registry = load_registry()
-    first, second = (status for status in registry.plugins if status.name == "twin")
-    assert (first.module, first.problem) == ("shelf_a", "")
-    assert second.module == "shelf_b"
-    assert "'shelf_a' took this name first" in second.problem
-    assert registry.model("first")[0].name == "first"
-    with pytest.raises(UnknownNameError, match="unknown model 'second'"):
-        registry.model("second")
+    twins = [status for status in registry.plugins if status.name == "twin"]
+    assert [status.module for status in twins] == ["shelf_a", "shelf_b"]
+    for status in twins:
+        assert status.problem == "shelf_a and shelf_b both have this name; uninstall or rename one of them"
+    for name in ("first", "second"):
+        with pytest.raises(UnknownNameError, match=f"unknown model {name!r}"):
+            registry.model(name)
+    assert registry.method("sound").name == "sound"
 
 
 def test_a_plugin_cannot_take_the_name_of_the_host(shelf: Any) -> None:
     shelf.add("condense", "shelf_impostor")
-    _, impostor = (status for status in load_registry().plugins if status.name == "condense")
+    host, impostor = (status for status in load_registry().plugins if status.name == "condense")
+    assert (host.module, host.problem) == ("condense.builtin", "")
     assert impostor.module == "shelf_impostor"
-    assert "'condense.builtin' took this name first" in impostor.problem
+    assert "the name 'condense' is that of condense itself" in impostor.problem
 
 
 def test_one_module_under_two_names_answers_once(shelf: Any) -> None:
@@ -236,17 +238,4 @@ def test_one_module_under_two_names_answers_once(shelf: Any) -> None:
     registry = load_registry()
     assert registry.model("once") == (spec, "")
     assert shelf.status_of(registry, "alpha").problem == ""
-    assert shelf.status_of(registry, "beta").problem != ""
-
-
-def test_a_failed_plugin_is_unregistered(shelf: Any) -> None:
-    shelf.add(
-        "bad", condense_methds=shelf.hook("condense_methds"), condense_models=shelf.hook("condense_models")
-    )
-    loader = _Loader()
-    loader.add("bad", "", "shelf_bad")
-    loader.add("good", "", "shelf_good")
-    assert not loader._manager.has_plugin("bad")
-    assert loader._manager.has_plugin("good")
-    answering = loader._manager.hook.condense_models.get_hookimpls()
-    assert [implementation.plugin_name for implementation in answering] == []
+    assert shelf.status_of(registry, "beta").problem == "its module is the plugin 'alpha' already"
