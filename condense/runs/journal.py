@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from condense.errors import CondenseError, PluginError, StorageError
+from condense.errors import CondenseError, PluginError, StorageError, UnknownNameError
 from condense.recipe.config import RunConfig, by_content
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import config_from_dict
@@ -230,6 +230,20 @@ def check_plugin_files(path: Path, registry: Registry) -> None:
         if name not in here:
             again = f"--plugin {shlex.quote(str(source))}"
             raise PluginError(f"{path} was made with the plugin {source}, which is not loaded; add {again}")
+
+
+@contextmanager
+def naming_plugin_files(path: Path | None, registry: Registry) -> Iterator[None]:
+    """Answer an unknown name in the block as `check_plugin_files` does, if that is why.
+
+    path: as there; None if there is no earlier run.
+    """
+    try:
+        yield
+    except UnknownNameError:
+        if path is not None:
+            check_plugin_files(path, registry)
+        raise
 
 
 def _run_json(path: Path) -> Path:

@@ -18,7 +18,7 @@ from condense.engine.preflight import preflight
 from condense.engine.real import real_dataset
 from condense.engine.squeeze import fresh_teacher
 from condense.engine.teacher_check import check_taught
-from condense.errors import CondenseError, DataError, ModelError, OptionError, UnknownNameError
+from condense.errors import CondenseError, DataError, ModelError, OptionError
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, digest, public_settings
@@ -30,7 +30,7 @@ from condense.recipe.resolve import convert
 from condense.recipe.settings import assign, complete, network_of, network_text
 from condense.runs import provenance
 from condense.runs.evaluations import keep_evaluation, table_path
-from condense.runs.journal import check_plugin_files, saved_config
+from condense.runs.journal import naming_plugin_files, saved_config
 from condense.runs.result import EvaluationResult
 from condense.runs.teachers import recorded
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
@@ -66,12 +66,8 @@ def reevaluate(
         dataset = dataset or str(beside.settings["recipe"]["dataset"]["name"])
         machine = replace(machine, data_dir=machine.data_dir or str(beside.settings["machine"]["data_dir"]))
     settings = with_network(settings, networks, key="student.model", option="--student")
-    try:
+    with naming_plugin_files(beside.path if beside else None, registry):
         config = _config(distilled, registry, protocol, dataset, settings)
-    except UnknownNameError:
-        if beside:
-            check_plugin_files(beside.path, registry)
-        raise
     # The test images may depend on the teacher's seed, so it stays the same.
     recipe = replace(config.recipe, teacher=replace(config.recipe.teacher, seed=config.recipe.teacher_seed))
     recipe = replace(recipe, seed=recipe.seed if seed is None else seed)
