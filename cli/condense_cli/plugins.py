@@ -8,6 +8,7 @@ import click
 
 from condense_cli.listings import clash_of, lines_of
 from condense_cli.loaded import plugin_option, registry_of
+from condense_cli.new_plugin import new
 from condense_cli.options import json_option
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """List the plugins found, and why any was set aside; `plugins show NAME` prints one."""
+    """List the plugins found, and why any was set aside; show one, or make a new one."""
     if ctx.invoked_subcommand is not None:
         return
     from condense.recipe.doubts import doubts
@@ -62,6 +63,9 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     console = make_console()
     for position, data in enumerate(found):
         write(console, *([""] if position else []), *plugin_detail(data))
+
+
+command.add_command(new)
 
 
 def _line(status: PluginStatus) -> dict[str, Any]:

@@ -60,6 +60,23 @@ def plugin_detail(data: Mapping[str, Any]) -> list[RenderableType]:
     return parts
 
 
+def new_plugin_table(name: str, folder: str, files: Iterable[str]) -> list[RenderableType]:
+    """Return what was made for a new plugin, and the commands that try it."""
+    commands = (
+        f"pip install -e '{folder}[dev]'",
+        f"condense plugins show {name}",
+        f"condense run --method {name} --iterations 20 --students 1 --set protocol.epochs=5",
+        f"pytest {folder}",
+    )
+    return [
+        Text(f"The plugin {name} is in {folder}", style=NAME),
+        *(f"  {file}" for file in files),
+        "",
+        Text("Try it, then change it piece by piece", style=HEADING),
+        *(f"  {command}" for command in commands),
+    ]
+
+
 def _section(title: str, lines: Iterable[tuple[str, str]]) -> list[RenderableType]:
     """Return names and what is to be said of them, below a title; nothing without lines."""
     table = Table.grid(padding=(0, 2, 0, 0))
