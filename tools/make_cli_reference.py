@@ -21,6 +21,8 @@ WIDTH = 118
 
 # The heading of options that have none in the help.
 _OUTPUT = "Output"
+# The command of every listing that prints one thing in full.
+_SHOW = "show"
 # Commands that share most options with an earlier one.
 _LIKE = {"sweep": "compare", "ablate": "compare"}
 
@@ -47,6 +49,7 @@ def reference() -> str:
     root = click.Context(cli, info_name="condense")
     contexts = {name: click.Context(found, info_name=name, parent=root) for name, found in _commands(root)}
     groups = [each for each in contexts.values() if isinstance(each.command, click.Group)]
+    further = [below for group in groups for below in _below(group) if below.info_name != _SHOW]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=False,  # the page is Markdown
@@ -61,7 +64,8 @@ def reference() -> str:
             _command(context, contexts.get(_LIKE.get(name, "")))
             for name, context in contexts.items()
             if context not in groups
-        ],
+        ]
+        + [_command(below, None) for below in further],
         listings=list(_listings(groups)),
         listing_options=list(
             dict.fromkeys(_row(option) for each in groups for option in _options(each.command))
@@ -96,8 +100,13 @@ def _listings(groups: Iterable[click.Context]) -> Iterator[str]:
     """Yield how the commands are typed that list something and show one of it."""
     for context in groups:
         yield f"{context.command_path} [OPTIONS]"
-        for name, command in getattr(context.command, "commands", {}).items():
-            yield _usage(click.Context(command, info_name=name, parent=context))
+        yield from (_usage(below) for below in _below(context) if below.info_name == _SHOW)
+
+
+def _below(group: click.Context) -> Iterator[click.Context]:
+    """Yield the commands of a group."""
+    for name, command in getattr(group.command, "commands", {}).items():
+        yield click.Context(command, info_name=name, parent=group)
 
 
 def _usage(context: click.Context) -> str:
