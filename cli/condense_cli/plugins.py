@@ -79,7 +79,7 @@ def _line(status: PluginStatus) -> dict[str, Any]:
         "version": status.version,
         "distribution": status.distribution,
         "module": status.module,
-        "file": status.file,
+        "file": status.file or (failure.file if failure else ""),
         "of_file": status.of_file,
         "works": not status.problem,
         "state": states.get(status.problem, "set aside"),

@@ -7,11 +7,9 @@ and what it prints goes to stderr.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import inspect
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ import pluggy
 
 from condense.errors import CondenseError, PluginError, unknown_name
 from condense.recipe import hooks as hookspecs
+from condense.recipe.places import place_of, root_of, traceback_of
 from condense.recipe.presets import check_offer
 
 # Packages that take long to import and that only a run needs.
@@ -202,51 +201,5 @@ def _failure_of(
     said = (str(error).splitlines() or [""])[0]
     named = "" if isinstance(error, CondenseError) else type(error).__name__
     what = ": ".join(filter(None, (named, said)))
-    file, line = _place_of(error, root, function)
-    return Failure(what=what, hook=hook, file=file, line=line, traceback=_traceback_of(error, root))
-
-
-def _traceback_of(error: BaseException, root: Path | None) -> str:
-    """Return the traceback from where the plugin's code begins; "" if none of it ran."""
-    step = error.__traceback__
-    while step is not None and not _inside(step.tb_frame.f_code.co_filename, root):
-        step = step.tb_next
-    if step is None and not isinstance(error, SyntaxError):
-        return ""
-    return "".join(traceback.format_exception(type(error), error, step))
-
-
-def _inside(file: str, root: Path | None) -> bool:
-    """Return whether a file is the plugin's. root: None if that is not known; then all files but this one are."""
-    return file != __file__ if root is None else Path(file).is_relative_to(root)
-
-
-def _place_of(
-    error: BaseException, root: Path | None, function: Callable[..., Any] | None
-) -> tuple[str, int]:
-    """Return file and line of an error in the plugin's code: where it arose, else where the hook is defined."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return error.filename, error.lineno or 0
-    for frame in reversed(traceback.extract_tb(error.__traceback__)) if root else ():
-        if _inside(frame.filename, root):
-            return frame.filename, frame.lineno or 0
-    code = getattr(inspect.unwrap(function), "__code__", None) if function else None
-    return (code.co_filename, code.co_firstlineno) if code else ("", 0)
-
-
-def root_of(module_name: str) -> Path | None:
-    """Return the folder of the outermost package above a module, or the file of a module without one.
-
-    None if there is no file. Imports nothing.
-    """
-    top = module_name.partition(".")[0]
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):  # It is not there, or was made without a file.
-        return None
-    if spec is None:
-        return None
-    folders = [*(spec.submodule_search_locations or ())]
-    if folders:
-        return Path(folders[0])
-    return Path(spec.origin) if spec.has_location and spec.origin else None
+    file, line = place_of(error, root, function)
+    return Failure(what=what, hook=hook, file=file, line=line, traceback=traceback_of(error, root))

@@ -18,8 +18,9 @@ from typing import Any
 
 from condense.errors import PluginError, UnknownNameError, unknown_name
 from condense.recipe.file_plugin import PluginFile, read_plugin_file
-from condense.recipe.loading import Failure, LoadError, answers_of, import_plugin, root_of
+from condense.recipe.loading import Failure, LoadError, answers_of, import_plugin
 from condense.recipe.method import Method
+from condense.recipe.places import root_of
 from condense.recipe.protocol import Protocol
 from condense.recipe.specs import (
     DatasetSpec,

@@ -6,16 +6,20 @@ So `condense --help` and `condense methods` answer at once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from condense.errors import CondenseError, PluginError
 from condense.recipe.fields import checked, hint_of, readable
 from condense.recipe.needs import Needs
+from condense.recipe.places import place_of, root_of
 
 # The kind of a dataset's images: up to 127 pixels wide, in grey or in colour, or larger.
 ImageKind = Literal["small-grey", "small-colour", "photographs"]
@@ -79,10 +83,13 @@ def imported(name: str, reference: str) -> Callable[..., Any]:
     """Return the object behind "package.module:attribute". Raises PluginError, naming `name`, if that fails."""
     module_name, attribute = reference.split(":")
     try:
-        found: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
+        with contextlib.redirect_stdout(sys.stderr):
+            found: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
     except Exception as error:  # A plugin's module may raise anything when it is imported.
+        file, line = place_of(error, root_of(module_name))
+        where = f" ({Path(file).name}, line {line})" if line else ""
         raise PluginError(
-            f"{name!r} cannot be built from {reference!r}: {type(error).__name__}: {error}"
+            f"{name!r} cannot be built from {reference!r}{where}: {type(error).__name__}: {error}"
         ) from error
     return found
 

@@ -120,3 +120,14 @@ def test_building_what_cannot_be_imported_is_a_plugin_error(spec_type: type[Any]
     spec = spec_type(name="mine", summary="x", build="there_is_no_such_module:Thing")
     with pytest.raises(PluginError, match="'mine' cannot be built from 'there_is_no_such_module:Thing'"):
         spec.builder()
+
+
+def test_an_error_in_what_is_built_has_its_place_and_its_prints_stay_out_of_the_output(
+    shelf: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shelf_built.py").write_text("print('imported')\n\nhalf = 1 / 0\n")
+    spec = InitializerSpec(name="mine", summary="x", build="shelf_built:Thing")
+    said = r"'mine' cannot be built from 'shelf_built:Thing' \(shelf_built.py, line 3\): ZeroDivisionError: division"
+    with pytest.raises(PluginError, match=said):
+        spec.builder()
+    assert capsys.readouterr() == ("", "imported\n")
