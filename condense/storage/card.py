@@ -71,8 +71,8 @@ def _what(data: DistilledDataset) -> str:
     several, held = len(data.images) > 1, data.coder.images_per_stored
     image, of = "images" if several else "image", f"the training images of `{' '.join(data.dataset.split())}`"
     if data.origin == "real":
-        what = f"real {image}" if held == 1 else f"{image} of {held} real ones{' each' if several else ''}"
-        return f"{what}, chosen from {of}" if data.dataset else what
+        what = f"real {image}" if held == 1 else f"{image}{', each' * several} of {held} real ones"
+        return f"{what} from {of}" if data.dataset else what
     if data.origin == "crops":
         return f"{image}, put together from crops of {of if data.dataset else 'real images'}"
     what = f"synthetic {image}" if data.origin == "synthetic" else image

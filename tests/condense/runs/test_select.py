@@ -161,7 +161,7 @@ def test_recovery_that_makes_images_worse_is_not_kept(site: Any) -> None:
     assert torch.equal(result.distilled.images, real.images)
     assert result.distilled.origin == real.origin == "real"
     card = (result.path / "distilled" / "README.md").read_text()
-    assert "6 real images, chosen from the training images of `tiny`" in card
+    assert "6 real images from the training images of `tiny`" in card
     assert "synthetic" not in card
     [line] = [event for event in diary.events if event.startswith("note select")]
     first = choice.judged[0].mean

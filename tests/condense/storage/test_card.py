@@ -90,7 +90,7 @@ def first_sentence(path: Path, **changes: Any) -> str:
     ("origin", "says"),
     [
         ("synthetic", "16 synthetic images that stand for the training images of `cifar10`,"),
-        ("real", "16 real images, chosen from the training images of `cifar10`,"),
+        ("real", "16 real images from the training images of `cifar10`,"),
         ("crops", "16 images, put together from crops of the training images of `cifar10`,"),
         ("", "16 images that stand for the training images of `cifar10`,"),
     ],
@@ -111,7 +111,7 @@ def test_a_mosaic_of_real_images_is_not_called_a_real_image(tmp_path: Path) -> N
         "weights": torch.full((len(NAMES) * 4 * IPC,), 1 / (4 * IPC)),
     }
     said = first_sentence(tmp_path / "d", origin="real", coder=coder, **held)
-    assert said.startswith("16 images of 4 real ones each, chosen from the training images of `cifar10`,")
+    assert said.startswith("16 images, each of 4 real ones from the training images of `cifar10`,")
 
 
 @pytest.mark.parametrize(
