@@ -40,6 +40,7 @@ def run(
     workers: int | None = None,
     jpeg_decoder: str = "cpu",
     keep_minutes: float = 5.0,
+    compile: str = "auto",
     validation: float = 0.0,
     resume: bool = False,
     teachers: str | Path | None = None,
@@ -65,6 +66,8 @@ def run(
     jpeg_decoder: "cpu", or "cuda" to decode JPEG files that are read at each pass on the device; pixels differ.
     keep_minutes: how many minutes pass between two epochs at which an unfinished training of a teacher, of a pool's
         network or of a student is kept for `resume`; 0 keeps every epoch. It changes no result.
+    compile: "on" compiles the passes of networks in recover and in students' training, "off" does not, and "auto" does
+        where there are enough steps to pay for it. The same seed gives the same bytes for each, and others for another.
     validation: the fraction of the training images that replaces the test images, for tuning.
     resume: go on with the run in out/name.
     teachers: a folder of trained teachers. A later run whose teacher would be the same takes it from there.
@@ -82,6 +85,7 @@ def run(
     what |= {"ipc": ipc, "seed": seed, "validation": validation, "protocol": protocol, "students": students}
     what |= {"reference": reference, "data_dir": str(data_dir or ""), "keep_minutes": keep_minutes}
     what |= {"device": device, "precision": precision, "workers": workers, "jpeg_decoder": jpeg_decoder}
+    what |= {"compile": compile}
     config = configure(registry, **what)
     path, given = run_path(config.recipe, Path(out), name, resume=resume), dict(settings)
     return start(config, path, registry, reporter, resume=resume, teachers=teachers, given=given)
@@ -163,6 +167,7 @@ def evaluate(
     precision: str = "auto",
     workers: int | None = None,
     jpeg_decoder: str = "cpu",
+    compile: str = "auto",
     reporter: Reporter | None = None,
     registry: Registry | None = None,
 ) -> EvaluationResult:
@@ -178,7 +183,7 @@ def evaluate(
     out: the folder for the table, as Markdown and JSON; by default `evaluations` in the run directory, and no file for
         an artifact alone.
     data_dir: the folder of datasets; by default where the run found them.
-    device, precision, workers, jpeg_decoder, reporter, registry: as for `run`.
+    device, precision, workers, jpeg_decoder, compile, reporter, registry: as for `run`.
 
     Raises CondenseError as `run` does.
     """
@@ -189,7 +194,13 @@ def evaluate(
 
     registry = registry or default_registry()
     machine = Machine(data_dir=str(data_dir or ""))
-    own = {"device": device, "precision": precision, "workers": workers, "jpeg_decoder": jpeg_decoder}
+    own = {
+        "device": device,
+        "precision": precision,
+        "workers": workers,
+        "jpeg_decoder": jpeg_decoder,
+        "compile": compile,
+    }
     for key, value in own.items():
         machine = assign(machine, key, value, registry)
     return reevaluate(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import math
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from condense.errors import OptionError
@@ -14,6 +17,10 @@ from condense.errors import OptionError
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+CompileSetting = Literal["auto", "on", "off"]
+# The minimum number of equal steps for which "auto" compiles, by type of device.
+_STEPS_TO_COMPILE = {"cpu": 2000, "cuda": 500}
 
 # Cores that the threads of one process keep busy with decoding, and the processes that are started without being asked.
 _CORES_OF_THREADS = 4
@@ -65,6 +72,8 @@ class Runtime:
     workers: processes that decode images from files while this one computes; 0: threads of this one.
     jpeg_decoder: what decodes JPEG files at each read, libjpeg or the CUDA device, whose pixels differ.
     keep_minutes: how many minutes pass between two epochs at which an unfinished training is kept.
+    compile: whether the passes of networks are compiled in steps on pixels and in students' training, which changes
+        the last bits: as in `condense.recipe.config.Machine`, or what `for_steps` made of it.
     """
 
     device: torch.device
@@ -73,6 +82,11 @@ class Runtime:
     workers: int = 0
     jpeg_decoder: Literal["cpu", "cuda"] = "cpu"
     keep_minutes: float = 5.0
+    compile: CompileSetting = "off"
+
+    def for_steps(self, steps: int) -> Runtime:
+        """Return the runtime of a piece of work of at least `steps` equal steps, which may be too few to compile."""
+        return replace(self, compile=compile_for(self.compile, self.device.type, steps))
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -112,6 +126,7 @@ def make_runtime(
     reporter: Reporter | None = None,
     workers: int | None = 0,
     jpeg_decoder: Literal["cpu", "cuda"] = "cpu",
+    compile: CompileSetting = "off",
 ) -> Runtime:
     """Return the runtime for a device and a precision, named as in `condense.recipe.config.Machine`.
 
@@ -136,7 +151,25 @@ def make_runtime(
         )
     bf16 = precision == "bf16" or (precision == "auto" and _fast_bf16(chosen))
     processes = usual_workers() if workers is None else workers
-    return Runtime(chosen, bf16, reporter or SilentReporter(), processes, jpeg_decoder)
+    return Runtime(chosen, bf16, reporter or SilentReporter(), processes, jpeg_decoder, compile=compile)
+
+
+def compile_for(setting: CompileSetting, device: str, steps: int) -> CompileSetting:
+    """Return whether a piece of work of at least `steps` equal steps is compiled.
+
+    device: its type. The setting "auto" becomes "off" where compiling takes longer than it saves, and where there is no
+    compiler; it stays "auto" otherwise, so that a network that does not compile runs as it is.
+    """
+    if setting == "auto" and (steps < _STEPS_TO_COMPILE.get(device, math.inf) or not _has_compiler(device)):
+        return "off"
+    return setting
+
+
+def _has_compiler(device: str) -> bool:
+    """Whether PyTorch finds what it compiles with: Triton for CUDA, a C++ compiler for a CPU."""
+    if device == "cuda":
+        return importlib.util.find_spec("triton") is not None
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++", "cl"))
 
 
 def available_cores() -> int:

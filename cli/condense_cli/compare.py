@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from condense_cli.loaded import disabled_words, plugin_option, registry_of
+from condense_cli.machine import compute_options, keep_option
 from condense_cli.options import (
     WORDS,
     Interrupted,
     RepeatableCommand,
-    compute_options,
     given_only,
     json_option,
-    keep_option,
     option,
     parse_names,
     parse_networks,

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from condense_cli.loaded import plugin_option, registry_of
+from condense_cli.machine import compute_options
 from condense_cli.options import (
     SectionedCommand,
-    compute_options,
     given_only,
     json_option,
     option,

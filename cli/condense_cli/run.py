@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from condense_cli.loaded import disabled_words, file_words, plugin_option, registry_of
+from condense_cli.machine import compute_options, keep_option
 from condense_cli.options import (
     Interrupted,
     SectionedCommand,
-    compute_options,
     expand_short_forms,
     given_only,
     json_option,
-    keep_option,
     option,
     recipe_options,
 )

@@ -241,6 +241,7 @@ def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Reg
             workers=terms.workers,
             jpeg_decoder=terms.jpeg_decoder,
             keep_minutes=terms.keep_minutes,
+            compile=terms.compile,
             alone=False,
         )
     except OptionError as error:

@@ -30,6 +30,7 @@ _INSTEAD: Mapping[str, str] = {
     "workers": "use --workers",
     "jpeg_decoder": "use --jpeg-decoder",
     "keep_minutes": "use --keep-minutes",
+    "compile": "use --compile",
     "validation": "use --validation",
     "reference": "random real images are a row of their own, see --no-reference",
 }

@@ -26,8 +26,9 @@ from condense.comparison.workspace import Workspace
 from condense.engine.real import real_dataset
 from condense.errors import OptionError
 from condense.recipe.registry import Chosen, Registry, load_registry
+from condense.runs.machine import runtime_of
 from condense.runs.teachers import Taught
-from condense.runtime import Reporter, SilentReporter, make_runtime, numeric_settings
+from condense.runtime import Reporter, SilentReporter, numeric_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +137,7 @@ def _help(order: Order) -> None:
     torch.set_num_threads(order.threads)
     recipe, machine = order.design.recipe, order.design.machine
     registry = load_registry(order.plugins.disabled, files=order.plugins.files)
-    runtime = make_runtime(machine.device, machine.precision, jpeg_decoder=machine.jpeg_decoder)
-    runtime = replace(runtime, keep_minutes=machine.keep_minutes)
+    runtime = runtime_of(replace(machine, workers=0))
     chosen = replace(machine, device=str(runtime.device), precision=runtime.precision)
     with numeric_settings(runtime):
         shop = Workshop(

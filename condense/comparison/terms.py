@@ -39,7 +39,7 @@ class TermOptions(TypedDict, total=False):
     scores: whether to train the additional students that DD-Ranking's scores need.
     validation: the fraction of the training images that replaces the test images, for tuning.
     name: the name of the folder of the tables; by default made from the rest.
-    data_dir, device, precision, workers, jpeg_decoder, keep_minutes: as in `condense.run`.
+    data_dir, device, precision, workers, jpeg_decoder, compile, keep_minutes: as in `condense.run`.
     """
 
     dataset: str
@@ -60,6 +60,7 @@ class TermOptions(TypedDict, total=False):
     workers: int | None
     jpeg_decoder: str
     keep_minutes: float
+    compile: str
 
 
 class ComparisonOptions(TermOptions, total=False):
@@ -114,6 +115,7 @@ class Terms:
     workers: int | None
     jpeg_decoder: str
     keep_minutes: float
+    compile: str
 
     def __post_init__(self) -> None:
         for what, value in (("seeds", self.seeds), ("students", self.students)):
@@ -154,6 +156,7 @@ def terms_of(
     workers: int | None = None,
     jpeg_decoder: str = "cpu",
     keep_minutes: float = 5.0,
+    compile: str = "auto",
 ) -> Terms:
     """Return the checked terms of a comparison. Raises OptionError as `Terms` does, and for values of wrong types."""
     try:
@@ -176,6 +179,7 @@ def terms_of(
             workers=workers,
             jpeg_decoder=jpeg_decoder,
             keep_minutes=keep_minutes,
+            compile=compile,
         )
     except ValueError as error:
         raise OptionError(str(error)) from error

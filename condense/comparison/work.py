@@ -28,9 +28,10 @@ from condense.errors import CondenseError, StorageError
 from condense.recipe.config import Recipe, dataset_label, digest
 from condense.recipe.registry import Registry
 from condense.runs import provenance
+from condense.runs.machine import runtime_of
 from condense.runs.pipeline import build_parts, check_images
 from condense.runs.teachers import Taught, Teachers
-from condense.runtime import Reporter, Runtime, SilentReporter, make_runtime, numeric_settings
+from condense.runtime import Reporter, Runtime, SilentReporter, numeric_settings
 from condense.storage.files import read_json, write_json
 from condense.storage.locks import held
 
@@ -81,8 +82,7 @@ def carry_out(
     recipe, machine = design.recipe, design.machine
     # Several processes that compute share the cores already.
     workers = machine.workers if jobs == 1 else 0
-    runtime = make_runtime(machine.device, machine.precision, progress, workers, machine.jpeg_decoder)
-    runtime = replace(runtime, keep_minutes=machine.keep_minutes)
+    runtime = runtime_of(replace(machine, workers=workers), progress)
     folder = out / design.name
     check_folder(folder)
     with held(folder), numeric_settings(runtime):

@@ -17,6 +17,7 @@ from condense.errors import StorageError
 from condense.recipe.config import Machine, Recipe, by_content, digest, placeless
 from condense.recipe.registry import Registry
 from condense.recipe.sources import Part, judges_of, parts_of, plugins_of, sources_of
+from condense.runtime import compile_for
 from condense.storage.files import read_json
 from condense.storage.run_folder import RunFolder
 from condense.version import host_version
@@ -48,7 +49,7 @@ class Workspace:
         versions = dict(_own_versions())
         versions |= self._versions(parts_of(recipe))
         known = replace(recipe, teacher=by_content(recipe.teacher), initializer=placeless(recipe.initializer))
-        made_of = [known.hash, self.machine.hash, versions]
+        made_of = [known.hash, self.machine.hash, versions, *self._compiled(recipe.recover.iterations)]
         return RunFolder(
             self.out / CELLS / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', stem)}-{digest(made_of)[:10]}"
         )
@@ -61,9 +62,15 @@ class Workspace:
         evaluation = setup.evaluation
         uses = judges_of(evaluation, recipe.teacher)
         name = f"{setup.column.protocol}-{setup.column.epochs}"
-        name += f"-{digest([evaluation.hash, self._versions(uses)])[:10]}"
+        made_of = [evaluation.hash, self._versions(uses), *self._compiled(evaluation.protocol.epochs)]
+        name += f"-{digest(made_of)[:10]}"
         folder = self.cell(recipe)
         return [folder.student(name, number) for number in range(evaluation.students)]
+
+    def _compiled(self, steps: int) -> list[str]:
+        """Return what names add for work of at least `steps` equal steps that is compiled."""
+        device = self.machine.device.partition(":")[0]
+        return [] if compile_for(self.machine.compile, device, steps) == "off" else ["compiled"]
 
     def _versions(self, parts: Sequence[Part]) -> dict[str, str]:
         """Return the versions of the plugins that offer these parts, and the hashes of their sources.

@@ -19,6 +19,7 @@ from condense.engine.labels import LABELS
 from condense.engine.training import accuracy, train
 from condense.engine.unfinished import Unfinished
 from condense.models.build import build_network
+from condense.models.compiled import compiled
 from condense.models.network import Network
 from condense.recipe.config import Evaluation, Recipe
 from condense.recipe.registry import Registry
@@ -51,13 +52,14 @@ class StudentEvaluator(Evaluator):
         can be compared in pairs. Raises ModelError if the protocol needs a teacher and there is none.
         """
         began = time.perf_counter()
-        runtime, distilled, protocol = request.runtime, request.distilled, request.protocol
+        distilled, protocol = request.distilled, request.protocol
+        runtime = request.runtime.for_steps(protocol.epochs)  # at least one step each
         unfinished = request.unfinished
         student = request.build_student(generator(request.seed, self.drawn_for, request.student, "weights"))
         draws = generator(request.seed, self.drawn_for, request.student, "training")
         with isolated_global_rng(draws):
             steps = train(
-                student,
+                compiled(student, runtime),
                 distilled.feed(runtime),
                 LABELS[protocol.labels].loss(request),
                 protocol,

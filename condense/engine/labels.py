@@ -156,14 +156,16 @@ class Online(Labels):
         import torch
 
         from condense.engine.training import distillation_loss
+        from condense.models.compiled import compiled
 
-        network, runtime, temperature = request.teacher, request.runtime, request.protocol.temperature
+        network, temperature = request.teacher, request.protocol.temperature
+        runtime = request.runtime.for_steps(request.protocol.epochs)
         if network is None:
             raise ModelError(
                 "the protocol's labels are online: the teacher answers during training, and there is none; name its "
                 "weights with --teacher FILE, or use --set protocol.labels=hard"
             )
-        teacher = network
+        teacher = compiled(network, runtime)
 
         def teach(batch: Batch) -> Tensor:
             with torch.no_grad(), runtime.autocast():

@@ -23,6 +23,7 @@ from condense.engine.recover_networks import Networks
 from condense.engine.training import learning_rate_fraction, make_optimizer
 from condense.engine.work import stored_batch
 from condense.errors import ModelError, PluginError
+from condense.models.compiled import compiled
 from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation
 from condense.recipe.method import Recover
@@ -120,6 +121,7 @@ def recover_chunk(
     optimizer = make_optimizer(
         options.optimizer, [pixels], lr=options.lr, momentum=options.momentum, betas=options.betas
     )
+    compiling = runtime.for_steps(options.iterations)
     labels = chunk.labels.to(runtime.device)
     parts = _parts(chunk, losses, dataset, runtime, coder)
     for iteration in range(options.iterations):
@@ -132,7 +134,9 @@ def recover_chunk(
         for part in parts:
             shown = coder.decode(pixels if part.stored is None else pixels[part.stored])
             first = checks and iteration == 0
-            values = _values(part, shown, augment, current, losses, generator, runtime, watched=first)
+            # Compiled passes take gradients once, and the checks take them again and again.
+            seeing = current if first else _compiled(current, compiling)
+            values = _values(part, shown, augment, seeing, losses, generator, runtime, watched=first)
             if first:
                 check_gradients(values, losses, pixels, chunk.index)
             _backward(values, losses, pixels)
@@ -148,6 +152,14 @@ def recover_chunk(
             after_step(iteration + 1, pixels.detach())
         runtime.reporter.advance(1)
     return pixels.detach().float().cpu().contiguous()
+
+
+def _compiled(networks: Mapping[str, Network], runtime: Runtime) -> dict[str, Network]:
+    """Return the networks with the teacher compiled, if `runtime` says so. Others live for a few steps only."""
+    return {
+        kind: compiled(network, runtime) if kind == "teacher" else network
+        for kind, network in networks.items()
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,8 @@ class _PerImageMoments(torch.autograd.Function):
         if x.dim() == 2:
             exact = x.to(centre.dtype, copy=True)
             return exact, (exact - centre).square()
-        if x.device.type == "cpu":
+        # Compiled code reads the input once for both moments, so it needs no parts.
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
             parts = [_centred_moments(part, centre) for part in x.split(_images_in_cache(x))]
             shift, second = (torch.cat(moment) for moment in zip(*parts, strict=True))
             mean = shift + centre

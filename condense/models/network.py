@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from condense.errors import ModelError
 from condense.models.ensemble import Ensemble
 from condense.models.observation import BatchLabels, Observation
-from condense.models.taps import Tap, channels_of_input, norm_input, patches_of_input
+from condense.models.taps import Summary, Tap, channels_of_input, norm_input, patches_of_input
 from condense.recipe.needs import Statistic
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -49,6 +49,16 @@ def classifiers_of(model: nn.Module) -> tuple[nn.Module, ...]:
     )
 
 
+class Seen(NamedTuple):
+    """The tensors of one pass: logits (B, K) and features (B, D), both float32, and the summaries of layers by name."""
+
+    logits: Tensor
+    features: Tensor
+    norms: dict[str, Summary]
+    channels: dict[str, Summary]
+    patches: dict[str, Summary]
+
+
 class Network:
     """A network, trained or new, together with the taps that read the inputs of its layers.
 
@@ -61,6 +71,7 @@ class Network:
         self.model = model
         self.name = name
         self.member = member
+        self.compiled: Network | None = None  # made by `condense.models.compiled`
         self._parts: tuple[Network, ...] = ()
         if isinstance(model, Ensemble):
             parts = enumerate(zip(model.members, model.names, strict=True))
@@ -94,12 +105,15 @@ class Network:
 
     def logits(self, images: Tensor) -> Tensor:
         """Return logits (B, K) float32 for images (B, C, H, W). Raises ModelError for a network with other outputs."""
-        result = self.model(images)
+        result = self._forward(images)
         if not isinstance(result, Tensor):
             raise ModelError(
                 f"{self.name!r} turns images into a {type(result).__name__} and not into logits; choose another network"
             )
         return result.float()
+
+    def _forward(self, images: Tensor) -> object:
+        return self.model(images)
 
     def observe(
         self, images: Tensor, batch: BatchLabels, statistics: Collection[Statistic] = ()
@@ -115,13 +129,35 @@ class Network:
 
         Raises ModelError for statistics of an ensemble (ask its members), and for a network without features.
         """
-        moments, convolutions = "batchnorm" in statistics, "convolutions" in statistics
         if len(self.members) > 1 and statistics:
             raise ModelError(
                 f"{self.name!r} is {len(self.members)} networks, whose layers can be seen through one at a time only; "
                 "choose another network"
             )
-        size = images.shape[-1]
+        seen = self._seen(images, statistics)
+        return Observation(
+            images=images,
+            batch=batch,
+            features=seen.features,
+            logits=seen.logits,
+            moments=self._norms.moments(seen.norms),
+            convolutions=self._channels.moments(seen.channels),
+            patches=self._patches.moments(seen.patches),
+            parameters=tuple(weight for weight in self.model.parameters() if weight.requires_grad),
+            member=self.member,
+        )
+
+    def _seen(self, images: Tensor, statistics: Collection[Statistic]) -> Seen:
+        with self.watched(statistics, images.shape[-1]) as look:
+            return look(images)
+
+    @contextmanager
+    def watched(self, statistics: Collection[Statistic], size: int) -> Iterator[Callable[[Tensor], Seen]]:
+        """Yield a function that runs images (B, C, size, size) through the network and returns what is seen of them.
+
+        Hooks are on the layers inside the block, and the function works there only.
+        """
+        moments, convolutions = "batchnorm" in statistics, "convolutions" in statistics
         with ExitStack() as taps:
             kept = [
                 inputs
@@ -131,20 +167,21 @@ class Network:
             norms = taps.enter_context(self._norms.opened(size)) if moments else {}
             channels = taps.enter_context(self._channels.opened(size)) if convolutions else {}
             patches = taps.enter_context(self._patches.opened(size)) if convolutions else {}
-            logits = self.logits(images)
-        if not all(kept):
-            raise ModelError(f"{self.name}: the classifier was not called, so there are no features to match")
-        return Observation(
-            images=images,
-            batch=batch,
-            features=_side_by_side([inputs[-1].flatten(1).float() for inputs in kept]),
-            logits=logits,
-            moments=self._norms.moments(norms),
-            convolutions=self._channels.moments(channels),
-            patches=self._patches.moments(patches),
-            parameters=tuple(weight for weight in self.model.parameters() if weight.requires_grad),
-            member=self.member,
-        )
+            collected: list[list[Tensor] | dict[str, Summary]] = [*kept, norms, channels, patches]
+
+            def look(images: Tensor) -> Seen:
+                logits = self.logits(images)
+                if not all(kept):
+                    raise ModelError(
+                        f"{self.name}: the classifier was not called, so there are no features to match"
+                    )
+                features = _side_by_side([inputs[-1].flatten(1).float() for inputs in kept])
+                seen = Seen(logits, features, dict(norms), dict(channels), dict(patches))
+                for tensors in collected:
+                    tensors.clear()
+                return seen
+
+            yield look
 
     @contextmanager
     def _classifier_inputs(self) -> Iterator[list[list[Tensor]]]:

@@ -114,7 +114,9 @@ def patch_moments(x: Tensor, side: int) -> tuple[Tensor, Tensor]:
         patch.
     """
     exact = x.to(torch.promote_types(x.dtype, torch.float32))
-    rows, columns = (_shares(length, side, x.device, exact.dtype) for length in x.shape[2:])
+    # Compiled code has the shares as its own constants and does not see through a cache.
+    shares = _shares.__wrapped__ if torch.compiler.is_compiling() else _shares
+    rows, columns = (shares(length, side, x.device, exact.dtype) for length in x.shape[2:])
     with torch.autocast(x.device.type, enabled=False):
         moments = [rows @ moment.mean(dim=1) @ columns.T for moment in (exact, exact.square())]
     return moments[0].flatten(1), moments[1].flatten(1)

@@ -227,6 +227,8 @@ class Machine:
     jpeg_decoder: "cpu" or "cuda": what decodes JPEG files that are read at each pass. Their pixels differ.
     keep_minutes: how many minutes pass between two epochs at which an unfinished training is kept, for a resumed run;
         0 keeps every epoch. It changes no result.
+    compile: "on" compiles the passes of networks in recover and in students' training, which changes the last bits.
+        "auto" compiles where there are enough steps to pay for it, and "off" nothing.
 
     Raises ValueError for another device, precision or decoder, or a negative number of processes or minutes.
     """
@@ -237,6 +239,7 @@ class Machine:
     workers: int | None = None
     jpeg_decoder: Literal["cpu", "cuda"] = "cpu"
     keep_minutes: float = 5.0
+    compile: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):
@@ -248,7 +251,10 @@ class Machine:
 
     @property
     def hash(self) -> str:
-        """The SHA-256 of the kind of machine: type of device, precision and JPEG decoder, not the device's index."""
+        """The SHA-256 of the kind of machine: type of device, precision and JPEG decoder, not the device's index.
+
+        What is compiled depends on the work too; `condense.runtime.compile_for` says it.
+        """
         decoder = ["cuda decodes JPEG"] if self.jpeg_decoder == "cuda" else []
         return digest([self.device.partition(":")[0], self.precision, *decoder])
 

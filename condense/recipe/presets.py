@@ -28,6 +28,7 @@ _OWN_FIELDS = (
     "workers",
     "jpeg_decoder",
     "keep_minutes",
+    "compile",
 )
 # Settings that are options of their own and never keys of --set, with the name of the option.
 OWN_OPTIONS = {

@@ -74,7 +74,7 @@ def configure(
     without: names of targets or regularizers to leave out.
     alone: whether settings are given for this run alone, so that one without effect is refused.
     own: other options with a name of their own: seed, validation, students, reference, device, precision, workers,
-        jpeg_decoder, keep_minutes, data_dir.
+        jpeg_decoder, compile, keep_minutes, data_dir.
 
     Raises UnknownNameError or OptionError, which list the valid names and the nearest.
     """

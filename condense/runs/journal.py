@@ -89,6 +89,15 @@ class Journal:
         check_same_recipe(path, config, earlier, data)
         if data["host"]["computes"] != host["computes"]:
             raise other_machine(path, data["host"]["computes"], host["computes"])
+        if _recover_compiled(data["host"]) != _recover_compiled(host):
+            was, now = (
+                "compiled" if _recover_compiled(of) else "not compiled" for of in (data["host"], host)
+            )
+            raise StorageError(
+                f"{path} was started with recover {was}, and it is {now} here, which gives other images; set "
+                "--compile, or choose another --name"
+            )
+        data["host"]["compiled"] = host.get("compiled", "")
         check_same_sources(path, data.get("sources", {}), sources)
         data |= {"settings": config.to_dict(), "status": "running", "failure": "", "outcome": None}
         data["sources"] = {**data.get("sources", {}), **sources}
@@ -150,6 +159,11 @@ class Journal:
             )
         self._begun = True
         write_json(self.folder.run_json, self._data)
+
+
+def _recover_compiled(host: Mapping[str, str]) -> bool:
+    """Whether recover is compiled; `condense.runs.provenance.host` says what of a run is."""
+    return "recover" in host.get("compiled", "").split(", ")
 
 
 def _reason(error: BaseException) -> str:

@@ -38,10 +38,11 @@ from condense.recipe.sources import files_of_run, sources_of_run
 from condense.runs import pools, provenance
 from condense.runs.ahead import check_teacher_is_needed
 from condense.runs.journal import Journal, MetricsReporter, earlier_config
+from condense.runs.machine import runtime_of
 from condense.runs.report import write_report
 from condense.runs.result import RunResult
 from condense.runs.teachers import Teachers, check_same_teacher, recorded_of
-from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
+from condense.runtime import Reporter, Runtime, numeric_settings
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
 from condense.storage.files import file_hash, json_bytes, read_json
@@ -75,8 +76,7 @@ def run(
     """
     recipe = config.recipe
     machine = config.machine
-    runtime = make_runtime(machine.device, machine.precision, reporter, machine.workers, machine.jpeg_decoder)
-    runtime = replace(runtime, keep_minutes=machine.keep_minutes)
+    runtime = runtime_of(machine, reporter)
     with ExitStack() as locks, numeric_settings(runtime):
         if resume:
             RunFolder.open(path)
@@ -92,7 +92,7 @@ def run(
         teacher = fresh_teacher(recipe, dataset, registry, runtime) if plan.needs_teacher else None
         if teacher:
             check_teacher({loss.name: loss.needs for loss in parts.losses}, teacher)
-        host = provenance.host(runtime)
+        host = provenance.host(runtime, config)
         sources = sources_of_run(config, registry), files_of_run(config, registry)
         if resume:
             earlier = earlier_config(path, registry)
@@ -307,7 +307,7 @@ class _Run:
         return scores
 
     def _score(self, trainer: StudentTrainer, distilled: DistilledDataset, label: str, images: str) -> Score:
-        kept = f"{images}-{self.evaluation.label}"
+        kept = f"{images}-{provenance.students_label(self.evaluation, self.runtime)}"
 
         def recall(student: int) -> dict[str, Any] | None:
             stored = self.folder.student(kept, student)

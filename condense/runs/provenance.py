@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import torch
 
+from condense.recipe.config import Evaluation, RunConfig
 from condense.recipe.registry import HOST, Registry
 from condense.runtime import Runtime
 from condense.version import host_version
@@ -26,14 +27,29 @@ def versions(registry: Registry) -> dict[str, str]:
     return found
 
 
-def host(runtime: Runtime) -> dict[str, str]:
-    """Return what kind of computer this is, without names or paths."""
+def host(runtime: Runtime, config: RunConfig) -> dict[str, str]:
+    """Return what kind of computer this is, without names or paths, and what of a run is compiled on it."""
     found = {
         "system": f"{platform.system()} {platform.machine()}",
         "cores": str(os.cpu_count()),
         "threads": str(torch.get_num_threads()),
         "computes": runtime.describe(),
+        "compiled": ", ".join(stages_compiled(runtime, config)),
     }
     if runtime.device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(runtime.device)
     return found
+
+
+def stages_compiled(runtime: Runtime, config: RunConfig) -> list[str]:
+    """Return the stages of a run in which networks are compiled, "recover" and "evaluate"."""
+    steps = {"recover": config.recipe.recover.iterations}
+    if config.evaluation.students:
+        steps["evaluate"] = config.evaluation.protocol.epochs
+    return [stage for stage, count in steps.items() if count and runtime.for_steps(count).compile != "off"]
+
+
+def students_label(evaluation: Evaluation, runtime: Runtime) -> str:
+    """Return the name for files of an evaluation's students, who differ if they are compiled."""
+    compiled = runtime.for_steps(evaluation.protocol.epochs).compile != "off"
+    return f"{evaluation.label}-compiled" if compiled else evaluation.label

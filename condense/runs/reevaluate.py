@@ -31,9 +31,10 @@ from condense.recipe.settings import assign, complete, network_of, network_text
 from condense.runs import provenance
 from condense.runs.evaluations import keep_evaluation, table_path
 from condense.runs.journal import naming_plugin_files, saved_config
+from condense.runs.machine import runtime_of
 from condense.runs.result import EvaluationResult
 from condense.runs.teachers import recorded
-from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
+from condense.runtime import Reporter, Runtime, numeric_settings
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
 from condense.storage.files import file_hash
@@ -75,7 +76,7 @@ def reevaluate(
         recipe=recipe, evaluation=replace(config.evaluation, students=students), machine=machine
     )
     judged = _students(config, networks, registry)
-    runtime = make_runtime(machine.device, machine.precision, reporter, machine.workers, machine.jpeg_decoder)
+    runtime = runtime_of(machine, reporter)
     with numeric_settings(runtime):
         real = real_dataset(recipe, machine, registry, runtime)
         for note in real.notes:

@@ -40,7 +40,7 @@ from condense.storage import files
 from condense.storage.card import card_text
 from condense.storage.checksums import DamagedError
 from condense.storage.distilled import DistilledDataset
-from condense.storage.encoding import encode_soft_labels
+from condense.storage.encoding import PngFiles, encode_soft_labels, in_threads
 from condense.storage.manifest import FORMAT, ClassEntry, Manifest, read_manifest
 from condense.storage.run_folder import RunFolder
 from condense.storage.tensors import read_tensors
@@ -114,6 +114,7 @@ def _write_images(folder: Path, data: DistilledDataset, manifest: Manifest) -> l
     for entry in manifest.classes:
         (folder / "images" / entry.folder).mkdir(parents=True)
     rows: list[tuple[object, ...]] = []
+    pngs: list[tuple[Path, bytes]] = []
     digits = max(3, len(str(data.ipc - 1)))
     # The weight of a file is that of all images in it.
     weights = data.weights.view(len(data.images), -1).sum(dim=1)
@@ -121,9 +122,11 @@ def _write_images(folder: Path, data: DistilledDataset, manifest: Manifest) -> l
     for label, slot, weight, png in zip(*columns, strict=True):
         entry = manifest.classes[label]
         file_name = f"images/{entry.folder}/{slot:0{digits}d}.png"
-        (folder / file_name).write_bytes(png)
+        pngs.append((folder / file_name, png))
         # Nine digits restore every float32 exactly.
         rows.append((file_name, label, entry.name, slot, f"{weight:.9g}"))
+    with in_threads() as each:
+        list(each(lambda written: written[0].write_bytes(written[1]), pngs))
     return rows
 
 
@@ -163,18 +166,22 @@ def load(path: Path | str, registry: Registry | None = None) -> DistilledDataset
     manifest = read_manifest(folder / "distilled.json")
     coder = _coder(folder, manifest, registry)
     _check_bytes(folder, manifest)
-    labels, slots, weights, images = [], [], [], []
+    labels, slots, weights = [], [], []
+    pngs: list[Path] = []
     for label, entry in enumerate(manifest.classes):
         found = _class_files(folder, entry)
         labels += [label] * len(found)
         slots += [int(file.stem) for file in found]
         weights += entry.weights
-        images += [_read_png(file, manifest) for file in found]
+        pngs += found
+    with in_threads() as each:
+        read = list(each(lambda file: _read_png(file, manifest), pngs))
+    images = torch.stack([pixels for pixels, _ in read])
     places = torch.tensor(labels) * manifest.ipc + torch.tensor(slots)
     shown, per_class = coder.of_decoded(places), manifest.ipc * coder.images_per_stored
     copied: dict[str, Any] = {name: getattr(manifest, name) for name in _COPIED}
     return DistilledDataset(
-        images=torch.stack(images),
+        images=images,
         labels=shown // per_class,
         slots=shown % per_class,
         weights=torch.tensor(weights, dtype=torch.float32),
@@ -183,6 +190,7 @@ def load(path: Path | str, registry: Registry | None = None) -> DistilledDataset
         std=tuple(manifest.std),
         soft_labels=_read_soft_labels(folder) if manifest.soft_labels else None,
         coder=coder,
+        files=PngFiles(images, [file for _, file in read]),
         **copied,
     )
 
@@ -254,9 +262,10 @@ def _class_files(folder: Path, entry: ClassEntry) -> list[Path]:
     return files
 
 
-def _read_png(path: Path, manifest: Manifest) -> Tensor:
-    """Return a PNG file as (C, H, W) uint8. Raises StorageError if it does not fit the manifest."""
+def _read_png(path: Path, manifest: Manifest) -> tuple[Tensor, bytes]:
+    """Return a PNG file as (C, H, W) uint8, and its bytes. Raises StorageError if it does not fit the manifest."""
     try:
+        raw = path.read_bytes()
         with Image.open(path, formats=("PNG",)) as image:
             found = (image.mode, *image.size)
             pixels = np.array(image)
@@ -266,7 +275,8 @@ def _read_png(path: Path, manifest: Manifest) -> Tensor:
     if found != wanted:
         said = " but distilled.json says ".join("{} {}x{}".format(*what) for what in (found, wanted))
         raise StorageError(f"image {path} is {said}")
-    return torch.from_numpy(pixels.reshape(manifest.height, manifest.width, -1)).permute(2, 0, 1).contiguous()
+    planes = torch.from_numpy(pixels.reshape(manifest.height, manifest.width, -1)).permute(2, 0, 1)
+    return planes.contiguous(), raw
 
 
 def _read_soft_labels(folder: Path) -> Tensor:

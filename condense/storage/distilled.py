@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, get_args
 
 import torch
@@ -21,7 +20,7 @@ from condense.recipe.method import IDENTITY, Use
 from condense.recipe.protocol import LabelMode
 from condense.recipe.specs import Origin
 from condense.runtime import Runtime
-from condense.storage.encoding import encode_png, encode_soft_labels
+from condense.storage.encoding import PngFiles, encode_soft_labels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,6 +48,7 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     origin: what the images are; see `condense.InitializerSpec`.
     settings: "recipe" and "evaluation" of the run that made this dataset, as plain data.
     licence, source: of the real images.
+    files: the PNG files of the stored images, shared with datasets that `dataclasses.replace` makes of this one.
 
     As a torch Dataset it has what students train on, the n decoded images: `len` is n. Indexing returns (image,
     label, weight) as tensors. The image is (C, H, W) float32, decoded and normalised. The label is an int64 scalar, or
@@ -77,6 +77,7 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     settings: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     source: str = ""
+    files: PngFiles = field(default_factory=PngFiles, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_images(self)
@@ -121,10 +122,10 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         """(m,) int64 in [0, ipc), the position of each stored image in its class."""
         return self.slots[:: self.coder.images_per_stored] // self.coder.images_per_stored
 
-    @cached_property
+    @property
     def png_images(self) -> list[bytes]:
         """Each stored image as a PNG file: the bytes that `save` writes."""
-        return [encode_png(image) for image in self.images]
+        return self.files.of(self.images)
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes to store for training on this dataset, as "images", "labels" and "teacher".

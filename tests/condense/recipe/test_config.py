@@ -53,6 +53,7 @@ OTHERS: dict[str, Any] = {
     "workers": 3,
     "jpeg_decoder": "cuda",
     "keep_minutes": 1.0,
+    "compile": "off",
     "limit": 3,
     "seed": 7,
     "validation": 0.5,

@@ -103,6 +103,7 @@ def test_what_is_written_down_has_three_groups_and_losses_by_name(toys: Registry
         "workers": None,
         "jpeg_decoder": "cpu",
         "keep_minutes": 5.0,
+        "compile": "auto",
     }
 
 

@@ -91,6 +91,7 @@ def test_every_option_of_its_own_reaches_its_group(toys: Registry) -> None:
         "workers": 3,
         "jpeg_decoder": "cuda",
         "keep_minutes": 2.5,
+        "compile": "on",
     }
     config = configure(toys, method="toy", dataset="plain", ipc=3, **own)
     assert (config.recipe.method, config.recipe.dataset.name) == ("toy", "plain")
@@ -99,6 +100,7 @@ def test_every_option_of_its_own_reaches_its_group(toys: Registry) -> None:
     machine = config.machine
     assert (machine.device, machine.precision, machine.data_dir) == ("cuda:1", "fp32", "there")
     assert (machine.workers, machine.jpeg_decoder, machine.keep_minutes) == (3, "cuda", 2.5)
+    assert machine.compile == "on"
     assert {*own, "method", "dataset", "ipc", "protocol"} == {key for key in OWN_OPTIONS if "." not in key}
 
 

@@ -211,3 +211,16 @@ def test_a_run_directory_that_has_gone_is_told(tmp_path: Path, config: RunConfig
     (tmp_path / "moved").rename(path)
     journal.finish({})
     assert content(path)["status"] == "done"
+
+
+def test_recover_goes_on_compiled_or_not_as_it_was_started(tmp_path: Path, config: RunConfig) -> None:
+    """Chunks of both kinds would differ in their last bits. Students are pieces of their own."""
+    path = tmp_path / "one"
+    Journal.begin(path, config, {"python": "3"}, {**HOST, "compiled": "recover, evaluate"})
+    with pytest.raises(
+        StorageError,
+        match=r"was started with recover compiled, and it is not compiled here, .* set --compile, or",
+    ):
+        Journal.resume(path, config, config, {**HOST, "compiled": "evaluate"})
+    Journal.resume(path, config, config, {**HOST, "compiled": "recover"}).save()
+    assert content(path)["host"]["compiled"] == "recover"

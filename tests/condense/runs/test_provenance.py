@@ -9,8 +9,9 @@ from dataclasses import replace
 import torch
 
 from condense.recipe.registry import PluginStatus, Registry, load_registry
+from condense.recipe.resolve import configure
 from condense.runs import provenance
-from condense.runtime import make_runtime
+from condense.runtime import CompileSetting, make_runtime
 
 
 def test_versions_of_what_computes_and_of_every_plugin_in_use() -> None:
@@ -27,9 +28,22 @@ def test_versions_of_what_computes_and_of_every_plugin_in_use() -> None:
 
 
 def test_a_host_is_described_without_a_name() -> None:
-    found = provenance.host(make_runtime("cpu", "fp32"))
+    config = configure(load_registry(), method="wmdd")
+    found = provenance.host(make_runtime("cpu", "fp32"), config)
     assert found["computes"] == "cpu, float32"
     assert int(found["cores"]) >= 1
     text = " ".join(found.values()).split()
     assert platform.node() not in text
     assert getpass.getuser() not in text
+
+
+def test_what_is_compiled_is_noted_by_stage() -> None:
+    def compiled(setting: CompileSetting, *settings: tuple[str, object], students: int = 1) -> str:
+        config = configure(load_registry(), method="wmdd", settings=settings, students=students)
+        return provenance.host(make_runtime("cpu", "fp32", compile=setting), config)["compiled"]
+
+    few = (("recover.iterations", 10), ("protocol.epochs", 10))
+    assert compiled("off", *few) == compiled("auto", *few) == ""
+    assert compiled("on", *few) == "recover, evaluate"
+    assert compiled("on", *few, students=0) == "recover"
+    assert compiled("on", ("recover.iterations", 0)) == "evaluate"

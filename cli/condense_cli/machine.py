@@ -1,0 +1,62 @@
+"""The options that say where and how things are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from condense_cli.options import F, option
+
+
+def compute_options(section: str) -> Callable[[F], F]:
+    """Return the options --device, --precision, --compile, --workers and --jpeg-decoder."""
+
+    def add(function: F) -> F:
+        workers = option(
+            "--workers",
+            section=section,
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Processes that decode images from files; 0 for threads. They change no result.",
+            default_shown="by the cores",
+        )
+        precision = option(
+            "--precision",
+            section=section,
+            type=click.Choice(["auto", "bf16", "fp32"]),
+            help="bfloat16 where it is fast, always, or never.",
+            default_shown="auto",
+        )
+        device = option(
+            "--device", section=section, metavar="NAME", help="cpu, cuda, cuda:1, mps.", default_shown="auto"
+        )
+        decoder = option(
+            "--jpeg-decoder",
+            section=section,
+            type=click.Choice(["cpu", "cuda"]),
+            help="Decode JPEG files that do not fit into memory on the CUDA device; its pixels differ a little.",
+            default_shown="cpu",
+        )
+        compiling = option(
+            "--compile",
+            section=section,
+            type=click.Choice(["auto", "on", "off"]),
+            help="Compile networks in recover and in students' training; auto: if the steps pay for it.",
+            default_shown="auto",
+        )
+        return device(precision(compiling(workers(decoder(function)))))
+
+    return add
+
+
+def keep_option(section: str) -> Callable[[F], F]:
+    """Return the option --keep-minutes."""
+    return option(
+        "--keep-minutes",
+        section=section,
+        type=click.FloatRange(min=0),
+        metavar="N",
+        help="Minutes between two epochs at which an unfinished training is kept, to go on with; 0 keeps each.",
+        default_shown="5",
+    )
