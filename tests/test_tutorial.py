@@ -1,4 +1,7 @@
-"""docs/tutorial.md: its blocks are a plugin, which is found, whose own tests pass, and whose commands can be typed."""
+"""docs/tutorial.md: its blocks are a plugin, which is found, whose own tests pass, and whose commands can be typed.
+
+docs/publishing.md: its package is that of the tutorial.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +16,29 @@ import pytest
 from click.testing import CliRunner
 from condense_cli.main import cli
 
+from condense.recipe.hooks import API_VERSION
 from condense.recipe.registry import DISABLE_VARIABLE, default_registry
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 # (language, file or "", code) of every fenced block of the page.
 BLOCKS = re.findall(r'^```(\w+)(?: title="(.+?)")?\n(.*?)^```$', PAGE, flags=re.MULTILINE | re.DOTALL)
-COMMANDS = [line.strip() for line in re.findall(r"^    condense (.+)$", PAGE, flags=re.MULTILINE)]
+WRITTEN = {"condense_spread/plugin.py", "condense_spread/losses.py", "tests/test_plugin.py"}
+NEW = "plugins new spread"
+COMMANDS = re.findall(r"^    condense (.+)$", re.sub(r"\\\n\s*", "", PAGE), flags=re.MULTILINE)
 PACKAGE = "condense_spread"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package of the page, as a reader has it after copying every block, installed in a folder."""
-    made = tmp_path_factory.mktemp("tutorial") / "condense-spread"
-    for _, title, code in BLOCKS:
-        (made / title).parent.mkdir(parents=True, exist_ok=True)
-        with (made / title).open("a", encoding="utf-8") as file:
-            file.write(code)
-    (made / PACKAGE / "__init__.py").touch()
+    """The package of the page, as a reader has it after copying every block, and as if it were installed."""
+    out = tmp_path_factory.mktemp("tutorial")
+    done = CliRunner().invoke(cli, [*NEW.split(), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    made = out / "condense-spread"
+    for title in WRITTEN:
+        code = "".join(code for _, other, code in BLOCKS if other == title)
+        (made / title).write_text(code, encoding="utf-8")
     project = tomllib.loads((made / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     installed = made / f"{PACKAGE}-{project['version']}.dist-info"
     installed.mkdir()
@@ -54,11 +61,11 @@ def _installed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         del sys.modules[name]
 
 
-def test_every_block_says_which_file_it_belongs_to() -> None:
-    assert [(language, code) for language, title, code in BLOCKS if not title] == []
-    assert {title for _, title, _ in BLOCKS if title.startswith(PACKAGE)} == {
-        f"{PACKAGE}/{name}.py" for name in ("plugin", "target", "regularizer")
-    }
+def test_every_block_is_part_of_the_package(folder: Path) -> None:
+    """Those without a title are an excerpt of what `condense plugins new` makes."""
+    assert {title for _, title, _ in BLOCKS if title} == WRITTEN
+    project = (folder / "pyproject.toml").read_text(encoding="utf-8")
+    assert [code for _, title, code in BLOCKS if not title and code not in project] == []
 
 
 def test_the_tests_of_the_page_pass(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,10 +76,11 @@ def test_the_tests_of_the_page_pass(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_scan_finds_commands() -> None:
+    assert NEW in COMMANDS
     assert {command.split()[0] for command in COMMANDS} >= {"run", "compare", "ablate", "plugins"}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [command for command in dict.fromkeys(COMMANDS) if command != NEW])
 def test_a_command_of_the_page_works(command: str) -> None:
     """Those that compute are tried with --dry-run."""
     words = shlex.split(command, comments=True)
@@ -80,3 +88,20 @@ def test_a_command_of_the_page_works(command: str) -> None:
     done = CliRunner(env={"COLUMNS": "200"}).invoke(cli, [*words, *dry])
     assert done.exit_code == 0, done.output
     assert "spread" in done.output
+
+
+def test_the_package_to_be_published_is_that_of_the_tutorial(folder: Path) -> None:
+    page = (ROOT / "docs" / "publishing.md").read_text(encoding="utf-8")
+    [shown] = [
+        tomllib.loads(code) for code in re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    ]
+    made = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    for key in ("name", "version", "entry-points", "requires-python"):
+        assert shown["project"][key] == made["project"][key]
+    assert shown["build-system"] == made["build-system"]
+    assert shown["tool"]["hatch"] == made["tool"]["hatch"]
+    assert f"`condense_api = {API_VERSION}`" in page
+    known = pytest.importorskip(
+        "trove_classifiers", reason="needs the list of classifiers, which hatchling brings"
+    )
+    assert set(shown["project"]["classifiers"]) <= known.classifiers
