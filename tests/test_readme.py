@@ -76,7 +76,9 @@ def parse(command: click.Command, given: list[str], context: click.Context, *, c
 COMMANDS = [(page.name, text) for page in PAGES for text in commands(page) if "[OPTIONS]" not in text]
 # What a dry run cannot check: an earlier run, a dataset of the hub, an artifact, a plugin that is not here, an
 # abbreviation.
-ELSEWHERE = re.compile(rf"--resume|--from|hf:|imported:|mean-feature|my-idea|spread|--plugin|{ABBREVIATION.pattern}")
+ELSEWHERE = re.compile(
+    rf"--resume|--from|hf:|imported:|mean-feature|my-idea|spread|--plugin|{ABBREVIATION.pattern}"
+)
 DRY = [
     (page, text)
     for page, text in COMMANDS

@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.exit_code == 0, done.output
     made = out / "condense-spread"
     for title in WRITTEN:
-        code = "".join(code for _, other, code in BLOCKS if other == title)
+        code = "\n\n".join(code for _, other, code in BLOCKS if other == title)
         (made / title).write_text(code, encoding="utf-8")
     project = tomllib.loads((made / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     installed = made / f"{PACKAGE}-{project['version']}.dist-info"
