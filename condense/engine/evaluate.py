@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from condense.data.dataset import RealDataset
 from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
 from condense.engine.intervals import Interval, t_interval
 from condense.engine.labels import LABELS
+from condense.engine.together import Learner, stackable, train_together
 from condense.engine.training import accuracy, train
 from condense.engine.unfinished import Unfinished
 from condense.models.build import build_network
@@ -55,8 +57,7 @@ class StudentEvaluator(Evaluator):
         distilled, protocol = request.distilled, request.protocol
         runtime = request.runtime.for_steps(protocol.epochs)  # at least one step each
         unfinished = request.unfinished
-        student = request.build_student(generator(request.seed, self.drawn_for, request.student, "weights"))
-        draws = generator(request.seed, self.drawn_for, request.student, "training")
+        student, draws = self._start(request)
         with isolated_global_rng(draws):
             steps = train(
                 compiled(student, runtime),
@@ -68,11 +69,52 @@ class StudentEvaluator(Evaluator):
                 what=f"student {request.student}",
                 kept=unfinished.training(student.model) if unfinished else None,
             )
-        # Normalise like the images that the student learned from: another copy of the dataset may have another mean.
-        tested = replace(request.dataset, mean=distilled.mean, std=distilled.std)
-        reached = accuracy(student, tested.test, tested, runtime)
+        reached = self._test(student, request)
         seconds = time.perf_counter() - began + (unfinished.spent if unfinished else 0.0)
         return StudentResult(student=request.student, accuracy=reached, seconds=seconds, steps=steps)
+
+    def evaluate_together(self, requests: Sequence[EvaluationRequest]) -> list[StudentResult]:
+        """Return the results of students of one network and protocol, who are trained at once.
+
+        Each has the draws that it has alone, and its result within rounding. The stack is neither compiled nor kept at
+        epochs. Seconds are divided among them.
+        """
+        began = time.perf_counter()
+        runtime, protocol = requests[0].runtime, requests[0].protocol
+        learners = []
+        with ExitStack() as isolated:
+            for request in requests:
+                student, draws = self._start(request)
+                isolated.enter_context(isolated_global_rng(draws))
+                learners.append(
+                    Learner(
+                        network=student,
+                        feed=request.distilled.feed(runtime),
+                        loss=LABELS[protocol.labels].loss(request),
+                        generator=draws,
+                        what=f"student {request.student}",
+                    )
+                )
+            steps = train_together(learners, protocol, runtime)
+        reached = [
+            self._test(learner.network, request) for learner, request in zip(learners, requests, strict=True)
+        ]
+        seconds = (time.perf_counter() - began) / len(requests)
+        return [
+            StudentResult(student=request.student, accuracy=accurate, seconds=seconds, steps=steps)
+            for request, accurate in zip(requests, reached, strict=True)
+        ]
+
+    def _start(self, request: EvaluationRequest) -> tuple[Network, torch.Generator]:
+        """Return a new student, and the source of the draws of its training."""
+        piece = (request.seed, self.drawn_for, request.student)
+        return request.build_student(generator(*piece, "weights")), generator(*piece, "training")
+
+    def _test(self, student: Network, request: EvaluationRequest) -> float:
+        # Normalise like the images that the student learned from: another copy of the dataset may have another mean.
+        distilled = request.distilled
+        tested = replace(request.dataset, mean=distilled.mean, std=distilled.std)
+        return accuracy(student, tested.test, tested, request.runtime)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,32 +204,62 @@ class StudentTrainer:
         reporter.start(
             self.stage, f"{counted(count, 'student')} on {label}", count * protocol.epochs, "epoch"
         )
-        for student in range(count):
-            known = recall(student) if recall else None
-            if known is not None:
-                results.append(msgspec.convert(known, StudentResult))
-                reporter.advance(protocol.epochs)
-                continue
-            kept = Unfinished(unfinished(student), self.runtime) if unfinished else None
-            found = self.evaluator.evaluate(
-                EvaluationRequest(
-                    distilled=distilled,
-                    dataset=self.dataset,
-                    protocol=protocol,
-                    student=student,
-                    seed=self.recipe.seed,
-                    build_student=self.build_student,
-                    teacher=self.teacher,
-                    runtime=self.runtime,
-                    unfinished=kept,
-                )
-            )
-            if keep:
-                keep(student, msgspec.to_builtins(found))
-            if kept:
-                kept.remove()
-            results.append(found)
+        at_once = self._at_once()
+        for first in range(0, count, at_once):
+            group = range(first, min(count, first + at_once))
+            known = {student: recall(student) if recall else None for student in group}
+            asked = [
+                self._request(distilled, student, unfinished)
+                for student, stored in known.items()
+                if stored is None
+            ]
+            found = {result.student: result for result in self._results(asked)}
+            for student, stored in known.items():
+                if stored is not None:
+                    results.append(msgspec.convert(stored, StudentResult))
+                    reporter.advance(protocol.epochs)
+                    continue
+                if keep:
+                    keep(student, msgspec.to_builtins(found[student]))
+                results.append(found[student])
+            for request in asked:
+                if request.unfinished:
+                    request.unfinished.remove()
         score = Score(label=label, students=tuple(results))
         spread = f" ± {score.std:.1%}" if score.std is not None else ""
         reporter.finish(f"accuracy {score.mean:.1%}{spread}")
         return score
+
+    def _at_once(self) -> int:
+        """Return how many students are trained at once. A note says why it is one where several are asked for."""
+        asked = min(self.evaluation.student.together, self.evaluation.students)
+        if asked == 1:
+            return 1
+        if not isinstance(self.evaluator, StudentEvaluator):
+            reason = "their evaluator trains one at a time"
+        elif not stackable(self.build_student(generator(0, "together"))):
+            reason = "their network draws while it is trained, as dropout does"
+        else:
+            return asked
+        self.runtime.reporter.note(f"students are trained one by one: {reason}")
+        return 1
+
+    def _request(
+        self, distilled: DistilledDataset, student: int, unfinished: Callable[[int], Path] | None
+    ) -> EvaluationRequest:
+        return EvaluationRequest(
+            distilled=distilled,
+            dataset=self.dataset,
+            protocol=self.evaluation.protocol,
+            student=student,
+            seed=self.recipe.seed,
+            build_student=self.build_student,
+            teacher=self.teacher,
+            runtime=self.runtime,
+            unfinished=Unfinished(unfinished(student), self.runtime) if unfinished else None,
+        )
+
+    def _results(self, requests: Sequence[EvaluationRequest]) -> list[StudentResult]:
+        if len(requests) > 1 and isinstance(self.evaluator, StudentEvaluator):
+            return self.evaluator.evaluate_together(requests)
+        return [self.evaluator.evaluate(request) for request in requests]

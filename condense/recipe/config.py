@@ -183,7 +183,7 @@ class Evaluation:
     protocol: how students are trained. student: their network. evaluator: the component that measures.
     students: how many are trained, 0 or more. reference: whether random real images of equal ipc are judged too.
 
-    Raises ValueError for a negative number of students.
+    Raises ValueError for a negative number of students, or for none that are trained together.
     """
 
     protocol: Protocol
@@ -195,6 +195,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.students < 0:
             raise ValueError(f"students must be 0 or more, not {self.students}")
+        if self.student.together < 1:
+            raise ValueError(f"student.together must be at least 1, not {self.student.together}")
 
     @property
     def hash(self) -> str:
@@ -203,7 +205,7 @@ class Evaluation:
         The number of students and the protocol's name and description do not count.
         """
         protocol = replace(self.protocol, name="any", summary="", source="")
-        return digest(replace(self, protocol=protocol, students=0, reference=False))
+        return digest(_told(replace(self, protocol=protocol, students=0, reference=False)))
 
     @property
     def label(self) -> str:
@@ -302,7 +304,15 @@ def public_settings(recipe: Recipe, evaluation: Evaluation) -> dict[str, Any]:
         student=replace(evaluation.student, model=_without_folders(evaluation.student.model)),
         protocol=_public(evaluation.protocol),
     )
-    return {"recipe": decisive(shown), "evaluation": msgspec.to_builtins(judged)}
+    return {"recipe": decisive(shown), "evaluation": _told(judged)}
+
+
+def _told(evaluation: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as plain data, without `student.together` for students that are trained alone."""
+    data: dict[str, Any] = msgspec.to_builtins(evaluation)
+    if evaluation.student.together == 1:
+        del data["student"]["together"]
+    return data
 
 
 def _public(protocol: Protocol) -> Protocol:

@@ -15,8 +15,7 @@ from condense.recipe.specs import check_name
 from condense.recipe.training import Augment, Training
 
 # Names that stand for the network of another part of a recipe.
-SAME_AS_TEACHER = "teacher"
-AS_THE_PROTOCOL_SAYS = "protocol"
+SAME_AS_TEACHER, AS_THE_PROTOCOL_SAYS = "teacher", "protocol"
 # The initializer, and the method, whose images come from a distilled dataset that lies elsewhere.
 IMPORTED = "imported"
 # The parametrization that stores images as they are.
@@ -242,9 +241,11 @@ class Student:
     """The student network.
 
     model: "teacher" stands for the teacher's architecture, "protocol" for the protocol's network.
+    together: how many of one evaluation are trained at once, as one stack of networks, which changes the last bits.
     """
 
     model: Use = field(default_factory=lambda: Use(name=AS_THE_PROTOCOL_SAYS))
+    together: int = 1
 
 
 @checked

@@ -54,6 +54,7 @@ OTHERS: dict[str, Any] = {
     "jpeg_decoder": "cuda",
     "keep_minutes": 1.0,
     "compile": "off",
+    "together": 3,
     "limit": 3,
     "seed": 7,
     "validation": 0.5,

@@ -30,6 +30,7 @@ def test_settings_that_are_passed_on_name_no_place_of_this_machine(toys: Registr
     assert "/home/me" not in json.dumps(shown)
     assert shown["recipe"]["dataset"]["name"] == "special:pets"
     everything = config.to_dict()
+    assert everything["evaluation"]["student"].pop("together") == 1  # told only where it says something
     assert shown["evaluation"] == everything["evaluation"]
     differing = {key for key in shown["recipe"] if shown["recipe"][key] != everything["recipe"][key]}
     assert differing == {"dataset", "teacher"}

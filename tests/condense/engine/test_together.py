@@ -1,0 +1,149 @@
+"""Students in a stack: each learns what it learns alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from condense.data.dataset import RealDataset
+from condense.data.feed import feed_of
+from condense.engine.components import EvaluationRequest
+from condense.engine.evaluate import StudentEvaluator
+from condense.engine.together import Learner, stackable, train_together
+from condense.engine.training import hard_loss, train
+from condense.errors import ModelError, NumericalError
+from condense.models.network import Network
+from condense.recipe.protocol import Protocol
+from condense.recipe.specs import NoOptions
+from condense.recipe.training import Augment, Optimizer, Training
+from condense.runtime import make_runtime
+from condense.storage.distilled import DistilledDataset
+
+RUNTIME = make_runtime("cpu", "fp32")
+MakeDataset = Callable[..., RealDataset]
+MakeNetwork = Callable[..., Network]
+OPTIONS = Training(
+    epochs=3,
+    batch_size=8,
+    lr=0.02,
+    weight_decay=0.01,
+    augment=Augment(crop_scale=(0.5, 1.0), flip=True, cutmix=1.0),
+)
+
+
+def learner(dataset: RealDataset, network: Network, seed: int) -> Learner:
+    return Learner(
+        network=network,
+        feed=feed_of(dataset.train, dataset, RUNTIME),
+        loss=hard_loss(),
+        generator=torch.Generator().manual_seed(seed),
+        what=f"student {seed}",
+    )
+
+
+def trainable(make_network: MakeNetwork, dataset: RealDataset, seed: int, norm: str = "batch") -> Network:
+    network = make_network(dataset, seed=seed, norm=norm)
+    network.model.requires_grad_(True)
+    return network
+
+
+@pytest.mark.parametrize(("optimizer", "norm"), [("sgd", "batch"), ("sgd", "instance"), ("adamw", "none")])
+def test_each_learns_what_it_learns_alone(
+    optimizer: Optimizer, norm: str, make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    """Weights and running statistics after nine steps, from other starts and in other orders.
+
+    Adam divides by the size of a gradient, so that it makes weights of the rounding where a norm takes a bias away.
+    """
+    dataset = make_dataset()
+    options = replace(OPTIONS, optimizer=optimizer, lr=0.02 if optimizer == "sgd" else 0.001)
+    networks = [trainable(make_network, dataset, seed, norm) for seed in range(3)]
+    steps = train_together(
+        [learner(dataset, network, seed) for seed, network in enumerate(networks)], options, RUNTIME
+    )
+    found = [network.model.state_dict() for network in networks]
+    assert not torch.equal(*(next(iter(state.values())) for state in found[:2]))
+    for seed in range(3):
+        alone = trainable(make_network, dataset, seed, norm)
+        own = learner(dataset, alone, seed)
+        assert steps == train(
+            alone, own.feed, own.loss, options, generator=own.generator, runtime=RUNTIME, what=own.what
+        )
+        for name, value in alone.model.state_dict().items():
+            torch.testing.assert_close(found[seed][name], value, rtol=1e-3, atol=1e-4)
+    assert not any(network.model.training for network in networks)
+
+
+def test_an_evaluator_gives_each_student_the_draws_that_it_has_alone(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    dataset = make_dataset()
+    picks = torch.cat([dataset.train.of_class(label)[:3] for label in range(3)])
+    distilled = DistilledDataset(
+        images=dataset.train.images.read(picks),
+        labels=torch.arange(3).repeat_interleave(3),
+        slots=torch.arange(3).repeat(3),
+        weights=torch.full((9,), 1 / 3),
+        classes=dataset.classes,
+        mean=dataset.mean,
+        std=dataset.std,
+        ipc=3,
+    )
+    built: list[Network] = []
+
+    def build(draws: torch.Generator) -> Network:
+        built.append(trainable(make_network, dataset, int(torch.randint(2**31, (), generator=draws))))
+        return built[-1]
+
+    def request(student: int) -> EvaluationRequest:
+        return EvaluationRequest(
+            distilled=distilled,
+            dataset=dataset,
+            protocol=Protocol(name="plain", epochs=4, batch_size=4, lr=0.02, optimizer="sgd"),
+            student=student,
+            seed=7,
+            build_student=build,
+            teacher=None,
+            runtime=RUNTIME,
+        )
+
+    evaluator = StudentEvaluator(NoOptions())
+    together = evaluator.evaluate_together([request(0), request(1)])
+    alone = [evaluator.evaluate(request(student)) for student in range(2)]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.student, one.steps) == (other.student, other.steps)
+    for stacked, single in zip(built[:2], built[2:], strict=True):
+        for name, value in single.model.state_dict().items():
+            torch.testing.assert_close(stacked.model.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_network_that_draws_while_it_is_trained_makes_no_stack() -> None:
+    def network(*layers: nn.Module) -> Network:
+        return Network(nn.Sequential(nn.Flatten(), *layers, nn.Linear(64, 3)), "plain")
+
+    assert stackable(network(nn.BatchNorm1d(64)))
+    assert not stackable(network(nn.Dropout(0.5)))
+
+
+def test_other_architectures_make_no_stack(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
+    dataset = make_dataset()
+    networks = [make_network(dataset, width=width) for width in (8, 16)]
+    with pytest.raises(ModelError, match="these networks do not make a stack: "):
+        train_together([learner(dataset, network, 0) for network in networks], OPTIONS, RUNTIME)
+
+
+def test_a_loss_that_is_not_finite_is_named(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
+    dataset = make_dataset()
+    networks = [trainable(make_network, dataset, seed) for seed in range(2)]
+    with torch.no_grad():
+        next(networks[1].model.parameters()).fill_(torch.nan)
+    with pytest.raises(
+        NumericalError, match="the loss of student 1 became nan in epoch 1; lower its learning rate"
+    ):
+        train_together(
+            [learner(dataset, network, seed) for seed, network in enumerate(networks)], OPTIONS, RUNTIME
+        )
