@@ -115,7 +115,7 @@ def start(
         registry=registry,
         reporter=reporter,
         resume=resume,
-        teachers=Teachers(Path(teachers)) if teachers else None,
+        teachers=Teachers(Path(teachers), registry) if teachers else None,
         given=given,
     )
 

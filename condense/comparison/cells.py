@@ -190,7 +190,7 @@ class _Cell:
             registry=self.shop.registry,
             reporter=self.shop.progress,
             resume=self.folder.run_json.exists(),
-            teachers=Teachers(self.shop.space.teachers),
+            teachers=Teachers(self.shop.space.teachers, self.shop.registry),
             dataset=self.shop.dataset,
             locked=True,
         )

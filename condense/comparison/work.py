@@ -253,7 +253,7 @@ def _teach(
     progress: Progress,
 ) -> tuple[dict[str, Taught], dict[str, TeacherFacts]]:
     """Return the teachers by `Row.teacher`, trained unless they exist already, and what is told of them."""
-    teachers = Teachers(space.teachers)
+    teachers = Teachers(space.teachers, registry)
     taught: dict[str, Taught] = {}
     facts: dict[str, TeacherFacts] = {}
     recipes = {name: design.recipe_of(name) for name in design.teachers}

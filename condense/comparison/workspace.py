@@ -16,7 +16,7 @@ from condense.comparison.terms import CELLS, RESULTS, TEACHERS
 from condense.errors import StorageError
 from condense.recipe.config import Machine, Recipe, by_content, digest, placeless
 from condense.recipe.registry import Registry
-from condense.recipe.sources import Part, judges_of, parts_of, plugins_of, sources_of
+from condense.recipe.sources import judges_of, parts_of, plugin_marks
 from condense.runtime import compile_for
 from condense.storage.files import read_json
 from condense.storage.run_folder import RunFolder
@@ -47,7 +47,7 @@ class Workspace:
         dataset = "-".join(filter(None, (kind, Path(argument).name)))
         stem = f"{recipe.method}-{dataset}-ipc{recipe.ipc}-seed{recipe.seed}"
         versions = dict(_own_versions())
-        versions |= self._versions(parts_of(recipe))
+        versions |= plugin_marks(parts_of(recipe), self.registry)
         known = replace(recipe, teacher=by_content(recipe.teacher), initializer=placeless(recipe.initializer))
         made_of = [known.hash, self.machine.hash, versions, *self._compiled(recipe.recover.iterations)]
         return RunFolder(
@@ -62,7 +62,11 @@ class Workspace:
         evaluation = setup.evaluation
         uses = judges_of(evaluation, recipe.teacher)
         name = f"{setup.column.protocol}-{setup.column.epochs}"
-        made_of = [evaluation.hash, self._versions(uses), *self._compiled(evaluation.protocol.epochs)]
+        made_of = [
+            evaluation.hash,
+            plugin_marks(uses, self.registry),
+            *self._compiled(evaluation.protocol.epochs),
+        ]
         name += f"-{digest(made_of)[:10]}"
         folder = self.cell(recipe)
         return [folder.student(name, number) for number in range(evaluation.students)]
@@ -71,17 +75,6 @@ class Workspace:
         """Return what names add for work of at least `steps` equal steps that is compiled."""
         device = self.machine.device.partition(":")[0]
         return [] if compile_for(self.machine.compile, device, steps) == "off" else ["compiled"]
-
-    def _versions(self, parts: Sequence[Part]) -> dict[str, str]:
-        """Return the versions of the plugins that offer these parts, and the hashes of their sources.
-
-        A table must not mix the work of two versions, nor of two states of a plugin that is being written.
-        """
-        sources = sources_of(parts, self.registry)
-        return {
-            f"plugin {status.name}": f"{status.version} {sources.get(status.name, '')}"
-            for status in plugins_of(parts, self.registry)
-        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ def state_of(losses: Sequence[WeightedLoss]) -> dict[str, Tensor]:
     """
     kept = {}
     for weighted in losses:
-        with plugin_code(weighted.title, "state"):
+        with plugin_code(weighted.title, "state", generator(0, "plugin", weighted.name, "state")):
             state: Any = weighted.loss.state()
         if not isinstance(state, Mapping):
             raise PluginError(
@@ -104,7 +104,8 @@ def restored_losses(plan: Plan, state: Mapping[str, Tensor]) -> tuple[WeightedLo
         if weighted.needs.observes:
             # Copies, because a loss may change in place what it restored.
             own = {key: tensor.clone() for key, tensor in tensors_below(state, weighted.name).items()}
-            with plugin_code(weighted.title, "restore"):
+            draws = generator(plan.recipe.seed, "plugin", weighted.name, "restore")
+            with plugin_code(weighted.title, "restore", draws):
                 weighted.loss.restore(own)
     return losses
 

@@ -14,7 +14,7 @@ A run uses a feature target or regularizer in these steps:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,11 +41,17 @@ class Loss:
     several, images are decoded ones, and ipc counts them.
     """
 
-    def begin(self, classes: int) -> None:
-        """Prepare for the first `observe`. classes: the number of classes, K."""
+    def begin(self, classes: int, generator: torch.Generator) -> None:
+        """Prepare for the first `observe`. All random draws come from `generator`.
+
+        classes: the number of classes, K.
+        """
 
     def observe(self, real: Observation) -> None:
-        """Process one batch of real images. Gradients are off, and batches come in no particular order."""
+        """Process one batch of real images. Gradients are off, and batches come in no particular order.
+
+        `real.indices` says which images they are. All random draws come from `real.generator`.
+        """
 
     def observed(self) -> dict[str, Tensor]:
         """Return what `observe` has collected since `begin`, as tensors of any shape. For a loss that merges."""
@@ -150,7 +156,8 @@ class InitialRequest:
     def observe(self, indices: Tensor) -> Observation:
         """Return the teacher's observation of training images (n,), not augmented and without statistics."""
         parts = indices.split(_LOOK_BATCH)
-        return self._joined([self._look(self.dataset.training_images(part)) for part in parts])
+        seen = self._joined([self._look(self.dataset.training_images(part)) for part in parts])
+        return replace(seen, indices=indices)
 
     def look(self, images: Tensor) -> Observation:
         """Return the teacher's observation of normalised images (n, C, S, S) of this class, without statistics."""

@@ -262,4 +262,8 @@ class StudentTrainer:
     def _results(self, requests: Sequence[EvaluationRequest]) -> list[StudentResult]:
         if len(requests) > 1 and isinstance(self.evaluator, StudentEvaluator):
             return self.evaluator.evaluate_together(requests)
-        return [self.evaluator.evaluate(request) for request in requests]
+        found = []
+        for request in requests:
+            with isolated_global_rng(generator(self.recipe.seed, "plugin", "evaluator", request.student)):
+                found.append(self.evaluator.evaluate(request))
+        return found

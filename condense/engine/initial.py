@@ -56,7 +56,7 @@ class Anew(Initializer):
 
     def check(self, targets: Sequence[FeatureTarget]) -> None:
         made = self._make()
-        with plugin_code(self._title, "check"):
+        with plugin_code(self._title, "check", self._draws("check")):
             made.check(targets)
 
     def images(self, request: InitialRequest) -> Tensor:
@@ -66,15 +66,17 @@ class Anew(Initializer):
         outside the range of valid pixels, and notes so once, unless the initializer may go beyond them.
         """
         made = self._make()
-        draws = generator(self._seed, "plugin", self._title, "images", request.label)
-        with plugin_code(self._title, "images", draws):
+        with plugin_code(self._title, "images", self._draws("images", request.label)):
             images: object = made.images(request)
         return self._valid(self._checked(images, request), request)
 
     def slot_weights(self) -> Tensor | None:
         made = self._make()
-        with plugin_code(self._title, "slot_weights"):
+        with plugin_code(self._title, "slot_weights", self._draws("slot_weights")):
             return made.slot_weights()
+
+    def _draws(self, *piece: str | int) -> torch.Generator:
+        return generator(self._seed, "plugin", self._title, *piece)
 
     def _checked(self, images: object, request: InitialRequest) -> Tensor:
         dataset = request.dataset

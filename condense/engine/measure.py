@@ -6,8 +6,9 @@ losses observed in them is merged in the order of the images, so that the outcom
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -149,13 +150,13 @@ def look(
         labels = BatchLabels.of_real(batch.labels)
         for member in teacher.members:
             with runtime.autocast():
-                seen = member.observe(batch.images, labels, statistics)
+                seen = replace(member.observe(batch.images, labels, statistics), indices=batch.indices)
             _check_finite(seen, batch.indices)
             for weighted in observing:
                 before = versions(real=seen) if number == 0 else []
-                piece = shard.piece(weighted.name, "observe", number, seen.member)
-                with plugin_code(weighted.title, "observe", generator(seed, "plugin", *piece)):
-                    weighted.loss.observe(seen)
+                own = generator(seed, "plugin", *shard.piece(weighted.name, "observe", number, seen.member))
+                with plugin_code(weighted.title, "observe", own):
+                    weighted.loss.observe(replace(seen, generator=own))
                 check_unchanged(before, weighted.title, "observe")
         runtime.reporter.advance(len(batch.indices))
     runtime.reporter.finish()
@@ -173,7 +174,7 @@ def observed_by(losses: Sequence[WeightedLoss]) -> dict[str, Tensor]:
     """
     kept: dict[str, Tensor] = {}
     for weighted in (loss for loss in losses if loss.needs.observes):
-        with plugin_code(weighted.title, "observed"):
+        with plugin_code(weighted.title, "observed", generator(0, "plugin", weighted.name, "observed")):
             observed: object = weighted.loss.observed()
         if not isinstance(observed, Mapping) or not all(
             isinstance(part, Tensor) for part in observed.values()
@@ -216,9 +217,14 @@ def fit_merged(
 
 
 def _begin(observing: Sequence[WeightedLoss], seed: int, classes: int) -> None:
+    """Begin with the same draws for every shard, and for the loss that is fitted."""
     for weighted in observing:
-        with plugin_code(weighted.title, "begin", generator(seed, "plugin", weighted.name, "begin")):
-            weighted.loss.begin(classes)
+        draws, begin = generator(seed, "plugin", weighted.name, "begin"), weighted.loss.begin
+        with plugin_code(weighted.title, "begin", draws):
+            if len(inspect.signature(begin).parameters) == 1:  # written before `begin` had a generator
+                begin(classes)  # type: ignore[call-arg]
+            else:
+                begin(classes, draws)
 
 
 @torch.no_grad()

@@ -238,7 +238,8 @@ class Synthesis:
         targets = self.targets if of_targets else ()
         parts: tuple[FeatureTarget | Initializer, ...] = (*targets, self.initializer)
         for part in parts:
-            weights = part.slot_weights()
+            with isolated_global_rng(generator(self.recipe.seed, "slot weights")):
+                weights = part.slot_weights()
             if weights is not None:
                 return weights.cpu()
         return _equal(len(self.dataset.classes), self.plan.images_per_class)

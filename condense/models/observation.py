@@ -91,8 +91,9 @@ class Observation:
         loss reads them. A patch has 16x16 positions, or 4x4 if images are smaller than 128 pixels.
     parameters: the weights of the network; empty unless a loss needs weight gradients.
     member: the index of the network in its ensemble; 0 outside an ensemble.
-    generator: what a loss that draws at every step, such as random directions, draws from. It is on the CPU. Only the
-        synthetic images of the recover stage have it.
+    generator: what a loss draws from that draws in `observe` or at every step, such as random directions. It is on the
+        CPU. The real images of the measure stage and the synthetic ones of the recover stage have it.
+    indices: (B,) int64 on the CPU, which images of `dataset.train` real ones are; None for synthetic images.
     """
 
     images: Tensor
@@ -105,3 +106,4 @@ class Observation:
     parameters: tuple[Tensor, ...] = ()
     member: int = 0
     generator: torch.Generator | None = None
+    indices: Tensor | None = None

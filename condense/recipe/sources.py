@@ -27,12 +27,12 @@ def parts_of(recipe: Recipe) -> list[Part]:
     if recipe.select.students:
         uses += [("initializer", name) for name in recipe.select.starts]
         networks += [recipe.judge_network] if recipe.judge_network else []
-    return [*uses, *(part for network in networks for part in _models(network))]
+    return [*uses, *(part for network in networks for part in models_of(network))]
 
 
 def judges_of(evaluation: Evaluation, teacher: Teacher) -> list[Part]:
     """Return everything that takes part in an evaluation."""
-    return [("evaluator", evaluation.evaluator.name), *_models(evaluation.student_network(teacher))]
+    return [("evaluator", evaluation.evaluator.name), *models_of(evaluation.student_network(teacher))]
 
 
 def plugins_of(parts: Iterable[Part], registry: Registry) -> list[PluginStatus]:
@@ -43,6 +43,19 @@ def plugins_of(parts: Iterable[Part], registry: Registry) -> list[PluginStatus]:
         for status in registry.plugins
         if status.name in names and status.name != HOST and not status.problem
     ]
+
+
+def plugin_marks(parts: Iterable[Part], registry: Registry) -> dict[str, str]:
+    """Return the versions of the plugins that offer these parts, with the hashes of their sources.
+
+    Results must not mix the work of two versions, nor of two states of a plugin that is being written.
+    """
+    parts = list(parts)
+    sources = sources_of(parts, registry)
+    return {
+        f"plugin {status.name}": f"{status.version} {sources.get(status.name, '')}"
+        for status in plugins_of(parts, registry)
+    }
 
 
 def sources_of_run(config: RunConfig, registry: Registry) -> dict[str, str]:
@@ -100,6 +113,6 @@ def _digest(file: Path, *, package: bool) -> str:
     return source_digest((path.relative_to(file.parent).as_posix(), path.read_bytes()) for path in paths)
 
 
-def _models(use: Use) -> list[Part]:
+def models_of(use: Use) -> list[Part]:
     """Return a network and the networks that it consists of."""
     return [("model", name.partition(":")[0]) for name in (use.name, *use.options.get("members", ()))]

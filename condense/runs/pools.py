@@ -15,7 +15,7 @@ from condense.engine.unfinished import State, Unfinished
 from condense.recipe.config import Recipe, by_content, digest
 from condense.recipe.method import Pool
 from condense.recipe.registry import Registry
-from condense.runs.teachers import images_and_machine
+from condense.runs.teachers import made_with
 from condense.runtime import Runtime
 from condense.storage.checksums import Checksums
 from condense.storage.locks import held
@@ -46,7 +46,11 @@ def ready(
     files = [folder.pool(number) for number in range(recipe.pool.networks)]
     note = runtime.reporter.note
     if not all(Checksums(file.parent).usable(file, note) for file in files):
-        place = shared / f"pool-{pool_hash(recipe, dataset, runtime)}" if shared else folder.path / "pool"
+        place = (
+            shared / f"pool-{pool_hash(recipe, dataset, runtime, registry)}"
+            if shared
+            else folder.path / "pool"
+        )
         waiting = "another process trains the networks of the pool; waiting for it"
         with held(place, waiting=lambda: runtime.reporter.note(waiting)) if shared else nullcontext():
             _fill([place / file.name for file in files], recipe, dataset, registry, runtime)
@@ -100,7 +104,7 @@ class _Reader:
         return found
 
 
-def pool_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
+def pool_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime, registry: Registry) -> str:
     """Return 16 hexadecimal digits that depend on everything that determines the states of a pool's networks.
 
     How many networks there are does not count, because each is a piece of its own, nor does how they are drawn.
@@ -118,6 +122,6 @@ def pool_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
     made_of = {
         "pool": msgspec.to_builtins(settings),
         "seed": recipe.teacher_seed,
-        **images_and_machine(recipe, dataset, runtime),
+        **made_with(recipe.pool_network, recipe, dataset, runtime, registry),
     }
     return digest(made_of)[:16]

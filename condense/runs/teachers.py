@@ -18,6 +18,9 @@ from condense.errors import StorageError
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import Machine, Recipe, by_content, decisive, digest
+from condense.recipe.method import Use
+from condense.recipe.registry import Registry
+from condense.recipe.sources import models_of, plugin_marks
 from condense.runtime import Runtime
 from condense.storage.checksums import Checksums, DamagedError
 from condense.storage.files import json_bytes, read_json
@@ -47,13 +50,17 @@ class Taught:
 
 @dataclass(frozen=True)
 class Teachers:
-    """A folder of teachers: <hash>.safetensors as a run writes it, and <hash>.json with accuracy and seconds."""
+    """A folder of teachers: <hash>.safetensors as a run writes it, and <hash>.json with accuracy and seconds.
+
+    registry: what plugins offer, some of the networks among it.
+    """
 
     path: Path
+    registry: Registry
 
     def file(self, recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> Path:
         """Return the path of the weights of this configuration's teacher, whether the file exists or not."""
-        return self.path / f"{teacher_hash(recipe, dataset, runtime)}.safetensors"
+        return self.path / f"{teacher_hash(recipe, dataset, runtime, self.registry)}.safetensors"
 
     def has(self, file: Path, runtime: Runtime) -> bool:
         """Return whether the teacher in `file`, and what is told of it, are there and undamaged."""
@@ -172,22 +179,25 @@ def _read(file: Path, kind: type[T]) -> T | None:
     return found
 
 
-def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> str:
+def teacher_hash(recipe: Recipe, dataset: RealDataset, runtime: Runtime, registry: Registry) -> str:
     """Return 16 hexadecimal digits that depend on everything that determines a teacher's weights.
 
     That is: its settings and seed, the content of its checkpoint, the images, the kind of device, the
-    precision and the versions of `_PACKAGES`.
+    precision, the versions of `_PACKAGES` and the source of a plugin whose network it is.
     """
     settings = replace(by_content(recipe.teacher), seed=recipe.teacher_seed, measure_batch=1)
     made_of = {
         "teacher": decisive(replace(recipe, teacher=settings))["teacher"],
-        **images_and_machine(recipe, dataset, runtime),
+        **made_with(recipe.teacher.model, recipe, dataset, runtime, registry),
     }
     return digest(made_of)[:16]
 
 
-def images_and_machine(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -> dict[str, Any]:
-    """Return what decides the weights of a trained network beside its settings: images, machine and versions."""
+def made_with(
+    network: Use, recipe: Recipe, dataset: RealDataset, runtime: Runtime, registry: Registry
+) -> dict[str, Any]:
+    """Return what decides the weights of a trained network beside its settings: images, machine, versions, plugins."""
+    plugins = plugin_marks(models_of(network), registry)
     return {
         "dataset": msgspec.to_builtins(recipe.dataset),
         "validation": recipe.validation,
@@ -202,4 +212,5 @@ def images_and_machine(recipe: Recipe, dataset: RealDataset, runtime: Runtime) -
             device=str(runtime.device), precision=runtime.precision, jpeg_decoder=runtime.jpeg_decoder
         ).hash,
         "versions": [importlib.metadata.version(package) for package in _PACKAGES],
+        **({"plugins": plugins} if plugins else {}),
     }

@@ -135,7 +135,7 @@ def fitted(batches: list[Observation], shrink: float) -> MeanFeature:
     from condense_mean_feature.target import MeanFeature
 
     target = MeanFeature(MeanFeatureOptions(shrink=shrink))
-    target.begin(3)
+    target.begin(3, torch.Generator())
     for batch in batches:
         target.observe(batch)
     target.fit(2, torch.Generator())

@@ -11,9 +11,11 @@ from torch import Tensor
 from condense.errors import CondenseError, PluginError
 from condense.recipe.method import Use
 from condense.recipe.networks import format_network
+from condense.recipe.plugin_code import plugin_code, titled
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
 from condense.recipe.specs import ParametrizationSpec
+from condense.rng import generator
 
 
 class Parametrization:
@@ -110,7 +112,9 @@ def coder_of(use: Use, registry: Registry) -> Coder:
     """
     spec: ParametrizationSpec = registry.find("parametrization", use.name)
     options = options_of(use, "parametrization", registry)
-    made = spec.builder()(options)
+    title = titled("parametrization", use.name, registry.plugin_of("parametrization", use.name))
+    with plugin_code(title, "build", generator(0, "plugin", use.name)):
+        made: object = spec.builder()(options)
     if not isinstance(made, Parametrization):
         raise PluginError(
             f"parametrization {use.name!r} was built as {made!r}, which is not an instance of Parametrization"

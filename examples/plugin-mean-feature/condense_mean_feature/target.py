@@ -23,7 +23,7 @@ class MeanFeature(FeatureTarget):
         self.options = options
         self.means = torch.empty(0)
 
-    def begin(self, classes: int) -> None:
+    def begin(self, classes: int, generator: torch.Generator) -> None:
         self._classes = classes
         self._sums = torch.zeros(())
         self._counts = torch.zeros(())

@@ -31,7 +31,7 @@ class BarycenterTarget(FeatureTarget):
         self.costs = torch.empty(0)
         self.spreads = torch.empty(0)
 
-    def begin(self, classes: int) -> None:
+    def begin(self, classes: int, generator: torch.Generator) -> None:
         self._classes = classes
         self._seen = []
 

@@ -32,7 +32,7 @@ class ClassBatchNorm(Regularizer):
         self.mean = torch.empty(0)
         self.variance = torch.empty(0)
 
-    def begin(self, classes: int) -> None:
+    def begin(self, classes: int, generator: torch.Generator) -> None:
         self._sums = ClassMoments(classes)
 
     def observe(self, real: Observation) -> None:

@@ -59,7 +59,7 @@ def begun(tmp_path: Path) -> Begun:
     space = Workspace(tmp_path, registry, Machine(device="cpu", precision=runtime.precision))
     dataset = load_dataset(design.recipe, design.machine, registry)
     network = fresh_teacher(design.recipe, dataset, registry, runtime)
-    taught = Teachers(space.teachers).teach(network, design.recipe, dataset, runtime)
+    taught = Teachers(space.teachers, registry).teach(network, design.recipe, dataset, runtime)
     return Begun(design, space, taught)
 
 

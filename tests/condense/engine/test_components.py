@@ -144,7 +144,7 @@ def test_a_loss_keeps_nothing_and_must_say_what_it_is(kind: type[Loss]) -> None:
     seen = Observation(
         images=nothing, batch=BatchLabels.of_real(torch.tensor([0])), features=nothing, logits=nothing
     )
-    loss.begin(3)
+    loss.begin(3, torch.Generator())
     loss.observe(seen)
     loss.fit(2, torch.Generator())
     assert loss.state() == {}

@@ -52,6 +52,28 @@ class Diary(FeatureTarget):
         self.draw = int(torch.randint(2**31, (), generator=generator))
 
 
+OBSERVES = Needs(through=ThroughTeacher(observes=True))
+
+
+class Reservoir(Loss):
+    """Keeps 5 of the images that it has seen, all alike likely (Vitter 1985, algorithm R), and what begin drew."""
+
+    def begin(self, classes: int, generator: torch.Generator) -> None:
+        self.begun = float(torch.rand((), generator=generator))
+        self.seen: list[int] = []
+        self.kept: list[int] = []
+
+    def observe(self, real: Observation) -> None:
+        assert real.indices is not None and real.generator is not None
+        for index in real.indices.tolist():
+            self.seen.append(index)
+            place = int(torch.randint(len(self.seen), (), generator=real.generator))
+            if len(self.kept) < 5:
+                self.kept.append(index)
+            elif place < 5:
+                self.kept[place] = index
+
+
 class Blind(Loss):
     """Looks at no real image: its needs do not say that it observes."""
 
@@ -310,3 +332,48 @@ def test_losses_are_fitted_from_draws_of_the_seed_and_their_place_among_those_th
     assert draws(*diaries()) == first
     assert draws((Blind(), BLIND), *diaries()) == first
     assert not set(draws(*diaries(), seed=1)) & set(first)
+
+
+def test_a_loss_can_draw_a_reservoir_of_images(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
+    """Each image is known by its index, each loss has draws of its own, and every image is as likely as any other."""
+    dataset = make_dataset()
+    teacher = make_network(dataset)
+
+    def found(seed: int, *names: str) -> list[Reservoir]:
+        losses = [WeightedLoss(name=name, loss=Reservoir(), weight=1.0, needs=OBSERVES) for name in names]
+        measure(losses, teacher, dataset, RUNTIME, batch_size=8, seed=seed, ipc=1)
+        return [loss.loss for loss in losses if isinstance(loss.loss, Reservoir)]
+
+    [alone], [one, other] = found(0, "one"), found(0, "one", "other")
+    assert (one.kept, one.begun) == (alone.kept, alone.begun)
+    assert other.kept != one.kept and other.begun != one.begun
+    assert sorted(one.seen) == list(range(21))
+    kept = torch.zeros(21)
+    for seed in range(60):
+        kept[found(seed, "one")[0].kept] += 1
+    # Binomial with n = 60, p = 5 / 21: mean 14.3, standard deviation 3.3.
+    assert kept.sum() == 300 and kept.min() >= 2 and kept.max() <= 28
+
+
+def test_an_image_is_known_by_its_index_in_every_view(
+    make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    dataset = make_dataset()
+    shown = Diary()
+    losses = [WeightedLoss(name="shown", loss=shown, weight=1.0, needs=OBSERVES)]
+    measure(
+        losses,
+        make_network(dataset),
+        dataset,
+        RUNTIME,
+        batch_size=8,
+        seed=0,
+        ipc=1,
+        views=2,
+        augment=Augment(),
+    )
+    for seen in shown.batches:
+        assert seen.indices is not None
+        assert torch.equal(dataset.training_images(seen.indices), seen.images)
+    indices = torch.cat([seen.indices for seen in shown.batches if seen.indices is not None])
+    assert indices.tolist() == [*range(21)] * 2

@@ -52,6 +52,7 @@ def test_a_loss_sees_its_chunk_and_no_real_images_unless_it_asks(
     assert batch.slots.tolist() == [0, 1, 0, 1]
     assert batch.weights.tolist() == [0.5] * 4
     assert witness.seen[0].moments is not None
+    assert witness.seen[0].indices is None
     assert torch.equal(witness.synthetic[0], chunk.images)
     assert witness.real == [None]
 
@@ -67,6 +68,8 @@ def test_real_images_are_distinct_ones_of_the_chunks_classes(
     for real in witness.real:
         assert real is not None
         assert real.batch.labels.tolist() == [1, 1, 1, 2, 2, 2]
+        assert real.indices is not None
+        assert torch.equal(dataset.training_images(real.indices), real.images)
         assert not real.features.requires_grad
         indices = []
         for image, label in zip(real.images, real.batch.labels, strict=True):

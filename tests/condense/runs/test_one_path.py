@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
-from condense.engine.components import FeatureTarget
+from condense.data.parametrizations.base import Parametrization
+from condense.engine.components import (
+    EvaluationRequest,
+    Evaluator,
+    FeatureTarget,
+    Initializer,
+    InitialRequest,
+    StudentResult,
+)
 from condense.errors import PluginError, StorageError
 from condense.models.observation import Observation
 from condense.recipe.method import Method, Recover, Use, Weighted
 from condense.recipe.needs import Needs, ThroughTeacher
 from condense.recipe.registry import Registry
-from condense.recipe.specs import FeatureTargetSpec
+from condense.recipe.specs import EvaluatorSpec, FeatureTargetSpec, InitializerSpec, ParametrizationSpec
 from condense.storage.files import read_json, write_json
 
 
@@ -110,7 +118,86 @@ class Doubling(Means):
         real.features.mul_(2)
 
 
-TAUGHT = (Means, Forgetful, Silent, Rounded, Growing, Gambling, Listing, Bare, Stopping, Doubling)
+DRAWN: list[tuple[str, float, float, float]] = []
+
+
+def gamble(where: str) -> None:
+    """Write down a draw of every global generator."""
+    DRAWN.append((where, random.random(), float(np.random.rand()), float(torch.rand(()))))
+
+
+class Reckless(Means):
+    """Draws from the global generators wherever it is called."""
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        gamble("build")
+
+    def begin(self, classes: int, generator: torch.Generator) -> None:
+        gamble("begin")
+
+    def observe(self, real: Observation) -> None:
+        super().observe(real)
+        gamble("observe")
+
+    def fit(self, ipc: int, generator: torch.Generator) -> None:
+        super().fit(ipc, generator)
+        gamble("fit")
+
+    def state(self) -> Any:
+        gamble("state")
+        return super().state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        super().restore(state)
+        gamble("restore")
+
+    def slot_weights(self) -> Tensor | None:
+        gamble("slot_weights")
+        return None
+
+    def loss(self, synthetic: Observation, real: Observation | None) -> Tensor:
+        gamble("loss")
+        return super().loss(synthetic, real)
+
+
+class RecklessStart(Initializer):
+    def __init__(self, options: Any) -> None:
+        gamble("build of the initializer")
+
+    def check(self, targets: Sequence[FeatureTarget]) -> None:
+        gamble("check")
+
+    def images(self, request: InitialRequest) -> Tensor:
+        gamble("images")
+        return request.dataset.training_images(request.real()[: request.ipc])
+
+    def slot_weights(self) -> Tensor | None:
+        gamble("slot_weights of the initializer")
+        return None
+
+
+class RecklessJudge(Evaluator):
+    def __init__(self, options: Any) -> None:
+        gamble("build of the evaluator")
+
+    def evaluate(self, request: EvaluationRequest) -> StudentResult:
+        gamble("evaluate")
+        return StudentResult(student=request.student, accuracy=0.5, seconds=1.0, steps=1)
+
+
+class RecklessForm(Parametrization):
+    def __init__(self, options: Any) -> None:
+        gamble("build of the parametrization")
+
+    def encode(self, images: Tensor) -> Tensor:
+        return images
+
+    def decode(self, stored: Tensor) -> Tensor:
+        return stored
+
+
+TAUGHT = (Reckless, Means, Forgetful, Silent, Rounded, Growing, Gambling, Listing, Bare, Stopping, Doubling)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +219,12 @@ def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[.
         )
         for name in names
     ]
-    return make_registry(make_dataset(), feature_targets=targets, methods=methods)
+    more = {
+        "initializers": [InitializerSpec(name="reckless", summary="x", build=RecklessStart)],
+        "evaluators": [EvaluatorSpec(name="reckless", summary="x", build=RecklessJudge)],
+        "parametrizations": [ParametrizationSpec(name="reckless", summary="x", build=RecklessForm)],
+    }
+    return make_registry(make_dataset(), feature_targets=targets, methods=methods, **more)
 
 
 def images(site: Any, method: str, name: str, **options: Any) -> Tensor:
@@ -157,6 +249,37 @@ def test_one_seed_gives_one_set_of_images_also_with_global_draws(site: Any) -> N
     first = images(site, "gambling", "first")
     random.random(), np.random.rand(), torch.rand(3)
     assert torch.equal(images(site, "gambling", "second"), first)
+
+
+def test_global_generators_are_seeded_around_every_call_into_a_plugin(site: Any) -> None:
+    """Two runs draw the same wherever a plugin is called, and leave the generators of the caller as they were."""
+    settings = dict.fromkeys(("initializer", "evaluator", "parametrization"), "reckless")
+
+    def drawn(name: str) -> list[tuple[str, float, float, float]]:
+        DRAWN.clear()
+        site.run("reckless", name=name, settings=settings)
+        return list(DRAWN)
+
+    first = drawn("first")
+    random.random(), np.random.rand(), torch.rand(3)
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+    assert drawn("second") == first
+    after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+    assert before[:2] == after[:2] and torch.equal(before[2], after[2])
+    hooks = (
+        "begin",
+        "observe",
+        "fit",
+        "state",
+        "restore",
+        "slot_weights",
+        "loss",
+        "check",
+        "images",
+        "evaluate",
+    )
+    builds = ("build", *(f"build of the {part}" for part in settings))
+    assert {where for where, *_ in first} == {*hooks, *builds, "slot_weights of the initializer"}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from condense.data.dataset import RealDataset
 from condense.recipe.method import Pool
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
-from condense.runs import pools
+from condense.runs import pools, teachers
 from condense.runs.pools import pool_hash
 from condense.runs.result import RunResult
 from condense.runtime import make_runtime
@@ -145,7 +145,7 @@ def test_the_hash_depends_on_what_decides_the_weights_and_on_nothing_else(
     recipe = configure(registry, method="ncfm", dataset="tiny", ipc=1, settings=settings).recipe
 
     def hashed(**changes: Any) -> str:
-        return pool_hash(replace(recipe, pool=replace(recipe.pool, **changes)), dataset, RUNTIME)
+        return pool_hash(replace(recipe, pool=replace(recipe.pool, **changes)), dataset, RUNTIME, registry)
 
     free = [{"networks": 9}, {"draw": "checkpoint"}, {"random": 0.5}, {"mode": "eval"}]
     assert {hashed(**change) for change in free} == {hashed()}
@@ -158,8 +158,8 @@ def test_the_hash_depends_on_what_decides_the_weights_and_on_nothing_else(
         {"model": replace(recipe.pool.model, options={**recipe.pool.model.options, "width": 6})},
     ]
     found = {hashed(**change) for change in deciding}
-    found |= {pool_hash(replace(recipe, seed=1), dataset, RUNTIME)}
-    found |= {pool_hash(recipe, make_dataset(seed=1), RUNTIME)}
+    found |= {pool_hash(replace(recipe, seed=1), dataset, RUNTIME, registry)}
+    found |= {pool_hash(recipe, make_dataset(seed=1), RUNTIME, registry)}
     assert len(found | {hashed()}) == len(deciding) + 3
     assert len(hashed()) == 16
 
@@ -174,7 +174,27 @@ def test_the_pool_is_the_teachers_network_unless_it_has_its_own(
     assert recipe.pool == Pool()
     assert recipe.pool_network == recipe.teacher.model
     named = replace(recipe, pool=replace(recipe.pool, model=recipe.teacher.model))
-    assert pool_hash(recipe, dataset, RUNTIME) == pool_hash(named, dataset, RUNTIME)
+    assert pool_hash(recipe, dataset, RUNTIME, registry) == pool_hash(named, dataset, RUNTIME, registry)
+
+
+def test_the_hash_depends_on_the_source_of_a_plugin_whose_network_it_is(
+    make_dataset: Callable[..., RealDataset],
+    make_registry: Callable[..., Registry],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = make_dataset()
+    registry = make_registry(dataset)
+    recipe = configure(registry, method="dm", dataset="tiny", ipc=1).recipe
+    seen: list[str] = []
+
+    def marks(parts: Any, registry: Registry) -> dict[str, str]:
+        seen.extend(f"{kind} {name}" for kind, name in parts)
+        return {"plugin mine": "1.0 changed"}
+
+    before = pool_hash(recipe, dataset, RUNTIME, registry)
+    monkeypatch.setattr(teachers, "plugin_marks", marks)
+    assert pool_hash(recipe, dataset, RUNTIME, registry) != before
+    assert seen == ["model convnet"]
 
 
 def test_a_comparison_trains_a_pool_once(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +22,10 @@ from condense.data.load import hold_out
 from condense.errors import ModelError
 from condense.recipe.config import Recipe
 from condense.recipe.method import Use
-from condense.recipe.registry import Registry
+from condense.recipe.registry import KINDS, Offer, PluginStatus, Registry
 from condense.recipe.resolve import configure
+from condense.recipe.sources import source_hash
+from condense.recipe.specs import ModelSpec
 from condense.runs.result import RunResult
 from condense.runs.teachers import Teachers, teacher_hash
 from condense.runtime import SilentReporter, make_runtime
@@ -224,7 +227,7 @@ def changed(split: Split, *, pixel: bool = False, label: bool = False) -> Split:
 def hashes(registry: Registry, dataset: RealDataset) -> Iterator[tuple[str, str]]:
     """A hash for every change, by what is changed."""
     plain = recipe(registry)
-    yield "nothing", teacher_hash(plain, dataset, RUNTIME)
+    yield "nothing", teacher_hash(plain, dataset, RUNTIME, registry)
     for key, value in (
         ("teacher.lr", 0.01),
         ("teacher.epochs", 2),
@@ -232,19 +235,19 @@ def hashes(registry: Registry, dataset: RealDataset) -> Iterator[tuple[str, str]
         ("teacher.model.width", 16),
         ("teacher.seed", 1),
     ):
-        yield key, teacher_hash(recipe(registry, (key, value)), dataset, RUNTIME)
-    yield "seed", teacher_hash(recipe(registry, seed=2), dataset, RUNTIME)
-    yield "validation", teacher_hash(recipe(registry, validation=0.2), dataset, RUNTIME)
-    yield "precision", teacher_hash(plain, dataset, make_runtime("cpu", "bf16"))
-    yield "device", teacher_hash(plain, dataset, replace(RUNTIME, device=torch.device("mps")))
-    yield "dataset", teacher_hash(replace(plain, dataset=Use(name="other")), dataset, RUNTIME)
+        yield key, teacher_hash(recipe(registry, (key, value)), dataset, RUNTIME, registry)
+    yield "seed", teacher_hash(recipe(registry, seed=2), dataset, RUNTIME, registry)
+    yield "validation", teacher_hash(recipe(registry, validation=0.2), dataset, RUNTIME, registry)
+    yield "precision", teacher_hash(plain, dataset, make_runtime("cpu", "bf16"), registry)
+    yield "device", teacher_hash(plain, dataset, replace(RUNTIME, device=torch.device("mps")), registry)
+    yield "dataset", teacher_hash(replace(plain, dataset=Use(name="other")), dataset, RUNTIME, registry)
     for what in ("train", "test"):
         for how in ("pixel", "label"):
             change: dict[str, Any] = {what: changed(getattr(dataset, what), **{how: True})}
             other = replace(dataset, **change)
-            yield f"{how} of {what}", teacher_hash(plain, other, RUNTIME)
-    yield "mean", teacher_hash(plain, replace(dataset, mean=(0.4,)), RUNTIME)
-    yield "std", teacher_hash(plain, replace(dataset, std=(0.4,)), RUNTIME)
+            yield f"{how} of {what}", teacher_hash(plain, other, RUNTIME, registry)
+    yield "mean", teacher_hash(plain, replace(dataset, mean=(0.4,)), RUNTIME, registry)
+    yield "std", teacher_hash(plain, replace(dataset, std=(0.4,)), RUNTIME, registry)
 
 
 def test_whatever_makes_another_teacher_makes_another_hash(registry: Registry, dataset: RealDataset) -> None:
@@ -259,12 +262,12 @@ def test_whatever_makes_another_teacher_makes_another_hash(registry: Registry, d
 def test_so_do_other_versions(
     package: str, registry: Registry, dataset: RealDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = teacher_hash(recipe(registry), dataset, RUNTIME)
+    before = teacher_hash(recipe(registry), dataset, RUNTIME, registry)
     installed = importlib.metadata.version
     monkeypatch.setattr(
         importlib.metadata, "version", lambda name: "0.0" if name == package else installed(name)
     )
-    assert teacher_hash(recipe(registry), dataset, RUNTIME) != before
+    assert teacher_hash(recipe(registry), dataset, RUNTIME, registry) != before
 
 
 @pytest.mark.parametrize(
@@ -282,22 +285,22 @@ def test_so_do_other_versions(
 def test_what_makes_no_other_teacher_makes_no_other_hash(
     settings: list[tuple[str, Any]], changes: dict[str, Any], registry: Registry, dataset: RealDataset
 ) -> None:
-    found = teacher_hash(recipe(registry, *settings, **changes), dataset, RUNTIME)
-    assert found == teacher_hash(recipe(registry), dataset, RUNTIME)
+    found = teacher_hash(recipe(registry, *settings, **changes), dataset, RUNTIME, registry)
+    assert found == teacher_hash(recipe(registry), dataset, RUNTIME, registry)
 
 
 def test_the_index_of_a_device_makes_no_other_hash(registry: Registry, dataset: RealDataset) -> None:
     found = {
-        teacher_hash(recipe(registry), dataset, replace(RUNTIME, device=torch.device(device)))
+        teacher_hash(recipe(registry), dataset, replace(RUNTIME, device=torch.device(device)), registry)
         for device in ("cuda", "cuda:0", "cuda:1")
     }
     assert len(found) == 1
-    assert teacher_hash(recipe(registry), dataset, RUNTIME) not in found
+    assert teacher_hash(recipe(registry), dataset, RUNTIME, registry) not in found
 
 
 def test_the_file_is_named_by_the_hash(registry: Registry, dataset: RealDataset, tmp_path: Path) -> None:
-    file = Teachers(tmp_path).file(recipe(registry), dataset, RUNTIME)
-    assert file == tmp_path / f"{teacher_hash(recipe(registry), dataset, RUNTIME)}.safetensors"
+    file = Teachers(tmp_path, registry).file(recipe(registry), dataset, RUNTIME)
+    assert file == tmp_path / f"{teacher_hash(recipe(registry), dataset, RUNTIME, registry)}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -351,3 +354,52 @@ def test_the_layout_in_memory_does_not_count() -> None:
     permuted = pixels.to(memory_format=torch.channels_last)
     one, other = (Split(MemoryImages(each), labels) for each in (pixels, permuted))
     assert one.hash == other.hash
+
+
+NET = """
+from torch import nn
+
+def build(options, request):
+    return nn.Sequential(nn.Flatten(), nn.Linear(request.channels * request.size**2, request.classes))
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry) -> Iterator[Registry]:
+    """What is offered with a plugin "nets" besides, whose source is the file nets_plugin.py."""
+    (tmp_path / "nets_plugin.py").write_text(NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "nets_plugin", raising=False)
+    found = {kind: {offer.spec.name: offer for offer in registry.offers(kind)} for kind, _ in KINDS.values()}
+    found["model"]["net"] = Offer("nets", ModelSpec(name="net", summary="x", build="nets_plugin:build"))
+    source_hash.cache_clear()
+    yield Registry(found, (*registry.plugins, PluginStatus("nets", "1.0", "nets_plugin")), {})
+    source_hash.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"teacher.model": "net"}, {"teacher.model": "ensemble", "teacher.model.members": ("net", "net")}],
+)
+def test_a_changed_network_of_a_plugin_gets_no_old_teacher(
+    settings: dict[str, Any], plugin: Registry, tmp_path: Path
+) -> None:
+    """Its version is the same. A teacher of condense's own does not depend on it."""
+    site = Site(tmp_path, plugin)
+    options = {
+        "method": "random",
+        "settings": {**settings, "protocol.labels": "soft", "iterations": 0},
+        "students": 1,
+    }
+
+    def trained(name: str, **more: Any) -> int:
+        source_hash.cache_clear()
+        return squeezed(site.run(name, **{**options, **more}))
+
+    epochs = len(settings.get("teacher.model.members", "1"))
+    usual = {**options, "settings": {"protocol.labels": "soft", "iterations": 0}}
+    assert (trained("first"), trained("again"), trained("usual", **usual)) == (epochs, 0, 1)
+    (tmp_path / "nets_plugin.py").write_text(NET + "\nmore = 1\n")
+    assert (trained("edited"), trained("usual-again", **usual)) == (epochs, 0)
+    (tmp_path / "nets_plugin.py").write_text(NET)
+    assert trained("undone") == 0

@@ -184,7 +184,7 @@ def test_features_on_their_atoms_have_no_loss_and_a_finite_gradient(form: str) -
 
 
 def feed(target: BarycenterTarget, features: Tensor, labels: Tensor, batch: int, classes: int) -> None:
-    target.begin(classes)
+    target.begin(classes, torch.Generator())
     for rows in torch.arange(len(labels)).split(batch):
         target.observe(seen(features[rows], BatchLabels.of_real(labels[rows])))
 

@@ -69,7 +69,7 @@ class Convolutions(Regularizer):
         self._classes = 0
         self._found: dict[tuple[str, int], _Statistics] = {}
 
-    def begin(self, classes: int) -> None:
+    def begin(self, classes: int, generator: torch.Generator) -> None:
         self._classes = classes
         self._found = {}
 
