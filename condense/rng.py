@@ -51,7 +51,11 @@ def isolated_global_rng(source: torch.Generator) -> Iterator[None]:
     of_python, of_numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
+            # Without an accelerator, `torch.manual_seed` would note the stack of calls for each, which takes longer.
+            seeded = (
+                torch.manual_seed if torch.accelerator.is_available() else torch.default_generator.manual_seed
+            )
+            seeded(seed)
             random.seed(seed)
             np.random.seed(seed % 2**32)
             yield
@@ -69,8 +73,10 @@ def global_state(device: torch.device) -> tuple[dict[str, Tensor], str]:
     import torch
 
     states = {"cpu": torch.get_rng_state()}
-    if device.type != "cpu":
-        states["device"] = torch.get_device_module(device).get_rng_state()
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
     kind, words, *rest = np.random.get_state(legacy=True)
     return states, json.dumps(
         {"python": random.getstate(), "numpy": [kind, [int(word) for word in words], *rest]}
@@ -83,8 +89,10 @@ def set_global_state(states: Mapping[str, Tensor], text: str, device: torch.devi
     import torch
 
     torch.set_rng_state(states["cpu"])
-    if "device" in states:
-        torch.get_device_module(device).set_rng_state(states["device"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+    elif "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
     others = json.loads(text)
     version, words, gauss = others["python"]
     random.setstate((version, tuple(words), gauss))

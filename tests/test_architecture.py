@@ -213,7 +213,10 @@ def free_of_torch() -> list[str]:
         "condense.comparison.amount",
     }
     exact |= {"condense.engine.labels", "condense.storage.files", "condense.storage.run_folder"}
-    exact |= {f"condense.{name}" for name in ("data.ahead", "runs.ahead", "runs.journal", "storage.manifest")}
+    exact |= {
+        f"condense.{name}"
+        for name in ("data.ahead", "runs.ahead", "runs.journal", "runs.status", "storage.manifest")
+    }
     exact |= {f"condense.comparison.{name}" for name in ("ahead", "columns", "command", "design", "given")}
     exact |= {f"condense.comparison.{name}" for name in ("imported", "outcome", "remarks")}
     exact |= {f"condense.comparison.{name}" for name in ("rows", "terms", "workspace")}

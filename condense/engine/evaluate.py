@@ -19,7 +19,7 @@ from condense.engine.intervals import Interval, t_interval
 from condense.engine.labels import LABELS
 from condense.engine.together import Learner, stackable, train_together
 from condense.engine.training import accuracy, train
-from condense.engine.unfinished import Unfinished
+from condense.engine.unfinished import Unfinished, discard
 from condense.models.build import build_network
 from condense.models.compiled import compiled
 from condense.models.network import Network
@@ -222,9 +222,8 @@ class StudentTrainer:
                 if keep:
                     keep(student, msgspec.to_builtins(found[student]))
                 results.append(found[student])
-            for request in asked:
-                if request.unfinished:
-                    request.unfinished.remove()
+            for student in group if unfinished else ():
+                discard(unfinished(student))
         score = Score(label=label, students=tuple(results))
         spread = f" ± {score.std:.1%}" if score.std is not None else ""
         reporter.finish(f"accuracy {score.mean:.1%}{spread}")

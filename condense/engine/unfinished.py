@@ -72,13 +72,25 @@ class Unfinished:
         return tensors_from_bytes(data)
 
     def remove(self) -> None:
-        """Remove the file, and its folder if nothing else is in it. Raises StorageError if that is not allowed."""
-        try:
-            self.file.unlink(missing_ok=True)
-        except OSError as error:
-            raise cannot_write(self.file, error) from error
-        with suppress(OSError):
-            self.file.parent.rmdir()
+        """Remove the file, as `discard` does."""
+        discard(self.file)
+
+
+def discard(file: Path) -> None:
+    """Remove what is kept of a training, also the part of it that a killed process left, and a folder without others.
+
+    Whoever finds the outcome of a training calls this too: a process may have been killed after it wrote the outcome.
+    Raises StorageError if that is not allowed.
+    """
+    if not file.parent.is_dir():
+        return
+    try:
+        for found in (file, *file.parent.glob(f".{file.name}.*.tmp")):
+            found.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(file, error) from error
+    with suppress(OSError):
+        file.parent.rmdir()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec, spec_from_file_location
@@ -12,9 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 from condense.errors import PluginError, cannot_read
+from condense.recipe.source_text import source_digest
 from condense.recipe.specs import is_name
-
-_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,3 @@ def read_plugin_file(path: Path) -> PluginFile:
         return PluginFile(name=name, path=path, content=path.read_bytes())
     except OSError as error:
         raise cannot_read(path, error) from error
-
-
-def source_digest(files: Iterable[tuple[str, bytes]]) -> str:
-    """Return 16 hexadecimal digits of the SHA-256 of Python files, given by their names and contents."""
-    found = hashlib.sha256()
-    for name, content in files:
-        found.update(f"{name}\0{len(content)}\0".encode())
-        found.update(content)
-    return found.hexdigest()[:_DIGITS]

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from condense.recipe.config import Evaluation, Recipe, RunConfig
-from condense.recipe.file_plugin import source_digest
 from condense.recipe.method import Teacher, Use
 from condense.recipe.registry import HOST, PluginStatus, Registry
+from condense.recipe.source_text import source_digest
 
 # The kind and the name of something that a plugin offers.
 Part = tuple[str, str]
@@ -90,6 +90,8 @@ def sources_of(parts: Iterable[Part], registry: Registry) -> dict[str, str]:
 @functools.cache
 def source_hash(module: str) -> str:
     """Return 16 hexadecimal digits of the SHA-256 of all Python files of a module's package; "" if there are none.
+
+    Comments and layout do not count.
 
     That is the outermost package above the module that has an `__init__.py`, or the module's own file without one. It
     is read once in a process, which has imported the code by then.

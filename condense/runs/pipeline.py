@@ -28,7 +28,7 @@ from condense.engine.real import real_dataset
 from condense.engine.select import Choice, Selector
 from condense.engine.squeeze import fresh_teacher, squeeze
 from condense.engine.synthesis import Synthesis
-from condense.engine.unfinished import Unfinished
+from condense.engine.unfinished import Unfinished, discard
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import RunConfig, dataset_label
@@ -225,13 +225,13 @@ class _Run:
 
     def _squeeze(self, teacher: Network) -> float:
         """Train or load the teacher in place and return its accuracy."""
-        facts = self.journal.facts.get("squeeze", {})
+        facts, unfinished = self.journal.facts.get("squeeze", {}), self.folder.unfinished("teacher")
         if "accuracy" in facts and self._usable(self.folder.teacher):
             load_checkpoint(teacher, self.folder.teacher)
+            discard(unfinished)
             self.runtime.reporter.note(f"teacher taken from {self.folder.teacher}")
             teacher.frozen()
             return float(facts["accuracy"])
-        unfinished = Unfinished(self.folder.unfinished("teacher"), self.runtime)
         with self.journal.stage("squeeze") as facts:
             if self.teachers:
                 taught = self.teachers.teach(teacher, self.recipe, self.dataset, self.runtime)
@@ -240,12 +240,13 @@ class _Run:
                 self.folder.checksums.link(taught.file, self.folder.teacher)
             else:
                 known = recorded_of(self.recipe)
-                reached = squeeze(teacher, self.recipe, self.dataset, self.runtime, known, unfinished)
+                kept = Unfinished(unfinished, self.runtime)
+                reached = squeeze(teacher, self.recipe, self.dataset, self.runtime, known, kept)
                 weights = tensors_to_bytes(teacher.model.state_dict(), {"model": teacher.name})
                 check_same_teacher(self.folder, hashlib.sha256(weights).hexdigest())
                 self.folder.checksums.write(self.folder.teacher, weights)
             facts["accuracy"] = reached
-        unfinished.remove()
+        discard(unfinished)
         teacher.frozen()
         return reached
 

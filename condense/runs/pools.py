@@ -11,7 +11,7 @@ import msgspec
 
 from condense.data.dataset import RealDataset
 from condense.engine.pool import States, train_member
-from condense.engine.unfinished import State, Unfinished
+from condense.engine.unfinished import State, Unfinished, discard
 from condense.recipe.config import Recipe, by_content, digest
 from condense.recipe.method import Pool
 from condense.recipe.registry import Registry
@@ -57,6 +57,8 @@ def ready(
         for file in files:
             if place != file.parent and not Checksums(file.parent).usable(file, note):
                 Checksums(file.parent).link(place / file.name, file)
+    for file in files:  # a process may have been killed after it wrote the last network
+        discard(unfinished_file(file.parent, file.stem))
     return _Reader(files)
 
 
@@ -74,13 +76,13 @@ def _fill(
         if usable[number]:
             reporter.advance(pool.epochs)
             continue
-        unfinished = Unfinished(unfinished_file(file.parent, file.stem), runtime)
-        states = train_member(number, recipe, dataset, registry, runtime, unfinished)
+        kept = Unfinished(unfinished_file(file.parent, file.stem), runtime)
+        states = train_member(number, recipe, dataset, registry, runtime, kept)
         tensors = {
             f"{index}/{name}": value for index, state in enumerate(states) for name, value in state.items()
         }
         Checksums(file.parent).write(file, tensors_to_bytes(tensors, {"model": recipe.pool_network.name}))
-        unfinished.remove()
+        kept.remove()
     reporter.finish()
 
 

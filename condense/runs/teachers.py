@@ -13,7 +13,7 @@ import msgspec
 from condense.data.dataset import RealDataset
 from condense.engine.squeeze import squeeze
 from condense.engine.teacher_check import Recorded
-from condense.engine.unfinished import Unfinished
+from condense.engine.unfinished import Unfinished, discard
 from condense.errors import StorageError
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
@@ -74,17 +74,18 @@ class Teachers:
         """
         file = self.file(recipe, dataset, runtime)
         about = file.with_suffix(".json")
+        unfinished = unfinished_file(self.path, file.stem)
         if self.has(file, runtime):
             load_checkpoint(network, file)
             runtime.reporter.note(f"teacher taken from {file}")
         else:
             began = time.perf_counter()
-            unfinished = Unfinished(unfinished_file(self.path, file.stem), runtime)
-            reached = squeeze(network, recipe, dataset, runtime, recorded_of(recipe), unfinished)
+            kept = Unfinished(unfinished, runtime)
+            reached = squeeze(network, recipe, dataset, runtime, recorded_of(recipe), kept)
             # None of this is stored in the file of weights: its bytes must not depend on it.
             known = {
                 "accuracy": reached,
-                "seconds": unfinished.spent + time.perf_counter() - began,
+                "seconds": kept.spent + time.perf_counter() - began,
                 "classes": dataset.classes,
                 "mean": dataset.mean,
                 "std": dataset.std,
@@ -92,7 +93,7 @@ class Teachers:
             checksums = Checksums(self.path)
             checksums.write(about, json_bytes(known))
             checksums.write(file, tensors_to_bytes(network.model.state_dict(), {"model": network.name}))
-            unfinished.remove()
+        discard(unfinished)
         network.frozen()
         known = read_json(about)
         return Taught(file=file, accuracy=known["accuracy"], seconds=known["seconds"])

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from condense.errors import StorageError, cannot_write
 from condense.storage.checksums import Checksums
 from condense.storage.files import is_part, read_json
 from condense.storage.locks import is_held
+
+# How a run is.
+RunStatus = Literal["running", "interrupted", "failed", "done"]
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -61,19 +65,30 @@ class RunFolder:
             raise StorageError(f"{path} is not a run directory: it has no run.json")
         return cls(path)
 
-    def state(self) -> str:
-        """Return how the run is, as the end of a sentence: "is running", "was interrupted", "failed: ..." or "is done".
+    def status(self) -> RunStatus:
+        """Return how the run is. Whatever shows that asks here, because run.json alone does not know.
 
-        A run that was killed could not write that into its run.json, which still says "running"; its lock tells.
+        A run that was killed could not write that into its run.json, which still says "running"; its lock tells. So a
+        process that trains students for a finished run counts as running.
+
         Raises StorageError if run.json cannot be read.
         """
         data = read_json(self.run_json)
-        status = data.get("status") if isinstance(data, dict) else None
+        written = data.get("status") if isinstance(data, dict) else None
         if is_held(self.path):
-            return "is running"
-        if status == "failed":
-            return f"failed: {data.get('failure', '')}"
-        return "is done" if status == "done" else "was interrupted"
+            return "running"
+        return written if written in ("failed", "done") else "interrupted"
+
+    def state(self) -> str:
+        """Return how the run is, as the end of a sentence: "is running", "was interrupted", "failed: ..." or "is done".
+
+        Raises StorageError if run.json cannot be read.
+        """
+        status = self.status()
+        failure = f": {read_json(self.run_json).get('failure', '')}" if status == "failed" else ""
+        return {"running": "is running", "interrupted": "was interrupted", "done": "is done"}.get(
+            status, f"failed{failure}"
+        )
 
     @property
     def checksums(self) -> Checksums:

@@ -101,7 +101,21 @@ def test_an_interruption_during_imports_shows_no_traceback(seconds: float, tmp_p
     assert (process.returncode, errors.strip()) in [
         (130, "Interrupted. Nothing was written yet."),
         (130, "Interrupted."),
+        (-signal.SIGINT, ""),  # before the command had handlers of its own
     ]
+
+
+def test_an_interruption_before_the_first_import_has_ended_shows_nothing(tmp_path: Path) -> None:
+    """A module in place of click, which the command imports first, interrupts itself."""
+    kill = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+    (tmp_path / "click.py").write_text(kill)
+    done = subprocess.run(
+        [sys.executable, "-m", "condense_cli", "--version"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from condense.recipe.specs import kind_text
-from condense.text import counted, percent_and_spread, setting_text
+from condense.text import counted, duration, percent_and_spread, setting_text
 from condense_cli.render.tables import HEADING, QUIET
 
 NAME = "bold cyan"
@@ -37,6 +37,16 @@ def marked(rows: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
         }
         for row in rows
     ]
+
+
+def status_listing(runs: Iterable[Mapping[str, Any]]) -> Table:
+    """Return runs with their states; one that failed says why."""
+    table = listing([], ("run", "state", "last stage", "time"))
+    for run in runs:
+        state = Text(run["status"], style="" if run["status"] in ("done", "running") else BAD)
+        state.append(f": {run['failure']}" if run["failure"] else "")
+        table.add_row(Text(run["path"]), state, run["stage"], duration(run["seconds"]))
+    return table
 
 
 def detail(data: Mapping[str, Any]) -> list[RenderableType]:

@@ -293,6 +293,7 @@ def test_the_file_goes_and_its_folder_with_the_last_one(tmp_path: Path) -> None:
     one, other = (Unfinished(tmp_path / "unfinished" / name, EVERY_EPOCH) for name in ("one", "other"))
     for kept in (one, other):
         kept.write({"x": torch.zeros(1)}, {})
+    (tmp_path / "unfinished" / ".one.0123456789ab.tmp").write_bytes(b"what a killed process left")
     one.remove()
     assert not one.file.exists() and other.file.exists()
     other.remove()

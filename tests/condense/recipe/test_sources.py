@@ -28,7 +28,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "hashed_plugin"
     (folder / "losses").mkdir(parents=True)
     for name in ("__init__.py", "plugin.py", "losses/__init__.py", "losses/one.py"):
-        (folder / name).write_text(f"# {name}\n")
+        (folder / name).write_text(f"name = {name!r}\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "hashed_plugin", raising=False)
     return folder
@@ -46,7 +46,7 @@ def test_every_python_file_of_the_package_counts_and_nothing_else(package: Path)
     assert hashed() == first
     seen = {first}
     for change in (
-        lambda: (package / "losses" / "one.py").write_text("# another\n"),
+        lambda: (package / "losses" / "one.py").write_text("name = 1\n"),
         lambda: (package / "losses" / "two.py").write_text(""),
         lambda: (package / "losses" / "two.py").rename(package / "losses" / "three.py"),
     ):

@@ -74,7 +74,13 @@ class Site:
 
     def run(self, method: str = "wmdd", **options: Any) -> RunResult:
         steps = {} if method == "random" else {"iterations": 3}
-        settings = {**SETTINGS, **steps, **options.pop("settings", {})}
+        # Settings that nothing reads are refused, and this method has no teacher.
+        usual = {
+            key: value
+            for key, value in SETTINGS.items()
+            if method != "ncfm" or not key.startswith("teacher.")
+        }
+        settings = {**usual, **steps, **options.pop("settings", {})}
         chosen = {"dataset": "tiny", "ipc": 2, "students": 2, "device": "cpu", "out": self.out, **options}
         return condense.run(method=method, settings=settings, registry=self.registry, **chosen)
 

@@ -1,6 +1,7 @@
 """A run that is killed again and again, at any moment, ends with the same bytes as one that is left alone.
 
-CONDENSE_KILLS sets the number of kills. The suite has a few; docs/reliability.md tells of a long test.
+CONDENSE_KILLS sets the number of kills; docs/reliability.md tells of a long test. Trainings are kept at every epoch,
+so that most kills are in the middle of one.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+# The tiny dataset is that of the other tests.
+TOYS = Path(__file__).parents[2] / "conftest.py"
+
 # A process that never computes starts a child for each attempt, so that torch is loaded once.
 SCRIPT = """
-import os, random, signal, sys, time
+import importlib, importlib.util, json, os, random, signal, sys, time
 from pathlib import Path
 import torch
 import condense
@@ -24,18 +28,31 @@ from condense.storage.run_folder import RunFolder
 
 torch.set_num_threads(1)
 out, wanted = Path(sys.argv[1]), int(sys.argv[2])
+spec = importlib.util.spec_from_file_location("tiny", sys.argv[3])
+tiny = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tiny)
+registry = tiny.registry_with(tiny.tiny_dataset())
 SETTINGS = {
-    "teacher.model": "convnet", "teacher.model.width": 8, "teacher.epochs": 1, "protocol.epochs": 2,
-    "recover.iterations": 4, "recover.batch": 4, "log_every": 1,
+    "teacher.epochs": 16, "protocol.epochs": 16, "recover.iterations": 4, "recover.batch": 2, "log_every": 1,
+    "select.students": 1, "select.epochs": 8, "select.snapshots": 1, "protocol.labels": "soft",
 }
-RESULTS = ("teacher.safetensors", "measurements.safetensors", "chunks", "distilled")
+RESULTS = ("teacher.safetensors", "measurements.safetensors", "chunks", "candidates", "distilled")
+
+class Telling(condense.runtime.SilentReporter):
+    def note(self, text):
+        if "goes on after epoch" in text:
+            print(text, flush=True)
 
 def attempt(name):
     resume = (out / name / "run.json").exists()
-    condense.run(method="wmdd", ipc=1, students=2, device="cpu", out=out, name=name, resume=resume, settings=SETTINGS)
+    condense.run(
+        method="wmdd", dataset="tiny", ipc=2, students=1, reference=False, device="cpu", out=out, name=name,
+        resume=resume, settings=SETTINGS, registry=registry, keep_minutes=0, reporter=Telling(),
+    )
+    (out / "modules").write_text(json.dumps(list(sys.modules)))
 
-def forked(name, seconds):
-    "Return whether the attempt was killed after this time."
+def forked(name, seconds, sign=None):
+    "Return whether the attempt was killed after this time, or as soon as a file `sign` was there."
     child = os.fork()
     if not child:
         try:
@@ -45,7 +62,7 @@ def forked(name, seconds):
             os._exit(1)
         os._exit(0)
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    while time.monotonic() < until and not (sign and list((out / name).glob(sign))):
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             assert status == 0, f"{name} ended with {status}"
@@ -57,17 +74,25 @@ def forked(name, seconds):
 
 def results(name):
     files = [file for piece in RESULTS for file in [out / name / piece, *(out / name / piece).rglob("*")]]
-    found = {str(file.relative_to(out / name)): file.read_bytes() for file in files if file.is_file()}
+    files = [file for file in files if file.is_file() and not file.match("candidates/*.json")]
+    found = {str(file.relative_to(out / name)): file.read_bytes() for file in files}
     outcome = read_json(out / name / "run.json")["outcome"]
+    assert not (out / name / "unfinished").exists(), f"{name} left what it kept of a training"
     return found, [row["accuracies"] for row in outcome["rows"]]
 
+assert not forked("first", 600)
+for module in json.loads((out / "modules").read_text()):  # so that no further attempt spends its time on imports
+    if module.partition(".")[0] in ("condense", "condense_wmdd", "condense_baselines"):
+        importlib.import_module(module)
 began = time.monotonic()
 assert not forked("whole", 600)
 whole, expected = time.monotonic() - began, results("whole")
+# The first two are in the middle of the training of a teacher, and of a student.
+signs = ["unfinished/teacher.training", "unfinished/method-*.training"]
 moments, kills, number = random.Random(0), 0, 0
 while kills < wanted:
     name = f"killed{number}"
-    while kills < wanted and forked(name, moments.uniform(0, whole)):
+    while kills < wanted and forked(name, 600 if signs else moments.uniform(0, whole), signs.pop(0) if signs else None):
         kills += 1
         if (out / name / "run.json").exists():
             assert RunFolder(out / name).state() in ("was interrupted", "is done")
@@ -81,9 +106,13 @@ print(kills, "kills of", number, "runs")
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
 def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    kills = os.environ.get("CONDENSE_KILLS", "6")
+    kills = os.environ.get("CONDENSE_KILLS", "12")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path), kills], capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path), kills, str(TOYS)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{kills} kills of ")
+    *going_on, last = done.stdout.splitlines()
+    assert last.startswith(f"{kills} kills of ")
+    assert going_on, "no kill was in the middle of a training"

@@ -401,5 +401,5 @@ def test_a_changed_network_of_a_plugin_gets_no_old_teacher(
     assert (trained("first"), trained("again"), trained("usual", **usual)) == (epochs, 0, 1)
     (tmp_path / "nets_plugin.py").write_text(NET + "\nmore = 1\n")
     assert (trained("edited"), trained("usual-again", **usual)) == (epochs, 0)
-    (tmp_path / "nets_plugin.py").write_text(NET)
+    (tmp_path / "nets_plugin.py").write_text(f"# a remark\n{NET}")
     assert trained("undone") == 0
