@@ -224,8 +224,8 @@ def _values(
         real = None
         if real_view is not None and any(loss.needs.real_per_class for loss in looking):
             with torch.set_grad_enabled(any(loss.needs.weight_gradients for loss in looking)):
-                real = _observe(network, real_view, part.real.batch, looking, runtime)
-                real = replace(real, indices=part.real.drawn)
+                seen = _observe(network, real_view, part.real.batch, looking, runtime)
+                real = replace(seen, indices=part.real.drawn)
         for loss in looking:
             shown = real if loss.needs.real_per_class else None
             before = versions(synthetic=synthetic, real=shown) if watched else []
@@ -303,8 +303,7 @@ class _RealBatches:
         labels_of_real = classes.repeat_interleave(taken)
         self.batch = BatchLabels.of_real(labels_of_real.to(runtime.device))
         self._feed = feed_of(dataset.train, dataset, runtime) if self.per_class else None
-        self.drawn: Tensor | None = None
-        """(n,) int64 on the CPU, the images of the last draw."""
+        self.drawn: Tensor | None = None  # (n,) int64 on the CPU, the images of the last draw
 
     def draw(self, generator: torch.Generator) -> Tensor | None:
         """Return (n, C, S, S) on the device, ordered by class; None if no loss needs real images."""
