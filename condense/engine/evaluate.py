@@ -222,8 +222,9 @@ class StudentTrainer:
                 if keep:
                     keep(student, msgspec.to_builtins(found[student]))
                 results.append(found[student])
-            for student in group if unfinished else ():
-                discard(unfinished(student))
+            for student in group:
+                if unfinished:
+                    discard(unfinished(student))
         score = Score(label=label, students=tuple(results))
         spread = f" ± {score.std:.1%}" if score.std is not None else ""
         reporter.finish(f"accuracy {score.mean:.1%}{spread}")
