@@ -30,6 +30,8 @@ GROUPS = (
     ("api/recipes.md", "Methods and specs", ("recipe",)),
     ("api/errors.md", "Errors", ("errors",)),
 )
+# What public classes have in common, and what has no public name. It is at the end of a page.
+IN_COMMON = {"api/recipes.md": ("condense.recipe.specs.Spec", "condense.recipe.specs.LossSpec")}
 
 
 def page_of(module: str) -> str:
@@ -45,6 +47,8 @@ def pages_of_names() -> dict[str, str]:
     pages = {page: f"# {title}\n" for page, title, _ in GROUPS}
     for name, module in public_names():
         pages[page_of(module)] += f"\n::: condense.{name}\n"
+    for page, names in IN_COMMON.items():
+        pages[page] += "".join(f"\n::: {name}\n" for name in names)
     return pages
 
 

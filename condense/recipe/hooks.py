@@ -29,6 +29,7 @@ PROJECT = "condense"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""The decorator that marks a function of a plugin's module as the implementation of a hook."""
 
 
 @hookspec
