@@ -27,7 +27,7 @@ from condense_cli.main import cli
 status = pytest.main(["-q", "-p", "no:cacheprovider", sys.argv[1]])
 assert not status, f"its tests end with status {status}"
 words = "run --method my-idea --ipc 1 --students 1 --no-reference --device cpu --iterations 2 --name one --json"
-words += " --set teacher.model=convnet --set teacher.model.width=8 --set teacher.epochs=1 --set protocol.epochs=1"
+words += " --set teacher.model=convnet --set teacher.model.width=8 --set teacher.epochs=0 --set protocol.epochs=1"
 cli(words.split(), prog_name="condense")
 """
 
