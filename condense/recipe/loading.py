@@ -198,7 +198,8 @@ def _failing(
 def _failure_of(
     error: Exception | SystemExit, hook: str, root: Path | None, function: Callable[..., Any] | None
 ) -> Failure:
-    said = (str(error).splitlines() or [""])[0]
+    text = error.msg if isinstance(error, SyntaxError) else str(error)  # str would repeat the place
+    said = (text.splitlines() or [""])[0]
     named = "" if isinstance(error, CondenseError) else type(error).__name__
     what = ": ".join(filter(None, (named, said)))
     file, line = place_of(error, root, function)
