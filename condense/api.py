@@ -68,6 +68,7 @@ def run(
         network or of a student is kept for `resume`; 0 keeps every epoch. It changes no result.
     compile: "on" compiles the passes of networks in recover and in students' training, "off" does not, and "auto" does
         where there are enough steps to pay for it. The same seed gives the same bytes for each, and others for another.
+        "graphs" is "on" with the kernels of a pass captured as one CUDA graph.
     validation: the fraction of the training images that replaces the test images, for tuning.
     resume: go on with the run in out/name.
     teachers: a folder of trained teachers. A later run whose teacher would be the same takes it from there.

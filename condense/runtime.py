@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-CompileSetting = Literal["auto", "on", "off"]
+CompileSetting = Literal["auto", "on", "off", "graphs"]
 # The minimum number of equal steps for which "auto" compiles, by type of device.
 _STEPS_TO_COMPILE = {"cpu": 2000, "cuda": 500}
 
@@ -131,7 +131,8 @@ def make_runtime(
     """Return the runtime for a device and a precision, named as in `condense.recipe.config.Machine`.
 
     The value "auto" selects CUDA if it is available, and bfloat16 if the device computes it fast. workers: None
-    chooses by the cores. Raises OptionError if the device cannot be used, or is not the one that decodes JPEG files.
+    chooses by the cores. Raises OptionError if the device cannot be used, or is not one that decodes JPEG files or
+    captures graphs as asked.
     """
     import torch
 
@@ -148,6 +149,10 @@ def make_runtime(
     if jpeg_decoder == "cuda" and chosen.type != "cuda":
         raise OptionError(
             f"the JPEG decoder of CUDA needs a CUDA device, not {device}; use --jpeg-decoder cpu"
+        )
+    if compile == "graphs" and chosen.type != "cuda":
+        raise OptionError(
+            f"graphs of kernels are captured on a CUDA device, not on {device}; use --compile on"
         )
     bf16 = precision == "bf16" or (precision == "auto" and _fast_bf16(chosen))
     processes = usual_workers() if workers is None else workers

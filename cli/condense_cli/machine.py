@@ -41,8 +41,8 @@ def compute_options(section: str) -> Callable[[F], F]:
         compiling = option(
             "--compile",
             section=section,
-            type=click.Choice(["auto", "on", "off"]),
-            help="Compile networks in recover and in students' training; auto: if the steps pay for it.",
+            type=click.Choice(["auto", "on", "off", "graphs"]),
+            help="Compile networks in recover and students' training; auto: if it pays; graphs: as CUDA graphs too.",
             default_shown="auto",
         )
         return device(precision(compiling(workers(decoder(function)))))

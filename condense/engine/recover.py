@@ -129,13 +129,16 @@ def recover_chunk(
         optimizer.param_groups[0]["lr"] = options.lr * fraction
         current = networks.of_step([loss.needs for loss in losses], iteration, options, generator)
         augment = replace(options.augment, crop_scale=crop_scale(options, iteration))
+        fast = _compiled(current, compiling)
+        for network in fast.values():
+            network.begin_step()
         optimizer.zero_grad(set_to_none=True)
         found: list[dict[str, Tensor]] = []
         for part in parts:
             shown = coder.decode(pixels if part.stored is None else pixels[part.stored])
             first = checks and iteration == 0
             # Compiled passes take gradients once, and the checks take them again and again.
-            seeing = current if first else _compiled(current, compiling)
+            seeing = current if first else fast
             values = _values(part, shown, augment, seeing, losses, generator, runtime, watched=first)
             if first:
                 check_gradients(values, losses, pixels, chunk.index)

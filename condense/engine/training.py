@@ -166,6 +166,7 @@ def train(
         for batch in feed.training_batches(options.augment, options.batch_size, generator):
             for group in optimizer.param_groups:
                 group["lr"] = options.lr * learning_rate_fraction(options.schedule, step, total)
+            network.begin_step()
             with runtime.autocast():
                 logits = network.logits(batch.images)
             value = loss(batch, logits)

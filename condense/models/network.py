@@ -112,6 +112,9 @@ class Network:
             )
         return result.float()
 
+    def begin_step(self) -> None:
+        """Say that a step of optimization begins: tensors that earlier passes returned are not read again."""
+
     def _forward(self, images: Tensor) -> object:
         return self.model(images)
 

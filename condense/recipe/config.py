@@ -230,7 +230,8 @@ class Machine:
     keep_minutes: how many minutes pass between two epochs at which an unfinished training is kept, for a resumed run;
         0 keeps every epoch. It changes no result.
     compile: "on" compiles the passes of networks in recover and in students' training, which changes the last bits.
-        "auto" compiles where there are enough steps to pay for it, and "off" nothing.
+        "auto" compiles where there are enough steps to pay for it, and "off" nothing. "graphs" is "on" with the kernels
+        of a pass captured as one CUDA graph.
 
     Raises ValueError for another device, precision or decoder, or a negative number of processes or minutes.
     """
@@ -241,7 +242,7 @@ class Machine:
     workers: int | None = None
     jpeg_decoder: Literal["cpu", "cuda"] = "cpu"
     keep_minutes: float = 5.0
-    compile: Literal["auto", "on", "off"] = "auto"
+    compile: Literal["auto", "on", "off", "graphs"] = "auto"
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):

@@ -11,13 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from condense.data.dataset import RealDataset
-from condense.errors import ModelError
+from condense.data.feed import feed_of
+from condense.engine.training import hard_loss, train
+from condense.errors import ModelError, OptionError
 from condense.models import compiled as module
 from condense.models.compiled import compiled
 from condense.models.ensemble import Ensemble
 from condense.models.network import Network
 from condense.models.observation import BatchLabels
 from condense.recipe.needs import Statistic
+from condense.recipe.training import Training
 from condense.runtime import SilentReporter, compile_for, make_runtime
 
 PLAIN = make_runtime("cpu", "fp32")
@@ -158,3 +161,43 @@ def test_auto_compiles_if_there_are_enough_steps(monkeypatch: pytest.MonkeyPatch
     assert replace(PLAIN, compile="auto").for_steps(2000).compile == "auto"
     monkeypatch.setattr("condense.runtime._has_compiler", lambda device: False)
     assert compile_for("auto", "cpu", 10**9) == "off"
+
+
+def test_graphs_are_asked_for_and_told_when_a_step_begins(
+    monkeypatch: pytest.MonkeyPatch, make_dataset: MakeDataset, make_network: MakeNetwork
+) -> None:
+    """With stand-ins for what compiles and for what captures, which need a CUDA device."""
+    asked: list[dict[str, object]] = []
+    begun: list[int] = []
+
+    def stand_in(function: Callable[..., object], **options: object) -> Callable[..., object]:
+        asked.append(options)
+        return function
+
+    monkeypatch.setattr(torch, "compile", stand_in)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: begun.append(1))
+    dataset = make_dataset()
+    for setting, captured in (("on", None), ("graphs", {"triton.cudagraphs": True})):
+        module._compiled_pass.cache_clear()
+        network = make_network(dataset)
+        network.model.requires_grad_(True)
+        fast = compiled(network, replace(PLAIN, compile=setting))  # type: ignore[arg-type]
+        feed = feed_of(dataset.train, dataset, PLAIN)
+        options = Training(epochs=2, batch_size=7, lr=0.01)
+        begun.clear()
+        steps = train(
+            fast,
+            feed,
+            hard_loss(),
+            options,
+            generator=torch.Generator().manual_seed(0),
+            runtime=PLAIN,
+            what="a student",
+        )
+        assert asked[-1] == {"fullgraph": True, "dynamic": False, "backend": "eager", "options": captured}
+        assert len(begun) == (steps if captured else 0)
+
+
+def test_graphs_need_a_cuda_device() -> None:
+    with pytest.raises(OptionError, match="captured on a CUDA device, not on cpu; use --compile on"):
+        make_runtime("cpu", "fp32", compile="graphs")
