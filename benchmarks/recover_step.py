@@ -198,14 +198,15 @@ def plain_loss(model: nn.Module, images: Tensor, labels: Tensor, problem: Proble
     losses = []
     for label in classes:
         mine = labels == label
-        losses.append((features[0][mine] - problem.target.atoms[label]).norm())
         means = problem.norms.mean[label].split(widths)
         variances = problem.norms.variance[label].split(widths)
         for x, mean, variance in zip(inputs, means, variances, strict=True):
             of_class = x[mine]
             losses.append(BN_WEIGHT * (of_class.mean(dim=(0, 2, 3)) - mean).norm())
             losses.append(BN_WEIGHT * (of_class.var(dim=(0, 2, 3), correction=0) - variance).norm())
-    return torch.stack(losses).sum() / len(classes) + F.cross_entropy(logits, labels)
+    atoms = problem.target.atoms[labels, problem.chunk.slots.to(labels.device)]
+    of_features = (features[0] - atoms).norm()
+    return of_features + torch.stack(losses).sum() / len(classes) + F.cross_entropy(logits, labels)
 
 
 def seconds_of(contestant: Contestant, steps: int, device: torch.device) -> float:
