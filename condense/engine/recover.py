@@ -23,7 +23,7 @@ from condense.engine.recover_networks import Networks
 from condense.engine.training import learning_rate_fraction, make_optimizer
 from condense.engine.work import stored_batch
 from condense.errors import ModelError, PluginError
-from condense.models.compiled import compiled
+from condense.models.compiled import step_compiled
 from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation
 from condense.recipe.method import Recover
@@ -129,9 +129,7 @@ def recover_chunk(
         optimizer.param_groups[0]["lr"] = options.lr * fraction
         current = networks.of_step([loss.needs for loss in losses], iteration, options, generator)
         augment = replace(options.augment, crop_scale=crop_scale(options, iteration))
-        fast = _compiled(current, compiling)
-        for network in fast.values():
-            network.begin_step()
+        fast = step_compiled(current, compiling)
         optimizer.zero_grad(set_to_none=True)
         found: list[dict[str, Tensor]] = []
         for part in parts:
@@ -155,14 +153,6 @@ def recover_chunk(
             after_step(iteration + 1, pixels.detach())
         runtime.reporter.advance(1)
     return pixels.detach().float().cpu().contiguous()
-
-
-def _compiled(networks: Mapping[str, Network], runtime: Runtime) -> dict[str, Network]:
-    """Return the networks with the teacher compiled, if `runtime` says so. Others live for a few steps only."""
-    return {
-        kind: compiled(network, runtime) if kind == "teacher" else network
-        for kind, network in networks.items()
-    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import functools
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from typing import Any, Literal
 
@@ -46,6 +46,20 @@ def compiled(network: Network, runtime: Runtime) -> Network:
         known = CompiledNetwork(network, setting=runtime.compile, note=runtime.reporter.note)
         network.compiled = known
     return known
+
+
+def step_compiled(networks: Mapping[str, Network], runtime: Runtime) -> dict[str, Network]:
+    """Return the networks of a step on pixels, which begins, by kind, with the teacher compiled if `runtime` says so.
+
+    Other networks live for a few steps only.
+    """
+    chosen = {
+        kind: compiled(network, runtime) if kind == "teacher" else network
+        for kind, network in networks.items()
+    }
+    for network in chosen.values():
+        network.begin_step()
+    return chosen
 
 
 class CompiledNetwork(Network):
