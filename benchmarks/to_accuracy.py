@@ -45,9 +45,9 @@ SETTINGS: Mapping[str, Any] = {"preset": "fashion-mnist", "regularizers.class-ba
 RESNET: Mapping[str, Any] = {"teacher.model": "resnet18", "teacher.epochs": 20, "teacher.batch_size": 64}
 QUICK: Mapping[str, Any] = {
     "teacher.model.width": 32,
-    "teacher.epochs": 3,
-    "recover.iterations": 60,
-    "protocol.epochs": 60,
+    "teacher.epochs": 4,
+    "recover.iterations": 100,
+    "protocol.epochs": 200,
 }
 
 

@@ -112,13 +112,14 @@ class Trial:
             **self.common,
         )
         self.dataset = real_dataset(self.config.recipe, self.config.machine, default_registry())
-        self.taught = self._run(f"teacher-{seed}", ipc=1, more={"recover.iterations": 1})
-        self.weights = self.taught.path / "teacher.safetensors"
+        taught = self._run(f"teacher-{seed}", ipc=1, more={"recover.iterations": 1})
+        self.weights = taught.path / "teacher.safetensors"
 
     def _run(self, name: str, *, ipc: int, more: Mapping[str, Any]) -> condense.RunResult:
         """Condense the images and train no student."""
         settings = list({**self.settings, **more}.items())
-        return condense.run(ipc=ipc, students=0, out=self.out, name=name, settings=settings, **self.common)
+        where = {"out": self.out, "name": name, "teachers": self.out / "teachers"}
+        return condense.run(ipc=ipc, students=0, settings=settings, **where, **self.common)
 
     def teacher(self, runtime: Runtime) -> Network:
         """Return the teacher."""
@@ -199,8 +200,7 @@ class Trial:
         runtime, evaluation = make_runtime(self.options.device, "auto"), self.config.evaluation
         teacher = self.teacher(runtime)
         watch, built = StopWatch(runtime.device), []
-        loaded = {"teacher.checkpoint": str(self.weights)}
-        made = self._run(f"condense-{self.seed}", ipc=self.options.ipc, more=loaded)
+        made = self._run(f"condense-{self.seed}", ipc=self.options.ipc, more={})
         untimed = made.seconds["squeeze"]
         outcome = Outcome(until_images=watch.seconds() - untimed)
         epochs = iter(range(1, evaluation.protocol.epochs + 1))
