@@ -130,6 +130,12 @@ def test_links_are_those_of_the_site(site_pages: ModuleType, folder: str, text: 
     assert site_pages.with_links_of_the_site(text, folder) == expected
 
 
+def test_public_names_of_the_reference_are_links(site_pages: ModuleType) -> None:
+    page = "| `a` | x |\n\n## Public names\n\n| `b` | y |\n| [`C`](#c) | z |\n\n## Others\n\n| `d` | x |\n"
+    expected = page.replace("| `b` |", "| [`b`][condense.b] |")
+    assert site_pages.with_links_of_names(page) == expected
+
+
 @pytest.mark.parametrize(
     ("body", "problem"),
     [

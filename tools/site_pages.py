@@ -92,6 +92,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return markdown
     text = with_links_of_the_site(markdown, "docs")
     if page.file.src_uri == "reference.md":
-        before, heading, names = text.partition("\n## Public names\n")
-        text = before + heading + re.sub(r"^\| `(\w+)` \|", r"| [`\1`][condense.\1] |", names, flags=re.M)
+        text = with_links_of_names(text)
     return text
+
+
+def with_links_of_names(reference: str) -> str:
+    """Return the page of the reference with links from the table of public names to what is said of each."""
+    before, heading, rest = reference.partition("\n## Public names\n")
+    names, after_heading, after = rest.partition("\n## ")
+    linked = re.sub(r"^\| `(\w+)` \|", r"| [`\1`][condense.\1] |", names, flags=re.M)
+    return f"{before}{heading}{linked}{after_heading}{after}"
