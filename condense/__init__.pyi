@@ -37,6 +37,19 @@ from .errors import OptionError as OptionError
 from .errors import PluginError as PluginError
 from .errors import StorageError as StorageError
 from .errors import unknown_name as unknown_name
+from .executors.executor import Crew as Crew
+from .executors.executor import Executor as Executor
+from .executors.executor import Order as Order
+from .executors.executor import Site as Site
+from .executors.executor import attempt as attempt
+from .executors.executor import packed as packed
+from .executors.executor import unpacked as unpacked
+from .executors.pieces import Failed as Failed
+from .executors.pieces import Finished as Finished
+from .executors.pieces import Lost as Lost
+from .executors.pieces import Piece as Piece
+from .executors.placement import Placement as Placement
+from .executors.sparing import Sparing as Sparing
 from .models.catalog import ModelRequest as ModelRequest
 from .models.moments import ClassMoments as ClassMoments
 from .models.moments import group_statistics as group_statistics
@@ -66,6 +79,7 @@ from .recipe.published import Published as Published
 from .recipe.selection import Selection as Selection
 from .recipe.specs import DatasetSpec as DatasetSpec
 from .recipe.specs import EvaluatorSpec as EvaluatorSpec
+from .recipe.specs import ExecutorSpec as ExecutorSpec
 from .recipe.specs import FeatureTargetSpec as FeatureTargetSpec
 from .recipe.specs import InitializerSpec as InitializerSpec
 from .recipe.specs import ModelSpec as ModelSpec

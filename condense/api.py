@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from condense.comparison.design import Design, design_comparison
 from condense.comparison.outcome import Kind
 from condense.comparison.terms import ComparisonOptions
+from condense.executors.catalog import chosen_executor
+from condense.executors.executor import Executor
 from condense.recipe.config import Machine, RunConfig
 from condense.recipe.registry import Registry, default_registry
 from condense.recipe.resolve import configure, run_path
@@ -44,6 +46,8 @@ def run(
     validation: float = 0.0,
     resume: bool = False,
     teachers: str | Path | None = None,
+    executor: str = "local",
+    address: str = "",
     reporter: Reporter | None = None,
     registry: Registry | None = None,
 ) -> RunResult:
@@ -62,7 +66,8 @@ def run(
     data_dir: the folder of datasets.
     device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1" or "mps".
     precision: "auto" (bfloat16 where it is fast), "bf16" or "fp32".
-    workers: processes that decode images from files; 0 for threads of this one, None to choose by the cores.
+    workers: processes that decode images from files; 0 for threads of this one, None to choose by the cores. With
+        another executor than "local": how many workers do the pieces of the run; each decodes with threads.
     jpeg_decoder: "cpu", or "cuda" to decode JPEG files that are read at each pass on the device; pixels differ.
     keep_minutes: how many minutes pass between two epochs at which an unfinished training of a teacher, of a pool's
         network or of a student is kept for `resume`; 0 keeps every epoch. It changes no result.
@@ -72,6 +77,9 @@ def run(
     validation: the fraction of the training images that replaces the test images, for tuning.
     resume: go on with the run in out/name.
     teachers: a folder of trained teachers. A later run whose teacher would be the same takes it from there.
+    executor: who does the pieces of the run: "local" (this process), "processes", or one of a plugin. Workers in other
+        processes import the calling script, which must keep its own work below `if __name__ == "__main__":`.
+    address: where the executor is reached, if it has an address.
     reporter: told about the progress.
     registry: what plugins offer; by default the installed ones.
 
@@ -80,16 +88,17 @@ def run(
     from condense.runs.journal import check_plugin_files
 
     registry = registry or default_registry()
+    chosen = chosen_executor(registry, executor, workers=workers, address=address)
     if resume and name:
         check_plugin_files(Path(out) / name, registry)
     what: dict[str, Any] = {"method": method, "dataset": dataset, "settings": settings, "without": without}
     what |= {"ipc": ipc, "seed": seed, "validation": validation, "protocol": protocol, "students": students}
     what |= {"reference": reference, "data_dir": str(data_dir or ""), "keep_minutes": keep_minutes}
-    what |= {"device": device, "precision": precision, "workers": workers, "jpeg_decoder": jpeg_decoder}
-    what |= {"compile": compile}
-    config = configure(registry, **what)
+    what |= {"device": device, "precision": precision, "jpeg_decoder": jpeg_decoder, "compile": compile}
+    config = configure(registry, workers=workers if chosen.alone else 0, **what)
     path, given = run_path(config.recipe, Path(out), name, resume=resume), dict(settings)
-    return start(config, path, registry, reporter, resume=resume, teachers=teachers, given=given)
+    how: dict[str, Any] = {"resume": resume, "teachers": teachers, "executor": chosen, "given": given}
+    return start(config, path, registry, reporter, **how)
 
 
 def start(
@@ -100,10 +109,12 @@ def start(
     *,
     resume: bool = False,
     teachers: str | Path | None = None,
+    executor: Executor | None = None,
     given: Collection[str] = (),
 ) -> RunResult:
     """Carry out a resolved configuration in the run directory `path`.
 
+    executor: as `condense.executors.catalog.chosen_executor` returns it.
     given: the keys of the settings that the user gave, which are refused if they have no effect. The other arguments
     are those of `run`.
     """
@@ -117,6 +128,7 @@ def start(
         reporter=reporter,
         resume=resume,
         teachers=Teachers(Path(teachers), registry) if teachers else None,
+        executor=executor,
         given=given,
     )
 
@@ -127,17 +139,23 @@ def repeat(
     out: str | Path = "runs",
     name: str | None = None,
     resume: bool = False,
+    executor: str = "local",
+    workers: int | None = None,
+    address: str = "",
     reporter: Reporter | None = None,
     registry: Registry | None = None,
 ) -> RunResult:
     """Run again what a run.json, or the run directory that holds it, describes.
 
     out, name: the new run directory, as for `run`. resume: go on with that very run instead, where it lies.
+    executor, workers, address: as for `run`; the `workers` of the executor "local" are those of the earlier run.
+
     Raises CondenseError as `run` does.
     """
     registry = registry or default_registry()
+    chosen = chosen_executor(registry, executor, workers=workers, address=address)
     config, path = repeated(Path(earlier), registry, out=Path(out), name=name, resume=resume)
-    return start(config, path, registry, reporter, resume=resume)
+    return start(config, path, registry, reporter, resume=resume, executor=chosen)
 
 
 def repeated(
@@ -282,18 +300,32 @@ def ablate(method: str, **options: Unpack[ComparisonOptions]) -> ComparisonResul
 def _compare(kind: Kind, methods: str | Sequence[str], options: ComparisonOptions) -> ComparisonResult:
     given: dict[str, Any] = dict(options)
     registry = given.pop("registry", None) or default_registry()
-    out, jobs, reporter = given.pop("out", "runs"), given.pop("jobs", 1), given.pop("reporter", None)
+    out, reporter = given.pop("out", "runs"), given.pop("reporter", None)
+    executor = chosen_executor(
+        registry,
+        given.pop("executor", "local"),
+        workers=given.get("workers"),
+        address=given.pop("address", ""),
+        jobs=given.pop("jobs", 1),
+    )
+    if not executor.alone:
+        given["workers"] = 0
     design = design_comparison(kind, methods, registry, **given)
-    return carry_out(design, Path(out), registry, reporter, jobs=jobs)
+    return carry_out(design, Path(out), registry, reporter, executor=executor)
 
 
 def carry_out(
-    design: Design, out: Path, registry: Registry, reporter: Reporter | None = None, *, jobs: int = 1
+    design: Design,
+    out: Path,
+    registry: Registry,
+    reporter: Reporter | None = None,
+    *,
+    executor: Executor | None = None,
 ) -> ComparisonResult:
-    """Make a comparison that was designed, and write its files. jobs: processes that work on it."""
+    """Make a comparison that was designed, and write its files. executor: who does its pieces."""
     from condense.comparison import work
     from condense.comparison.report.write import write_all
 
-    result = work.carry_out(design, out, registry, reporter, jobs=jobs)
+    result = work.carry_out(design, out, registry, reporter, executor=executor)
     write_all(result.outcome, result.summary, result.path)
     return result

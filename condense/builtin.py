@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from condense.data.catalog import DATASETS
 from condense.data.parametrizations.catalog import PARAMETRIZATIONS
 from condense.engine.catalog import EVALUATORS, FEATURE_TARGETS, INITIALIZERS
+from condense.executors.catalog import EXECUTORS
 from condense.models.catalog import MODELS
 from condense.recipe.hooks import hookimpl
 from condense.recipe.method import IMPORTED, Method, Recover, Use
@@ -14,6 +15,7 @@ from condense.recipe.protocol import Protocol
 from condense.recipe.specs import (
     DatasetSpec,
     EvaluatorSpec,
+    ExecutorSpec,
     FeatureTargetSpec,
     InitializerSpec,
     ModelSpec,
@@ -109,3 +111,9 @@ def condense_models() -> Sequence[ModelSpec]:
 def condense_protocols() -> Sequence[Protocol]:
     """Offer the protocol of SRe2L and WMDD, and that of DC, DSA and DM."""
     return [FKD, DC]
+
+
+@hookimpl
+def condense_executors() -> Sequence[ExecutorSpec]:
+    """Offer this process, and several processes of this computer."""
+    return EXECUTORS

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from condense_cli.executors import WORKERS, executor_of, executor_options
 from condense_cli.loaded import disabled_words, plugin_option, registry_of
 from condense_cli.machine import compute_options, keep_option
 from condense_cli.options import (
@@ -28,6 +29,7 @@ from condense_cli.options import (
 if TYPE_CHECKING:
     from condense.comparison.design import Design
     from condense.comparison.outcome import Kind
+    from condense.executors.executor import Executor
     from condense.recipe.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -144,8 +146,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Name of the folder of the tables.",
         default_shown="made of what is compared",
     ),
-    compute_options(WHERE),
+    compute_options(WHERE, WORKERS),
     keep_option(WHERE),
+    executor_options(WHERE),
     option(
         "--jobs",
         section=WHERE,
@@ -153,7 +156,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         metavar="N",
         default=1,
         show_default=True,
-        help="Processes that work side by side and share the cores; each holds the dataset and the teacher.",
+        help="Processes that work side by side and share cores or GPUs; each holds dataset and teacher. Short for "
+        "--executor processes --workers N.",
     ),
     option(
         "--dry-run",
@@ -189,16 +193,18 @@ def compare_by(
     from condense.data.fetching import fetching_nothing
 
     registry = registry_of(ctx)
+    given = given_only(options)
+    executor = executor_of(registry, given, jobs)
     with fetching_nothing(when=dry_run):
-        design = design_comparison(kind, methods, registry, **given_only(options))
+        design = design_comparison(kind, methods, registry, **given)
     if dry_run:
         _show_plan(design, Path(out), registry, as_json)
-    elif not _carried_out(ctx, design, Path(out), jobs, registry, as_json):
+    elif not _carried_out(ctx, design, Path(out), executor, registry, as_json):
         ctx.exit(1)
 
 
 def _carried_out(
-    ctx: click.Context, design: Design, out: Path, jobs: int, registry: Registry, as_json: bool
+    ctx: click.Context, design: Design, out: Path, executor: Executor, registry: Registry, as_json: bool
 ) -> bool:
     """Carry out a comparison and print its outcome. Return whether everything worked."""
     from condense.api import carry_out
@@ -209,7 +215,7 @@ def _carried_out(
     try:
         with make_reporter(make_console(stderr=as_json), plain=as_json) as reporter:
             reporter.say(f"in {out / design.name}")
-            result = carry_out(design, out, registry, PieceReporter(reporter), jobs=jobs)
+            result = carry_out(design, out, registry, PieceReporter(reporter), executor=executor)
     except KeyboardInterrupt as error:
         raise Interrupted(error, _how_to_go_on(ctx)) from error
     if as_json:
@@ -228,17 +234,21 @@ def _how_to_go_on(ctx: click.Context) -> str:
 def _show_plan(design: Design, out: Path, registry: Registry, as_json: bool) -> None:
     from condense.comparison.ahead import check_comparison_ahead, warned
     from condense.comparison.amount import amount_of
+    from condense.comparison.graph import pieces_ahead
     from condense.comparison.workspace import look_ahead
+    from condense.executors.pieces import outlined
     from condense_cli.render.comparison_plan import plan_data, plan_parts
     from condense_cli.render.console import make_console, write, write_json
 
     refused = check_comparison_ahead(design, out, registry)
     design = warned(design, refused)
     outlook, amount = look_ahead(design, out, registry), amount_of(design, registry, refused)
+    pieces = pieces_ahead(design, registry, refused)
+    outlines = None if pieces is None else outlined(pieces)
     if as_json:
-        write_json(plan_data(design, outlook, amount))
+        write_json(plan_data(design, outlook, amount, outlines))
     else:
-        write(make_console(), *plan_parts(design, outlook, amount))
+        write(make_console(), *plan_parts(design, outlook, amount, outlines))
 
 
 @click.command("compare", cls=RepeatableCommand)

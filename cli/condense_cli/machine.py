@@ -8,8 +8,10 @@ import click
 
 from condense_cli.options import F, option
 
+_DECODING = "Processes that decode images from files; 0 for threads. They change no result."
 
-def compute_options(section: str) -> Callable[[F], F]:
+
+def compute_options(section: str, workers_help: str = _DECODING) -> Callable[[F], F]:
     """Return the options --device, --precision, --compile, --workers and --jpeg-decoder."""
 
     def add(function: F) -> F:
@@ -18,7 +20,7 @@ def compute_options(section: str) -> Callable[[F], F]:
             section=section,
             type=click.IntRange(min=0),
             metavar="N",
-            help="Processes that decode images from files; 0 for threads. They change no result.",
+            help=workers_help,
             default_shown="by the cores",
         )
         precision = option(

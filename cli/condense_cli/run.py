@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from condense_cli.executors import WORKERS, executor_of, executor_options
 from condense_cli.loaded import disabled_words, file_words, plugin_option, registry_of
 from condense_cli.machine import compute_options, keep_option
 from condense_cli.options import (
@@ -55,8 +56,9 @@ RUN = "The run itself"
     help="Name of the run directory.",
     default_shown="made of method, dataset, ipc and seed",
 )
-@compute_options(WHERE)
+@compute_options(WHERE, WORKERS)
 @keep_option(WHERE)
+@executor_options(WHERE)
 @option(
     "--resume",
     section=RUN,
@@ -96,13 +98,17 @@ def command(
     and run.json, from which the run can be repeated.
     """
     given = given_only(options)
+    how: dict[str, Any] = {key: given[key] for key in ("executor", "address") if key in given}
+    if "executor" in how and "workers" in given:
+        how["workers"] = given["workers"]
     if source:
-        _refuse_beside_from(ctx, options, resume)
+        _refuse_beside_from(ctx, [key for key in options if key not in how], resume)
     elif "method" not in given:
         raise click.UsageError("--method is missing; `condense methods` lists what there is", ctx)
     else:
         expand_short_forms(given)
     registry = registry_of(ctx)
+    executor = executor_of(registry, given)
     teachers = given.pop("teachers", None)
     keys = list(dict(given.get("settings", ())))
     from condense.data.fetching import fetching_nothing
@@ -117,15 +123,25 @@ def command(
         if dry_run:
             _show_plan(config, path, registry, resume, keys, as_json)
             return
-    again = [*disabled_words(ctx), "run", "--resume", "--from", str(path), *file_words(ctx)]
+    by = [word for key, value in how.items() for word in (f"--{key}", str(value))]
+    again = [*disabled_words(ctx), "run", "--resume", "--from", str(path), *by, *file_words(ctx)]
     with _progress(config, path, as_json, again) as reporter:
         from condense.api import start
 
-        result = start(config, path, registry, reporter, resume=resume, teachers=teachers, given=keys)
+        result = start(
+            config,
+            path,
+            registry,
+            reporter,
+            resume=resume,
+            teachers=teachers,
+            executor=executor,
+            given=keys,
+        )
     _show_outcome(result, as_json)
 
 
-def _refuse_beside_from(ctx: click.Context, options: dict[str, Any], resume: bool) -> None:
+def _refuse_beside_from(ctx: click.Context, options: Sequence[str], resume: bool) -> None:
     names = [*options, *(["out", "name"] if resume else [])]
     flags = {parameter.name: parameter.opts[0] for parameter in ctx.command.params}
     refused = [
@@ -186,16 +202,22 @@ def _how_to_go_on(path: Path, again: Sequence[str]) -> str:
 def _show_plan(
     config: RunConfig, path: Path, registry: Registry, resume: bool, given: Sequence[str], as_json: bool
 ) -> None:
+    from condense.executors.pieces import outlined
     from condense.runs.ahead import check_run_ahead
+    from condense.runs.graph import graph_ahead
     from condense_cli.render.console import make_console, write, write_json
     from condense_cli.render.tables import plan_table
 
     plan = check_run_ahead(config, path, registry, resume=resume, given=given)
     stages = dict(plan.stages())
+    graph = graph_ahead(plan, registry, path)
+    outlines = outlined(graph.whole()) if graph else None
     if as_json:
-        write_json({"path": str(path), "stages": stages, "notes": plan.notes, "settings": config.to_dict()})
+        pieces = {one.kind: one.count for one in outlines} if outlines else None
+        told = {"path": str(path), "stages": stages, "pieces": pieces, "notes": plan.notes}
+        write_json({**told, "settings": config.to_dict()})
     else:
-        write(make_console(), *plan_table(config, stages, plan.notes, path))
+        write(make_console(), *plan_table(config, stages, outlines, plan.notes, path))
 
 
 def _show_outcome(result: RunResult, as_json: bool) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -18,29 +18,27 @@ from condense.comparison.outcome import Cell, Distilled
 from condense.comparison.progress import Progress
 from condense.comparison.workspace import Workspace, between, finished
 from condense.data.dataset import RealDataset
-from condense.engine.build import build_component
-from condense.engine.components import Evaluator, StudentResult
-from condense.engine.evaluate import StudentTrainer
-from condense.engine.labels import LABELS, LabelledBy
-from condense.engine.squeeze import fresh_teacher
+from condense.engine.components import StudentResult
+from condense.engine.evaluate import Score
+from condense.engine.labels import LABELS
+from condense.engine.unfinished import discard
 from condense.errors import CondenseError, PluginError
-from condense.models.checkpoints import load_checkpoint
+from condense.executors.foreman import Script
+from condense.executors.pieces import Batch, Failed, Group, Piece
 from condense.recipe.config import Recipe, RunConfig, public_settings
 from condense.recipe.method import IMPORTED
 from condense.recipe.registry import Registry
-from condense.runs.pipeline import run
+from condense.runs.bench import Judging, RunJob
+from condense.runs.graph import students_together, unfinished_of
+from condense.runs.pipeline import RunDriver
 from condense.runs.result import RunResult
-from condense.runs.teachers import Taught, Teachers
 from condense.runtime import Runtime
-from condense.storage import artifact
 from condense.storage.checksums import DamagedError
-from condense.storage.distilled import DistilledDataset
-from condense.storage.files import file_hash, json_bytes, read_json, same_file, write_text
+from condense.storage.files import read_json, same_file, write_text
 from condense.storage.locks import HeldError, held
 from condense.storage.run_folder import RunFolder
 from condense.text import counted
 
-T = TypeVar("T")
 _DISTILLING = ("measure", "recover")
 
 
@@ -54,9 +52,10 @@ def _of_distilling(seconds: Mapping[str, float]) -> dict[str, float]:
 class Workshop:
     """What all cells of a comparison share.
 
-    taught: the teachers, by `Row.teacher`.
+    jobs: the runs of the cells by the names of their folders, as workers know them.
     folder: the comparison's own folder.
     refused: places that cannot be worked on, with the reasons.
+    threads: of each worker; 0 for those of this process.
     """
 
     design: Design
@@ -65,21 +64,10 @@ class Workshop:
     runtime: Runtime
     progress: Progress
     dataset: RealDataset
-    taught: Mapping[str, Taught]
+    jobs: Mapping[str, RunJob]
     folder: Path
     refused: Mapping[Place, str] = field(default_factory=dict)
-    _labelling: dict[str, LabelledBy] = field(default_factory=dict)
-
-    def labelled_by(self, row: str) -> LabelledBy:
-        """Return the teacher that the labels of a row come from. Each is loaded once."""
-        teacher = self.design.teacher_of(row)
-        if teacher not in self._labelling:
-            recipe, file = self.design.recipe_of(teacher), self.taught[teacher].file
-            network = fresh_teacher(recipe, self.dataset, self.registry, self.runtime, to_be_filled=True)
-            load_checkpoint(network, file)
-            found = LabelledBy(network=network.frozen(), hash=file_hash(file), bytes=file.stat().st_size)
-            self._labelling[teacher] = found
-        return self._labelling[teacher]
+    threads: int = 0
 
     def is_done(self, place: Place) -> bool:
         """Return whether nothing is left to compute for a place."""
@@ -90,15 +78,15 @@ class Workshop:
         return finished(cell.folder) and all(file.exists() for file in files)
 
     def is_free(self, place: Place) -> bool:
-        """Return whether no other process works on a place now."""
+        """Return whether nobody works on a place now."""
         try:
             with held(_Cell(self, place).folder.path):
                 return True
         except HeldError:
             return False
 
-    def work(self, place: Place) -> tuple[Distilled, list[Cell], bool]:
-        """Compute what is missing for a place. A result that failed says why.
+    def work(self, place: Place) -> Script[tuple[Distilled, list[Cell], bool]]:
+        """Yield the pieces that are missing for a place. A result that failed says why.
 
         Return its images, the results of its columns, and whether anything was missing.
         """
@@ -109,9 +97,34 @@ class Workshop:
             return failed, [], False
         cell = _Cell(self, place)
         with held(cell.folder.path, waiting=cell.say_that_it_waits):
-            distilled = cell.distil()
-            cells = [] if distilled.failure else [cell.train(setup) for setup in self.design.columns]
+            distilled = yield from cell.distil()
+            cells = [] if distilled.failure else (yield from cell.columns())
         return distilled, cells, cell.worked
+
+
+def jobs_of(design: Design, space: Workspace, taught: Mapping[str, Path]) -> dict[str, RunJob]:
+    """Return the runs of all cells by the names of their folders, with the students of the columns.
+
+    taught: the files of the teachers, by `Row.teacher`.
+    """
+    jobs: dict[str, RunJob] = {}
+    for place, config in design.runs.items():
+        folder, teacher = space.cell(config.recipe), design.teacher_of(place.row)
+        columns = {}
+        for setup in design.columns:
+            wanted = LABELS[setup.evaluation.protocol.labels].need_teacher(setup.evaluation.students)
+            columns[setup.column.key] = Judging(
+                evaluation=setup.evaluation,
+                recipe=design.recipe_of(teacher) if wanted else None,
+                teacher=taught[teacher] if wanted else None,
+            )
+        jobs[folder.path.name] = RunJob(
+            config=config,
+            path=folder.path,
+            teachers=space.teachers,
+            columns=columns,
+        )
+    return jobs
 
 
 @dataclass
@@ -134,15 +147,6 @@ class _Cell:
     def folder(self) -> RunFolder:
         return self.shop.space.cell(self.recipe)
 
-    @cached_property
-    def images(self) -> DistilledDataset:
-        """The distilled dataset. Damaged files are made again from the pieces of the run."""
-        try:
-            return artifact.load(self.folder.path, self.shop.registry)
-        except DamagedError as error:
-            self.shop.progress.note(f"{error}. It is made again")
-            return self._run().distilled
-
     def _usable(self, file: Path) -> bool:
         return self.folder.checksums.usable(file, self.shop.progress.note)
 
@@ -153,12 +157,11 @@ class _Cell:
     def say_that_it_waits(self) -> None:
         self.shop.progress.note(f"another process works on {self.folder.path.name}; waiting for it")
 
-    def distil(self) -> Distilled:
+    def distil(self) -> Script[Distilled]:
         """Recover the images unless that is done. Return what was distilled, or why it failed."""
         common: dict[str, Any] = {"row": self.place.row, "ipc": self.place.ipc, "seed": self.place.seed}
-
-        def made() -> Distilled:
-            seconds, sizes = self._costs()
+        try:
+            seconds, sizes = yield from self._costs()
             grid = self.shop.folder / "grids" / f"{self.folder.path.name}.png"
             if not grid.exists():
                 same_file(self.folder.grid, grid)
@@ -170,33 +173,98 @@ class _Cell:
                 bytes={part: sizes[part] for part in ("images", "labels")},
                 settings=public_settings(self.recipe, self.config.evaluation)["recipe"],
             )
+        except (Exception, SystemExit) as error:  # A plugin's code may raise anything.
+            return Distilled(**common, failure=self._reason(error, "distil"))
 
-        return self._or_failure(made, lambda reason: Distilled(**common, failure=reason), "distil")
-
-    def _costs(self) -> tuple[Mapping[str, float], Mapping[str, int]]:
+    def _costs(self) -> Script[tuple[Mapping[str, float], Mapping[str, int]]]:
         """Return the seconds of each stage and the bytes of each part, of a finished run or of a new one."""
         if finished(self.folder):
             outcome = read_json(self.folder.run_json)["outcome"]
             return outcome["seconds"], outcome["bytes"]
         self.worked = True
-        result = self._run()
-        self.images = result.distilled
+        result = yield from self._run()
         return result.seconds, result.distilled.sizes()
 
-    def _run(self) -> RunResult:
-        return run(
-            self.config,
-            self.folder.path,
-            registry=self.shop.registry,
-            reporter=self.shop.progress,
-            resume=self.folder.run_json.exists(),
-            teachers=Teachers(self.shop.space.teachers, self.shop.registry),
-            dataset=self.shop.dataset,
-            locked=True,
+    def _run(self) -> Script[RunResult]:
+        shop, key = self.shop, self.folder.path.name
+        driver = RunDriver(
+            job=shop.jobs[key],
+            registry=shop.registry,
+            runtime=replace(shop.runtime, reporter=shop.progress),
+            dataset=shop.dataset,
+            shown=self.folder.path,
+            key=key,
+            threads=shop.threads,
+        )
+        return (yield from driver.steps(resume=self.folder.run_json.exists(), locks=None))
+
+    def columns(self) -> Script[list[Cell]]:
+        """Have the missing students of all columns trained and tested, and return the result of each column."""
+        results = yield from self._students()
+        damaged = [error for error in results.values() if isinstance(error, DamagedError)]
+        if damaged:
+            # Damaged files are made again from the pieces of the run.
+            self.shop.progress.note(f"{damaged[0]}. It is made again")
+            yield from self._run()
+            results = yield from self._students()
+        return [self._cell(setup, results) for setup in self.shop.design.columns]
+
+    def _students(self) -> Script[dict[Piece, Any]]:
+        """Have the missing students trained, and return what was found of each student, or the error."""
+        columns = {setup.column.key: self._pieces(setup) for setup in self.shop.design.columns}
+        pieces = [piece for column in columns.values() for piece in column]
+        found: dict[Piece, Any] = {
+            piece: [read_json(self.folder.path / name) for name in piece.outputs]
+            for piece in pieces
+            if self._there(piece)
+        }
+        done = list(found)
+        for piece in done:  # a process may have been killed after it wrote the last of a piece
+            for name in unfinished_of(piece):
+                discard(self.folder.path / name)
+        self.worked |= len(done) < len(pieces)
+        results = yield Batch(
+            pieces=pieces,
+            done=done,
+            groups={
+                setup.column.key: self._group(setup, columns[setup.column.key], found)
+                for setup in self.shop.design.columns
+            },
+            keep=lambda finished: found.update({finished.piece: finished.facts["students"]}),
+            apart=lambda piece: piece.name,
+        )
+        failed = {piece: result.error for piece, result in results.items() if isinstance(result, Failed)}
+        return {**found, **failed}
+
+    def _there(self, piece: Piece) -> bool:
+        return all(self._usable(self.folder.path / name) for name in piece.outputs)
+
+    def _pieces(self, setup: ColumnSetup) -> list[Piece]:
+        files = [file.relative_to(self.folder.path).as_posix() for file in self.files(setup)]
+        return [
+            Piece(
+                kind="student",
+                job=self.folder.path.name,
+                name=setup.column.key,
+                index=index,
+                group=setup.column.key,
+                inputs=("distilled/distilled.json",),
+                outputs=tuple(files[number] for number in numbers),
+            )
+            for index, numbers in enumerate(students_together(setup.evaluation))
+        ]
+
+    def _group(self, setup: ColumnSetup, pieces: Sequence[Piece], found: Mapping[Piece, Any]) -> Group:
+        return Group(
+            stage="evaluate",
+            detail=f"{counted(setup.evaluation.students, 'student')} on {self.place.row}, {setup.column.key}",
+            unit="epoch",
+            units=setup.evaluation.protocol.epochs,
+            summary=lambda: _score([one for piece in pieces for one in found[piece]]).text(),
         )
 
-    def train(self, setup: ColumnSetup) -> Cell:
-        """Train and test the missing students of a column, and return the column's result."""
+    def _cell(self, setup: ColumnSetup, results: Mapping[Piece, Any]) -> Cell:
+        """Return the result of a column, or why it failed."""
         column = setup.column.key
         common: dict[str, Any] = {
             "row": self.place.row,
@@ -204,71 +272,39 @@ class _Cell:
             "seed": self.place.seed,
             "column": column,
         }
-
-        def made() -> Cell:
-            files = self.files(setup)
-            if all(self._usable(file) for file in files):
-                stored = [read_json(file) for file in files]
-                students = tuple(msgspec.convert(one, StudentResult) for one in stored)
-                sizes = stored[0]["bytes"]
-            else:
-                self.worked = True
-                students, sizes = self._train(setup, files)
-            return Cell(
-                **common,
-                accuracies=tuple(student.accuracy for student in students),
-                steps=students[0].steps,
-                seconds=sum(student.seconds for student in students) / len(students),
-                bytes=sizes,
-            )
-
-        return self._or_failure(
-            made, lambda reason: Cell(**common, failure=reason), re.sub(r"[^A-Za-z0-9._-]+", "-", column)
+        of_pieces = [results[piece] for piece in self._pieces(setup)]
+        errors = [one for one in of_pieces if isinstance(one, BaseException)]
+        if errors:
+            what = re.sub(r"[^A-Za-z0-9._-]+", "-", column)
+            return Cell(**common, failure=self._reason(errors[0], what))
+        found = [one for some in of_pieces for one in some]
+        students = _score(found).students
+        return Cell(
+            **common,
+            accuracies=tuple(student.accuracy for student in students),
+            steps=students[0].steps,
+            seconds=sum(student.seconds for student in students) / len(students),
+            bytes=found[0]["bytes"],
         )
 
-    def _train(
-        self, setup: ColumnSetup, files: list[Path]
-    ) -> tuple[tuple[StudentResult, ...], dict[str, int]]:
-        """Return the results of a column's students, and the bytes that have to be stored to train them."""
-        shop, protocol = self.shop, setup.evaluation.protocol
-        labels = LABELS[protocol.labels]
-        wanted = labels.need_teacher(setup.evaluation.students)
-        teacher = shop.labelled_by(self.place.row) if wanted else None
-        distilled = labels.attach(self.images, teacher, shop.runtime)
-        sizes = distilled.sizes()
-        trainer = StudentTrainer(
-            recipe=self.recipe,
-            evaluation=setup.evaluation,
-            evaluator=build_component(setup.evaluation.evaluator, "evaluator", Evaluator, shop.registry),
-            dataset=shop.dataset,
-            teacher=labels.during_training(teacher),
-            registry=shop.registry,
-            runtime=shop.runtime,
-        )
-        score = trainer.score(
-            distilled,
-            f"{self.place.row}, {setup.column.key}",
-            recall=lambda number: read_json(files[number]) if self._usable(files[number]) else None,
-            keep=lambda number, found: self.folder.checksums.write(
-                files[number], json_bytes({**found, "bytes": sizes})
-            ),
-            unfinished=lambda number: self.folder.unfinished(files[number].stem),
-        )
-        return score.students, sizes
+    def _reason(self, error: BaseException, what: str) -> str:
+        """Return why a result failed, so that the other rows go on. What is not meant for users leaves its traceback.
 
-    def _or_failure(self, made: Callable[[], T], failed: Callable[[str], T], what: str) -> T:
-        """Return `made()`. If it raises, return `failed(reason)`, so that the other rows go on."""
-        try:
-            return made()
-        except BrokenPipeError:
-            raise  # The reader of our output has gone; the row has not failed.
-        except (Exception, SystemExit) as error:  # A plugin's code may raise anything.
-            meant = isinstance(error, CondenseError)
-            reason = str(error) if meant else f"{type(error).__name__}: {error}"
-            if not meant or (isinstance(error, PluginError) and error.__cause__):
-                log = self.shop.folder / "failures" / f"{self.folder.path.name}-{what}.log"
-                write_text(log, traceback.format_exc())
-                reason += f" (traceback in {between(self.shop.folder, log)})"
+        Raises an error that is not the row's: the reader of our output has gone, or someone interrupts.
+        """
+        if isinstance(error, BrokenPipeError) or not isinstance(error, (Exception, SystemExit)):
+            raise error
+        meant = isinstance(error, CondenseError)
+        reason = str(error) if meant else f"{type(error).__name__}: {error}"
+        if not meant or (isinstance(error, PluginError) and error.__cause__):
+            log = self.shop.folder / "failures" / f"{self.folder.path.name}-{what}.log"
+            write_text(log, "".join(traceback.format_exception(error)))
+            reason += f" (traceback in {between(self.shop.folder, log)})"
         self.worked = True
         self.shop.progress.note(f"{self.place.row} failed: {reason}")
-        return failed(reason)
+        return reason
+
+
+def _score(found: Sequence[Any]) -> Score:
+    """Return what the students of a column reached, from what was found of each."""
+    return Score(label="", students=tuple(msgspec.convert(one, StudentResult) for one in found))

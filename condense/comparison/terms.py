@@ -72,8 +72,8 @@ class ComparisonOptions(TermOptions, total=False):
     reference: whether random real images are a row too, if they are not named.
     out: the folder that comparisons share: out/cells, out/teachers, and out/NAME for the tables. Finished
         work there is used again, and unfinished work goes on.
-    jobs: processes that work side by side and share the cores. They import the calling script, which must
-        keep its own work below `if __name__ == "__main__":`.
+    jobs: processes that work side by side and share the cores; short for the executor "processes" with as many workers.
+    executor, address: who does the pieces of all cells, as in `condense.run`.
     reporter: is told about the progress.
     registry: what plugins offer; by default the installed ones.
     """
@@ -82,6 +82,8 @@ class ComparisonOptions(TermOptions, total=False):
     reference: bool
     out: str | Path
     jobs: int
+    executor: str
+    address: str
     reporter: Reporter | None
     registry: Registry | None
 

@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from condense.comparison.cells import Workshop
+from condense.comparison.cells import Workshop, jobs_of
 from condense.comparison.design import Design, Place
 from condense.comparison.outcome import Cell, Distilled, Outcome, TeacherFacts
-from condense.comparison.processes import check_jobs, helpers
 from condense.comparison.progress import Forecast, Progress
 from condense.comparison.saved import JSON, PAGE, to_dict
+from condense.comparison.school import School
 from condense.comparison.summary import Summary, summarise
 from condense.comparison.terms import DATASETS
 from condense.comparison.workspace import Workspace, check_folder
@@ -23,15 +23,21 @@ from condense.engine.parts import Part, parts_of
 from condense.engine.plan import make_plan
 from condense.engine.preflight import preflight
 from condense.engine.real import real_dataset
-from condense.engine.squeeze import fresh_teacher
 from condense.errors import CondenseError, StorageError
-from condense.recipe.config import Recipe, dataset_label, digest
+from condense.executors.board import Board
+from condense.executors.executor import Executor
+from condense.executors.foreman import OneScript, Script
+from condense.executors.foreman import carry_out as finish
+from condense.executors.local import Local
+from condense.recipe.config import Recipe, RunConfig, dataset_label, digest
 from condense.recipe.registry import Registry
+from condense.recipe.specs import NoOptions
 from condense.runs import provenance
+from condense.runs.build import build_parts, check_images
 from condense.runs.machine import runtime_of
-from condense.runs.pipeline import build_parts, check_images
-from condense.runs.teachers import Taught, Teachers
-from condense.runtime import Reporter, Runtime, SilentReporter, numeric_settings
+from condense.runs.pipeline import order_of
+from condense.runs.site import RunSite
+from condense.runtime import Reporter, SilentReporter, numeric_settings
 from condense.storage.files import read_json, write_json
 from condense.storage.locks import held
 
@@ -68,20 +74,25 @@ class ComparisonResult:
 
 
 def carry_out(
-    design: Design, out: Path, registry: Registry, reporter: Reporter | None = None, *, jobs: int = 1
+    design: Design,
+    out: Path,
+    registry: Registry,
+    reporter: Reporter | None = None,
+    *,
+    executor: Executor | None = None,
 ) -> ComparisonResult:
     """Carry out the comparison in out/name, or what is missing of it. The caller writes the reports.
 
-    jobs: the number of processes that work on it.
+    executor: has the pieces of all cells done; by default this process does them.
 
     A row that fails says why in the outcome, and the others go on. Raises CondenseError if something that all
     rows need fails.
     """
-    check_jobs(jobs, registry, design.machine.workers)
+    executor = executor or Local(NoOptions())
     progress = Progress(reporter or SilentReporter())
     recipe, machine = design.recipe, design.machine
     # Several processes that compute share the cores already.
-    workers = machine.workers if jobs == 1 else 0
+    workers = machine.workers if executor.alone else 0
     runtime = runtime_of(replace(machine, workers=workers), progress)
     folder = out / design.name
     check_folder(folder)
@@ -94,7 +105,8 @@ def carry_out(
         space = Workspace(out, registry, chosen)
         _check_images(space, recipe, dataset)
         preflight(_networks(design, registry, refused), dataset, registry, runtime, chosen=recipe.dataset)
-        taught, facts = _teach(space, design, dataset, registry, runtime, progress)
+        school = School(design, space, dataset, registry, runtime)
+        school.check()
         shop = Workshop(
             design=design,
             space=space,
@@ -102,15 +114,22 @@ def carry_out(
             runtime=runtime,
             progress=progress,
             dataset=dataset,
-            taught=taught,
+            jobs=jobs_of(design, space, school.files),
             folder=folder,
             refused=refused,
         )
-        book = _Book(design, dataset, facts, provenance.versions(registry))
-        further = min(jobs, len([place for place in design.places() if not shop.is_done(place)])) - 1
-        with helpers(max(0, further), design, out, taught, registry, progress, refused):
-            outcome = _all_cells(shop, book, jobs)
-    return ComparisonResult(path=folder, outcome=outcome)
+        site = RunSite(
+            jobs={**school.jobs, **shop.jobs}, registry=registry, machine_runtime=runtime, dataset=dataset
+        )
+        config = RunConfig(recipe=recipe, evaluation=design.columns[0].evaluation, machine=machine)
+        order = order_of(site, config, probe=out / DATASETS)
+        board = Board(progress)
+        with executor.crew(order, site, board.tell) as crew:
+            finish(OneScript(school.script()), crew, board)
+            book = _Book(design, dataset, school.facts, provenance.versions(registry))
+            cells = _Cells(replace(shop, threads=crew.threads), book, crew.size)
+            finish(cells, crew, board)
+    return ComparisonResult(path=folder, outcome=book.outcome(complete=True))
 
 
 class _Book:
@@ -163,29 +182,42 @@ class _Book:
         )
 
 
-def _all_cells(shop: Workshop, book: _Book, jobs: int) -> Outcome:
-    """Compute cell by cell. Write compare.json after each, so that an interrupted comparison can be looked at."""
-    # Finished places come first: they show how long the rest may take, and compare.json holds them from the start.
-    left = sorted(shop.design.places(), key=lambda place: not shop.is_done(place))
-    total = len(left)
-    design = shop.design
-    references = {row.label for row in design.rows if design.reference and row.stem == design.reference}
-    forecast = Forecast([setup.column.key for setup in design.columns], references)
-    while left:
-        place = next(filter(shop.is_free, left), left[0])
-        if not shop.is_done(place):
-            seconds = forecast.left(left)
-            shop.progress.piece(
-                total - len(left) + 1, total, place, seconds and seconds / min(jobs, len(left))
-            )
-        left.remove(place)
-        distilled, cells, worked = shop.work(place)
+class _Cells:
+    """The cells of a comparison as scripts. compare.json is written after each, so that it can be looked at."""
+
+    def __init__(self, shop: Workshop, book: _Book, workers: int) -> None:
+        self._shop, self._book, self._workers = shop, book, workers
+        design = shop.design
+        # Finished places come first: they show how long the rest may take, and compare.json holds them from the start.
+        self._left = sorted(design.places(), key=lambda place: not shop.is_done(place))
+        self._begun: list[Place] = []
+        self._total = len(self._left)
+        references = {row.label for row in design.rows if design.reference and row.stem == design.reference}
+        self._forecast = Forecast([setup.column.key for setup in design.columns], references)
+
+    def following(self, *, idle: bool) -> Script[None] | None:
+        """Return the script of a place that nobody works on; if all are worked on elsewhere, wait for one if idle."""
+        place = next(filter(self._shop.is_free, self._left), self._left[0] if idle and self._left else None)
+        if place is None:
+            return None
+        if not self._shop.is_done(place):
+            seconds = self._forecast.left([*self._begun, *self._left])
+            number = self._total - len(self._left) + 1
+            together = min(self._workers, len(self._left) + len(self._begun))
+            self._shop.progress.piece(number, self._total, place, seconds and seconds / together)
+        self._left.remove(place)
+        self._begun.append(place)
+        return self._script(place)
+
+    def _script(self, place: Place) -> Script[None]:
+        book = self._book
+        distilled, cells, worked = yield from self._shop.work(place)
         book.distilled[place], book.cells[place] = distilled, cells
-        forecast.learn(distilled, cells)
+        self._begun.remove(place)
+        self._forecast.learn(distilled, cells)
         if worked:
             so_far = book.outcome(complete=False)
-            write_json(shop.folder / JSON, to_dict(so_far, summarise(so_far)))
-    return book.outcome(complete=True)
+            write_json(self._shop.folder / JSON, to_dict(so_far, summarise(so_far)))
 
 
 def _refusals(
@@ -242,38 +274,3 @@ def _check_images(space: Workspace, recipe: Recipe, dataset: RealDataset) -> Non
             f"{space.out} holds work on other images that were called {recipe.dataset.name!r} as well; choose "
             "another folder with --out"
         )
-
-
-def _teach(
-    space: Workspace,
-    design: Design,
-    dataset: RealDataset,
-    registry: Registry,
-    runtime: Runtime,
-    progress: Progress,
-) -> tuple[dict[str, Taught], dict[str, TeacherFacts]]:
-    """Return the teachers by `Row.teacher`, trained unless they exist already, and what is told of them."""
-    teachers = Teachers(space.teachers, registry)
-    taught: dict[str, Taught] = {}
-    facts: dict[str, TeacherFacts] = {}
-    recipes = {name: design.recipe_of(name) for name in design.teachers}
-    if len(recipes) > 1:
-        for recipe in recipes.values():
-            # A network that does not take these images is refused before any teacher is trained.
-            fresh_teacher(recipe, dataset, registry, runtime)
-    for name, recipe in recipes.items():
-        file = teachers.file(recipe, dataset, runtime)
-        with held(
-            teachers.path, waiting=lambda: progress.note("another process trains a teacher; waiting for it")
-        ):
-            known = teachers.has(file, runtime)
-            network = fresh_teacher(recipe, dataset, registry, runtime, to_be_filled=known)
-            taught[name] = teachers.teach(network, recipe, dataset, runtime)
-        facts[name] = TeacherFacts(
-            model=name or network.name,
-            accuracy=taught[name].accuracy,
-            seconds=0.0 if known else taught[name].seconds,
-            hash=file.stem,
-            bytes=taught[name].file.stat().st_size,
-        )
-    return taught, facts

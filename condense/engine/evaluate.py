@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 
 from condense.data.dataset import RealDataset
@@ -30,10 +28,6 @@ from condense.rng import generator, isolated_global_rng
 from condense.runtime import Runtime
 from condense.storage.distilled import DistilledDataset
 from condense.text import counted
-
-# Recall returns the stored result of a student, given its number, or None. Keep stores such a result.
-Recall = Callable[[int], "dict[str, Any] | None"]
-Keep = Callable[[int, "dict[str, Any]"], None]
 
 
 class StudentEvaluator(Evaluator):
@@ -145,6 +139,11 @@ class Score:
         """The 95 % interval of the mean accuracy, over the students; None for a single student."""
         return t_interval([found.accuracy for found in self.students])
 
+    def text(self) -> str:
+        """Return the mean and the deviation for people."""
+        spread = f" ± {self.std:.1%}" if self.std is not None else ""
+        return f"accuracy {self.mean:.1%}{spread}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; accuracies are fractions."""
         return {
@@ -182,52 +181,36 @@ class StudentTrainer:
         use = self.evaluation.student_network(self.recipe.teacher)
         return build_network(use, self.dataset, self.registry, self.runtime, draws)
 
-    def score(
+    def students(
         self,
         distilled: DistilledDataset,
-        label: str,
-        *,
-        recall: Recall | None = None,
-        keep: Keep | None = None,
-        unfinished: Callable[[int], Path] | None = None,
-    ) -> Score:
-        """Train and test every student on `distilled` and return their score.
+        numbers: Sequence[int],
+        unfinished: Callable[[int], Unfinished] | None = None,
+    ) -> Iterator[StudentResult]:
+        """Train and test some students on `distilled`, and yield how each did, in the order of their numbers.
 
-        label: the label of the score.
-        recall: returns the stored result of a student, which is then not trained again.
-        keep: stores the result of a student.
-        unfinished: returns the file that keeps the training of a student until its result is stored.
+        unfinished: keeps the training of a student, to go on from there, until the next result is asked for.
         """
+        at_once = self._at_once()
+        for first in range(0, len(numbers), at_once):
+            asked = [
+                self._request(distilled, number, unfinished(number) if unfinished else None)
+                for number in numbers[first : first + at_once]
+            ]
+            yield from self._results(asked)
+            for request in asked:
+                if request.unfinished:
+                    discard(request.unfinished.file)
+
+    def score(self, distilled: DistilledDataset, label: str) -> Score:
+        """Train and test every student on `distilled` and return their score. label: the label of the score."""
         protocol, count = self.evaluation.protocol, self.evaluation.students
         reporter = self.runtime.reporter
-        results: list[StudentResult] = []
         reporter.start(
             self.stage, f"{counted(count, 'student')} on {label}", count * protocol.epochs, "epoch"
         )
-        at_once = self._at_once()
-        for first in range(0, count, at_once):
-            group = range(first, min(count, first + at_once))
-            known = {student: recall(student) if recall else None for student in group}
-            asked = [
-                self._request(distilled, student, unfinished)
-                for student, stored in known.items()
-                if stored is None
-            ]
-            found = {result.student: result for result in self._results(asked)}
-            for student, stored in known.items():
-                if stored is not None:
-                    results.append(msgspec.convert(stored, StudentResult))
-                    reporter.advance(protocol.epochs)
-                    continue
-                if keep:
-                    keep(student, msgspec.to_builtins(found[student]))
-                results.append(found[student])
-            for student in group:
-                if unfinished:
-                    discard(unfinished(student))
-        score = Score(label=label, students=tuple(results))
-        spread = f" ± {score.std:.1%}" if score.std is not None else ""
-        reporter.finish(f"accuracy {score.mean:.1%}{spread}")
+        score = Score(label=label, students=tuple(self.students(distilled, range(count))))
+        reporter.finish(score.text())
         return score
 
     def _at_once(self) -> int:
@@ -245,7 +228,7 @@ class StudentTrainer:
         return 1
 
     def _request(
-        self, distilled: DistilledDataset, student: int, unfinished: Callable[[int], Path] | None
+        self, distilled: DistilledDataset, student: int, unfinished: Unfinished | None
     ) -> EvaluationRequest:
         return EvaluationRequest(
             distilled=distilled,
@@ -256,7 +239,7 @@ class StudentTrainer:
             build_student=self.build_student,
             teacher=self.teacher,
             runtime=self.runtime,
-            unfinished=Unfinished(unfinished(student), self.runtime) if unfinished else None,
+            unfinished=unfinished,
         )
 
     def _results(self, requests: Sequence[EvaluationRequest]) -> list[StudentResult]:

@@ -13,18 +13,21 @@ from torch import Tensor
 
 from condense.data.dataset import RealDataset
 from condense.data.load import part_of
-from condense.engine.components import Initializer
+from condense.engine.components import Initializer, StudentResult
 from condense.engine.epochs import judge_epochs
 from condense.engine.evaluate import StudentEvaluator, StudentTrainer
 from condense.engine.labels import LABELS
+from condense.engine.plan import Plan
 from condense.engine.synthesis import Synthesis
+from condense.engine.unfinished import Unfinished
 from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe
 from condense.recipe.protocol import Protocol
-from condense.recipe.specs import NoOptions
+from condense.recipe.specs import NoOptions, Origin
 from condense.rng import generator
 from condense.storage.distilled import DistilledDataset
-from condense.storage.files import json_bytes, read_json
+from condense.storage.files import read_json
+from condense.storage.run_folder import RunFolder
 from condense.storage.tensors import read_tensors, tensors_to_bytes
 
 
@@ -88,7 +91,7 @@ class Judge(StudentEvaluator):
 
 
 class Selector:
-    """Judges the candidates of a run. Images and results lie in the run's folder, and are not made again."""
+    """Judges the candidates of a run. Images and results lie in the run's folder, and are read from there."""
 
     def __init__(self, synthesis: Synthesis, initializers: Mapping[str, Initializer]) -> None:
         """Raise OptionError if the recipe has no judge.
@@ -108,74 +111,90 @@ class Selector:
             teacher=synthesis.teacher if LABELS[self.protocol.labels].answers else None,
             registry=synthesis.registry,
             runtime=runtime,
-            stage="select",
         )
-        self.judged: list[Judged] = []
+        self._candidates: dict[str, DistilledDataset] = {}
 
-    def begin(self) -> Synthesis:
-        """Judge the starts, and return the synthesis that recovers from the best one."""
-        for name in self.initializers:
-            self._judge(name, 0, *self._start(name))
-        return self.synthesis.begun_with(self.initializers[best(self.judged).start])
+    def make_start(self, name: str) -> None:
+        """Write the images of an initializer as saved, (K * ipc, C, H, W) uint8, and the weights of their slots."""
+        folder = self.synthesis.folder
+        begun = self.synthesis.begun_with(self.initializers[name])
+        images = begun.initial()
+        # As in a run without recovery: the weights of targets are for images that were made for them.
+        made_for = {spec.name: spec.uses_targets for spec in begun.plan.initializers}
+        weights = begun.slot_weights(of_targets=made_for[name])
+        made = tensors_to_bytes({"images": images, "weights": weights.contiguous()})
+        folder.checksums.write(folder.start(name), made)
 
-    def choose(self, begun: Synthesis, states: Mapping[int, Tensor]) -> tuple[DistilledDataset, Choice]:
-        """Judge states of recovery, and return the best candidate's images with what was found.
+    def judge(self, candidate: str, student: int, unfinished: Unfinished) -> StudentResult:
+        """Train and test one student of a candidate, a start or "START-after-N". unfinished: keeps its training."""
+        if candidate not in self._candidates:
+            self._candidates = {candidate: self._images(candidate)}  # one at a time in memory
+        [result] = self.trainer.students(self._candidates[candidate], [student], lambda _: unfinished)
+        return result
 
-        begun: the synthesis that `begin` returned. states: what it recovered; empty for a recipe of 0 iterations.
-        """
-        iterations, start = begun.recipe.recover.iterations, best(self.judged)
-        for after in begun.plan.judged_after:
-            self._judge(start.start, after, states[after], begun.slot_weights())
-        kept = best(self.judged)
-        if iterations and not begun.plan.judged_after:
+    def begun(self) -> Synthesis:
+        """Return the synthesis that recovers from the best start. All starts have been judged."""
+        return self.synthesis.begun_with(self.initializers[best(self.starts()).start])
+
+    def starts(self) -> list[Judged]:
+        """Return how the students of each start did."""
+        return judged_starts(self.synthesis.plan, self.synthesis.folder)
+
+    def choose(self) -> tuple[DistilledDataset, Choice]:
+        """Return the images of the best candidate with what was found. All candidates have been judged."""
+        starts = self.starts()
+        start, plan = best(starts), self.synthesis.plan
+        iterations = plan.recipe.recover.iterations
+        folder = self.synthesis.folder
+        judged = [*starts, *(_judged(plan, folder, start.start, after) for after in plan.judged_after)]
+        kept = best(judged)
+        if iterations and not plan.judged_after:
             kept = Judged(start=start.start, after=iterations, accuracies=())
-        if kept.after:
-            distilled = begun.assembled(states[kept.after], begun.slot_weights(), origin="synthetic")
-        else:
-            distilled = begun.assembled(*self._start(kept.start), origin=begun.origin_of(kept.start))
         choice = Choice(
-            judged=tuple(self.judged),
+            judged=tuple(judged),
             kept=kept,
             iterations=iterations,
             images=len(self.dataset.test),
             epochs=self.protocol.epochs,
         )
-        return distilled, choice
+        begun = self.begun()
+        origin: Origin = "synthetic" if kept.after else begun.origin_of(kept.start)
+        return begun.assembled(*self._pixels(_candidate(kept)), origin=origin), choice
 
-    def _start(self, name: str) -> tuple[Tensor, Tensor]:
-        """Return the images of an initializer as saved, (K * ipc, C, H, W) uint8, and the weights of their slots."""
-        file, note = self.synthesis.folder.start(name), self.synthesis.runtime.reporter.note
-        checksums = self.synthesis.folder.checksums
-        if not checksums.usable(file, note):
-            begun = self.synthesis.begun_with(self.initializers[name])
-            images = begun.initial()
-            # As in a run without recovery: the weights of targets are for images that were made for them.
-            made_for = {spec.name: spec.uses_targets for spec in begun.plan.initializers}
-            weights = begun.slot_weights(of_targets=made_for[name])
-            checksums.write(file, tensors_to_bytes({"images": images, "weights": weights.contiguous()}))
-        tensors, _ = read_tensors(file)
-        return tensors["images"], tensors["weights"]
+    def _images(self, candidate: str) -> DistilledDataset:
+        return self.synthesis.assembled(*self._pixels(candidate), self.protocol.labels)
 
-    def _judge(self, start: str, after: int, images: Tensor, weights: Tensor) -> None:
-        """Train and test the students of a candidate. Those whose results lie in the folder are not trained again."""
-        folder, note = self.synthesis.folder, self.synthesis.runtime.reporter.note
-        stem = f"{start}-after-{after}" if after else start
+    def _pixels(self, candidate: str) -> tuple[Tensor, Tensor]:
+        """Return the images of a candidate, (K * ipc, C, H, W) uint8, and the weights of its slots."""
+        if candidate in self.initializers:
+            tensors, _ = read_tensors(self.synthesis.folder.start(candidate))
+            return tensors["images"], tensors["weights"]
+        start, _, after = candidate.rpartition("-after-")
+        begun = self.synthesis.begun_with(self.initializers[start])
+        return begun.recovered(int(after)), begun.slot_weights()
 
-        def recall(student: int) -> dict[str, Any] | None:
-            stored = folder.judged(stem, student)
-            return read_json(stored) if folder.checksums.usable(stored, note) else None
 
-        score = self.trainer.score(
-            self.synthesis.assembled(images, weights, self.protocol.labels),
-            f"{start} after {after} steps" if after else f"the start {start}",
-            recall=recall,
-            keep=lambda student, found: folder.checksums.write(
-                folder.judged(stem, student), json_bytes(found)
-            ),
-            unfinished=lambda student: folder.unfinished(f"candidate-{stem}-{student}"),
-        )
-        accuracies = tuple(found.accuracy for found in score.students)
-        self.judged.append(Judged(start=start, after=after, accuracies=accuracies))
+def judged_starts(plan: Plan, folder: RunFolder) -> list[Judged]:
+    """Return how the students of each start did, as it lies in the folder of a run; starts in the order of the plan."""
+    return [_judged(plan, folder, spec.name, 0) for spec in plan.initializers]
+
+
+def _judged(plan: Plan, folder: RunFolder, start: str, after: int) -> Judged:
+    candidate = _candidate(Judged(start=start, after=after, accuracies=()))
+    files = [folder.judged(candidate, student) for student in range(plan.recipe.select.students)]
+    found = [msgspec.convert(read_json(file), StudentResult) for file in files]
+    return Judged(start=start, after=after, accuracies=tuple(one.accuracy for one in found))
+
+
+def _candidate(judged: Judged) -> str:
+    """Return the name of a candidate."""
+    return f"{judged.start}-after-{judged.after}" if judged.after else judged.start
+
+
+def candidate_text(candidate: str) -> str:
+    """Return a candidate for people."""
+    start, _, after = candidate.rpartition("-after-")
+    return f"{start} after {after} steps" if start else f"the start {candidate}"
 
 
 def best(judged: Sequence[Judged]) -> Judged:

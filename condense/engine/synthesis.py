@@ -34,7 +34,6 @@ from condense.storage.distilled import DistilledDataset
 from condense.storage.files import append_line, file_hash
 from condense.storage.run_folder import RunFolder
 from condense.storage.tensors import read_tensors, tensors_to_bytes
-from condense.text import counted
 
 # Maximum size, as float32, of the initial images of all classes that stay in memory between chunks of slots.
 _KEPT_BYTES = 2**30
@@ -42,7 +41,7 @@ _KEPT_BYTES = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesis:
-    """Makes the images of a distilled dataset. Finished chunks are kept in `folder` and not made again.
+    """Makes the images of a distilled dataset, chunk by chunk in any order. Chunks are files of `folder`.
 
     losses, initializer, coder: built from the plan. The losses are not fitted: they say what they need.
     state: what the losses measured, as `condense.engine.build.state_of` gives it.
@@ -75,11 +74,10 @@ class Synthesis:
         return tuple(loss.loss for loss in restored if isinstance(loss.loss, FeatureTarget))
 
     def distilled(self) -> DistilledDataset:
-        """Recover every chunk and return the distilled dataset."""
-        iterations, start = self.recipe.recover.iterations, self.recipe.initializer.name
-        origin: Origin = "synthetic" if iterations else self.origin_of(start)
-        images = self.recovered()[iterations]
-        return self.assembled(images, self.slot_weights(), origin=origin)
+        """Return the distilled dataset of the chunks in the folder."""
+        start = self.recipe.initializer.name
+        origin: Origin = "synthetic" if self.recipe.recover.iterations else self.origin_of(start)
+        return self.assembled(self.recovered(), self.slot_weights(), origin=origin)
 
     def assembled(
         self, images: Tensor, weights: Tensor, mode: LabelMode | None = None, *, origin: Origin = ""
@@ -117,40 +115,31 @@ class Synthesis:
         weights = _equal(len(classes), ipc)
         return self._assemble(torch.cat(images), weights, "random", AS_THEY_ARE, origin="real")
 
-    def recovered(self) -> dict[int, Tensor]:
-        """Recover every chunk.
+    def recovered(self, after: int | None = None) -> Tensor:
+        """Return the stored images that chunks were recovered to, (K * ipc, C, H, W) uint8, ordered by class and slot.
 
-        Return the stored images (K * ipc, C, H, W) uint8, ordered by class and slot, by the number of iterations: after
-        all of them, and after those that `Plan.judged_after` names.
+        after: a number of iterations that `Plan.judged_after` names; None for all of them. Every chunk lies in the
+        folder.
         """
-        config, held = self.recipe, self.coder.images_per_stored
-        chunks = cut_chunks(len(self.dataset.classes), config.ipc, config.recover, held)
         steps = self.recipe.recover.iterations
-        self.runtime.reporter.start(
-            "recover",
-            counted(len(chunks), "chunk"),
-            max(1, steps) * len(chunks),
-            "step" if steps else "chunk",
-        )
-        finished = [self._chunk_pixels(index, images, steps) for index, images in enumerate(chunks)]
-        self.runtime.reporter.finish()
-        order = torch.argsort(torch.cat(chunks))
-        return {
-            after: torch.cat([pixels[_named(after, steps)] for pixels in finished])[order]
-            for after in (*self._earlier(), steps)
-        }
+        name, chunks = _named(steps if after is None else after, steps), self.chunks()
+        pixels = [read_tensors(self.folder.chunk(index))[0][name] for index in range(len(chunks))]
+        return torch.cat(pixels)[torch.argsort(torch.cat(chunks))]
+
+    def chunks(self) -> list[Tensor]:
+        """Return the stored images of each chunk, as `cut_chunks` does."""
+        config = self.recipe
+        held = self.coder.images_per_stored
+        return cut_chunks(len(self.dataset.classes), config.ipc, config.recover, held)
 
     def _earlier(self) -> tuple[int, ...]:
         """Return after which iterations before the last one images are kept."""
         return tuple(after for after in self.plan.judged_after if after < self.recipe.recover.iterations)
 
-    def _chunk_pixels(self, index: int, wanted: Tensor, steps: int) -> dict[str, Tensor]:
-        """Return the images of a chunk as its file has them: the last ones, and those of earlier iterations."""
-        stored = self.folder.chunk(index)
-        if self.folder.checksums.usable(stored, self.runtime.reporter.note):
-            self.runtime.reporter.advance(max(1, steps))
-            return read_tensors(stored)[0]
-        chunk = self._initial_chunk(index, wanted)
+    def recover(self, index: int) -> None:
+        """Recover a chunk, and write its file: the last images, and those of iterations that are judged."""
+        steps = self.recipe.recover.iterations
+        chunk = self._initial_chunk(index, self.chunks()[index])
         images, kept = chunk.images, {}
         mean, std, earlier = self.dataset.mean, self.dataset.std, self._earlier()
 
@@ -177,8 +166,7 @@ class Synthesis:
         else:
             self.runtime.reporter.advance(1)
         kept[_named(steps, steps)] = to_bytes(images, mean, std)
-        self.folder.checksums.write(stored, tensors_to_bytes(kept))
-        return kept
+        self.folder.checksums.write(self.folder.chunk(index), tensors_to_bytes(kept))
 
     def _initial_chunk(self, index: int, wanted: Tensor) -> Chunk:
         """Return a chunk before recovery. wanted: (m,) int64, class * ipc + number in it, of each stored image."""
@@ -261,7 +249,8 @@ class Synthesis:
 
     def _log(self, chunk: int, iteration: int, losses: Mapping[str, float]) -> None:
         append_line(
-            self.folder.metrics, {"stage": "recover", "chunk": chunk, "iteration": iteration, **losses}
+            self.folder.metrics_of("chunk", chunk),
+            {"stage": "recover", "chunk": chunk, "iteration": iteration, **losses},
         )
         self.runtime.reporter.advance(0, losses)
 

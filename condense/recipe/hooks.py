@@ -1,4 +1,4 @@
-"""The whole contract between condense and its plugins: nine hooks, called once at start-up, never in a loop.
+"""The whole contract between condense and its plugins: ten hooks, called once at start-up, never in a loop.
 
 A plugin is a module that implements any of these hooks with `condense.hookimpl`. An entry point of the group
 "condense" names it. It may set `condense_api`, the `API_VERSION` that it was written for.
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from condense.recipe.specs import (
         DatasetSpec,
         EvaluatorSpec,
+        ExecutorSpec,
         FeatureTargetSpec,
         InitializerSpec,
         ModelSpec,
@@ -75,3 +76,8 @@ def condense_models() -> Sequence[ModelSpec]:  # type: ignore[empty-body]
 @hookspec
 def condense_protocols() -> Sequence[Protocol]:  # type: ignore[empty-body]
     """Return ways to train students, as named data."""
+
+
+@hookspec
+def condense_executors() -> Sequence[ExecutorSpec]:  # type: ignore[empty-body]
+    """Return ways to have the pieces of runs done: by several processes, or by several computers."""

@@ -25,6 +25,7 @@ from condense.recipe.protocol import Protocol
 from condense.recipe.specs import (
     DatasetSpec,
     EvaluatorSpec,
+    ExecutorSpec,
     FeatureTargetSpec,
     InitializerSpec,
     ModelSpec,
@@ -51,6 +52,7 @@ KINDS: Mapping[str, tuple[str, type]] = {
     "condense_datasets": ("dataset", DatasetSpec),
     "condense_models": ("model", ModelSpec),
     "condense_protocols": ("protocol", Protocol),
+    "condense_executors": ("executor", ExecutorSpec),
 }
 
 

@@ -230,6 +230,14 @@ class EvaluatorSpec(Spec):
     """An evaluator; `build(options)` gives a `condense.Evaluator`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExecutorSpec(Spec):
+    """A way to have the pieces of a run done; `build(options)` gives a `condense.Executor`.
+
+    An option `workers` is what --workers sets, and an option `address` what --address sets.
+    """
+
+
 @checked
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):

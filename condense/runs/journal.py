@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import shlex
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from condense.errors import CondenseError, PluginError, StorageError, UnknownNameError
+from condense.errors import CondenseError, PluginError, StorageError, UnknownNameError, cannot_read
+from condense.executors.pieces import Piece
 from condense.recipe.config import RunConfig, by_content
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import config_from_dict
 from condense.recipe.settings import flatten
 from condense.runtime import Reporter
-from condense.storage.files import append_line, read_json, write_json
+from condense.storage.files import append_line, append_lines, read_json, write_json
 from condense.storage.run_folder import RunFolder
 
 FORMAT = 2
@@ -115,16 +115,12 @@ class Journal:
         """Seconds that each stage has used so far."""
         return {stage: round(float(facts["seconds"]), 3) for stage, facts in self.facts.items()}
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[dict[str, Any]]:
-        """Time a stage and save its findings, which the stage puts into the yielded dictionary."""
-        facts = self.facts.setdefault(name, {"seconds": 0.0})
-        began = time.perf_counter()
-        try:
-            yield facts
-        finally:
-            facts["seconds"] += time.perf_counter() - began
-            self.save()
+    def add(self, stage: str, seconds: float, found: Mapping[str, Any]) -> None:
+        """Add the seconds of a piece to those of its stage, keep what it found, and save."""
+        facts = self.facts.setdefault(stage, {"seconds": 0.0})
+        facts["seconds"] += seconds
+        facts.update(found)
+        self.save()
 
     def finish(self, outcome: Mapping[str, Any]) -> None:
         """Mark the run as done and save its outcome."""
@@ -281,6 +277,23 @@ def saved_config(path: Path) -> dict[str, Any]:
         raise StorageError(f"{file} is not the run.json of a run of condense")
     settings: dict[str, Any] = data["settings"]
     return settings
+
+
+def merge_metrics(folder: RunFolder, pieces: Sequence[Piece]) -> None:
+    """Append the metrics of pieces that are done to those of the run, and remove their files.
+
+    pieces: none for all whose metrics are left, in the order of their names. Raises StorageError if that fails.
+    """
+    files = [folder.metrics_of(piece.kind, piece.index, piece.name) for piece in pieces]
+    for file in files or sorted(folder.path.glob("metrics/*.jsonl")):
+        try:
+            if file.exists():
+                append_lines(folder.metrics, file.read_bytes())
+                file.unlink()
+        except OSError as error:
+            raise cannot_read(file, error) from error
+    with suppress(OSError):  # Pieces under way have files in it.
+        (folder.path / "metrics").rmdir()
 
 
 class MetricsReporter:

@@ -11,7 +11,7 @@ import msgspec
 
 from condense.data.dataset import RealDataset
 from condense.engine.pool import States, train_member
-from condense.engine.unfinished import State, Unfinished, discard
+from condense.engine.unfinished import State, Unfinished
 from condense.recipe.config import Recipe, by_content, digest
 from condense.recipe.method import Pool
 from condense.recipe.registry import Registry
@@ -21,13 +21,13 @@ from condense.storage.checksums import Checksums
 from condense.storage.locks import held
 from condense.storage.run_folder import RunFolder, unfinished_file
 from condense.storage.tensors import read_tensors, tensors_below, tensors_to_bytes
-from condense.text import counted
 
 # Maximum bytes of the states of all networks that stay in memory; those of a larger pool are read at each draw.
 _KEPT_BYTES = 2**30
 
 
-def ready(
+def train_network(
+    number: int,
     recipe: Recipe,
     dataset: RealDataset,
     registry: Registry,
@@ -35,55 +35,38 @@ def ready(
     *,
     folder: RunFolder,
     shared: Path | None,
-) -> States:
-    """Return the states of the pool of a recipe. Networks that are not kept yet are trained and kept, one by one.
+) -> None:
+    """Train a network of the pool of a recipe and keep its states, or take them from runs that trained the same one.
 
-    folder: of the run, which gets a file for each network.
+    folder: of the run, which gets a file for the network.
     shared: the folder of teachers that runs share, where pools lie too; None keeps the pool to this run.
 
     Raises what `train_member` raises.
     """
-    files = [folder.pool(number) for number in range(recipe.pool.networks)]
-    note = runtime.reporter.note
-    if not all(Checksums(file.parent).usable(file, note) for file in files):
-        place = (
-            shared / f"pool-{pool_hash(recipe, dataset, runtime, registry)}"
-            if shared
-            else folder.path / "pool"
-        )
-        waiting = "another process trains the networks of the pool; waiting for it"
-        with held(place, waiting=lambda: runtime.reporter.note(waiting)) if shared else nullcontext():
-            _fill([place / file.name for file in files], recipe, dataset, registry, runtime)
-        for file in files:
-            if place != file.parent and not Checksums(file.parent).usable(file, note):
-                Checksums(file.parent).link(place / file.name, file)
-    for file in files:  # a process may have been killed after it wrote the last network
-        discard(unfinished_file(file.parent, file.stem))
-    return _Reader(files)
+    file, note = folder.pool(number), runtime.reporter.note
+    place = shared / f"pool-{pool_hash(recipe, dataset, runtime, registry)}" if shared else file.parent
+    source, checksums = place / file.name, Checksums(place)
+    waiting = f"another process trains network {number} of the pool; waiting for it"
+    with held(place, part=file.stem, waiting=lambda: note(waiting)) if shared else nullcontext():
+        if checksums.usable(source, note):
+            runtime.reporter.advance(recipe.pool.epochs)
+        else:
+            unfinished = Unfinished(unfinished_file(place, file.stem), runtime)
+            states = train_member(number, recipe, dataset, registry, runtime, unfinished)
+            tensors = {
+                f"{index}/{name}": value
+                for index, state in enumerate(states)
+                for name, value in state.items()
+            }
+            checksums.write(source, tensors_to_bytes(tensors, {"model": recipe.pool_network.name}))
+            unfinished.remove()
+    if source != file:
+        Checksums(file.parent).link(source, file)
 
 
-def _fill(
-    files: Sequence[Path], recipe: Recipe, dataset: RealDataset, registry: Registry, runtime: Runtime
-) -> None:
-    """Train the networks whose files do not exist, and write these files."""
-    pool, reporter = recipe.pool, runtime.reporter
-    usable = [Checksums(file.parent).usable(file, reporter.note) for file in files]
-    known = sum(usable)
-    found = f", {known} of them found" if known else ""
-    detail = f"{counted(pool.networks, 'network')} ({recipe.pool_network.name}){found}"
-    reporter.start("pool", detail, pool.epochs * len(files), "epoch")
-    for number, file in enumerate(files):
-        if usable[number]:
-            reporter.advance(pool.epochs)
-            continue
-        kept = Unfinished(unfinished_file(file.parent, file.stem), runtime)
-        states = train_member(number, recipe, dataset, registry, runtime, kept)
-        tensors = {
-            f"{index}/{name}": value for index, state in enumerate(states) for name, value in state.items()
-        }
-        Checksums(file.parent).write(file, tensors_to_bytes(tensors, {"model": recipe.pool_network.name}))
-        kept.remove()
-    reporter.finish()
+def read_states(folder: RunFolder, networks: int) -> States:
+    """Return the states of the networks of a run's pool, which lie in its folder."""
+    return _Reader([folder.pool(number) for number in range(networks)])
 
 
 class _Reader:

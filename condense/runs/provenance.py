@@ -27,12 +27,15 @@ def versions(registry: Registry) -> dict[str, str]:
     return found
 
 
-def host(runtime: Runtime, config: RunConfig) -> dict[str, str]:
-    """Return what kind of computer this is, without names or paths, and what of a run is compiled on it."""
+def host(runtime: Runtime, config: RunConfig, threads: int = 0) -> dict[str, str]:
+    """Return what kind of computer this is, without names or paths, and what of a run is compiled on it.
+
+    threads: of each worker; 0 for those of this process.
+    """
     found = {
         "system": f"{platform.system()} {platform.machine()}",
         "cores": str(os.cpu_count()),
-        "threads": str(torch.get_num_threads()),
+        "threads": str(threads or torch.get_num_threads()),
         "computes": runtime.describe(),
         "compiled": ", ".join(stages_compiled(runtime, config)),
     }

@@ -110,18 +110,22 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, value: object) -> None:
-    """Append one line of JSON. If a crash cut off the last line, the new one starts on a line of its own.
+    """Append one line of JSON, with `append_lines`."""
+    append_lines(path, msgspec.json.encode(value, enc_hook=_plain) + b"\n")
+
+
+def append_lines(path: Path, lines: bytes) -> None:
+    """Append whole lines. If a crash cut off the last line, the new ones start on a line of their own.
 
     Raises StorageError if the file cannot be written.
     """
-    line = msgspec.json.encode(value, enc_hook=_plain) + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
             if file.tell() > 0:
                 file.seek(-1, os.SEEK_END)
-                line = line if file.read(1) == b"\n" else b"\n" + line
-            file.write(line)
+                lines = lines if file.read(1) == b"\n" else b"\n" + lines
+            file.write(lines)
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -19,7 +19,7 @@ class HeldError(StorageError):
 
 
 @contextmanager
-def held(folder: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+def held(folder: Path, *, part: str = "", waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Create the folder and lock it inside the block against other processes.
 
     The lock also ends if the process is killed. It is a hidden file beside the folder, `.<name>.lock`, so
@@ -27,6 +27,8 @@ def held(folder: Path, *, waiting: Callable[[], None] | None = None) -> Iterator
     without locks, as some network file systems are, the hidden file `.<name>.owner` names the process that has the
     lock; if that process has gone, another one of the same computer takes the lock over.
 
+    part: what in the folder is locked, for processes that work in it on different things; "" for all of it. The lock of
+        a part and that of the folder do not exclude each other.
     waiting: called once before waiting for another process to release the folder. If it is None, HeldError is
         raised instead.
 
@@ -36,12 +38,12 @@ def held(folder: Path, *, waiting: Callable[[], None] | None = None) -> Iterator
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    lock = _acquired(folder, blocking=False)
+    lock = _acquired(folder, part, blocking=False)
     if lock is None:
         if waiting is None:
             raise HeldError(f"another process is working in {folder}; let it end, or choose another --name")
         waiting()
-        lock = _acquired(folder, blocking=True)
+        lock = _acquired(folder, part, blocking=True)
         assert lock is not None, "it waits as long as it takes"
     try:
         yield
@@ -62,15 +64,16 @@ def is_held(folder: Path) -> bool:
         return False
 
 
-def _files(folder: Path) -> tuple[Path, Path]:
+def _files(folder: Path, part: str = "") -> tuple[Path, Path]:
     """Return the paths of the lock and of the file that replaces it on a file system without locks."""
     real = folder.resolve()
-    return real.parent / f".{real.name}.lock", real.parent / f".{real.name}.owner"
+    name = f"{real.name}-{part}" if part else real.name
+    return real.parent / f".{name}.lock", real.parent / f".{name}.owner"
 
 
-def _acquired(folder: Path, *, blocking: bool) -> BaseFileLock | None:
+def _acquired(folder: Path, part: str, *, blocking: bool) -> BaseFileLock | None:
     """Return the lock, or None if another process has it."""
-    usual, soft = _files(folder)
+    usual, soft = _files(folder, part)
     lock: BaseFileLock = FileLock(usual, fallback_to_soft=False)
     try:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -96,6 +97,11 @@ class RunFolder:
         return Checksums(self.path)
 
     @property
+    def pool_checksums(self) -> Checksums:
+        """The checksums of the networks of this run's pool."""
+        return Checksums(self.path / "pool")
+
+    @property
     def run_json(self) -> Path:
         return self.path / "run.json"
 
@@ -123,9 +129,26 @@ class RunFolder:
     def report(self) -> Path:
         return self.path / "report.html"
 
+    def metrics_of(self, kind: str, index: int, name: str = "") -> Path:
+        """Return the path of the metrics of one piece, which are added to those of the run when it is done."""
+        return self.path / "metrics" / f"{'-'.join(filter(None, (kind, name)))}-{index:05d}.jsonl"
+
     def pool(self, number: int) -> Path:
         """Return the path of the states of one network of the pool."""
         return self.path / "pool" / f"{number:03d}.safetensors"
+
+    def shard(self, index: int) -> Path:
+        """Return the path of what losses observed in one shard, until it is merged."""
+        return self.path / "shards" / f"{index:05d}.safetensors"
+
+    def remove_shards(self) -> None:
+        """Remove what was observed in shards. Raises StorageError if that fails."""
+        folder = self.shard(0).parent
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
 
     def chunk(self, index: int) -> Path:
         return self.path / "chunks" / f"{index:05d}.safetensors"

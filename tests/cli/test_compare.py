@@ -9,15 +9,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 from condense_cli import compare
 from condense_cli.options import SectionedOption
 
-from condense.comparison import cells
+from condense.api import run
 from condense.comparison.design import design_comparison
 from condense.comparison.terms import terms_of
+from condense.runs.pipeline import RunDriver
 
 Invoke = Callable[..., Result]
 AddPlugins = Callable[..., None]
@@ -129,16 +131,16 @@ def test_a_row_that_fails_is_shown_and_the_exit_status_is_1(tiny: Invoke) -> Non
 
 def test_interrupted_it_says_how_to_go_on_and_does(tiny: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["compare", "random", *SMALL, "--out", "with space"]
-    run = cells.run
+    steps = RunDriver.steps
     calls: list[int] = []
 
-    def stop(*arguments: object, **options: object) -> object:
+    def stop(driver: RunDriver, **options: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return run(*arguments, **options)  # type: ignore[arg-type]
+        return steps(driver, **options)
 
-    monkeypatch.setattr(cells, "run", stop)
+    monkeypatch.setattr(RunDriver, "steps", stop)
     result = tiny(*words)
     assert result.exit_code == 130
     again = shlex.split(result.stderr.partition("go on with: ")[2])
@@ -210,6 +212,7 @@ def test_the_defaults_in_the_help_are_the_librarys(command: object) -> None:
     parameters: Mapping[str, inspect.Parameter] = {
         **inspect.signature(design_comparison).parameters,
         **inspect.signature(terms_of).parameters,
+        "executor": inspect.signature(run).parameters["executor"],
     }
     shown = {
         parameter.name: parameter.default_shown

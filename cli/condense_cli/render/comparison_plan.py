@@ -14,16 +14,19 @@ from condense.comparison.design import Design
 from condense.comparison.outcome import Column, Row
 from condense.comparison.report.wording import column_title
 from condense.comparison.workspace import Outlook
+from condense.executors.pieces import Outline
 from condense.recipe.method import Teacher
 from condense.text import counted, magnitude, percent, setting_text
 from condense_cli.render.comparison import LABEL_WIDTH
-from condense_cli.render.tables import HEADING, pairs_table
+from condense_cli.render.tables import HEADING, pairs_table, pieces_pairs
 
 # The setting that rows of several teachers differ in; their heading names it.
 TEACHER_KEY = "teacher.model"
 
 
-def plan_parts(design: Design, outlook: Outlook, amount: Amount | None) -> list[RenderableType]:
+def plan_parts(
+    design: Design, outlook: Outlook, amount: Amount | None, outlines: Sequence[Outline] | None
+) -> list[RenderableType]:
     """Return what a comparison would do: its rows, what all rows share, and the work ahead."""
     validation = design.validation
     columns = [column.column for column in design.columns]
@@ -47,6 +50,7 @@ def plan_parts(design: Design, outlook: Outlook, amount: Amount | None) -> list[
         **_rows(design.rows),
         "All rows": facts,
         "Work ahead": [("cells", cells), ("students", students), *_passes(amount)],
+        "Pieces, done by --executor or --jobs": pieces_pairs(outlines),
     }
     parts: list[RenderableType] = []
     for title, pairs in sections.items():
@@ -79,7 +83,9 @@ def _passes(amount: Amount | None) -> Iterator[tuple[str, str]]:
     yield "time", "`condense plan --method METHOD` times one run on this machine"
 
 
-def plan_data(design: Design, outlook: Outlook, amount: Amount | None) -> dict[str, Any]:
+def plan_data(
+    design: Design, outlook: Outlook, amount: Amount | None, outlines: Sequence[Outline] | None
+) -> dict[str, Any]:
     """Return what a comparison would do as plain data."""
     import msgspec
 
@@ -98,6 +104,7 @@ def plan_data(design: Design, outlook: Outlook, amount: Amount | None) -> dict[s
                 part: {"forward": forward, "backward": backward}
                 for part, (forward, backward) in (amount.parts() if amount else {}).items()
             },
+            "pieces": {one.kind: one.count for one in outlines} if outlines is not None else None,
             "notes": design.notes,
             "command": design.command,
         }

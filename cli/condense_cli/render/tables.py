@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from condense.executors.pieces import Outline
 from condense.recipe.config import RunConfig
 from condense.recipe.settings import flatten
 from condense.text import byte_size, counted, duration, interval_text, percent, setting_text, spread
@@ -135,8 +136,19 @@ def _counted_students(many: int) -> str:
     return "one student" if many == 1 else counted(many, "student")
 
 
+def pieces_pairs(outlines: Sequence[Outline] | None) -> list[tuple[str, str]]:
+    """Return the graph of pieces, kind by kind: how many there are, after which others, and what they write."""
+    if outlines is None:
+        return [("pieces", "not known: a dry run does not look at the images of this dataset")]
+    return [(one.kind, one.text()) for one in outlines]
+
+
 def plan_table(
-    config: RunConfig, stages: Mapping[str, str], notes: Iterable[str], path: Path
+    config: RunConfig,
+    stages: Mapping[str, str],
+    outlines: Sequence[Outline] | None,
+    notes: Iterable[str],
+    path: Path,
 ) -> list[RenderableType]:
     """Return what a run would do, and every setting by the key that --set takes, in the configuration's groups."""
     parts: list[RenderableType] = [
@@ -146,6 +158,9 @@ def plan_table(
         Text("Work ahead", style=HEADING),
         pairs_table(stages.items()),
         *(Padding(Text(note), (0, 0, 0, 2), expand=False) for note in notes),
+        "",
+        Text("Pieces, done by --executor", style=HEADING),
+        pairs_table(pieces_pairs(outlines)),
     ]
     for title, group in (
         ("What is distilled (recipe)", config.recipe),

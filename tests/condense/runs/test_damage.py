@@ -60,16 +60,16 @@ def test_soft_labels_are_made_again(site: Any) -> None:
 def test_a_teacher_that_comes_out_different_is_refused(
     copy: Any, site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from condense.runs import pipeline
+    from condense.runs import bench
 
-    squeeze = pipeline.squeeze
+    squeeze = bench.squeeze
 
     def other(teacher: Any, *more: Any) -> float:
         reached = squeeze(teacher, *more)
         next(teacher.model.parameters()).data.mul_(2)
         return reached
 
-    monkeypatch.setattr(pipeline, "squeeze", other)
+    monkeypatch.setattr(bench, "squeeze", other)
     flip(copy.path / "teacher.safetensors")
     for _ in range(2):
         with pytest.raises(StorageError, match="has other weights, so the images of this run do not belong"):

@@ -180,8 +180,8 @@ def test_the_best_of_several_starts_is_recovered_from(site: Any) -> None:
     plain = run(site, "towards-from-noise", "plain", settings={"select.students": 0, "initializer": "real"})
     assert torch.equal(result.distilled.images, plain.distilled.images)
     assert [line["detail"] for line in site.metrics(result.path, "select")][::40] == [
-        "1 student on the start noise",
-        "1 student on the start real",
+        "student 0 on the start noise",
+        "student 0 on the start real",
     ]
 
 

@@ -28,6 +28,7 @@ from condense.recipe.method import Method, Recover, Weighted
 from condense.recipe.registry import Registry
 from condense.recipe.specs import FeatureTargetSpec, NoOptions
 from condense.runs import teachers
+from condense.runs.pipeline import RunDriver
 from condense.storage.files import write_json
 
 WriteAll = Callable[[Outcome, Summary, Path], None]
@@ -135,7 +136,7 @@ class Spy:
         self._patch(monkeypatch)
 
     def _patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        evaluate, run = StudentEvaluator.evaluate, cells.run
+        evaluate, runs = StudentEvaluator.evaluate, self.runs
         squeeze, load = teachers.squeeze, work.real_dataset
 
         def evaluated(evaluator: StudentEvaluator, request: EvaluationRequest) -> StudentResult:
@@ -147,9 +148,10 @@ class Spy:
 
             return evaluate(evaluator, replace(request, build_student=build))
 
-        def ran(config: Any, *arguments: Any, **options: Any) -> Any:
-            self.runs.append(config.recipe.method)
-            return run(config, *arguments, **options)
+        class Ran(RunDriver):
+            def steps(self, **options: Any) -> Any:
+                runs.append(self.job.config.recipe.method)
+                return super().steps(**options)
 
         def taught(*arguments: Any) -> Any:
             self.teachers += 1
@@ -160,7 +162,7 @@ class Spy:
             return load(*arguments)
 
         monkeypatch.setattr(StudentEvaluator, "evaluate", evaluated)
-        monkeypatch.setattr(cells, "run", ran)
+        monkeypatch.setattr(cells, "RunDriver", Ran)
         monkeypatch.setattr(teachers, "squeeze", taught)
         monkeypatch.setattr(work, "real_dataset", loaded)
 

@@ -1,0 +1,45 @@
+"""The graph of a comparison before it starts: the teachers, the runs of all cells, the students of all columns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from condense.comparison.design import Design, Place
+from condense.engine.plan import make_plan
+from condense.executors.pieces import Piece
+from condense.recipe.registry import Registry
+from condense.runs.graph import graph_ahead, students_together
+
+
+def pieces_ahead(design: Design, registry: Registry, refused: Collection[Place] = ()) -> list[Piece] | None:
+    """Return the pieces of a comparison, done or not; None for a dataset whose images would have to be looked at.
+
+    refused: places that will fail.
+    """
+    pieces = [
+        Piece(kind="teacher", job=f"teacher {name}", outputs=(f"teachers/{name or 'teacher'}",))
+        for name in design.teachers
+    ]
+    for place, config in design.runs.items():
+        if place in refused:
+            continue
+        job = f"{place.row} {place.ipc} {place.seed}"
+        graph = graph_ahead(make_plan(config, registry), registry, Path(job), job)
+        if graph is None:
+            return None
+        # The teacher of a cell is one of the comparison's.
+        pieces += [piece for piece in graph.whole() if piece.kind != "teacher"]
+        for setup in design.columns:
+            pieces += [
+                Piece(
+                    kind="student",
+                    job=job,
+                    name=setup.column.key,
+                    index=index,
+                    inputs=("distilled/distilled.json",),
+                    outputs=tuple(f"students/{setup.column.key}-{number}" for number in numbers),
+                )
+                for index, numbers in enumerate(students_together(setup.evaluation))
+            ]
+    return pieces

@@ -1,0 +1,92 @@
+"""The executors that condense has itself, and the choice of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from condense.errors import OptionError
+from condense.executors.executor import Executor
+from condense.recipe.fields import checked
+from condense.recipe.method import Use
+from condense.recipe.networks import parse_network
+from condense.recipe.registry import Registry
+from condense.recipe.settings import options_of
+from condense.recipe.specs import ExecutorSpec
+
+LOCAL, PROCESSES = "local", "processes"
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class ProcessesOptions:
+    """Options of `processes`.
+
+    workers: how many; 0 for one for each GPU or each pair of cores.
+    threads: of torch that each has; 0 divides those of one process. On a CPU, the last bits of sums depend on it.
+
+    Raises ValueError for a negative number.
+    """
+
+    workers: int = 0
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (("workers", self.workers), ("threads", self.threads)):
+            if value < 0:
+                raise ValueError(f"{name} must be at least 0, not {value}")
+
+
+EXECUTORS = [
+    ExecutorSpec(
+        name=LOCAL,
+        summary="this process, one piece after the other",
+        build="condense.executors.local:Local",
+    ),
+    ExecutorSpec(
+        name=PROCESSES,
+        summary="several processes of this computer, one for each GPU or pair of cores",
+        options=ProcessesOptions,
+        build="condense.executors.processes:Processes",
+    ),
+]
+
+
+def chosen_executor(
+    registry: Registry, text: str, *, workers: int | None = None, address: str = "", jobs: int = 1
+) -> Executor:
+    """Return the executor that a text names: "processes", or with options "processes(workers=2)".
+
+    workers, address: options of it; None and "" if they were not given. `local` has neither: there, `workers` decode
+        images.
+    jobs: short for "processes(workers=N)".
+
+    Raises OptionError for options that the executor does not have, and for what contradicts itself, UnknownNameError
+    for an unknown name, and PluginError if what it needs is not installed.
+    """
+    name, pairs = parse_network(text)
+    if jobs < 1:
+        raise OptionError(f"jobs must be at least 1, not {jobs}")
+    if jobs > 1:
+        if name != LOCAL:
+            raise OptionError(
+                f"--jobs is short for --executor {PROCESSES} --workers N; leave it out with {name}"
+            )
+        if workers:
+            raise OptionError(
+                f"workers must be 0 with {jobs} jobs, not {workers}: they share the cores, and each decodes with "
+                "threads"
+            )
+        name, workers = PROCESSES, jobs
+    options = dict(pairs)
+    if name != LOCAL and workers is not None:
+        options["workers"] = str(workers)
+    if address:
+        options["address"] = address
+    spec: ExecutorSpec = registry.find("executor", name)
+    executor: Executor = spec.builder()(options_of(Use(name=name, options=options), "executor", registry))
+    if not executor.alone and registry.chosen is None:
+        raise OptionError(
+            f"the executor {name!r} needs the installed plugins, and this registry is your own: other processes have "
+            "the installed plugins alone"
+        )
+    return executor

@@ -1,0 +1,343 @@
+"""The bench of a worker for one run: it does the pieces of the run, each from the files that the others left."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from torch import Tensor
+
+from condense.engine.build import build_component, build_losses, state_of
+from condense.engine.components import Evaluator
+from condense.engine.evaluate import StudentTrainer
+from condense.engine.labels import LABELS, LabelledBy
+from condense.engine.measure import Shard, fit_merged, look, measure, observed_by
+from condense.engine.plan import make_plan
+from condense.engine.pool import States
+from condense.engine.select import Selector, candidate_text
+from condense.engine.squeeze import fresh_teacher, squeeze
+from condense.engine.synthesis import Synthesis
+from condense.engine.unfinished import Unfinished
+from condense.executors.pieces import Piece
+from condense.models.checkpoints import load_checkpoint
+from condense.models.network import Network
+from condense.recipe.config import Evaluation, Recipe, RunConfig
+from condense.runs import pools
+from condense.runs.build import build_parts
+from condense.runs.graph import METHOD, REFERENCE, graph_of, students_together, title_of
+from condense.runs.journal import MetricsReporter
+from condense.runs.site import Bench, RunSite
+from condense.runs.teachers import Teachers, check_same_teacher, recorded_of
+from condense.storage import artifact
+from condense.storage.distilled import DistilledDataset
+from condense.storage.files import file_hash, json_bytes, read_json
+from condense.storage.run_folder import RunFolder
+from condense.storage.tensors import read_tensors, tensors_to_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """Students of a comparison's column, which learn from the images of a run.
+
+    evaluation: how they are trained and tested.
+    recipe, teacher: of the teacher that labels come from, and the file of its weights; None if they need none.
+    """
+
+    evaluation: Evaluation
+    recipe: Recipe | None = None
+    teacher: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunJob:
+    """A run, as an order has it.
+
+    path: the run directory. teachers: the folder of teachers that runs share, or None.
+    columns: the students of a comparison, by the names of their pieces.
+    """
+
+    config: RunConfig
+    path: Path
+    teachers: Path | None = None
+    columns: Mapping[str, Judging] = field(default_factory=dict)
+
+    def bench(self, site: RunSite) -> Bench:
+        """Return the bench of a worker for this run."""
+        return RunBench(self, site)
+
+
+class RunBench:
+    """Does the pieces of one run. What several pieces need is built once, when the first needs it."""
+
+    def __init__(self, job: RunJob, site: RunSite) -> None:
+        self._job, self._site = job, site
+        self._runtime = site.runtime
+        self.recipe, self.folder = job.config.recipe, RunFolder(job.path)
+        self.plan = make_plan(job.config, site.registry)
+        self._graph = graph_of(self.plan, site.dataset, self.folder)
+        self._trainers: dict[str, tuple[StudentTrainer, DistilledDataset]] = {}
+
+    def do(self, piece: Piece) -> Mapping[str, Any]:
+        """Do a piece, write its outputs and return what it found as plain data."""
+        name = piece.name.replace("/", "-")
+        metrics = self.folder.metrics_of(piece.kind, piece.index, name)
+        if piece.kind == "chunk":
+            metrics.unlink(missing_ok=True)  # it begins anew; what trains a network may go on
+        told = self._site.told
+        # Students of columns leave no metrics.
+        if piece.stage:
+            self._site.told = MetricsReporter(told, metrics)
+        does: Mapping[str, Callable[[Piece], Mapping[str, Any]]] = {
+            "teacher": self._teach,
+            "pool": self._train_network,
+            "shard": self._look,
+            "fit": self._fit,
+            "start": self._start,
+            "chunk": self._recover,
+            "images": self._assemble,
+            "student": self._student,
+        }
+        return does[piece.kind](piece)
+
+    @cached_property
+    def parts(self) -> Any:
+        """What the run is built from."""
+        return build_parts(self.plan, self._site.registry)
+
+    @cached_property
+    def teacher(self) -> Network | None:
+        """The teacher of the run, as it lies in the run directory; None for a run that needs none."""
+        if not self.plan.needs_teacher:
+            return None
+        network = self._fresh_teacher(to_be_filled=True)
+        load_checkpoint(network, self.folder.teacher)
+        return network.frozen()
+
+    @cached_property
+    def synthesis(self) -> Synthesis:
+        """What makes images."""
+        state: Mapping[str, Tensor] = read_tensors(self.folder.measurements)[0] if self.plan.measures else {}
+        states: States | None = None
+        if self.plan.needs_pool:
+            states = pools.read_states(self.folder, self.recipe.pool.networks)
+        return Synthesis(
+            plan=self.plan,
+            losses=self.parts.losses,
+            initializer=self.parts.initializer,
+            dataset=self._site.dataset,
+            teacher=self.teacher,
+            folder=self.folder,
+            registry=self._site.registry,
+            runtime=self._runtime,
+            state=state,
+            states=states,
+            coder=self.parts.coder,
+        )
+
+    @cached_property
+    def selector(self) -> Selector:
+        """What judges candidates."""
+        starts = {self.recipe.initializer.name: self.parts.initializer, **self.parts.starts}
+        return Selector(self.synthesis, starts)
+
+    @cached_property
+    def begun(self) -> Synthesis:
+        """What recovers chunks; in a run that chooses its start, from the best one."""
+        return self.selector.begun() if self.plan.selects else self.synthesis
+
+    def _fresh_teacher(self, *, to_be_filled: bool) -> Network:
+        site = self._site
+        return fresh_teacher(
+            self.recipe, site.dataset, site.registry, self._runtime, to_be_filled=to_be_filled
+        )
+
+    def _teach(self, _: Piece) -> Mapping[str, Any]:
+        """Train or load the teacher, and return its accuracy."""
+        site, checksums = self._site, self.folder.checksums
+        if self._job.teachers:
+            shared = Teachers(self._job.teachers, site.registry)
+            there = shared.has(shared.file(self.recipe, site.dataset, self._runtime), self._runtime)
+            teacher = self._fresh_teacher(to_be_filled=there)
+            taught = shared.teach(teacher, self.recipe, site.dataset, self._runtime)
+            check_same_teacher(self.folder, file_hash(taught.file))
+            checksums.link(taught.file, self.folder.teacher)
+            return {"accuracy": taught.accuracy}
+        teacher, known = self._fresh_teacher(to_be_filled=False), recorded_of(self.recipe)
+        unfinished = Unfinished(self.folder.unfinished("teacher"), self._runtime)
+        reached = squeeze(teacher, self.recipe, site.dataset, self._runtime, known, unfinished)
+        weights = tensors_to_bytes(teacher.model.state_dict(), {"model": teacher.name})
+        check_same_teacher(self.folder, hashlib.sha256(weights).hexdigest())
+        checksums.write(self.folder.teacher, weights)
+        unfinished.remove()
+        return {"accuracy": reached}
+
+    def _train_network(self, piece: Piece) -> Mapping[str, Any]:
+        site, recipe = self._site, self.recipe
+        detail = f"network {piece.index} ({recipe.pool_network.name})"
+        site.told.start("pool", detail, recipe.pool.epochs, "epoch")
+        pools.train_network(
+            piece.index,
+            self.recipe,
+            site.dataset,
+            site.registry,
+            self._runtime,
+            folder=self.folder,
+            shared=self._job.teachers,
+        )
+        return {}
+
+    def _look(self, piece: Piece) -> Mapping[str, Any]:
+        """Show the losses that observe a shard of the real images, and write what they observed."""
+        losses, recipe = build_losses(self.plan), self.recipe
+        assert self.teacher is not None
+        look(
+            losses,
+            self.teacher,
+            self._site.dataset,
+            self._runtime,
+            Shard(number=piece.index, count=self._graph.shards),
+            batch_size=recipe.teacher.measure_batch,
+            seed=recipe.seed,
+            views=recipe.recover.measured_views,
+            augment=recipe.recover.augment,
+        )
+        self.folder.checksums.write(self.folder.shard(piece.index), tensors_to_bytes(observed_by(losses)))
+        return {}
+
+    def _fit(self, _: Piece) -> Mapping[str, Any]:
+        """Fit the losses to all real images, or to what was observed in their shards, and write what they measured."""
+        losses, recipe, site = build_losses(self.plan), self.recipe, self._site
+        shards, ipc = self._graph.shards, self.plan.images_per_class
+        if shards > 1:
+            observed = [read_tensors(self.folder.shard(number))[0] for number in range(shards)]
+            fit_merged(
+                losses,
+                observed,
+                classes=len(site.dataset.classes),
+                seed=recipe.seed,
+                ipc=ipc,
+                runtime=self._runtime,
+            )
+        else:
+            assert self.teacher is not None
+            measure(
+                losses,
+                self.teacher,
+                site.dataset,
+                self._runtime,
+                batch_size=recipe.teacher.measure_batch,
+                seed=recipe.seed,
+                ipc=ipc,
+                views=recipe.recover.measured_views,
+                augment=recipe.recover.augment,
+            )
+        self.folder.checksums.write(self.folder.measurements, tensors_to_bytes(state_of(losses)))
+        return {}
+
+    def _start(self, piece: Piece) -> Mapping[str, Any]:
+        self.selector.make_start(piece.name)
+        return {}
+
+    def _recover(self, piece: Piece) -> Mapping[str, Any]:
+        self.begun.recover(piece.index)
+        return {}
+
+    def _assemble(self, _: Piece) -> Mapping[str, Any]:
+        """Put the images together, label and save them, and return what was chosen if students choose."""
+        facts: dict[str, Any] = {}
+        if self.plan.selects:
+            distilled, choice = self.selector.choose()
+            facts["choice"] = choice.to_dict()
+        else:
+            distilled = self.synthesis.distilled()
+        if not artifact.holds(self.folder.distilled, distilled, self._runtime.reporter.note):
+            artifact.save(distilled, self.folder.distilled, overwrite=True)
+        self._trainers.pop(METHOD, None)
+        return facts
+
+    def _student(self, piece: Piece) -> Mapping[str, Any]:
+        """Train and test the students of a piece that have no result yet. Write and return how all of them did."""
+        if piece.stage == "select":
+            return {"students": [self._judge(piece)]}
+        trainer, distilled = self._learning(piece.name)
+        [numbers] = [
+            numbers
+            for index, numbers in enumerate(students_together(trainer.evaluation))
+            if index == piece.index
+        ]
+        files = {number: self.folder.path / name for number, name in zip(numbers, piece.outputs, strict=True)}
+        usable = self.folder.checksums.usable  # the driver has told of what is damaged
+        left = [number for number, file in files.items() if not usable(file, lambda _: None)]
+        more = {"bytes": distilled.sizes()} if piece.name in self._job.columns else {}
+        epochs = trainer.evaluation.protocol.epochs
+        detail = f"{_students(left)} on {title_of(piece.name, self.recipe.method)}"
+        self._site.told.start("evaluate", detail, epochs * len(left), "epoch")
+        self._site.told.advance(epochs * (len(files) - len(left)))
+        for result in trainer.students(distilled, left, lambda number: self._unfinished(files[number].stem)):
+            self._write(files[result.student], {**msgspec.to_builtins(result), **more})
+        return {"students": [read_json(file) for file in files.values()]}
+
+    def _judge(self, piece: Piece) -> Mapping[str, Any]:
+        file = self.folder.path / piece.outputs[0]
+        detail = f"{_students([piece.index])} on {candidate_text(piece.name)}"
+        self._site.told.start(piece.stage, detail, self.selector.protocol.epochs, "epoch")
+        unfinished = self._unfinished(f"candidate-{file.stem}")
+        found: dict[str, Any] = msgspec.to_builtins(self.selector.judge(piece.name, piece.index, unfinished))
+        self._write(file, found)
+        return found
+
+    def _unfinished(self, name: str) -> Unfinished:
+        return Unfinished(self.folder.unfinished(name), self._runtime)
+
+    def _write(self, file: Path, found: Mapping[str, Any]) -> None:
+        self.folder.checksums.write(file, json_bytes(found))
+
+    def _learning(self, name: str) -> tuple[StudentTrainer, DistilledDataset]:
+        """Return what trains the students of a name, and the images that they learn from."""
+        if name not in self._trainers:
+            made = self._of_column(name) if name in self._job.columns else self._of_run(name)
+            self._trainers = {name: made}  # one at a time in memory
+        return self._trainers[name]
+
+    def _of_run(self, name: str) -> tuple[StudentTrainer, DistilledDataset]:
+        evaluation = self._job.config.evaluation
+        answers = LABELS[evaluation.protocol.labels].answers
+        trainer = self._trainer(evaluation, self.parts.evaluator, self.teacher if answers else None)
+        if name == REFERENCE:
+            return trainer, self.synthesis.reference()
+        return trainer, artifact.load(self.folder.distilled, self._site.registry)
+
+    def _of_column(self, name: str) -> tuple[StudentTrainer, DistilledDataset]:
+        column, registry = self._job.columns[name], self._site.registry
+        labels = LABELS[column.evaluation.protocol.labels]
+        teacher = self._labelled_by(column)
+        distilled = labels.attach(artifact.load(self.folder.distilled, registry), teacher, self._runtime)
+        evaluator = build_component(column.evaluation.evaluator, "evaluator", Evaluator, registry)
+        return self._trainer(column.evaluation, evaluator, labels.during_training(teacher)), distilled
+
+    def _labelled_by(self, column: Judging) -> LabelledBy | None:
+        if column.recipe is None or column.teacher is None:
+            return None
+        return self._site.labelled_by(column.recipe, column.teacher)
+
+    def _trainer(
+        self, evaluation: Evaluation, evaluator: Evaluator, teacher: Network | None
+    ) -> StudentTrainer:
+        return StudentTrainer(
+            recipe=self.recipe,
+            evaluation=evaluation,
+            evaluator=evaluator,
+            dataset=self._site.dataset,
+            teacher=teacher,
+            registry=self._site.registry,
+            runtime=self._runtime,
+        )
+
+
+def _students(numbers: Sequence[int]) -> str:
+    return f"student{'s' * (len(numbers) != 1)} {', '.join(map(str, numbers))}"

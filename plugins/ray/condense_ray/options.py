@@ -1,0 +1,36 @@
+"""The options of the executor `ray`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from condense import checked
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class RayOptions:
+    """Where Ray is reached, and what each worker gets.
+
+    address: of the cluster, such as "auto", "HOST:6379" or "ray://HOST:10001"; "" for that in RAY_ADDRESS, or else a
+        Ray of this computer alone that ends with the command.
+    workers: how many; 0 for as many as the cluster has room for.
+    cores: CPU cores that each worker without a GPU reserves.
+    threads: of torch that each worker has; 0 for as many as cores. On a CPU, the last bits of sums depend on it.
+
+    Raises ValueError for a number below its minimum.
+    """
+
+    address: str = ""
+    workers: int = 0
+    cores: int = 2
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("workers", self.workers, 0),
+            ("cores", self.cores, 1),
+            ("threads", self.threads, 0),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value}")
