@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from condense.data.dataset import RealDataset
 from condense.engine.build import build_component
 from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
 from condense.engine.evaluate import Score, StudentTrainer
+from condense.engine.unfinished import Unfinished
 from condense.errors import PluginError
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
@@ -94,29 +96,39 @@ def distilled() -> DistilledDataset:
     )
 
 
-def test_every_student_is_trained_and_kept(
+def test_every_student_is_trained(
     trainer: StudentTrainer, distilled: DistilledDataset, counter: Counter
 ) -> None:
-    kept: dict[int, Any] = {}
-    score = trainer.score(distilled, "mine", keep=kept.__setitem__)
+    score = trainer.score(distilled, "mine")
     assert [request.student for request in counter.requests] == [0, 1, 2]
     assert {request.seed for request in counter.requests} == {4}
     assert score.label == "mine"
     assert score.mean == pytest.approx(0.1)
-    assert kept == {n: {"student": n, "accuracy": n / 10, "seconds": 1.0, "steps": 4} for n in range(3)}
 
 
-def test_students_that_are_remembered_are_not_trained_again(
+def test_some_students_are_trained_as_they_are_among_all(
     trainer: StudentTrainer, distilled: DistilledDataset, counter: Counter
 ) -> None:
-    kept: dict[int, Any] = {}
-    first = trainer.score(distilled, "mine", keep=kept.__setitem__)
+    whole = trainer.score(distilled, "mine").students
     counter.requests.clear()
-    del kept[1]
-    again = trainer.score(distilled, "mine", recall=kept.get, keep=kept.__setitem__)
-    assert [request.student for request in counter.requests] == [1]
-    assert again == first
-    assert sorted(kept) == [0, 1, 2]
+    assert tuple(trainer.students(distilled, [0, 2])) == (whole[0], whole[2])
+    assert [request.student for request in counter.requests] == [0, 2]
+
+
+def test_what_is_kept_of_a_training_stays_until_its_result_is_taken(
+    trainer: StudentTrainer, distilled: DistilledDataset, tmp_path: Path
+) -> None:
+    def unfinished(number: int) -> Unfinished:
+        kept = Unfinished(tmp_path / f"{number}.training", trainer.runtime)
+        tmp_path.mkdir(exist_ok=True)  # it goes with the last file in it
+        kept.file.write_bytes(b"kept")
+        return kept
+
+    there = [
+        [file.name for file in tmp_path.iterdir()] for _ in trainer.students(distilled, [0, 1], unfinished)
+    ]
+    assert there == [["0.training"], ["1.training"]]
+    assert not tmp_path.exists() or not list(tmp_path.iterdir())
 
 
 def test_a_student_is_the_teachers_architecture_unless_another_is_chosen(trainer: StudentTrainer) -> None:
