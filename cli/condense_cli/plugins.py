@@ -48,7 +48,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Print one of the plugins in full: what it brings, and where it failed."""
+    """Print one in full: what it brings, why it failed."""
     from condense.errors import unknown_name
     from condense_cli.render.console import make_console, write, write_json
     from condense_cli.render.plugins import plugin_detail
