@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,16 +38,8 @@ def write_report(path: Path, outcome: Mapping[str, Any], grid_png: bytes) -> Non
 
 def render(outcome: Mapping[str, Any], grid_png: bytes) -> str:
     """Return the page as text. Every text from outside is escaped, and the page refers to nothing outside itself."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("condense", "runs"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, duration=duration, size=byte_size, setting=setting_text)
     seconds = dict(outcome["seconds"])
-    return environment.get_template("report.html.j2").render(
+    return _template().render(
         run=outcome,
         bars=_bars(outcome),
         choice=_choice(outcome.get("choice")),
@@ -57,6 +50,20 @@ def render(outcome: Mapping[str, Any], grid_png: bytes) -> str:
         total_seconds=sum(seconds.values()),
         grid="data:image/png;base64," + base64.b64encode(grid_png).decode("ascii"),
     )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    """Return the page to be filled in. It is compiled once in a process."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("condense", "runs"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, duration=duration, size=byte_size, setting=setting_text)
+    return environment.get_template("report.html.j2")
 
 
 def _bars(outcome: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -29,18 +30,8 @@ def card_text(manifest: Manifest, data: DistilledDataset) -> str:
     """Return README.md: YAML between two lines of ---, then Markdown with code that trains on the images."""
     count, held = len(data.images), data.coder.images_per_stored
     temperature = data.protocol.get("temperature")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("condense", "storage"),
-        autoescape=False,  # the card is Markdown; `quoted` escapes texts in the front matter
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
-    environment.filters["line"] = lambda text: " ".join(text.split())
     licence = licence_id(manifest.licence)
-    return environment.get_template("card.md.j2").render(
+    return _template().render(
         data=manifest,
         count=count,
         held=held,
@@ -57,6 +48,22 @@ def card_text(manifest: Manifest, data: DistilledDataset) -> str:
         temperature=float(temperature) if isinstance(temperature, int | float) else 1.0,
         epochs=min(20, max(1, 2000 // count)),
     )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    """Return the card to be filled in. It is compiled once in a process."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("condense", "storage"),
+        autoescape=False,  # the card is Markdown; `quoted` escapes texts in the front matter
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
+    environment.filters["line"] = lambda text: " ".join(text.split())
+    return environment.get_template("card.md.j2")
 
 
 def _form(data: DistilledDataset) -> str:

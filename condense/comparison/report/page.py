@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -43,17 +44,9 @@ def render_page(outcome: Outcome, summary: Summary, folder: Path) -> str:
 
     folder: the comparison's, with the pictures of the distilled images. The page says which pictures are missing.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("condense", "comparison/report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(minus=_minus, breakable=_breakable, percent=percent)
     settings = settings_of(outcome)
     grids = _grids(outcome, folder)
-    return environment.get_template("compare.html.j2").render(
+    return _template().render(
         run=outcome,
         kind=KINDS[outcome.kind],
         lead=lead_paragraph(outcome),
@@ -76,6 +69,20 @@ def render_page(outcome: Outcome, summary: Summary, folder: Path) -> str:
         settings=settings,
         differences=differences(settings),
     )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    """Return the page to be filled in. It is compiled once in a process."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("condense", "comparison/report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(minus=_minus, breakable=_breakable, percent=percent)
+    return environment.get_template("compare.html.j2")
 
 
 def _facts(outcome: Outcome) -> list[tuple[str, str]]:
