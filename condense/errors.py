@@ -38,6 +38,10 @@ class PluginError(CondenseError):
     """A plugin that the run needs and that cannot be loaded, or two plugins that contradict each other."""
 
 
+class InputChangedError(PluginError):
+    """A component that changed in place what it was shown."""
+
+
 class ModelError(CondenseError):
     """A network that does not fit the task, or a checkpoint that does not fit the network."""
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from condense.engine.components import WeightedLoss
-from condense.errors import NumericalError, PluginError
+from condense.errors import InputChangedError, NumericalError, PluginError
 from condense.models.observation import Observation
 from condense.recipe.plugin_code import plugin_code
 
@@ -41,10 +41,13 @@ def _tensors(name: str, value: object) -> Iterator[tuple[str, Tensor]]:
 
 
 def check_unchanged(before: Versions, title: str, hook: str) -> None:
-    """Raise PluginError, which names the tensor, if one was changed in place. title, hook: who may have done so."""
+    """Raise InputChangedError, which names the tensor, if one was changed in place.
+
+    title, hook: who may have done so.
+    """
     for name, tensor, version in before:
         if tensor._version != version:
-            raise PluginError(
+            raise InputChangedError(
                 f"{title} changed {name} in place in {hook}, which other components and later steps see as well; work "
                 "on a copy, such as x.clone()"
             )

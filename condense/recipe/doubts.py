@@ -6,7 +6,7 @@ plugins, so it is said and does no harm.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from condense.recipe.method import Method
 from condense.recipe.presets import PRESET
 from condense.recipe.registry import PluginStatus, Registry
 from condense.recipe.resolve import configure
-from condense.recipe.specs import IMAGE_KINDS
+from condense.recipe.specs import IMAGE_KINDS, kind_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,32 +72,51 @@ def _names(method: Method, registry: Registry) -> Iterator[str]:
 
 
 def _tried(method: Method, datasets: list[str], registry: Registry) -> Iterator[str]:
-    """Yield a remark for each preset, number of images and variant of a method that cannot be resolved."""
+    """Yield a remark for each form of a method that cannot be resolved."""
+    for what, options in forms_of(method, datasets, registry):
+        reason = _refusal(registry, options)
+        if reason:
+            yield f"method {method.name!r}{f', {what}' if what else ''}: {reason}"
+            if not what:  # What is broken as a whole is so in every form.
+                return
+
+
+def forms_of(
+    method: Method, datasets: Sequence[str], registry: Registry
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every form of a method, with the options of `configure` that give it: "preset 'small-grey'".
+
+    The first is the method as it is, "". Then come its presets, the kinds of images, its settings for numbers of images
+    per class, and its variants. datasets: names to try it on; without any there are no forms.
+    """
     if not datasets:
         return
     whole: dict[str, Any] = {"method": method.name, "dataset": datasets[0]}
-    broken = _refusal(registry, whole)
-    if broken:
-        yield f"method {method.name!r}: {broken}"
-        return
-    tries: list[tuple[str, dict[str, Any]]] = [
-        *((f"preset {name!r}", _preset(name, datasets, registry)) for name in method.presets),
+    alike = {registry.dataset(name)[0].like: name for name in reversed(datasets)}
+    forms: list[tuple[str, dict[str, Any]]] = [
+        ("", {}),
+        *((f"preset {name!r}", _preset(name, datasets, alike)) for name in method.presets),
+        *(
+            (f"on {kind_text(kind)}", {"dataset": alike[kind]})
+            for kind in IMAGE_KINDS
+            if kind in alike and kind not in method.presets
+        ),
         *((f"for_ipc {ipc}", {"ipc": ipc}) for ipc in method.for_ipc),
         *(
             (f"variant {one.label!r}", {"settings": dict(one.settings), "without": one.without})
             for one in method.variants
         ),
     ]
-    for what, options in tries:
-        reason = _refusal(registry, {**whole, **options})
-        if reason:
-            yield f"method {method.name!r}, {what}: {reason}"
+    for what, options in forms:
+        yield what, {**whole, **options}
 
 
-def _preset(name: str, datasets: list[str], registry: Registry) -> dict[str, Any]:
-    """Return the options of a run that gets a preset: on the dataset or the kind of images that it is named after."""
-    alike = (other for other in datasets if registry.dataset(other)[0].like == name)
-    dataset = name if name in datasets else next(alike, "")
+def _preset(name: str, datasets: Sequence[str], alike: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options of a run that gets a preset: on the dataset or the kind of images that it is named after.
+
+    alike: a dataset for each kind of images.
+    """
+    dataset = name if name in datasets else alike.get(name, "")
     return {"dataset": dataset} if dataset else {"settings": {PRESET: name}}
 
 
