@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,12 +12,11 @@ import hypothesis
 import pytest
 import torch
 
-from condense.data.dataset import MemoryImages, RealDataset, Split
-from condense.models.catalog import ConvNetOptions, ModelRequest
-from condense.models.convnet import ConvNet
+from condense.data.dataset import RealDataset
 from condense.models.network import Network
 from condense.recipe.registry import KINDS, Offer, Registry, load_registry
 from condense.recipe.specs import DatasetSpec
+from condense.testing import made_up_dataset, made_up_network
 
 # On tensors this small a second thread costs more than it gains, above all where the cores are busy.
 torch.set_num_threads(1)
@@ -37,52 +37,7 @@ SETTINGS = {
 }
 
 
-def tiny_dataset(
-    counts: Sequence[int] = (6, 7, 8),
-    *,
-    tests: int = 4,
-    size: int = 8,
-    channels: int = 1,
-    seed: int = 0,
-    name: str = "tiny",
-    shuffled: bool = True,
-) -> RealDataset:
-    """Noise about another brightness for each class: `counts` training and `tests` test images, in any order."""
-    draws = torch.Generator().manual_seed(seed)
-
-    def split(per_class: Sequence[int]) -> Split:
-        labels = torch.arange(len(per_class)).repeat_interleave(torch.tensor(per_class))
-        if shuffled:
-            labels = labels[torch.randperm(len(labels), generator=draws)]
-        noise = torch.randint(0, 60, (len(labels), channels, size, size), generator=draws)
-        brightness = (labels * 190) // max(1, len(per_class) - 1)
-        return Split(MemoryImages((noise + brightness[:, None, None, None]).to(torch.uint8)), labels)
-
-    return RealDataset(
-        name=name,
-        classes=tuple(f"class {label}" for label in range(len(counts))),
-        train=split(counts),
-        test=split([tests] * len(counts)),
-        size=size,
-        mean=(0.5,) * channels,
-        std=(0.25,) * channels,
-        licence="MIT",
-    )
-
-
-def tiny_network(dataset: RealDataset, *, norm: Any = "batch", width: int = 8, seed: int = 0) -> Network:
-    """A ConvNet of depth 2 for the dataset, its running statistics not those of a fresh one."""
-    request = ModelRequest(
-        argument="", classes=len(dataset.classes), channels=dataset.channels, size=dataset.size
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = ConvNet(ConvNetOptions(width=width, depth=2, norm=norm), request)
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_mean.uniform_(-0.5, 0.5)
-                module.running_var.uniform_(0.5, 2)
-    return Network(model, "convnet").frozen()
+tiny_dataset = functools.partial(made_up_dataset, name="tiny")
 
 
 def registry_with(*datasets: RealDataset, **offers: Sequence[Any]) -> Registry:
@@ -124,7 +79,7 @@ def make_dataset() -> Callable[..., RealDataset]:
 
 @pytest.fixture(scope="session")
 def make_network() -> Callable[..., Network]:
-    return tiny_network
+    return made_up_network
 
 
 @pytest.fixture(scope="session")

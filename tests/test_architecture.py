@@ -36,7 +36,7 @@ FLOORS = (
     ("condense.models", "condense.storage", "condense.executors"),
     ("condense.engine",),
     ("condense.runs", "condense.builtin", *PLUGINS),
-    ("condense.comparison",),
+    ("condense.comparison", "condense.testing"),
     ("condense.comparison.report",),
     ("condense.api", "condense.sharing"),
     ("condense", "condense_cli"),

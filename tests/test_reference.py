@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import condense
+import condense.testing
 from condense.recipe.fields import fit, hints_of, readable
 
 ROOT = Path(__file__).parents[1]
@@ -50,9 +51,10 @@ def test_the_page_is_up_to_date(tool: ModuleType) -> None:
 
 
 def test_every_public_name_has_a_row(tool: ModuleType) -> None:
-    table = PAGE.partition("\n## Public names\n")[2]
-    names = re.findall(r"^\| \[?`(\w+)`(?:\]\(#\w+\))? \| .+ \|$", table, flags=re.MULTILINE)
-    assert sorted(names) == sorted(condense.__all__)
+    public, _, for_tests = PAGE.partition("\n## Public names\n")[2].partition("\n## Names for tests\n")
+    for table, package in ((public, condense), (for_tests, condense.testing)):
+        names = re.findall(r"^\| \[?`(\w+)`(?:\]\(#\w+\))? \| .+ \|$", table, flags=re.MULTILINE)
+        assert sorted(names) == sorted(package.__all__)
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -2,8 +2,8 @@
 
     python tools/make_reference.py
 
-The public names are those of condense/__init__.pyi. A constant is described by the text below its assignment, by the
-comment above it, or else by the docstring of its class.
+The public names are those of condense/__init__.pyi and condense/testing/__init__.pyi. A constant is described by the
+text below its assignment, by the comment above it, or else by the docstring of its class.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from condense.recipe.training import Augment, Training
 from condense.text import setting_text
 
 ROOT = Path(__file__).parents[1]
-STUB = ROOT / "condense" / "__init__.pyi"
+STUBS = {"condense": ROOT / "condense", "condense.testing": ROOT / "condense" / "testing"}
 PAGE = ROOT / "docs" / "reference.md"
 # What methods and protocols are made of, in the order of the page.
 SETTINGS: tuple[type, ...] = (
@@ -67,13 +67,19 @@ PUBLIC = """
 
 These names can be imported from `condense`, and plugins import nothing else. `help(condense.NAME)` says more.
 """
+TESTING = """
+## Names for tests
+
+The tests of a plugin can import these from `condense.testing` as well.
+"""
 
 
-def public_names() -> Iterator[tuple[str, str]]:
-    """Yield each public name of condense with the module that it lives in, in alphabetical order."""
+def public_names(package: str = "condense") -> Iterator[tuple[str, str]]:
+    """Yield each public name of a package with the module that it lives in, in alphabetical order."""
+    stub = STUBS[package] / "__init__.pyi"
     found = {
-        alias.name: f"condense.{node.module}"
-        for node in ast.parse(STUB.read_text(encoding="utf-8")).body
+        alias.name: f"{package}.{node.module}"
+        for node in ast.parse(stub.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
@@ -200,12 +206,12 @@ def _reference(kind: type) -> str:
     return f"[`{kind.__name__}`](#{kind.__name__.lower()})"
 
 
-def table_of_names() -> str:
-    """Return the table of public names."""
+def table_of_names(package: str = "condense") -> str:
+    """Return the table of the public names of a package."""
     sections = {kind.__name__: _reference(kind) for kind in SETTINGS}
     rows = [
         f"| {sections.get(name, f'`{name}`')} | {description(name, module).replace('|', chr(92) + '|')} |"
-        for name, module in public_names()
+        for name, module in public_names(package)
     ]
     return "\n".join(["| name | what it is |", "|---|---|", *rows])
 
@@ -213,7 +219,8 @@ def table_of_names() -> str:
 def reference() -> str:
     """Return the whole page."""
     sections = "\n\n".join(fields_of(kind) for kind in SETTINGS)
-    return f"{INTRODUCTION}\n{sections}\n{PUBLIC}\n{table_of_names()}\n"
+    names = f"{PUBLIC}\n{table_of_names()}\n{TESTING}\n{table_of_names('condense.testing')}\n"
+    return f"{INTRODUCTION}\n{sections}\n{names}"
 
 
 if __name__ == "__main__":

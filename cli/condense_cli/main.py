@@ -50,7 +50,7 @@ COMMANDS: Mapping[str, str] = {
     "models": "List the networks; `models show NAME` prints one.",
     "protocols": "List the evaluation protocols; `protocols show NAME` prints one.",
     "components": "List the parts methods are made of; `components show NAME` prints one.",
-    "plugins": "List the plugins found, and why any was set aside; show one, or make a new one.",
+    "plugins": "List the plugins found, and why any was set aside; show, check or make one.",
 }
 
 

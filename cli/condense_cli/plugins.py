@@ -10,6 +10,7 @@ from condense_cli.listings import clash_of, lines_of
 from condense_cli.loaded import plugin_option, registry_of
 from condense_cli.new_plugin import new
 from condense_cli.options import json_option
+from condense_cli.plugin_check import check
 
 if TYPE_CHECKING:
     from condense.recipe.registry import PluginStatus, Registry
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """List the plugins found, and why any was set aside; show one, or make a new one."""
+    """List the plugins found, and why any was set aside; show, check or make one."""
     if ctx.invoked_subcommand is not None:
         return
     from condense.recipe.doubts import doubts
@@ -66,6 +67,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 
 
 command.add_command(new)
+command.add_command(check)
 
 
 def _line(status: PluginStatus) -> dict[str, Any]:

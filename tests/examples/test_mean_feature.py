@@ -37,6 +37,7 @@ from condense.recipe.registry import DISABLE_VARIABLE, KINDS, Registry, load_reg
 from condense.recipe.resolve import configure
 from condense.recipe.specs import DatasetSpec, FeatureTargetSpec, InitializerSpec, ModelSpec, NoOptions
 from condense.runtime import make_runtime
+from condense.testing import CHECKS, check_plugin
 
 if TYPE_CHECKING:
     from condense_mean_feature.target import MeanFeature
@@ -201,7 +202,30 @@ def test_a_few_steps_on_the_embedded_dataset(registry: Registry, tmp_path: Path)
     assert '"mean-feature"' in logged
 
 
+def test_it_keeps_the_contract(registry: Registry) -> None:
+    here = [check for check in CHECKS if check not in ("import", "resume")]
+    report = check_plugin("mean-feature", checks=here, registry=registry)
+    assert {finding.state for finding in report.findings} == {"passed"}
+
+
 # The page shows the example as it is, and tells no tales.
+
+
+def test_the_unit_test_of_the_page_passes() -> None:
+    [code] = [
+        code for language, _, code in BLOCKS if language == "python" and "synthetic_observation(" in code
+    ]
+    names: dict[str, Any] = {}
+    exec(code, names)  # Our own page.
+    names["test_the_loss_is_the_distance_of_the_means"]()
+
+
+def test_the_page_shows_every_check() -> None:
+    """Its table is that of the example, which passes all of them."""
+    table = PAGE.partition("    condense plugins check mean-feature\n")[2].partition("every check passed")[0]
+    assert re.findall(r"^    (\S+) +passed", table, flags=re.MULTILINE) == list(CHECKS)
+    words = table.split()
+    assert all(set(meaning.split()) <= set(words) for meaning in CHECKS.values())
 
 
 def test_the_page_shows_every_file_of_the_example() -> None:
