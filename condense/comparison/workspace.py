@@ -49,7 +49,9 @@ class Workspace:
         versions = dict(_own_versions())
         versions |= plugin_marks(parts_of(recipe), self.registry)
         known = replace(recipe, teacher=by_content(recipe.teacher), initializer=placeless(recipe.initializer))
-        made_of = [known.hash, self.machine.hash, versions, *self._compiled(recipe.recover.iterations)]
+        judges = recipe.select.epochs if recipe.select.students else 0
+        steps = max(recipe.recover.iterations, judges)
+        made_of = [known.hash, self.machine.hash, versions, *self._compiled(steps)]
         return RunFolder(
             self.out / CELLS / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', stem)}-{digest(made_of)[:10]}"
         )

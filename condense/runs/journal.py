@@ -89,13 +89,11 @@ class Journal:
         check_same_recipe(path, config, earlier, data)
         if data["host"]["computes"] != host["computes"]:
             raise other_machine(path, data["host"]["computes"], host["computes"])
-        if _recover_compiled(data["host"]) != _recover_compiled(host):
-            was, now = (
-                "compiled" if _recover_compiled(of) else "not compiled" for of in (data["host"], host)
-            )
+        before, now = _compiled(data["host"]), _compiled(host)
+        if before != now:
             raise StorageError(
-                f"{path} was started with recover {was}, and it is {now} here, which gives other images; set "
-                "--compile, or choose another --name"
+                f"{path} was started with {_listed(before)} compiled, and here {_listed(now)} would be, which gives "
+                "other images; set --compile, or choose another --name"
             )
         data["host"]["compiled"] = host.get("compiled", "")
         check_same_sources(path, data.get("sources", {}), sources)
@@ -157,9 +155,13 @@ class Journal:
         write_json(self.folder.run_json, self._data)
 
 
-def _recover_compiled(host: Mapping[str, str]) -> bool:
-    """Whether recover is compiled; `condense.runs.provenance.host` says what of a run is."""
-    return "recover" in host.get("compiled", "").split(", ")
+def _compiled(host: Mapping[str, str]) -> set[str]:
+    """Return the stages that are compiled and decide images; `condense.runs.provenance.host` tells all."""
+    return {"recover", "select"} & set(host.get("compiled", "").split(", "))
+
+
+def _listed(stages: set[str]) -> str:
+    return " and ".join(sorted(stages)) or "nothing"
 
 
 def _reason(error: BaseException) -> str:

@@ -45,8 +45,11 @@ def host(runtime: Runtime, config: RunConfig, threads: int = 0) -> dict[str, str
 
 
 def stages_compiled(runtime: Runtime, config: RunConfig) -> list[str]:
-    """Return the stages of a run in which networks are compiled, "recover" and "evaluate"."""
-    steps = {"recover": config.recipe.recover.iterations}
+    """Return the stages of a run in which networks are compiled: "recover", "select" and "evaluate"."""
+    recipe = config.recipe
+    steps = {"recover": recipe.recover.iterations}
+    if recipe.select.students:
+        steps["select"] = recipe.select.epochs
     if config.evaluation.students:
         steps["evaluate"] = config.evaluation.protocol.epochs
     return [stage for stage, count in steps.items() if count and runtime.for_steps(count).compile != "off"]

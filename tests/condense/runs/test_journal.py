@@ -233,7 +233,7 @@ def test_recover_goes_on_compiled_or_not_as_it_was_started(tmp_path: Path, confi
     Journal.begin(path, config, {"python": "3"}, {**HOST, "compiled": "recover, evaluate"})
     with pytest.raises(
         StorageError,
-        match=r"was started with recover compiled, and it is not compiled here, .* set --compile, or",
+        match=r"was started with recover compiled, and here nothing would be, .* set --compile, or",
     ):
         Journal.resume(path, config, config, {**HOST, "compiled": "evaluate"})
     Journal.resume(path, config, config, {**HOST, "compiled": "recover"}).save()

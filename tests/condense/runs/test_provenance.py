@@ -47,3 +47,4 @@ def test_what_is_compiled_is_noted_by_stage() -> None:
     assert compiled("on", *few) == "recover, evaluate"
     assert compiled("on", *few, students=0) == "recover"
     assert compiled("on", ("recover.iterations", 0)) == "evaluate"
+    assert compiled("on", *few, ("select.students", 1)) == "recover, select, evaluate"
