@@ -16,6 +16,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 import condense
+import condense.testing
 
 pytest.importorskip("mkdocs", reason="needs mkdocs: pip install 'condense-toolkit[docs]', or make docs")
 
@@ -106,8 +107,10 @@ def test_every_page_is_in_the_navigation_once(config: Any, site_pages: ModuleTyp
 
 
 def test_every_public_name_is_on_one_page(site_pages: ModuleType) -> None:
-    found = re.findall(r"^::: condense\.(\w+)$", "".join(site_pages.pages_of_names().values()), re.MULTILINE)
-    assert sorted(found) == sorted(condense.__all__)
+    text = "".join(site_pages.pages_of_names().values())
+    assert sorted(re.findall(r"^::: condense\.(\w+)$", text, re.MULTILINE)) == sorted(condense.__all__)
+    for_tests = re.findall(r"^::: condense\.testing\.(\w+)$", text, re.MULTILINE)
+    assert sorted(for_tests) == sorted(condense.testing.__all__)
     with pytest.raises(
         ValueError, match=r"no group of tools/site_pages.py has the public names of condense\.new"
     ):
@@ -131,8 +134,8 @@ def test_links_are_those_of_the_site(site_pages: ModuleType, folder: str, text: 
 
 
 def test_public_names_of_the_reference_are_links(site_pages: ModuleType) -> None:
-    page = "| `a` | x |\n\n## Public names\n\n| `b` | y |\n| [`C`](#c) | z |\n\n## Others\n\n| `d` | x |\n"
-    expected = page.replace("| `b` |", "| [`b`][condense.b] |")
+    page = "| `a` | x |\n\n## Public names\n\n| `b` | y |\n| [`C`](#c) | z |\n\n## Names for tests\n\n| `d` | x |\n"
+    expected = page.replace("| `b` |", "| [`b`][condense.b] |").replace("`d`", "[`d`][condense.testing.d]")
     assert site_pages.with_links_of_names(page) == expected
 
 

@@ -5,6 +5,7 @@ docs/publishing.md: its package is that of the tutorial.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -25,6 +26,7 @@ PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r'^```(\w+)(?: title="(.+?)")?\n(.*?)^```$', PAGE, flags=re.MULTILINE | re.DOTALL)
 WRITTEN = {"condense_spread/plugin.py", "condense_spread/losses.py", "tests/test_plugin.py"}
 NEW = "plugins new spread"
+CHECK = "plugins check spread"  # which is one of the tests of the page
 COMMANDS = re.findall(r"^    condense (.+)$", re.sub(r"\\\n\s*", "", PAGE), flags=re.MULTILINE)
 PACKAGE = "condense_spread"
 
@@ -53,6 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _installed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv(DISABLE_VARIABLE, raising=False)
     monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)  # for other processes
     monkeypatch.chdir(tmp_path)
     default_registry.cache_clear()
     yield
@@ -76,11 +79,13 @@ def test_the_tests_of_the_page_pass(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_scan_finds_commands() -> None:
-    assert NEW in COMMANDS
+    assert {NEW, CHECK} <= set(COMMANDS)
     assert {command.split()[0] for command in COMMANDS} >= {"run", "compare", "ablate", "plugins"}
 
 
-@pytest.mark.parametrize("command", [command for command in dict.fromkeys(COMMANDS) if command != NEW])
+@pytest.mark.parametrize(
+    "command", [command for command in dict.fromkeys(COMMANDS) if command not in (NEW, CHECK)]
+)
 def test_a_command_of_the_page_works(command: str) -> None:
     """Those that compute are tried with --dry-run."""
     words = shlex.split(command, comments=True)

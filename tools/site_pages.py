@@ -28,8 +28,11 @@ GROUPS = (
     ("api/components.md", "Components", ("engine", "data.parametrizations")),
     ("api/images.md", "Images and networks", ("data", "models")),
     ("api/recipes.md", "Methods and specs", ("recipe",)),
+    ("api/executors.md", "Executors", ("executors",)),
     ("api/errors.md", "Errors", ("errors",)),
 )
+# The page about the names of condense.testing.
+FOR_TESTS = "api/testing.md"
 # What public classes have in common, and what has no public name. It is at the end of a page.
 IN_COMMON = {"api/recipes.md": ("condense.recipe.specs.Spec", "condense.recipe.specs.LossSpec")}
 
@@ -47,6 +50,8 @@ def pages_of_names() -> dict[str, str]:
     pages = {page: f"# {title}\n" for page, title, _ in GROUPS}
     for name, module in public_names():
         pages[page_of(module)] += f"\n::: condense.{name}\n"
+    tests = "".join(f"\n::: condense.testing.{name}\n" for name, _ in public_names("condense.testing"))
+    pages[FOR_TESTS] = f"# Names for tests\n{tests}"
     for page, names in IN_COMMON.items():
         pages[page] += "".join(f"\n::: {name}\n" for name in names)
     return pages
@@ -88,7 +93,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Turn the links of a page of docs/ into those of the site, and public names of the reference into links."""
-    if page.file.src_uri in {*OF_THE_TOP.values(), *(page for page, _, _ in GROUPS)}:
+    if page.file.src_uri in {*OF_THE_TOP.values(), *pages_of_names()}:
         return markdown
     text = with_links_of_the_site(markdown, "docs")
     if page.file.src_uri == "reference.md":
@@ -97,8 +102,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def with_links_of_names(reference: str) -> str:
-    """Return the page of the reference with links from the table of public names to what is said of each."""
+    """Return the page of the reference with links from its tables of names to what is said of each."""
     before, heading, rest = reference.partition("\n## Public names\n")
-    names, after_heading, after = rest.partition("\n## ")
-    linked = re.sub(r"^\| `(\w+)` \|", r"| [`\1`][condense.\1] |", names, flags=re.M)
-    return f"{before}{heading}{linked}{after_heading}{after}"
+    public, of_tests, tests = rest.partition("\n## Names for tests\n")
+    linked = [
+        re.sub(r"^\| `(\w+)` \|", rf"| [`\1`][{package}.\1] |", names, flags=re.M)
+        for names, package in ((public, "condense"), (tests, "condense.testing"))
+    ]
+    return f"{before}{heading}{linked[0]}{of_tests}{linked[1]}"
