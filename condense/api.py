@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from condense.comparison.design import Design, design_comparison
 from condense.comparison.outcome import Kind
 from condense.comparison.terms import ComparisonOptions
+from condense.errors import checked_path
 from condense.executors.catalog import chosen_executor
 from condense.executors.executor import Executor
 from condense.recipe.config import Machine, RunConfig
@@ -127,7 +128,7 @@ def start(
         registry=registry,
         reporter=reporter,
         resume=resume,
-        teachers=Teachers(Path(teachers), registry) if teachers else None,
+        teachers=Teachers(checked_path(teachers), registry) if teachers else None,
         executor=executor,
         given=given,
     )
@@ -164,7 +165,7 @@ def repeated(
     """Return the configuration of an earlier run, and the directory in which `repeat` would put the run."""
     from condense.runs.journal import earlier_config
 
-    config = earlier_config(earlier, registry)
+    config = earlier_config(checked_path(earlier), registry)
     if resume:
         return config, earlier if earlier.is_dir() else earlier.parent
     return config, run_path(config.recipe, out, name, resume=False)
@@ -187,6 +188,7 @@ def evaluate(
     workers: int | None = None,
     jpeg_decoder: str = "cpu",
     compile: str = "auto",
+    yes: bool = False,
     reporter: Reporter | None = None,
     registry: Registry | None = None,
 ) -> EvaluationResult:
@@ -202,6 +204,8 @@ def evaluate(
     out: the folder for the table, as Markdown and JSON; by default `evaluations` in the run directory, and no file for
         an artifact alone.
     data_dir: the folder of datasets; by default where the run found them.
+    yes: do what the artifact's own settings ask for, also if somebody else chose them: read a folder, fetch a dataset
+        or weights, train for more than 10,000 epochs. What is named here, and runs that were made here, need no yes.
     device, precision, workers, jpeg_decoder, compile, reporter, registry: as for `run`.
 
     Raises CondenseError as `run` does.
@@ -231,10 +235,11 @@ def evaluate(
         students=students,
         seed=seed,
         settings=pairs_of(settings),
-        teacher=Path(teacher) if teacher else None,
-        out=Path(out) if out else None,
+        teacher=checked_path(teacher) if teacher else None,
+        out=checked_path(out) if out else None,
         machine=machine,
         reporter=reporter,
+        yes=yes,
     )
 
 
@@ -326,6 +331,6 @@ def carry_out(
     from condense.comparison import work
     from condense.comparison.report.write import write_all
 
-    result = work.carry_out(design, out, registry, reporter, executor=executor)
+    result = work.carry_out(design, checked_path(out), registry, reporter, executor=executor)
     write_all(result.outcome, result.summary, result.path)
     return result

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+# Bytes of one name and of a whole path that file systems take, with room for the names of locks and parts of writes.
+_LONGEST_NAME, _LONGEST_PATH = 220, 4000
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -78,6 +81,20 @@ def no_checkpoint(path: Path) -> ModelError:
     return ModelError(
         f"there is no checkpoint {path}; --teacher takes a .safetensors file or a saved state dict"
     )
+
+
+def checked_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path that somebody named. Raises StorageError for one that no file system takes."""
+    text = os.fsencode(path)
+    if b"\0" in text:
+        raise StorageError(f"{os.fspath(path)!r} cannot be a path: it holds a zero byte")
+    longest = max(text.replace(b"\\", b"/").split(b"/"), key=len)
+    if len(text) > _LONGEST_PATH or len(longest) > _LONGEST_NAME:
+        raise StorageError(
+            f"the path {os.fsdecode(text[:60])}... is too long: a name in it has {len(longest)} bytes of at most "
+            f"{_LONGEST_NAME}, the whole {len(text)} of at most {_LONGEST_PATH}; choose a shorter one"
+        )
+    return Path(path)
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:

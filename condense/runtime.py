@@ -184,6 +184,14 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def physical_memory() -> int:
+    """Return the memory of this computer in bytes, or 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf, others may lack the names.
+        return 0
+
+
 def usual_workers() -> int:
     """Return how many processes decode images where nobody says how many.
 

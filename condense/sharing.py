@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from condense.errors import checked_path
 from condense.recipe.config import Machine
 from condense.recipe.registry import Registry, default_registry
 from condense.recipe.resolve import file_name, folder_name
@@ -25,7 +26,7 @@ def save(distilled: DistilledDataset, path: str | Path, *, overwrite: bool = Fal
     """
     from condense.storage import artifact
 
-    artifact.save(distilled, path, overwrite=overwrite)
+    artifact.save(distilled, checked_path(path), overwrite=overwrite)
 
 
 def load(path: str | Path) -> DistilledDataset:
@@ -61,7 +62,7 @@ def push(
     """
     from condense.storage import hub
 
-    return hub.push(Path(path), name, private=private, teacher=teacher, message=message)
+    return hub.push(checked_path(path), name, private=private, teacher=teacher, message=message)
 
 
 def import_distilled(
@@ -104,7 +105,7 @@ def import_distilled(
     from condense.storage import artifact
 
     distilled, notes = read_published(
-        Path(source),
+        checked_path(source),
         registry or default_registry(),
         dataset=dataset,
         method=method,
@@ -114,6 +115,6 @@ def import_distilled(
         settings=pairs_of(settings),
         machine=Machine(data_dir=str(data_dir or "")),
     )
-    path = Path(out) / (file_name(distilled.name) if name is None else folder_name(name))
+    path = checked_path(out) / (file_name(distilled.name) if name is None else folder_name(name))
     artifact.save(distilled, path)
     return ImportResult(path=path, distilled=distilled, notes=notes)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-import unicodedata
+import re
 from collections.abc import Mapping
 from typing import Any
 
+# Control characters but line feed and tab, separators of lines, marks and overrides of direction, half characters.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -104,10 +108,18 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
     return pairs
 
 
+def escaped(text: str) -> str:
+    """Return a text without what steers a terminal or turns the direction of writing, each as an escape: "\\x1b".
+
+    Line feeds and tabs stay. Names of classes, methods and files may come from anybody.
+    """
+    return _STEERING.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
 def shown_path(path: str | os.PathLike[str]) -> str:
     """Return a path as text that any terminal and file can hold.
 
     Bytes that are not UTF-8 and control characters become escapes: "caf\\xe9.png", "two\\nlines.png".
     """
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" else letter for letter in text)
+    return escaped(text).replace("\n", "\\n").replace("\t", "\\t")

@@ -68,6 +68,14 @@ WHERE = "Where things lie and how they are computed"
     help="Weights of the teacher, where labels need it and it does not lie beside the artifact.",
 )
 @option(
+    "--yes",
+    section=HOW,
+    is_flag=True,
+    default=None,
+    help="Do what the artifact's settings ask for, also if somebody else chose them: read a folder, fetch a dataset or "
+    "weights, train for more than 10,000 epochs.",
+)
+@option(
     "--data-dir",
     section=WHERE,
     metavar="DIR",

@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -54,6 +54,22 @@ COMMANDS: Mapping[str, str] = {
 }
 
 
+@contextlib.contextmanager
+def _escaped_errors() -> Iterator[None]:
+    """Let errors name classes, methods and files of anybody without steering the terminal."""
+    try:
+        yield
+    except click.ClickException as error:
+        from condense.text import escaped
+
+        text = error.format_message()
+        if escaped(text) == text:
+            raise
+        if isinstance(error, click.UsageError):
+            raise click.UsageError(escaped(text), error.ctx) from error
+        raise click.ClickException(escaped(text)) from error
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is called or its help is requested."""
 
@@ -84,8 +100,17 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Parse the command line. What steers a terminal becomes escapes in the messages of errors."""
+        with _escaped_errors():
+            return super().make_context(*arguments, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Turn the errors meant for users into a message and an exit status."""
+        with _escaped_errors():
+            return self._invoked(ctx)
+
+    def _invoked(self, ctx: click.Context) -> Any:
         from condense.errors import CondenseError
 
         try:

@@ -8,6 +8,7 @@ from typing import IO, Any, TypeVar
 
 import click
 
+from condense.text import escaped
 from condense_cli.signals import cause, exit_status
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -170,7 +171,7 @@ class Interrupted(click.ClickException):
     """
 
     def __init__(self, error: KeyboardInterrupt, further: str = "") -> None:
-        super().__init__(f"{cause(error)}. {further}".rstrip())
+        super().__init__(escaped(f"{cause(error)}. {further}".rstrip()))
         self.status = exit_status(error)
 
     @property

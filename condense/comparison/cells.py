@@ -10,16 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from condense.comparison.columns import ColumnSetup
 from condense.comparison.design import Design, Place
 from condense.comparison.outcome import Cell, Distilled
 from condense.comparison.progress import Progress
 from condense.comparison.workspace import Workspace, between, finished
 from condense.data.dataset import RealDataset
-from condense.engine.components import StudentResult
-from condense.engine.evaluate import Score
+from condense.engine.evaluate import Score, known_result
 from condense.engine.labels import LABELS
 from condense.engine.unfinished import discard
 from condense.errors import CondenseError, PluginError
@@ -179,7 +176,7 @@ class _Cell:
     def _costs(self) -> Script[tuple[Mapping[str, float], Mapping[str, int]]]:
         """Return the seconds of each stage and the bytes of each part, of a finished run or of a new one."""
         if finished(self.folder):
-            outcome = read_json(self.folder.run_json)["outcome"]
+            outcome = self.folder.read()["outcome"]
             return outcome["seconds"], outcome["bytes"]
         self.worked = True
         result = yield from self._run()
@@ -307,4 +304,4 @@ class _Cell:
 
 def _score(found: Sequence[Any]) -> Score:
     """Return what the students of a column reached, from what was found of each."""
-    return Score(label="", students=tuple(msgspec.convert(one, StudentResult) for one in found))
+    return Score(label="", students=tuple(map(known_result, found)))

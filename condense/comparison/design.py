@@ -18,7 +18,7 @@ from condense.comparison.command import FILE, command_of
 from condense.comparison.imported import IMPORTED_KEYS, check_imported
 from condense.comparison.outcome import Kind, Row, under_teacher
 from condense.comparison.remarks import choices, other_wishes, unread
-from condense.comparison.rows import AskedRow, reported_under, rows_of
+from condense.comparison.rows import AskedRow, check_rows, reported_under, rows_of
 from condense.comparison.terms import TermOptions, Terms, terms_of
 from condense.data.kinds import unfetched_note
 from condense.errors import OptionError
@@ -29,6 +29,9 @@ from condense.recipe.networks import with_network
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure, kind_of_dataset
 from condense.recipe.settings import Pair, Settings, flatten, network_of, options_of
+
+# The maximum number of runs of one comparison.
+_MOST_CELLS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,7 @@ def design_comparison(
     named = [methods] if isinstance(methods, str) else list(methods)
     checked = terms_of(**terms)
     found = rows_of(kind, named, settings, dataset=checked.dataset, reference=reference, registry=registry)
+    _check_amount(len(found.asked), checked)
     leading = reported_under(found.asked, registry)
     names = checked.protocols or (leading.protocol,)
     given = _shared_pairs(found.shared, checked)
@@ -157,6 +161,17 @@ def design_comparison(
         command=command_of(kind, named, checked, settings, registry, reference=bool(found.reference)),
     )
     return design if checked.name else replace(design, name=made_up_name(design))
+
+
+def _check_amount(rows: int, terms: Terms) -> None:
+    """Raise OptionError for a comparison that is too large to be meant."""
+    check_rows(rows * max(1, len(terms.teachers)))
+    cells = rows * max(1, len(terms.teachers)) * len(terms.ipcs) * terms.seeds
+    if cells > _MOST_CELLS:
+        raise OptionError(
+            f"{rows} rows for {len(terms.ipcs)} numbers of images per class and {terms.seeds} seeds are {cells} runs, "
+            f"more than {_MOST_CELLS}; split the comparison: those below one --out share finished work"
+        )
 
 
 def _seeds(terms: Terms) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -24,6 +25,8 @@ from condense.text import setting_text
 REFERENCE = "random"
 # The sections whose settings for all rows the reference takes: how images are stored. With others it would be none.
 _OF_REFERENCE = ("parametrization",)
+# The maximum number of rows of one comparison.
+MOST_ROWS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +141,7 @@ def sweep_rows(method: str, dataset: str, settings: Settings, *, reference: bool
             f"nothing to sweep over: give a setting several values, --set recover.lr=0.05,0.1,0.2; "
             f"`condense methods show {method}` lists the settings"
         )
+    check_rows(math.prod(map(len, axes.values())))
     short = _short(list(axes))
     changes = [(key, value) for key, value in changes if key.partition(".")[0] not in SHARED]
     asked = []
@@ -147,6 +151,14 @@ def sweep_rows(method: str, dataset: str, settings: Settings, *, reference: bool
         own = tuple((key, dict(chosen).get(key, value)) for key, value in changes)
         asked.append(AskedRow(label=label, method=method, settings=own))
     return _checked([*asked, *_reference_row(named[1:], given)], given, notes)
+
+
+def check_rows(count: int) -> None:
+    """Raise OptionError for more rows than a table can have."""
+    if count > MOST_ROWS:
+        raise OptionError(
+            f"{count} rows are more than {MOST_ROWS}; split the comparison: those below one --out share finished work"
+        )
 
 
 def ablate_rows(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from condense.errors import OptionError
+from condense.errors import OptionError, checked_path
 from condense.recipe.fields import checked
 from condense.recipe.networks import split_networks
 from condense.recipe.registry import Registry
@@ -18,6 +18,8 @@ from condense.runtime import Reporter
 RESULTS = "compare.json"
 # Folders that all comparisons below one --out share.
 CELLS, TEACHERS, DATASETS = "cells", "teachers", "datasets"
+# Beyond these, a number is a slip of the hand.
+_MOST, _MOST_LISTED = 1000, 100
 _TAKEN = (CELLS, TEACHERS, DATASETS)
 
 
@@ -121,8 +123,11 @@ class Terms:
 
     def __post_init__(self) -> None:
         for what, value in (("seeds", self.seeds), ("students", self.students)):
-            if value < 1:
-                raise OptionError(f"{what} must be at least 1, not {value}")
+            if not 1 <= value <= _MOST:
+                raise OptionError(f"{what} must lie between 1 and {_MOST}, not {value}")
+        for what, listed in (("images per class", self.ipcs), ("numbers of epochs", self.epochs)):
+            if len(listed) > _MOST_LISTED:
+                raise OptionError(f"{len(listed)} {what} are more than {_MOST_LISTED}; split the comparison")
         if not self.ipcs:
             raise OptionError("no images per class were given; write for example --ipc 1,10")
         for ipc in self.ipcs:
@@ -136,6 +141,7 @@ class Terms:
                 f"name {name!r} must be one folder name, and none of {', '.join(_TAKEN)}; choose the folder above it "
                 "with --out"
             )
+        checked_path(name or "")
 
 
 def terms_of(

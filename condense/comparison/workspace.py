@@ -13,7 +13,7 @@ from pathlib import Path
 from condense.comparison.columns import ColumnSetup
 from condense.comparison.design import Design
 from condense.comparison.terms import CELLS, RESULTS, TEACHERS
-from condense.errors import StorageError
+from condense.errors import StorageError, checked_path
 from condense.recipe.config import Machine, Recipe, by_content, digest, placeless
 from condense.recipe.registry import Registry
 from condense.recipe.sources import judges_of, parts_of, plugin_marks
@@ -116,7 +116,8 @@ def finished(folder: RunFolder) -> bool:
     """Return whether a run is done and everything that it saves is there."""
     if not (folder.run_json.exists() and folder.distilled.is_dir() and folder.grid.exists()):
         return False
-    return bool(read_json(folder.run_json).get("status") == "done")
+    data = read_json(folder.run_json)
+    return isinstance(data, dict) and data.get("status") == "done"
 
 
 @functools.cache
@@ -131,7 +132,7 @@ def between(folder: Path, other: Path) -> str:
 
 def check_folder(folder: Path) -> None:
     """Raise StorageError if the comparison's folder holds something else."""
-    if not folder.exists():
+    if not checked_path(folder).exists():
         return
     if not folder.is_dir() or (any(folder.iterdir()) and not _is_comparison(list(folder.iterdir()))):
         raise StorageError(f"{folder} exists already and is not a comparison; choose another --name or --out")

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from condense.data.pixels import centre_crop, normalise
+from condense.data.pixels import centre_crop, check_normalisation, normalise
 from condense.data.preprocessing import Preprocessing
 from condense.errors import DataError
 from condense.runtime import Reporter, SilentReporter
@@ -135,6 +135,11 @@ class RealDataset:
             raise DataError(
                 f"dataset {self.name!r} has {len(self.classes)} class; condensing needs at least two"
             )
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise DataError(
+                f"two classes of dataset {self.name!r} are called {twice!r}; give each a name of its own"
+            )
         for part, split in (("training", self.train), ("test", self.test)):
             self._check_split(part, split)
         counts = self.class_counts()
@@ -145,6 +150,7 @@ class RealDataset:
             raise DataError(f"dataset {self.name!r} has no test images, so nothing could be measured")
         if not len(self.mean) == len(self.std) == self.channels:
             raise DataError(f"dataset {self.name!r}: mean and std need {self.channels} values each")
+        check_normalisation(f"dataset {self.name!r}", self.mean, self.std)
 
     def _check_split(self, part: str, split: Split) -> None:
         least, greatest = (int(split.labels.min()), int(split.labels.max())) if len(split) else (0, 0)

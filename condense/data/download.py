@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.error import URLError
 
+from condense.data.fetching import may_fetch
 from condense.errors import CondenseError, DataError, StorageError
 
 _LOCAL_FAULTS = frozenset(
@@ -74,6 +75,10 @@ def fetch(
     """
     if not allowed:
         raise DataError(f"{title} is not in {data_dir} and the option download is off. {instead}")
+    if not may_fetch():
+        raise DataError(
+            f"{title} is not in {data_dir}, and nothing is fetched that nobody named: name it with --dataset. {instead}"
+        )
     with fetching(data_dir, f"{title} ({address})", instead) as folder:
         get(folder)
         for name in names:

@@ -8,6 +8,25 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from condense.errors import DataError
+
+# Standard deviations by which images are normalised: some networks of timm want 1/255, others 1.
+_STDS = (1e-3, 1.0)
+
+
+def check_normalisation(what: str, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Raise DataError for numbers that cannot be a mean and a standard deviation of pixels in [0, 1].
+
+    what: whose numbers they are, for the message.
+    """
+    # Written so that NaN is refused too.
+    if not all(0 <= value <= 1 for value in mean):
+        raise DataError(f"{what}: the mean of pixels must lie in [0, 1], not {tuple(mean)}")
+    if not all(_STDS[0] <= value <= _STDS[1] for value in std):
+        raise DataError(
+            f"{what}: the std of pixels must lie between {_STDS[0]:g} and {_STDS[1]:g}, not {tuple(std)}"
+        )
+
 
 @lru_cache(maxsize=64)
 def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy import dtypes
 from torch import Tensor
 
 from condense.errors import DataError
+from condense.text import byte_size
 
 # How the numbers of a file stand for pixels.
 Values = Literal["auto", "bytes", "unit", "normalised"]
@@ -70,6 +72,7 @@ def read_tensor_file(path: Path, classes: int, experiment: int | None = None) ->
     elif experiment is not None:
         raise DataError(f"--experiment has no effect: {path} holds one set of images")
     images, labels = _pair(content, path)
+    _check_claims(images, labels, path)
     if images.ndim != 4 or not len(images):
         raise DataError(f"{path}: the images are {tuple(images.shape)}, not (N, C, H, W)")
     if len(labels) != len(images):
@@ -139,15 +142,15 @@ def _listed(numbers: Sequence[float]) -> str:
 def _load(path: Path) -> Any:
     """Return what a .pt file holds: tensors, arrays, numbers, texts, lists and dictionaries of them."""
     try:
-        with torch.serialization.safe_globals(_of_numpy()):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_of_numpy()):
+            warnings.simplefilter("ignore")  # torch warns about odd files before it fails
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise DataError(
             f"{path} holds more than tensors, and loading it could run code, so that it is not loaded; where you "
             f"trust it, {_ADVICE}"
         ) from error
-    # torch raises these for files that are cut off or something else.
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # unpickling a damaged file can raise any error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path} cannot be read as a .pt file of tensors: {reason}") from error
 
@@ -189,6 +192,22 @@ def _pair(content: Any, path: Path) -> tuple[Tensor, Tensor]:
         return torch.as_tensor(images).detach(), torch.as_tensor(labels).detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{path}: images and labels are no tensors ({error}); {_ADVICE}") from error
+
+
+def _check_claims(images: Tensor, labels: Tensor, path: Path) -> None:
+    """Raise DataError for tensors that are not plain, or that claim more numbers than lie in files.
+
+    A tensor can repeat the few numbers of a small file a billion times, and would fill the memory when it is used.
+    """
+    for what, tensor in (("images", images), ("labels", labels)):
+        plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not plain or tensor.is_complex():
+            raise DataError(f"{path}: the {what} are no plain tensor of real numbers; {_ADVICE}")
+        claimed = tensor.numel() * tensor.element_size()
+        if claimed > tensor.untyped_storage().nbytes():
+            raise DataError(
+                f"{path}: the {what} claim {byte_size(claimed)}, more than the file holds for them; {_ADVICE}"
+            )
 
 
 def _labels_beside(path: Path) -> Any:

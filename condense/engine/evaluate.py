@@ -18,10 +18,12 @@ from condense.engine.labels import LABELS
 from condense.engine.together import Learner, stackable, train_together
 from condense.engine.training import accuracy, train
 from condense.engine.unfinished import Unfinished, discard
+from condense.errors import StorageError
 from condense.models.build import build_network
 from condense.models.compiled import compiled
 from condense.models.network import Network
 from condense.recipe.config import Evaluation, Recipe
+from condense.recipe.misfits import converted
 from condense.recipe.registry import Registry
 from condense.recipe.specs import NoOptions
 from condense.rng import generator, isolated_global_rng
@@ -109,6 +111,22 @@ class StudentEvaluator(Evaluator):
         distilled = request.distilled
         tested = replace(request.dataset, mean=distilled.mean, std=distilled.std)
         return accuracy(student, tested.test, tested, request.runtime)
+
+
+def known_result(stored: Any) -> StudentResult:
+    """Return the result of a student from plain data of its file. Raises StorageError for anything else."""
+    try:
+        found = converted(stored, StudentResult, "it")
+        if not (0 <= found.accuracy <= 1 and found.seconds >= 0 and found.steps >= 0):
+            raise ValueError(
+                f"accuracy {found.accuracy}, {found.seconds} s and {found.steps} steps cannot be"
+            )
+    except ValueError as error:
+        raise StorageError(
+            f"the file of a student's result does not hold one: {error}; delete the folder students and go on with "
+            "--resume"
+        ) from error
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

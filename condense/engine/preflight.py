@@ -11,13 +11,14 @@ import torch
 from condense.data.dataset import RealDataset
 from condense.engine.parts import Part, Role
 from condense.errors import CondenseError, ModelError
-from condense.models.build import network_for
+from condense.models.build import network_for, weight_bytes
 from condense.models.catalog import ModelRequest
 from condense.models.observation import BatchLabels
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
 from condense.rng import generator, isolated_global_rng
-from condense.runtime import Runtime
+from condense.runtime import Runtime, physical_memory
+from condense.text import byte_size
 
 _SETTINGS: dict[Role, str] = {
     "teacher": "teacher.model",
@@ -79,6 +80,7 @@ def _check(
 def _fly(part: Part, dataset: RealDataset, side: int, registry: Registry, runtime: Runtime) -> None:
     """Run images of a side length through a new network, as the job will. Raises whatever the network raises."""
     draws = generator(0, "preflight")
+    _check_memory(part, dataset, side, registry)
     request = ModelRequest(argument="", classes=len(dataset.classes), channels=dataset.channels, size=side)
     network = network_for(part.use, request, registry, runtime, draws)
     images = torch.randn(_IMAGES, dataset.channels, side, side, generator=draws)
@@ -96,6 +98,17 @@ def _fly(part: Part, dataset: RealDataset, side: int, registry: Registry, runtim
         raise ModelError(
             f"the {part.role} {part.use.name!r} turns {_IMAGES} images into {came}, and logits {wanted} are needed; "
             f"choose another network with --set {_SETTINGS[part.role]}=NAME"
+        )
+
+
+def _check_memory(part: Part, dataset: RealDataset, side: int, registry: Registry) -> None:
+    """Raise ModelError for a network whose weights and gradients alone do not fit into the memory of this computer."""
+    request = ModelRequest(argument="", classes=len(dataset.classes), channels=dataset.channels, size=side)
+    needed, memory = 2 * weight_bytes(part.use, request, registry), physical_memory()
+    if memory and needed > memory:
+        raise ModelError(
+            f"the {part.role} {part.use.name!r} needs {byte_size(needed)} for its weights and their gradients, and "
+            f"this computer has {byte_size(memory)}; choose another network with --set {_SETTINGS[part.role]}=NAME"
         )
 
 

@@ -15,7 +15,7 @@ from condense.data.dataset import RealDataset
 from condense.data.load import part_of
 from condense.engine.components import Initializer, StudentResult
 from condense.engine.epochs import judge_epochs
-from condense.engine.evaluate import StudentEvaluator, StudentTrainer
+from condense.engine.evaluate import StudentEvaluator, StudentTrainer, known_result
 from condense.engine.labels import LABELS
 from condense.engine.plan import Plan
 from condense.engine.synthesis import Synthesis
@@ -182,7 +182,7 @@ def judged_starts(plan: Plan, folder: RunFolder) -> list[Judged]:
 def _judged(plan: Plan, folder: RunFolder, start: str, after: int) -> Judged:
     candidate = _candidate(Judged(start=start, after=after, accuracies=()))
     files = [folder.judged(candidate, student) for student in range(plan.recipe.select.students)]
-    found = [msgspec.convert(read_json(file), StudentResult) for file in files]
+    found = [known_result(read_json(file)) for file in files]
     return Judged(start=start, after=after, accuracies=tuple(one.accuracy for one in found))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ from condense.runtime import Runtime, convolutions
 from condense.storage.distilled import DistilledDataset
 from condense.storage.files import append_line, file_hash
 from condense.storage.run_folder import RunFolder
-from condense.storage.tensors import read_tensors, tensors_to_bytes
+from condense.storage.tensors import read_tensors, tensor_of, tensors_to_bytes
 
 # Maximum size, as float32, of the initial images of all classes that stay in memory between chunks of slots.
 _KEPT_BYTES = 2**30
@@ -123,7 +124,9 @@ class Synthesis:
         """
         steps = self.recipe.recover.iterations
         name, chunks = _named(steps if after is None else after, steps), self.chunks()
-        pixels = [read_tensors(self.folder.chunk(index))[0][name] for index in range(len(chunks))]
+        pixels = [
+            self._stored(self.folder.chunk(index), name, len(chunk)) for index, chunk in enumerate(chunks)
+        ]
         return torch.cat(pixels)[torch.argsort(torch.cat(chunks))]
 
     def chunks(self) -> list[Tensor]:
@@ -167,6 +170,11 @@ class Synthesis:
             self.runtime.reporter.advance(1)
         kept[_named(steps, steps)] = to_bytes(images, mean, std)
         self.folder.checksums.write(self.folder.chunk(index), tensors_to_bytes(kept))
+
+    def _stored(self, file: Path, name: str, count: int) -> Tensor:
+        """Return `count` images of a chunk's file. Raises StorageError for a file that holds something else."""
+        shape = (count, self.dataset.channels, self.dataset.size, self.dataset.size)
+        return tensor_of(read_tensors(file)[0], name, shape, torch.uint8, file)
 
     def _initial_chunk(self, index: int, wanted: Tensor) -> Chunk:
         """Return a chunk before recovery. wanted: (m,) int64, class * ipc + number in it, of each stored image."""

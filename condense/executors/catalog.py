@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from condense.errors import OptionError
 from condense.executors.executor import Executor
+from condense.recipe.config import MOST_PROCESSES
 from condense.recipe.fields import checked
 from condense.recipe.method import Use
 from condense.recipe.networks import parse_network
@@ -64,8 +65,8 @@ def chosen_executor(
     for an unknown name, and PluginError if what it needs is not installed.
     """
     name, pairs = parse_network(text)
-    if jobs < 1:
-        raise OptionError(f"jobs must be at least 1, not {jobs}")
+    if not 1 <= jobs <= MOST_PROCESSES:
+        raise OptionError(f"jobs must lie between 1 and {MOST_PROCESSES}, not {jobs}")
     if jobs > 1:
         if name != LOCAL:
             raise OptionError(

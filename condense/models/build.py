@@ -41,6 +41,18 @@ def network_for(
     return Network(runtime.place(model), use.name)
 
 
+def weight_bytes(use: Use, request: ModelRequest, registry: Registry) -> int:
+    """Return the bytes of a network's weights without making them, or 0 if the network cannot be built like that."""
+    try:
+        with torch.device("meta"), isolated_global_rng(torch.Generator("cpu").manual_seed(0)):
+            model = _build(use, request, registry)
+    except (
+        Exception
+    ):  # Some networks compute with their first weights; building them for real says what is wrong.
+        return 0
+    return sum(one.numel() * one.element_size() for one in (*model.parameters(), *model.buffers()))
+
+
 def _build(use: Use, request: ModelRequest, registry: Registry) -> nn.Module:
     """Return a network on the CPU.
 

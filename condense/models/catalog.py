@@ -48,8 +48,9 @@ class ConvNetOptions:
     norm: Literal["batch", "instance", "none"] = "batch"
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.depth < 1:
-            raise ValueError(f"width and depth must be at least 1, not {self.width} and {self.depth}")
+        for name, value, most in (("width", self.width, 2**14), ("depth", self.depth, 16)):
+            if not 1 <= value <= most:
+                raise ValueError(f"{name} must lie between 1 and {most}, not {value}")
 
 
 @checked
@@ -119,6 +120,8 @@ class EnsembleOptions:
     def __post_init__(self) -> None:
         if not self.members:
             raise ValueError("an ensemble needs members; name at least one network")
+        if len(self.members) > 100:
+            raise ValueError(f"an ensemble has at most 100 members, not {len(self.members)}")
         if any(name.partition(":")[0] == "ensemble" for name in self.members):
             raise ValueError("an ensemble cannot be a member of an ensemble; name its members instead")
 

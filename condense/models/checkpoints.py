@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from condense.errors import ModelError, no_checkpoint
+from condense.errors import ModelError, checked_path, no_checkpoint
 from condense.models.network import Network, classifiers_of
 
 # The keys under which training scripts keep a state dict. Averaged weights come first, as in timm: they are tested.
@@ -44,7 +44,7 @@ def load_checkpoint(network: Network, path: Path) -> None:
     A state dict may lie under a usual key, and its names may have a usual prefix. Code in torch files is not run.
     Raises ModelError if the file cannot be read or does not fit the architecture or the classes.
     """
-    if not path.is_file():
+    if not checked_path(path).is_file():
         raise no_checkpoint(path)
     tensors = load_file_of_tensors(path)
     _fill(network.model, _renamed(tensors, network.model.state_dict()), str(path))

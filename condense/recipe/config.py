@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from condense.errors import checked_path
 from condense.recipe.fields import checked
 from condense.recipe.method import (
     AS_THE_PROTOCOL_SAYS,
@@ -28,6 +29,8 @@ from condense.recipe.method import (
 from condense.recipe.protocol import Protocol
 from condense.recipe.selection import Selection
 
+# Beyond these, a number is a slip of the hand.
+_MOST_PER_CLASS, _MOST_STUDENTS, MOST_PROCESSES = 10**6, 10_000, 1024
 # Between the name of a library and the folder of one of its networks.
 _LOCAL = ":local-dir:"
 # The kind of the datasets that Hugging Face's `datasets` reads: "hf:OWNER/NAME" or "hf:./PATH".
@@ -76,8 +79,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_losses(self.targets, self.regularizers)
-        if self.ipc < 1:
-            raise ValueError(f"images per class must be at least 1, not {self.ipc}")
+        checked_path(self.teacher.checkpoint)
+        if not 1 <= self.ipc <= _MOST_PER_CLASS:
+            raise ValueError(f"images per class must lie between 1 and {_MOST_PER_CLASS}, not {self.ipc}")
         if not 0 <= self.validation < 1:
             raise ValueError(f"validation must lie in [0, 1), not {self.validation}")
 
@@ -193,8 +197,8 @@ class Evaluation:
     reference: bool = True
 
     def __post_init__(self) -> None:
-        if self.students < 0:
-            raise ValueError(f"students must be 0 or more, not {self.students}")
+        if not 0 <= self.students <= _MOST_STUDENTS:
+            raise ValueError(f"students must lie between 0 and {_MOST_STUDENTS}, not {self.students}")
         if self.student.together < 1:
             raise ValueError(f"student.together must be at least 1, not {self.student.together}")
 
@@ -247,10 +251,11 @@ class Machine:
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):
             raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, not {self.device!r}")
-        if self.workers is not None and self.workers < 0:
-            raise ValueError(f"workers must be 0 or more, not {self.workers}")
+        if self.workers is not None and not 0 <= self.workers <= MOST_PROCESSES:
+            raise ValueError(f"workers must lie between 0 and {MOST_PROCESSES}, not {self.workers}")
         if self.keep_minutes < 0:
             raise ValueError(f"keep_minutes must be 0 or more, not {self.keep_minutes}")
+        checked_path(self.data_dir)
 
     @property
     def hash(self) -> str:

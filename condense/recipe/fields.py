@@ -29,6 +29,8 @@ _WORDS: Mapping[Any, str] = {
 _SCALARS = (bool, int, float, str, type(None))
 _SEVERAL: Mapping[Any, str] = {int: "whole numbers", float: "numbers", str: "texts", bool: "true or false"}
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six")
+# The largest whole number that tensors, files and generators take.
+_LARGEST = 2**63 - 1
 # The longest representation of a wrong value in a message.
 _LONGEST = 80
 
@@ -180,7 +182,10 @@ def _fit_scalar(value: Any, hint: Any) -> Any:
             raise ValueError("must be a finite number")
         return value if exact else number
     if hint is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        return value if exact else int(value)
+        whole = int(value)
+        if not -_LARGEST <= whole <= _LARGEST:
+            raise ValueError(f"must be a whole number of at most 64 bits, {_LARGEST}")
+        return value if exact else whole
     if hint is str and isinstance(value, str):
         return value if exact else str(value)
     return _known(isinstance(value, hint) and hint in (bool, type(None)), value, hint)

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from condense.errors import PluginError, UnknownNameError, unknown_name
+from condense.errors import PluginError, UnknownNameError, checked_path, unknown_name
 from condense.recipe.file_plugin import PluginFile, read_plugin_file
 from condense.recipe.loading import Failure, LoadError, answers_of, import_plugin
 from condense.recipe.method import Method
@@ -180,6 +180,7 @@ class Registry:
 
     def _with_argument(self, kind: str, name: str) -> tuple[Any, str]:
         stem, _, argument = name.partition(":")
+        checked_path(argument)
         spec = self.find(kind, stem)
         if spec.takes and not argument:
             raise UnknownNameError(f"{kind} {stem!r} needs a {spec.takes}: write {stem}:{spec.takes}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from condense.errors import OptionError, unknown_name
+from condense.errors import OptionError, checked_path, unknown_name
 from condense.recipe.config import Evaluation, Recipe, RunConfig
 from condense.recipe.effects import refuse_without_effect
 from condense.recipe.method import AS_THE_PROTOCOL_SAYS, Method, Use
@@ -201,6 +201,7 @@ def run_path(recipe: Recipe, out: Path, name: str | None, *, resume: bool) -> Pa
 
     Raises OptionError for a name that is not one folder name.
     """
+    checked_path(out)
     if name:
         return out / folder_name(name)
     stem = f"{recipe.method}-{file_name(recipe.dataset.name)}-ipc{recipe.ipc}-seed{recipe.seed}"
@@ -216,6 +217,7 @@ def folder_name(name: str) -> str:
     """Return the name. Raises OptionError unless it is one folder name."""
     if not name or Path(name).name != name or name == "..":
         raise OptionError(f"name {name!r} must be one folder name; choose the folder above it with --out")
+    checked_path(name)
     return name
 
 

@@ -15,7 +15,6 @@ from condense.recipe.config import Machine, RunConfig
 from condense.recipe.registry import Registry
 from condense.recipe.sources import sources_of_run
 from condense.runs.journal import check_same_recipe, check_same_sources, earlier_config, other_machine
-from condense.storage.files import read_json
 from condense.storage.run_folder import RunFolder
 
 # The packages that networks come from, by the name of the network's spec.
@@ -114,7 +113,7 @@ def _networks(plan: Plan) -> Iterator[str]:
 
 def _check_resumed(config: RunConfig, path: Path, registry: Registry) -> None:
     earlier = earlier_config(path, registry)
-    data = read_json(RunFolder.open(path).run_json)
+    data = RunFolder.open(path).read()
     check_same_recipe(path, config, earlier, data)
     check_same_sources(path, data.get("sources", {}), sources_of_run(config, registry))
     _check_same_machine(path, config.machine, str(data["host"]["computes"]))

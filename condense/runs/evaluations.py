@@ -9,6 +9,7 @@ from typing import Any
 
 from condense.errors import StorageError
 from condense.recipe.config import Evaluation, Recipe, dataset_label, digest
+from condense.recipe.resolve import file_name
 from condense.runs.result import EvaluationResult
 from condense.runtime import Reporter
 from condense.storage.distilled import DistilledDataset
@@ -41,7 +42,8 @@ def table_path(
         [(evaluation.hash, evaluation.students) for evaluation in evaluations],
         [recipe.seed, recipe.dataset, recipe.validation],
     ]
-    stem = f"{distilled.method}-ipc{distilled.ipc}-{protocol.name}-{protocol.epochs}"
+    # The name of the method may come from anybody, and must not lead to another folder.
+    stem = f"{file_name(distilled.method) or 'artifact'}-ipc{distilled.ipc}-{protocol.name}-{protocol.epochs}"
     return folder / f"{stem}-{digest(made_of)[:10]}.md"
 
 

@@ -8,7 +8,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from condense.errors import CondenseError, PluginError, StorageError, UnknownNameError, cannot_read
+from condense.errors import (
+    CondenseError,
+    PluginError,
+    StorageError,
+    UnknownNameError,
+    cannot_read,
+    checked_path,
+)
 from condense.executors.pieces import Piece
 from condense.recipe.config import RunConfig, by_content
 from condense.recipe.registry import Registry
@@ -17,6 +24,7 @@ from condense.recipe.settings import flatten
 from condense.runtime import Reporter
 from condense.storage.files import append_line, append_lines, read_json, write_json
 from condense.storage.run_folder import RunFolder
+from condense.storage.seal import seal_of
 
 FORMAT = 2
 _NONE: Mapping[str, str] = {}
@@ -85,7 +93,7 @@ class Journal:
         differs.
         """
         folder = RunFolder.open(path)
-        data = read_json(folder.run_json)
+        data = folder.read()
         check_same_recipe(path, config, earlier, data)
         if data["host"]["computes"] != host["computes"]:
             raise other_machine(path, data["host"]["computes"], host["computes"])
@@ -152,6 +160,7 @@ class Journal:
                 "Put it back and go on with --resume, or start the run again"
             )
         self._begun = True
+        self._data["seal"] = seal_of(self._data["settings"])
         write_json(self.folder.run_json, self._data)
 
 
@@ -259,7 +268,10 @@ def naming_plugin_files(path: Path | None, registry: Registry) -> Iterator[None]
 
 
 def _run_json(path: Path) -> Path:
-    return path / "run.json" if path.is_dir() else path
+    try:
+        return path / "run.json" if checked_path(path).is_dir() else path
+    except OSError as error:
+        raise cannot_read(path, error) from error
 
 
 def saved_config(path: Path) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 
 from condense.data.dataset import RealDataset
-from condense.engine.components import StudentResult
-from condense.engine.evaluate import Score
+from condense.engine.evaluate import Score, known_result
 from condense.engine.measure import check_teacher
 from condense.engine.parts import parts_of
 from condense.engine.plan import Plan, make_plan
@@ -262,7 +261,7 @@ class _Work:
             )
         return Score(
             label=title_of(pieces[0].name, self.graph.plan.recipe.method),
-            students=tuple(msgspec.convert(one, StudentResult) for one in results),
+            students=tuple(map(known_result, results)),
         )
 
     def _file(self, piece: Piece) -> Path:

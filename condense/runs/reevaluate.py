@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from condense.data.dataset import RealDataset
+from condense.data.fetching import fetching_nothing
 from condense.engine.build import build_component
 from condense.engine.components import Evaluator
 from condense.engine.evaluate import StudentTrainer
@@ -30,6 +31,7 @@ from condense.recipe.resolve import convert
 from condense.recipe.settings import assign, complete, network_of, network_text
 from condense.runs import provenance
 from condense.runs.evaluations import keep_evaluation, table_path
+from condense.runs.foreign import check_wishes
 from condense.runs.journal import naming_plugin_files, saved_config
 from condense.runs.machine import runtime_of
 from condense.runs.result import EvaluationResult
@@ -37,7 +39,8 @@ from condense.runs.teachers import recorded
 from condense.runtime import Reporter, Runtime, numeric_settings
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
-from condense.storage.files import file_hash
+from condense.storage.files import file_hash, read_json
+from condense.storage.seal import is_sealed
 
 # The settings that an evaluation reads.
 _EVALUATED = ("protocol", "student", "teacher", "evaluator", "dataset")
@@ -57,42 +60,43 @@ def reevaluate(
     out: Path | None,
     machine: Machine,
     reporter: Reporter | None,
+    yes: bool,
 ) -> EvaluationResult:
     """Train and test students on the artifact at `path`; the arguments are those of `condense.evaluate`."""
     if students < 1:
         raise OptionError(f"students must be at least 1 for an evaluation, not {students}")
     distilled = artifact.load(path, registry)
     beside = _run_beside(path, distilled)
+    named = (("dataset", dataset), ("protocol", protocol), ("student.model", networks))
+    chosen = {key for key, _ in settings} | {key for key, given in named if given}
     if beside:
-        dataset = dataset or str(beside.settings["recipe"]["dataset"]["name"])
-        machine = replace(machine, data_dir=machine.data_dir or str(beside.settings["machine"]["data_dir"]))
+        dataset = dataset or beside.config.recipe.dataset.name
+        machine = replace(machine, data_dir=machine.data_dir or beside.data_dir)
     settings = with_network(settings, networks, key="student.model", option="--student")
     with naming_plugin_files(beside.path if beside else None, registry):
         config = _config(distilled, registry, protocol, dataset, settings)
-    # The test images may depend on the teacher's seed, so it stays the same.
-    recipe = replace(config.recipe, teacher=replace(config.recipe.teacher, seed=config.recipe.teacher_seed))
-    recipe = replace(recipe, seed=recipe.seed if seed is None else seed)
-    config = RunConfig(
-        recipe=recipe, evaluation=replace(config.evaluation, students=students), machine=machine
-    )
+    recipe = _seeded(config.recipe, seed)
+    evaluation = replace(config.evaluation, students=students)
+    config = RunConfig(recipe=recipe, evaluation=evaluation, machine=machine)
     judged = _students(config, networks, registry)
+    used = [evaluation.student_network(recipe.teacher) for evaluation in judged.values()]
+    trusted = yes or (beside is not None and beside.own)
+    if not trusted:
+        check_wishes(path, config, used, registry, chosen=chosen)
     runtime = runtime_of(machine, reporter)
     with numeric_settings(runtime):
-        real = real_dataset(recipe, machine, registry, runtime)
+        with fetching_nothing(when=not trusted and "dataset" not in chosen):
+            real = real_dataset(recipe, machine, registry, runtime)
         for note in real.notes:
             runtime.reporter.note(note)
         _check_fits(distilled, real)
-        used = [evaluation.student_network(recipe.teacher) for evaluation in judged.values()]
         preflight([Part(role="student", use=use) for use in used], real, registry, runtime)
         trainers = _trainers(judged, recipe, real, registry, runtime)
         distilled, answers = _labelled(distilled, config, real, registry, runtime, path, teacher)
+        table = table_path(out, beside.path if beside else None, distilled, recipe, judged.values())
+        versions = provenance.versions(registry)
         result = EvaluationResult(
-            path=path,
-            config=config,
-            distilled=distilled,
-            scores={},
-            versions=provenance.versions(registry),
-            table=table_path(out, beside.path if beside else None, distilled, recipe, judged.values()),
+            path=path, config=config, distilled=distilled, scores={}, versions=versions, table=table
         )
         for network, trainer in trainers.items():
             title = distilled.method if len(trainers) == 1 else f"{distilled.method}, {network}"
@@ -102,6 +106,13 @@ def reevaluate(
                 replace(result, scores=scores), runtime.reporter, required=out is not None
             )
     return result
+
+
+def _seeded(recipe: Recipe, seed: int | None) -> Recipe:
+    """Return the recipe with a seed of its students; None leaves it."""
+    # The test images may depend on the teacher's seed, so it stays the same.
+    recipe = replace(recipe, teacher=replace(recipe.teacher, seed=recipe.teacher_seed))
+    return replace(recipe, seed=recipe.seed if seed is None else seed)
 
 
 def _students(config: RunConfig, networks: Sequence[str], registry: Registry) -> dict[str, Evaluation]:
@@ -196,27 +207,48 @@ def _config(
 
 @dataclass(frozen=True)
 class _Beside:
-    """The run directory that an artifact lies in, and the settings of that run."""
+    """The run directory that an artifact lies in, and the configuration of that run.
+
+    own: whether this user made the run, so that its settings are the user's own.
+    """
 
     path: Path
-    settings: dict[str, Any]
+    config: RunConfig
+    own: bool
+
+    @property
+    def data_dir(self) -> str:
+        """The folder of datasets of the run; "" for a foreign run, which names no folders of this computer."""
+        return self.config.machine.data_dir if self.own else ""
 
 
 def _run_beside(path: Path, distilled: DistilledDataset) -> _Beside | None:
     """Return the run that made an artifact if its run.json lies around it, else None.
 
     Its settings say where the dataset was found. An artifact does not say that, because it is made to be passed on.
+    Raises StorageError or OptionError for a run directory whose run.json does not say what was run.
     """
     if (path / "run.json").is_file():
-        return _Beside(path, saved_config(path))
+        return _beside(path, distilled)[0]
     with contextlib.suppress(CondenseError):  # A run.json above an artifact may belong to something else.
-        found = saved_config(path.parent)
-        config = convert(found, RunConfig)
-        shown = public_settings(config.recipe, config.evaluation)["recipe"]
-        # Not ==, because JSON has lists where settings have tuples.
-        if digest(shown) == digest(distilled.settings.get("recipe")):
-            return _Beside(path.parent, found)
+        found, same_recipe = _beside(path.parent, distilled)
+        return found if same_recipe else None
     return None
+
+
+def _beside(folder: Path, distilled: DistilledDataset) -> tuple[_Beside, bool]:
+    """Return the run in a folder, and whether an artifact says that it was made by the same recipe."""
+    try:
+        config = convert(saved_config(folder), RunConfig)
+    except OptionError as error:
+        raise OptionError(f"{folder / 'run.json'}: {error}") from error
+    # Not ==, because JSON has lists where settings have tuples.
+    same = {
+        group: digest(shown) == digest(distilled.settings.get(group))
+        for group, shown in public_settings(config.recipe, config.evaluation).items()
+    }
+    own = all(same.values()) and is_sealed(read_json(folder / "run.json"))
+    return _Beside(folder, config, own), same["recipe"]
 
 
 def _check_fits(distilled: DistilledDataset, dataset: RealDataset) -> None:
@@ -247,7 +279,9 @@ def _teacher(
     weights = given
     for folder in (path, path.parent):
         beside = folder / "teacher.safetensors"
-        if weights is None and beside.is_file() and file_hash(beside) == distilled.teacher_hash:
+        # A link could lead to any file of this computer; `find` has looked at those in the artifact itself.
+        own = beside.is_file() and (folder == path or not beside.is_symlink())
+        if weights is None and own and file_hash(beside) == distilled.teacher_hash:
             weights = beside
     protocol = config.evaluation.protocol
     if weights is None:

@@ -95,8 +95,12 @@ class Teachers:
             checksums.write(file, tensors_to_bytes(network.model.state_dict(), {"model": network.name}))
         discard(unfinished)
         network.frozen()
-        known = read_json(about)
-        return Taught(file=file, accuracy=known["accuracy"], seconds=known["seconds"])
+        told = _read(about, _Kept)
+        if told is None:
+            raise StorageError(
+                f"{about} does not tell of a teacher; delete it and the file beside it, and run again"
+            )
+        return Taught(file=file, accuracy=told.accuracy, seconds=told.seconds)
 
 
 def check_same_teacher(folder: RunFolder, sha256: str) -> None:

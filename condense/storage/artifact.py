@@ -20,7 +20,9 @@ import csv
 import hashlib
 import io
 import re
+import struct
 import unicodedata
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ from torch import Tensor
 
 from condense.data.parametrizations.base import Coder, coder_of
 from condense.data.parametrizations.standard import AS_THEY_ARE
-from condense.errors import OptionError, PluginError, StorageError, UnknownNameError
+from condense.errors import OptionError, PluginError, StorageError, UnknownNameError, cannot_read
 from condense.recipe.config import digest
 from condense.recipe.method import IDENTITY
 from condense.recipe.registry import Registry, default_registry
@@ -41,10 +43,12 @@ from condense.storage.card import card_text
 from condense.storage.checksums import DamagedError
 from condense.storage.distilled import DistilledDataset
 from condense.storage.encoding import PngFiles, encode_soft_labels, in_threads
-from condense.storage.manifest import FORMAT, ClassEntry, Manifest, read_manifest
+from condense.storage.manifest import FORMAT, LONGEST, ClassEntry, Manifest, class_files, read_manifest
 from condense.storage.run_folder import RunFolder
 from condense.storage.tensors import read_tensors
 
+# Where a PNG file has width and height.
+_SIDES_AT = 16
 # Hugging Face reads a folder with one of these words in its name as a split, and ignores the others.
 _SPLIT_WORDS = re.compile(r"\b(train|training|test|testing|val|valid|validation|dev|eval|evaluation)\b")
 # The fields that Manifest copies from DistilledDataset.
@@ -139,13 +143,22 @@ def _csv(rows: list[tuple[object, ...]]) -> str:
 
 
 def find(path: Path) -> Path:
-    """Return the artifact folder: `path` or the one inside it. Raises StorageError if there is none."""
-    for folder in (path, path / "distilled"):
-        if (folder / "distilled.json").is_file():
-            return folder
-    if not path.is_dir():
-        raise StorageError(f"there is no folder {path}")
-    if (path / "run.json").is_file():
+    """Return the artifact folder: `path` or the one inside it.
+
+    Raises StorageError if there is none, or if anything in `path` is a link that leads out of it: an artifact comes
+    from anybody, and must not make its reader open or push other files.
+    """
+    try:
+        for folder in (path, path / "distilled"):
+            if (folder / "distilled.json").is_file():
+                files.refuse_links_out(path)
+                return folder
+        if not path.is_dir():
+            raise StorageError(f"there is no folder {path}")
+        unfinished = (path / "run.json").is_file()
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    if unfinished:
         state = RunFolder(path).state()
         further = "let it end" if state == "is running" else "continue it with --resume"
         raise StorageError(f"the run in {path} has no distilled dataset yet. It {state}; {further}")
@@ -169,7 +182,7 @@ def load(path: Path | str, registry: Registry | None = None) -> DistilledDataset
     labels, slots, weights = [], [], []
     pngs: list[Path] = []
     for label, entry in enumerate(manifest.classes):
-        found = _class_files(folder, entry)
+        found = class_files(folder, entry)
         labels += [label] * len(found)
         slots += [int(file.stem) for file in found]
         weights += entry.weights
@@ -188,7 +201,7 @@ def load(path: Path | str, registry: Registry | None = None) -> DistilledDataset
         classes=tuple(entry.name for entry in manifest.classes),
         mean=tuple(manifest.mean),
         std=tuple(manifest.std),
-        soft_labels=_read_soft_labels(folder) if manifest.soft_labels else None,
+        soft_labels=_read_soft_labels(folder, manifest) if manifest.soft_labels else None,
         coder=coder,
         files=PngFiles(images, [file for _, file in read]),
         **copied,
@@ -217,12 +230,13 @@ def _check_bytes(folder: Path, manifest: Manifest) -> None:
     """Raise DamagedError for a file whose bytes are not those that were written, as far as distilled.json tells."""
     pairs: list[tuple[Path, str]] = []
     for entry in manifest.classes:
-        found = _class_files(folder, entry)
+        found = class_files(folder, entry)
         pairs += zip(found, entry.sha256, strict=True) if entry.sha256 else ()
     if manifest.soft_labels and manifest.labels_sha256:
         pairs.append((folder / "labels.safetensors", manifest.labels_sha256))
     for file, written in pairs:
-        if files.file_hash(file) != written:
+        most = manifest.most_of_labels if file.suffix == ".safetensors" else manifest.most_of_image
+        if files.file_hash(file, most) != written:
             raise DamagedError(
                 f"{file} is damaged: its bytes are not those that were written (SHA-256 in distilled.json); copy the "
                 "folder again, or let --resume make it again in the run that it comes from"
@@ -248,39 +262,33 @@ def _coder(folder: Path, manifest: Manifest, registry: Registry | None) -> Coder
     return coder
 
 
-def _class_files(folder: Path, entry: ClassEntry) -> list[Path]:
-    """Return the image files of one class, in slot order."""
-    files = sorted((folder / "images" / entry.folder).glob("*.png"))
-    if len(files) != entry.images:
-        raise StorageError(
-            f"{folder / 'images' / entry.folder} holds {len(files)} images, but distilled.json says "
-            f"{entry.images}; the folder is incomplete or was changed: copy it again"
-        )
-    for file in files:
-        if not file.stem.isdecimal():
-            raise StorageError(f"{file} is not named by a slot number; it does not belong there")
-    return files
-
-
 def _read_png(path: Path, manifest: Manifest) -> tuple[Tensor, bytes]:
-    """Return a PNG file as (C, H, W) uint8, and its bytes. Raises StorageError if it does not fit the manifest."""
-    try:
-        raw = path.read_bytes()
-        with Image.open(path, formats=("PNG",)) as image:
-            found = (image.mode, *image.size)
-            pixels = np.array(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise StorageError(f"{path} is not a readable PNG image ({error}); copy the folder again") from error
+    """Return a PNG file as (C, H, W) uint8, and its bytes. Raises StorageError if it does not fit the manifest.
+
+    The side lengths in its header are compared first: a small file can hold an image that fills the memory.
+    """
+    content = files.read_bytes(path, manifest.most_of_image)
     wanted = ("L" if manifest.channels == 1 else "RGB", manifest.width, manifest.height)
-    if found != wanted:
+    found, pixels = ("an image", 0, 0), None
+    try:
+        found = ("an image", *struct.unpack_from(">II", content, _SIDES_AT))
+        if max(found[1:]) <= LONGEST:  # Pillow warns of larger ones.
+            with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+                found = (image.mode, *image.size)
+                pixels = np.array(image) if found == wanted else None
+    # Pillow raises these for broken streams, headers, fields and compressed data.
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+        raise StorageError(f"{path} is not a readable PNG image ({error}); copy the folder again") from error
+    if pixels is None:
         said = " but distilled.json says ".join("{} {}x{}".format(*what) for what in (found, wanted))
         raise StorageError(f"image {path} is {said}")
     planes = torch.from_numpy(pixels.reshape(manifest.height, manifest.width, -1)).permute(2, 0, 1)
-    return planes.contiguous(), raw
+    return planes.contiguous(), content
 
 
-def _read_soft_labels(folder: Path) -> Tensor:
-    tensors, _ = read_tensors(folder / "labels.safetensors")
+def _read_soft_labels(folder: Path, manifest: Manifest) -> Tensor:
+    file = folder / "labels.safetensors"
+    tensors, _ = read_tensors(file, manifest.most_of_labels)
     if "logits" not in tensors:
-        raise StorageError(f"{folder / 'labels.safetensors'} holds no 'logits' but {sorted(tensors)}")
+        raise StorageError(f"{file} holds no 'logits' but {sorted(tensors)[:5]}")
     return tensors["logits"]

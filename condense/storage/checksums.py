@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from condense.errors import StorageError, cannot_read
-from condense.storage.files import append_line, file_hash, same_file, write_bytes
+from condense.storage.files import LARGEST_JSON, append_line, file_hash, read_bytes, same_file, write_bytes
 
 FILE = "checksums.jsonl"
 _SEAL_BYTES = hashlib.sha256().digest_size
@@ -66,15 +66,13 @@ class Checksums:
     def recorded(self, path: Path) -> str | None:
         """Return the SHA-256 that was written down for a file, or None."""
         file = self.folder / FILE
-        try:
-            lines = file.read_bytes().splitlines() if file.exists() else []
-        except OSError as error:
-            raise cannot_read(file, error) from error
+        lines = read_bytes(file, LARGEST_JSON).splitlines() if file.exists() else []
         name, found = self._name(path), None
         for line in lines:
             try:
                 entry = msgspec.json.decode(line, type=_Line)
-            except msgspec.DecodeError:  # a line that was cut off; its file passes, as one without a line
+            # A line that was cut off or changed; its file passes, as one without a line.
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             found = entry.sha256 if entry.file == name else found
         return found

@@ -14,7 +14,7 @@ from condense.data.dataset import MemoryImages
 from condense.data.feed import DecodedFeed, Feed
 from condense.data.parametrizations.base import Coder
 from condense.data.parametrizations.standard import AS_THEY_ARE
-from condense.data.pixels import normalise
+from condense.data.pixels import check_normalisation, normalise
 from condense.errors import DataError
 from condense.recipe.method import IDENTITY, Use
 from condense.recipe.protocol import LabelMode
@@ -173,8 +173,7 @@ def _check_images(data: DistilledDataset) -> None:
         raise DataError(
             f"distilled dataset: mean and std need {images.shape[1]} values each, one per channel"
         )
-    if min(data.std) <= 0:
-        raise DataError(f"distilled dataset: std must be above 0, not {data.std}")
+    check_normalisation("distilled dataset", data.mean, data.std)
 
 
 def _check_order(data: DistilledDataset) -> None:
@@ -183,6 +182,9 @@ def _check_order(data: DistilledDataset) -> None:
     In that order, the rows of soft labels match ImageFolder's images, or the images decoded from them.
     """
     count, classes, per_class = len(data), len(data.classes), data.images_per_class
+    if len(set(data.classes)) < classes:
+        twice = next(name for name in data.classes if data.classes.count(name) > 1)
+        raise DataError(f"distilled dataset: two classes are called {twice!r}; give each a name of its own")
     _check_shape("labels", data.labels, (count,), torch.int64)
     _check_shape("slots", data.slots, (count,), torch.int64)
     if int(data.labels.min()) < 0 or int(data.labels.max()) >= classes:
@@ -229,3 +231,5 @@ def _check_soft_labels(data: DistilledDataset) -> None:
         )
     if data.soft_labels is not None:
         _check_shape("soft labels", data.soft_labels, (len(data), len(data.classes)), torch.float32)
+        if not bool(torch.isfinite(data.soft_labels).all()):
+            raise DataError("distilled dataset: some soft labels are not finite numbers")

@@ -1,12 +1,17 @@
-"""Reading and writing of files and folders. A write is complete or does not happen."""
+"""Reading and writing of files and folders.
+
+A write is complete or does not happen. A read looks at kind and size first, because a file may come from anybody.
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +21,12 @@ from typing import Any
 import msgspec
 
 from condense.errors import StorageError, cannot_read, cannot_write
+from condense.text import byte_size, escaped
 
+# The largest JSON file that is read, in bytes. The description of a million images has about 100 MB.
+LARGEST_JSON = 256 * 2**20
+# How many lists and groups may lie inside each other in a JSON file.
+DEEPEST_JSON = 64
 _NUMBERS = re.compile(r"\[\n[-+\d.eE,\s]*\]")
 
 
@@ -68,8 +78,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text in UTF-8, with `write_bytes`."""
-    write_bytes(path, text.encode())
+    """Write text for people in UTF-8, with `write_bytes`. Control characters become escapes, as in `escaped`."""
+    write_bytes(path, escaped(text).encode())
 
 
 def _plain(value: Any) -> Any:
@@ -97,16 +107,85 @@ def write_json(path: Path, value: object) -> None:
     write_bytes(path, json_bytes(value))
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file. Raises StorageError if the file is missing or not valid JSON."""
+@contextmanager
+def opened(path: Path, most: int | None = None) -> Iterator[io.BufferedReader]:
+    """Yield an open file to be read.
+
+    most: the maximum size in bytes; None allows any.
+
+    Raises StorageError if it cannot be read, is larger, or is something else than a file: a pipe would block forever.
+    """
+    # Opening a pipe waits for its other end without this flag, which regular files ignore.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        return msgspec.json.decode(path.read_bytes())
+        descriptor = os.open(path, flags)
     except OSError as error:
         raise cannot_read(path, error) from error
+    except ValueError as error:
+        raise StorageError(f"{path} is not the name of a file: {error}") from error
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise StorageError(f"{path} is not a file; put the file itself there")
+        if most is not None and found.st_size > most:
+            raise StorageError(
+                f"{path} has {byte_size(found.st_size)}, and at most {byte_size(most)} can be right there; it was "
+                "damaged or changed by hand"
+            )
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            yield file
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """Return the content of a file. most: the maximum size in bytes. Raises what `opened` raises."""
+    with opened(path, most) as file:
+        return file.read()
+
+
+def check_size(path: Path, most: int | None) -> None:
+    """Raise what `opened` raises for a file that is missing, something else than a file, or larger than `most`."""
+    with opened(path, most):
+        pass
+
+
+def read_json(path: Path, most: int = LARGEST_JSON) -> Any:
+    """Return the content of a JSON file.
+
+    most: its maximum size in bytes.
+
+    Raises StorageError if the file is missing, larger, not valid JSON, or more than `DEEPEST_JSON` deep.
+    """
+    content = read_bytes(path, most)
+    try:
+        found = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StorageError(
             f"{path} is not valid JSON ({error}); it was cut off or changed by hand"
         ) from error
+    except RecursionError as error:
+        raise _too_deep(path) from error
+    level = [found]
+    for _ in range(DEEPEST_JSON + 1):
+        level = [child for part in level for child in _groups_in(part)]
+    if level:
+        raise _too_deep(path)
+    return found
+
+
+def _groups_in(value: Any) -> list[Any]:
+    """Return the lists and groups directly inside a value of JSON."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [part for part in parts if isinstance(part, dict | list)]
+
+
+def _too_deep(path: Path) -> StorageError:
+    return StorageError(
+        f"{path} has more than {DEEPEST_JSON} lists and groups inside each other; it was changed by hand"
+    )
 
 
 def append_line(path: Path, value: object) -> None:
@@ -137,8 +216,7 @@ def same_file(source: Path, path: Path) -> None:
     Raises StorageError if `source` is missing or `path` cannot be written; the earlier content of `path` then
     remains.
     """
-    if not source.is_file():
-        raise StorageError(f"there is no file {source}")
+    check_size(source, None)
     temporary = _sibling(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,13 +235,36 @@ def same_file(source: Path, path: Path) -> None:
         raise cannot_write(path, error) from error
 
 
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal. Raises StorageError if the file cannot be read."""
+def file_hash(path: Path, most: int | None = None) -> str:
+    """Return the SHA-256 of a file in hexadecimal. most: as in `opened`. Raises what `opened` raises."""
+    with opened(path, most) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def refuse_links_out(folder: Path) -> None:
+    """Raise StorageError for a link in a folder, at any depth, that leads out of the folder.
+
+    In the cache of the Hugging Face hub, the files of a snapshot are links into the folder `blobs` beside it, which
+    is allowed. Missing folders have no links.
+    """
+    top = Path(os.path.realpath(folder))
+    homes = [top, top.parent.parent / "blobs"] if top.parent.name == "snapshots" else [top]
+    left = [top] if top.is_dir() else []
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        while left:
+            with os.scandir(left.pop()) as entries:
+                for entry in entries:
+                    path = Path(entry.path)
+                    if entry.is_symlink():
+                        real = Path(os.path.realpath(path))
+                        if not any(real.is_relative_to(home) for home in homes):
+                            raise StorageError(
+                                f"{path} is a link that leads out of {folder}, to {real}; put the file itself there"
+                            )
+                    elif entry.is_dir(follow_symlinks=False):
+                        left.append(path)
     except OSError as error:
-        raise cannot_read(path, error) from error
+        raise cannot_read(folder, error) from error
 
 
 @contextmanager

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from condense.storage.distilled import DistilledDataset
 from condense.storage.files import write_bytes
+from condense.text import escaped
 
 _SMALLEST, _LARGEST = 56, 96  # minimum and maximum side length of a drawn image in pixels
 _GAP, _MARGIN, _GUTTER = 3, 20, 28  # pixels between images, around the picture, between blocks of classes
 _FONT_SIZE, _LABEL_WIDTH = 15, 170  # of class names, and their maximum width in pixels
+_MOST_LETTERS = 200  # of a name that are looked at
 _WIDEST = 1300  # maximum width of blocks side by side in pixels, so that a page shows the picture readably
 _PAPER, _INK, _FAINT = (255, 255, 255), (32, 36, 44), (120, 126, 138)
 
@@ -104,7 +106,7 @@ def _balanced(count: int, block_width: int, cell_height: int) -> int:
 
 def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """Return the name on one line, shortened to the maximum width of a name."""
-    text = " ".join(name.split())
+    text = " ".join(escaped(name[:_MOST_LETTERS]).split())
     if font.getlength(text) <= _LABEL_WIDTH:
         return text
     while text and font.getlength(text + "…") > _LABEL_WIDTH:

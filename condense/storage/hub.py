@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from condense.data.hub_packages import hub_package
-from condense.errors import CondenseError, StorageError
+from condense.errors import CondenseError, StorageError, checked_path
 from condense.recipe.config import HUB, is_path
 from condense.storage import artifact
-from condense.storage.files import file_hash, same_file
+from condense.storage.files import LARGEST_JSON, file_hash, read_bytes, same_file
 from condense.storage.manifest import Manifest, read_manifest
 
 TEACHER = "teacher.safetensors"
@@ -104,7 +104,7 @@ def located(path: str | Path) -> Path:
     """
     text = str(path)
     if not text.startswith(_PREFIX):
-        return Path(path)
+        return checked_path(path)
     name, _, revision = text.removeprefix(_PREFIX).partition("@")
     if is_path(name):
         raise StorageError(f"{text} is a path; write it without {_PREFIX}")
@@ -135,7 +135,9 @@ def _teacher_beside(path: Path, folder: Path, manifest: Manifest) -> Path | None
     if manifest.label_mode != "online":
         return None
     files = [place / TEACHER for place in (path, folder, folder.parent)]
-    return next((file for file in files if file.is_file() and file_hash(file) == manifest.teacher_hash), None)
+    # A link could lead to any file of this computer.
+    own = [file for file in files if file.is_file() and not file.is_symlink()]
+    return next((file for file in own if file_hash(file) == manifest.teacher_hash), None)
 
 
 def _stage(folder: Path, manifest: Manifest, teacher: Path | None, staged: Path) -> None:
@@ -154,7 +156,7 @@ def _check_public(folder: Path, manifest: Manifest) -> None:
     """Raise StorageError if the description or the card holds a path of this machine."""
     home = str(Path.home())
     for file in _FILES[:2]:
-        if len(home) > 1 and home in (folder / file).read_text(encoding="utf-8"):
+        if len(home) > 1 and home in _text(folder / file):
             raise StorageError(
                 f"{folder / file} names the folder {home}, which would become public; remove it"
             )
@@ -164,6 +166,10 @@ def _check_public(folder: Path, manifest: Manifest) -> None:
                 f"{folder / 'distilled.json'} names {text!r}, a path of this machine that would become public; "
                 "remove it"
             )
+
+
+def _text(file: Path) -> str:
+    return read_bytes(file, LARGEST_JSON).decode("utf-8", "replace")
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -6,17 +6,47 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from condense.errors import StorageError, cannot_write
+import msgspec
+
+from condense.errors import StorageError, cannot_read, cannot_write
+from condense.recipe.misfits import converted
 from condense.storage.checksums import Checksums
-from condense.storage.files import is_part, read_json
+from condense.storage.files import is_part, read_json, refuse_links_out
 from condense.storage.locks import is_held
 
 # How a run is.
 RunStatus = Literal["running", "interrupted", "failed", "done"]
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class _Stage(msgspec.Struct):
+    seconds: float
+    accuracy: float | None = None
+
+
+class _Host(msgspec.Struct):
+    computes: str
+
+
+class _Outcome(msgspec.Struct):
+    seconds: dict[str, float]
+    bytes: dict[str, int]
+
+
+class _RunJson(msgspec.Struct):
+    """The parts of run.json that are used when a run goes on or when its results are taken."""
+
+    status: str
+    settings: dict[str, Any]
+    host: _Host
+    stages: dict[str, _Stage]
+    checkpoint: str = ""
+    sources: dict[str, str] = {}
+    failure: str = ""
+    outcome: _Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -59,12 +89,31 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Return the folder of an earlier run. Raises StorageError if `path` contains none."""
-        if not path.is_dir():
-            raise StorageError(f"there is not a run directory {path}")
-        if not (path / "run.json").is_file():
-            raise StorageError(f"{path} is not a run directory: it has no run.json")
+        """Return the folder of an earlier run, to go on with it.
+
+        Raises StorageError if `path` contains none, or a link that leads out of it: a run that goes on writes files.
+        """
+        try:
+            if not path.is_dir():
+                raise StorageError(f"there is not a run directory {path}")
+            if not (path / "run.json").is_file():
+                raise StorageError(f"{path} is not a run directory: it has no run.json")
+        except OSError as error:
+            raise cannot_read(path, error) from error
+        refuse_links_out(path)
         return cls(path)
+
+    def read(self) -> dict[str, Any]:
+        """Return the content of run.json. Raises StorageError if it cannot be read or is not that of a run."""
+        data = read_json(self.run_json)
+        try:
+            converted(data, _RunJson, "it")
+        except ValueError as error:
+            raise StorageError(
+                f"{self.run_json} is not the run.json of a run of condense: {error}"
+            ) from error
+        found: dict[str, Any] = data
+        return found
 
     def status(self) -> RunStatus:
         """Return how the run is. Whatever shows that asks here, because run.json alone does not know.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors
@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from condense.errors import StorageError, cannot_read
-from condense.storage.files import write_bytes
+from condense.storage.files import check_size, write_bytes
 
 _NONE: Mapping[str, str] = {}
 
@@ -43,18 +43,22 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     write_bytes(path, tensors_to_bytes(tensors, metadata))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path, most: int | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors of a safetensors file, on the CPU, and its metadata.
 
-    Raises StorageError if the file is missing or broken.
+    most: the maximum size of the file in bytes; None allows any.
+
+    Raises StorageError if the file is missing, larger or broken.
     """
+    check_size(path, most)
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
             metadata: dict[str, str] = dict(file.metadata() or {})
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except OSError as error:
         raise cannot_read(path, error) from error
-    except SafetensorError as error:
+    # Types of numbers that torch does not have are told in any of the last three ways.
+    except (SafetensorError, AttributeError, TypeError, ValueError) as error:
         raise StorageError(
             f"{path} is not a valid safetensors file ({error}); it was cut off: delete it and run again"
         ) from error
@@ -64,6 +68,21 @@ def tensors_from_bytes(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata that `tensors_to_bytes` was given. data: exactly what it returned."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     return safetensors.torch.load(data), header.get("__metadata__", {})
+
+
+def tensor_of(
+    tensors: Mapping[str, Tensor], name: str, shape: Sequence[int], dtype: torch.dtype, path: Path
+) -> Tensor:
+    """Return one tensor of a file. Raises StorageError unless it is there with this shape and this type of numbers."""
+    found = tensors.get(name)
+    if found is None:
+        raise StorageError(f"{path} has no tensor {name!r}; delete it and run again")
+    if tuple(found.shape) != tuple(shape) or found.dtype != dtype:
+        raise StorageError(
+            f"{path}: {name!r} must be {tuple(shape)} {dtype}, not {tuple(found.shape)} {found.dtype}; delete the file "
+            "and run again"
+        )
+    return found
 
 
 def tensors_below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -172,7 +172,7 @@ def test_dry_run_lists_the_work_and_writes_nothing(tiny: Invoke, tmp_path: Path)
     [
         ("compare wmd", "unknown method 'wmd'. Did you mean 'wmdd'?"),
         ("compare wmdd wmdd", "the row 'wmdd' stands twice"),
-        ("compare wmdd --seeds 0", "seeds must be at least 1"),
+        ("compare wmdd --seeds 0", "seeds must lie between 1 and 1000"),
         ("compare wmdd --epochs 0", "epochs must be at least 1"),
         ("compare wmdd --epochs 1,x", "'1,x' is not a list of whole numbers"),
         ("compare wmdd --set dm:lr=1", "no row is of a method 'dm'"),

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from condense.text import byte_size, counted, duration, percent, rate, setting_text, shown_path, spread
+from condense.text import (
+    byte_size,
+    counted,
+    duration,
+    escaped,
+    percent,
+    rate,
+    setting_text,
+    shown_path,
+    spread,
+)
 
 
 @pytest.mark.parametrize(
@@ -89,3 +99,17 @@ def test_percent() -> None:
 def test_any_path_can_be_shown(name: bytes, text: str) -> None:
     assert shown_path(os.fsdecode(name)) == shown_path(Path(os.fsdecode(name))) == text
     text.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("T-shirt/top\n\t日本 👩‍🔬 é", "T-shirt/top\n\t日本 👩‍🔬 é"),
+        ("\0\x07\x1b[2J\x7f\x9b\r", r"\x00\x07\x1b[2J\x7f\x9b\r"),
+        ("\u202ecod.exe\u2066\u200f", r"\u202ecod.exe\u2066\u200f"),
+        ("\u2028\ufeff\ud800", r"\u2028\ufeff\ud800"),
+    ],
+)
+def test_what_steers_a_terminal_is_escaped(text: str, shown: str) -> None:
+    assert escaped(text) == shown
+    assert escaped(shown) == shown

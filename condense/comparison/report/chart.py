@@ -17,6 +17,7 @@ from condense.comparison.report.panels import Panel, Series, panels
 from condense.comparison.report.svg import inline_svg, symbol
 from condense.comparison.summary import Summary
 from condense.engine.intervals import Interval
+from condense.text import escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -285,5 +286,5 @@ def _marker(colour: str, marker: str) -> dict[str, Any]:
 
 def _wrapped(label: str) -> str:
     """Return the label on three lines at most, cut if it is longer."""
-    lines = textwrap.wrap(label, _LABEL) or [""]
+    lines = textwrap.wrap(escaped(label), _LABEL) or [""]
     return "\n".join(lines if len(lines) <= 3 else [*lines[:2], lines[2][: _LABEL - 1] + "…"])

@@ -210,8 +210,8 @@ def test_work_goes_seed_by_seed(registry: Registry) -> None:
 @pytest.mark.parametrize(
     ("terms", "says"),
     [
-        ({"seeds": 0}, "seeds must be at least 1, not 0"),
-        ({"students": 0}, "students must be at least 1"),
+        ({"seeds": 0}, "seeds must lie between 1 and 1000, not 0"),
+        ({"students": 0}, "students must lie between 1 and 1000"),
         ({"seeds": "3"}, "seeds must be a whole number, not '3'"),
         ({"students": True}, "students must be a whole number, not True"),
         ({"ipc": ("1",)}, "ipcs must be a list of whole numbers, not ('1',)"),

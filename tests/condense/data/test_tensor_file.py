@@ -191,3 +191,23 @@ def test_whitened_images_are_refused() -> None:
         to_pixels(images / 0, (0.5,), (0.2,))
     with pytest.raises(DataError, match="values must be one of auto, bytes, unit, normalised"):
         to_pixels(images, (0.5,), (0.2,), "zca")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("images", "text"),
+    [
+        (
+            torch.zeros(1).expand(10**6, 3, 1000, 1000),
+            "the images claim 12.0 TB, more than the file holds for them",
+        ),
+        (torch.zeros(2, 3, 4, 4).to_sparse(), "the images are no plain tensor of real numbers"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.complex64), "the images are no plain tensor of real numbers"),
+        (torch.empty(2, 3, 4, 4, device="meta"), "the images are no plain tensor of real numbers"),
+    ],
+)
+def test_tensors_that_claim_more_than_they_hold_are_refused(
+    images: torch.Tensor, text: str, tmp_path: Path
+) -> None:
+    torch.save({"images": images, "labels": torch.zeros(2, dtype=torch.int64)}, tmp_path / "x.pt")
+    with pytest.raises(DataError, match=text):
+        read_tensor_file(tmp_path / "x.pt", 2)

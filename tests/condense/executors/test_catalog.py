@@ -37,7 +37,7 @@ def test_this_process_is_the_default_and_decodes_with_as_many_workers_as_are_ask
 @pytest.mark.parametrize(
     ("text", "given", "says"),
     [
-        ("local", {"jobs": 0}, "jobs must be at least 1, not 0"),
+        ("local", {"jobs": 0}, "jobs must lie between 1 and 1024, not 0"),
         ("local", {"jobs": 2, "workers": 2}, "workers must be 0 with 2 jobs, not 2"),
         ("processes", {"jobs": 2}, "--jobs is short for --executor processes --workers N"),
         ("processes", {"workers": -1}, "workers must be at least 0, not -1"),

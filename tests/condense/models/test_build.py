@@ -86,7 +86,7 @@ def test_networks_that_cannot_be_built() -> None:
         build(Use(name="convnt"))
     with pytest.raises(OptionError, match=r"unknown option 'convnet.widht'. Did you mean 'width'\?"):
         build(Use(name="convnet", options={"widht": 3}))
-    with pytest.raises(OptionError, match="width and depth must be at least 1"):
+    with pytest.raises(OptionError, match="width must lie between 1 and 16384, not 0"):
         build(Use(name="convnet", options={"width": 0}))
     with pytest.raises(ModelError, match="set a smaller depth"):
         build(Use(name="convnet", options={"depth": 5}))

@@ -91,5 +91,5 @@ def test_a_network_too_deep_for_the_images(size: int, depth: int) -> None:
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"depth": 0}])
 def test_sizes_below_one(options: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="width and depth must be at least 1"):
+    with pytest.raises(ValueError, match=r"(width|depth) must lie between 1 and \d+, not 0"):
         ConvNetOptions(**options)  # type: ignore[arg-type]

@@ -216,7 +216,10 @@ def test_the_machines_that_settings_can_stand_for() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda config: replace(config.recipe, ipc=0), "images per class must be at least 1, not 0"),
+        (
+            lambda config: replace(config.recipe, ipc=0),
+            "images per class must lie between 1 and 1000000, not 0",
+        ),
         (lambda config: replace(config.recipe, validation=1.0), r"validation must lie in \[0, 1\), not 1.0"),
         (
             lambda config: replace(config.recipe, validation=-0.1),
@@ -226,7 +229,10 @@ def test_the_machines_that_settings_can_stand_for() -> None:
             lambda config: replace(config.recipe, targets=config.recipe.regularizers),
             "'smooth' is named both as a target and as a regularizer",
         ),
-        (lambda config: replace(config.evaluation, students=-1), "students must be 0 or more, not -1"),
+        (
+            lambda config: replace(config.evaluation, students=-1),
+            "students must lie between 0 and 10000, not -1",
+        ),
         (
             lambda config: Machine(precision="half"),  # type: ignore[arg-type]
             "precision must be one of auto, bf16, fp32, not 'half'",

@@ -115,7 +115,10 @@ def test_what_is_written_down_has_three_groups_and_losses_by_name(toys: Registry
         (lambda data: data.pop("evaluation"), "evaluation is missing$"),
         (lambda data: data["recipe"].pop("method"), r"recipe\.method is missing$"),
         (lambda data: data["recipe"].update(ipc="ten"), r"recipe\.ipc must be a whole number, not 'ten'$"),
-        (lambda data: data["recipe"].update(ipc=0), r"recipe: images per class must be at least 1, not 0$"),
+        (
+            lambda data: data["recipe"].update(ipc=0),
+            r"recipe: images per class must lie between 1 and 1000000, not 0$",
+        ),
         (
             lambda data: data["recipe"]["recover"].update(lr=-1.0),
             r"recipe\.recover: lr must be above 0, not -1.0$",
@@ -128,7 +131,10 @@ def test_what_is_written_down_has_three_groups_and_losses_by_name(toys: Registry
             lambda data: data["recipe"].update(targets=[]),
             r"recipe\.targets must be a group of values by name, not \[\]$",
         ),
-        (lambda data: data["evaluation"].update(students=-1), "students must be 0 or more, not -1"),
+        (
+            lambda data: data["evaluation"].update(students=-1),
+            "students must lie between 0 and 10000, not -1",
+        ),
         (
             lambda data: data["machine"].update(precision="half"),
             r"machine\.precision must be one of auto, bf16, fp32, not 'half'$",

@@ -271,7 +271,7 @@ def test_texts_that_are_not_read(text: str, hint: Any) -> None:
         fit(text, hint, read=True)
 
 
-@given(st.integers(-(10**20), 10**20), st.floats(allow_nan=False, allow_infinity=False), st.booleans())
+@given(st.integers(-(2**63) + 1, 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False), st.booleans())
 def test_what_is_written_is_read_again(whole: int, number: float, truth: bool) -> None:
     for value, hint in ((whole, int), (number, float), (truth, bool)):
         assert fit(str(value), hint, read=True) == value

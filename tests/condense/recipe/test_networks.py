@@ -99,7 +99,7 @@ def test_a_network_is_shown_as_it_is_written(text: str, registry: Registry) -> N
         ("convnett", "unknown model 'convnett'. Did you mean 'convnet'?"),
         ("convnet(widht=3)", "unknown option 'convnet.widht'. Did you mean 'width'?"),
         ("convnet(width=wide)", "convnet.width=wide"),
-        ("convnet(width=0)", "width and depth must be at least 1"),
+        ("convnet(width=0)", "width must lie between 1 and 16384, not 0"),
         ("teacher(width=3)", "the network is that of the teacher"),
         ("timm", "needs a NAME: write timm:NAME"),
     ],

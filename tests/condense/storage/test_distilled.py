@@ -37,7 +37,7 @@ NAMES = (
     "apple",
     "A",
 )
-NAMES += ("Apple", "zebra", "val")
+NAMES += ("Apple", "Zebra", "val")
 
 
 def make(
@@ -130,7 +130,7 @@ def test_items_of_soft_labels_are_logits() -> None:
         ({"images": torch.zeros(39, 2, 8, 12, dtype=torch.uint8)}, "with 1 or 3 channels"),
         ({"images": torch.zeros(0, 1, 8, 12, dtype=torch.uint8)}, "n > 0"),
         ({"mean": (0.0, 0.0)}, "mean and std need 1 values each"),
-        ({"std": (0.0,)}, "std must be above 0"),
+        ({"std": (0.0,)}, r"std of pixels must lie between 0\.001 and 1"),
         ({"labels": torch.zeros(38, dtype=torch.int64)}, r"labels must be \(39,\) torch.int64, not \(38,\)"),
         ({"labels": torch.zeros(39)}, "labels must be"),
         ({"slots": torch.zeros(39)}, "slots must be"),

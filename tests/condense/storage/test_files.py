@@ -229,3 +229,21 @@ def test_a_file_system_that_syncs_no_folders_is_fine(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "fsync", files_only)
     store.write_bytes(tmp_path / "file", b"x")
     assert (tmp_path / "file").read_bytes() == b"x"
+
+
+def test_a_file_is_looked_at_before_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "f.json"
+    file.write_bytes(b"[1]")
+    assert store.read_bytes(file, most=3) == b"[1]"
+    for read in (store.read_bytes, store.read_json, store.file_hash):
+        with pytest.raises(StorageError, match="has 3 B, and at most 2 B can be right there"):
+            read(file, 2)
+        with pytest.raises(StorageError, match="is not a file"):
+            read(tmp_path)
+    with pytest.raises(StorageError, match="is not the name of a file"):
+        store.read_bytes(Path("a\0b"))
+
+
+def test_texts_for_people_have_no_control_characters(tmp_path: Path) -> None:
+    store.write_text(tmp_path / "t.md", "a\x1b[31m\tb\n\u202ec")
+    assert (tmp_path / "t.md").read_text() == "a\\x1b[31m\tb\n\\u202ec"
