@@ -18,12 +18,16 @@ from condense_cli.new_plugin import FILES
 
 Invoke = Callable[..., Result]
 
-# Runs the tests of the plugin, then the method, in one process, which imports torch once.
+# Runs the tests of the plugin, then the method, in one process, which imports torch once. The checks that start
+# processes of their own are left to the tests of the kit.
 TRY_IT = """
 import sys
 import pytest
+from condense import testing
 from condense_cli.main import cli
 
+whole, quick = testing.check_plugin, [name for name in testing.CHECKS if name not in ("import", "resume")]
+testing.check_plugin = lambda *names: whole(*names, checks=quick)
 status = pytest.main(["-q", "-p", "no:cacheprovider", sys.argv[1]])
 assert not status, f"its tests end with status {status}"
 words = "run --method my-idea --ipc 1 --students 1 --no-reference --device cpu --iterations 2 --name one --json"
