@@ -5,7 +5,6 @@ docs/publishing.md: its package is that of the tutorial.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -19,6 +18,7 @@ from condense_cli.main import cli
 
 from condense.recipe.hooks import API_VERSION
 from condense.recipe.registry import DISABLE_VARIABLE, default_registry
+from condense.testing import CHECKS, check_plugin
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
@@ -29,6 +29,8 @@ NEW = "plugins new spread"
 CHECK = "plugins check spread"  # which is one of the tests of the page
 COMMANDS = re.findall(r"^    condense (.+)$", re.sub(r"\\\n\s*", "", PAGE), flags=re.MULTILINE)
 PACKAGE = "condense_spread"
+CONTRACT = "test_the_plugin_keeps_the_contract"
+LONG = {"import", "repeats", "resume"}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _installed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv(DISABLE_VARIABLE, raising=False)
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)  # for other processes
     monkeypatch.chdir(tmp_path)
     default_registry.cache_clear()
     yield
@@ -75,7 +76,14 @@ def test_the_tests_of_the_page_pass(folder: Path, monkeypatch: pytest.MonkeyPatc
     """They run in this process, which has imported torch already."""
     monkeypatch.chdir(folder)
     options = ["-q", "-W", "error", "-p", "no:cacheprovider", "--import-mode", "importlib"]
-    assert pytest.main([*options, "tests"]) is pytest.ExitCode.OK
+    assert pytest.main([*options, "-k", f"not {CONTRACT}", "tests"]) is pytest.ExitCode.OK
+
+
+def test_the_plugin_of_the_page_keeps_the_contract() -> None:
+    """The last test of the page, without the checks that take seconds; tests/condense/testing has those."""
+    assert f'def {CONTRACT}() -> None:\n    check_plugin("spread")\n' in PAGE
+    assert set(CHECKS) >= LONG
+    check_plugin("spread", checks=set(CHECKS) - LONG)
 
 
 def test_the_scan_finds_commands() -> None:
