@@ -1,46 +1,61 @@
 """Simulate a run on many workers: how long it takes, and what limits it.
 
-    python benchmarks/cluster.py --dataset imagenet-1k --ipc 10,50 --workers 1,8,64 --students 6 \
-        --seconds teacher=0,shard=60,fit=120,chunk=90,images=300,student=3000 --start 30
-    python benchmarks/cluster.py --like runs/NAME --workers 1,2 [the run's --method, --dataset and --ipc]
+    python benchmarks/cluster.py --throughput forward=16500,backward=8300 --seconds fit=130,images=100 --start 30
+    python benchmarks/cluster.py --like runs/NAME [--same] --workers 1,2
+    python benchmarks/cluster.py --seconds teacher=0,shard=60,fit=120,chunk=90,images=300,student=3000
 
 The graph of pieces is the run's own, and the driver that gives pieces to workers is the one of `condense run`; only the
-clock is made up. --seconds says how long one piece of each kind takes; --like takes that from the run.json of a run,
-whose stages are divided among their pieces. --start is what a worker needs before its first piece.
+clock is made up. How long one piece of each kind takes comes from one of three sources, or from several:
 
-For every number of workers it prints seconds from the first piece to the last, times as fast as one worker, how busy
-the workers are, and the kind of piece under way while most workers had nothing to do. The last line of a table is the
-longest chain of pieces that need each other, below which no number of workers gets.
+--throughput: images per second of one worker, as `condense plan` takes them; the work is counted as it counts it.
+--like: the stages in the run.json of a run with the same networks and size of images, in proportion to the passes of
+    images through networks. With --same, that very run is simulated and the options of a run are not used, so that
+    the result can be compared with the clock.
+--seconds: of one piece of a kind, in place of what another source says. What fits the losses (fit) and what puts the
+    images together (images) is one piece each, in which --throughput and --like count little or nothing.
+
+--start is what a worker needs before its first piece: imports, the index of the dataset, networks.
+
+For every number of workers it prints the time from the first piece to the last, times as fast as one worker, how busy
+the workers are, what the others wait for (the kind of piece under way while most workers had nothing to do), and what
+the time consists of (the kinds along the chain of pieces that ends last, each of which began when the one before it
+ended). The last line of a table is the longest chain of pieces that need each other, below which no number of workers
+gets.
+
+Not simulated: pieces of one kind that take unequal time, workers that share a disk or a network, workers that are lost.
 """
 
 from __future__ import annotations
 
 import argparse
 import heapq
-import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from condense.engine.plan import make_plan
+from piece_seconds import Simulated, by_run, by_throughput, configured, given, listed
+
+from condense.engine.price import parse_throughput
+from condense.errors import CondenseError
 from condense.executors.board import Board
 from condense.executors.executor import Crew
 from condense.executors.foreman import OneScript, Script, carry_out
 from condense.executors.pieces import Batch, Event, Finished, Piece
 from condense.recipe.registry import default_registry
-from condense.recipe.resolve import configure
-from condense.runs.graph import graph_ahead
+from condense.runs.journal import earlier_config
 from condense.runtime import SilentReporter
+from condense.text import duration
 
-# The kinds of pieces that a stage of run.json consists of, but for what takes little beside them.
-STAGES = {
-    "squeeze": ("teacher",),
-    "pool": ("pool",),
-    "measure": ("shard", "fit"),
-    "recover": ("chunk",),
-    "evaluate": ("student",),
-}
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """When a piece was given to a worker, how long the worker took to begin, and when the piece ended, in seconds."""
+
+    given: float
+    start: float
+    end: float
 
 
 class SimulatedCrew(Crew):
@@ -49,12 +64,14 @@ class SimulatedCrew(Crew):
     seconds: of one piece, by its kind. start: seconds that each worker needs before its first piece.
     now: seconds since the beginning. busy: seconds of all workers together that pieces took.
     alone: by kind, worker-seconds without a piece while pieces of this kind were under way.
+    spans: of the pieces given so far.
     """
 
     def __init__(self, size: int, seconds: Mapping[str, float], start: float = 0.0) -> None:
         self.size, self._seconds, self._start = size, seconds, start
         self.now = self.busy = 0.0
-        self.alone: Counter[str] = Counter()
+        self.alone: defaultdict[str, float] = defaultdict(float)
+        self.spans: dict[Piece, Span] = {}
         self._ends: list[tuple[float, int, Piece]] = []
         self._given = self._begun = 0
 
@@ -69,7 +86,9 @@ class SimulatedCrew(Crew):
         took = self._seconds.get(piece.kind, 0.0)
         self.busy += took
         self._given += 1
-        heapq.heappush(self._ends, (self.now + took + self._start * first, self._given, piece))
+        begins = self._start * first
+        self.spans[piece] = Span(given=self.now, start=begins, end=self.now + took + begins)
+        heapq.heappush(self._ends, (self.spans[piece].end, self._given, piece))
 
     def wait(self) -> Sequence[Event]:
         """Let the clock run to the end of the next piece."""
@@ -82,22 +101,24 @@ class SimulatedCrew(Crew):
 
 
 @dataclass(frozen=True)
-class Simulated:
+class Result:
     """What a simulation found.
 
     seconds: from the first piece to the last. busy: the fraction of the workers' time that pieces take.
     limit: the kind of piece under way while most worker-seconds passed without one; "" if there were none.
+    along: the seconds by kind, with "start", along the chain of pieces that ends last; they add up to `seconds`.
     """
 
     workers: int
     seconds: float
     busy: float
     limit: str
+    along: Mapping[str, float]
 
 
 def simulate(
     pieces: Sequence[Piece], workers: int, seconds: Mapping[str, float], start: float = 0.0
-) -> Simulated:
+) -> Result:
     """Return how a run of these pieces goes. seconds: of one piece of each kind. start: of a worker."""
     crew = SimulatedCrew(workers, seconds, start)
 
@@ -105,9 +126,32 @@ def simulate(
         yield Batch(pieces=pieces)
 
     carry_out(OneScript(script()), crew, Board(SilentReporter()))
-    idle = crew.alone.most_common(1)
-    limit = idle[0][0] if idle and idle[0][1] > 0 else ""
-    return Simulated(workers, crew.now, crew.busy / (workers * crew.now) if crew.now else 1.0, limit)
+    limit = max(crew.alone, key=crew.alone.__getitem__, default="")
+    limit = limit if crew.alone[limit] > 0 else ""
+    busy = crew.busy / (workers * crew.now) if crew.now else 1.0
+    return Result(workers, crew.now, busy, limit, along_the_last(crew.spans))
+
+
+def along_the_last(spans: Mapping[Piece, Span]) -> dict[str, float]:
+    """Return the seconds by kind along the chain that ends last, the most first.
+
+    A piece is given when another one ends: one whose output it needs, or else one whose worker it gets.
+    """
+    ending: dict[float, list[Piece]] = {}
+    for one, span in spans.items():
+        ending.setdefault(span.end, []).append(one)
+    found: dict[str, float] = {}
+    piece: Piece | None = max(spans, key=lambda other: spans[other].end, default=None)
+    seen: set[Piece] = set()
+    while piece is not None:
+        seen.add(piece)
+        span = spans[piece]
+        found["start"] = found.get("start", 0.0) + span.start
+        found[piece.kind] = found.get(piece.kind, 0.0) + span.end - span.given - span.start
+        earlier = [one for one in ending.get(span.given, ()) if one not in seen]
+        needed = [one for one in earlier if not set(one.outputs).isdisjoint(piece.inputs)]
+        piece = next(iter(needed or earlier), None)
+    return {kind: spent for kind, spent in sorted(found.items(), key=lambda item: -item[1]) if spent > 0}
 
 
 def longest_chain(pieces: Sequence[Piece], seconds: Mapping[str, float]) -> float:
@@ -119,35 +163,29 @@ def longest_chain(pieces: Sequence[Piece], seconds: Mapping[str, float]) -> floa
     return max(made.values(), default=0.0)
 
 
-def pieces_of(
-    method: str, dataset: str, ipc: int, students: int, settings: Sequence[tuple[str, str]]
-) -> list[Piece]:
-    """Return the pieces of a run on a dataset whose numbers are published."""
-    registry = default_registry()
-    config = configure(
-        registry, method=method, dataset=dataset, ipc=ipc, students=students, settings=settings
+def row(found: Result, alone: float) -> str:
+    """Return a line of the table. alone: the seconds of one worker."""
+    faster = alone / found.seconds if found.seconds else 1.0
+    shares = {kind: spent / found.seconds for kind, spent in found.along.items()}
+    along = ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items() if share >= 0.005)
+    return (
+        f"| {found.workers} | {duration(found.seconds)} | {faster:.1f} | {found.busy:.0%} | {found.limit or '-'} "
+        f"| {along} |"
     )
-    graph = graph_ahead(make_plan(config, registry), registry, Path("run"))
-    if graph is None:
-        raise SystemExit(f"the number of images of {dataset} is not published, so its graph is not known")
-    # A group would only be shown.
-    return [Piece(**{**vars(piece), "group": ""}) for piece in graph.whole()]
 
 
-def seconds_like(run: Path, pieces: Sequence[Piece]) -> dict[str, float]:
-    """Return the seconds of one piece of each kind in an earlier run of these pieces."""
-    stages = json.loads((run / "run.json").read_text())["stages"]
-    counts = Counter(piece.kind for piece in pieces)
-    found: dict[str, float] = {}
-    for stage, kinds in STAGES.items():
-        there = [kind for kind in kinds if counts[kind]]
-        main = there[0] if there else ""
-        both = stages.get(stage, {}).get("seconds", 0.0) + (
-            stages.get("reference", {}).get("seconds", 0.0) if stage == "evaluate" else 0.0
-        )
-        if main:
-            found[main] = both / counts[main]
-    return found
+def show(run: Simulated, seconds: Mapping[str, float], workers: Sequence[int], start: float) -> None:
+    """Print the table of a run."""
+    pieces, recipe = run.pieces(), run.config.recipe
+    print(f"\n{recipe.method} on {recipe.dataset.name}, ipc {recipe.ipc}: {listed(seconds, pieces)}\n")
+    print(
+        "| workers | time | times as fast as one | busy | what others wait for | what the time consists of |"
+    )
+    print("|---:|---:|---:|---:|---|---|")
+    alone = simulate(pieces, 1, seconds, start).seconds
+    for count in workers:
+        print(row(simulate(pieces, count, seconds, start), alone))
+    print(f"| without limit | {duration(longest_chain(pieces, seconds) + start)} | | | | |")
 
 
 def main() -> None:
@@ -156,32 +194,39 @@ def main() -> None:
     parser.add_argument("--dataset", default="imagenet-1k")
     parser.add_argument("--ipc", default="10,50")
     parser.add_argument("--students", type=int, default=6)
+    parser.add_argument("--reference", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--workers", default="1,8,64")
-    parser.add_argument("--seconds", default="", metavar="KIND=SECONDS,...")
+    parser.add_argument("--throughput", metavar="RATES", help="forward=N,backward=N[,load=N], of one worker")
     parser.add_argument("--like", type=Path, metavar="RUN")
+    parser.add_argument("--same", action="store_true", help="simulate the run of --like itself")
+    parser.add_argument("--seconds", default="", metavar="KIND=SECONDS,...")
     parser.add_argument("--start", type=float, default=0.0)
     options = parser.parse_args()
     settings = [(key, value) for key, _, value in (text.partition("=") for text in options.set)]
-    for ipc in map(int, options.ipc.split(",")):
-        pieces = pieces_of(options.method, options.dataset, ipc, options.students, settings)
-        seconds = seconds_like(options.like, pieces) if options.like else {}
-        for text in filter(None, options.seconds.split(",")):
-            kind, _, value = text.partition("=")
-            seconds[kind] = float(value)
-        counts = Counter(piece.kind for piece in pieces)
-        listed = ", ".join(f"{count} {kind} of {seconds.get(kind, 0):g} s" for kind, count in counts.items())
-        print(f"\n{options.method} on {options.dataset}, ipc {ipc}: {listed}\n")
-        print("| workers | hours | times as fast as one | busy | what others wait for |")
-        print("|---|---|---|---|---|")
-        one = simulate(pieces, 1, seconds, options.start).seconds
-        for workers in map(int, options.workers.split(",")):
-            found = simulate(pieces, workers, seconds, options.start)
-            faster = one / found.seconds if found.seconds else 1.0
-            print(
-                f"| {workers} | {found.seconds / 3600:.2f} | {faster:.1f} | {found.busy:.0%} | {found.limit or '-'} |"
-            )
-        print(f"| without limit | {longest_chain(pieces, seconds) / 3600:.2f} | | | |")
+    registry = default_registry()
+    what: dict[str, Any] = {"method": options.method, "dataset": options.dataset, "settings": settings}
+    what |= {"students": options.students, "reference": options.reference}
+    try:
+        if options.same and not options.like:
+            raise SystemExit("--same simulates the run of --like, which is missing")
+        runs = (
+            [Simulated.of(earlier_config(options.like, registry), registry)]
+            if options.same
+            else [configured(registry, ipc=int(ipc), **what) for ipc in options.ipc.split(",")]
+        )
+        for run in runs:
+            seconds: dict[str, float] = {}
+            if options.throughput:
+                seconds |= by_throughput(run, parse_throughput(options.throughput))
+            if options.like:
+                seconds |= by_run(run, options.like, registry)
+            seconds |= given(options.seconds)
+            if not any(seconds.values()):
+                raise SystemExit("say how long pieces take: --throughput, --like or --seconds")
+            show(run, seconds, [int(count) for count in options.workers.split(",")], options.start)
+    except CondenseError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":
