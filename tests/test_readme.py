@@ -28,7 +28,7 @@ ABBREVIATION = re.compile(r"\([^)]*\)|\bCUTS\b|(?<!\S)\.\.\.")
 ROOMS = {
     "condense/__init__": ["condense"],
     "cli/condense_cli/": ["condense_cli"],
-    "plugins/*": ["condense_wmdd", "condense_baselines"],
+    "plugins/*": ["condense_wmdd", "condense_baselines", "condense_ray"],
     "examples/*": ["condense_mean_feature"],
     "benchmarks/": ["benchmarks"],
     "tools/": ["tools"],
