@@ -277,7 +277,8 @@ class RunBench:
         epochs = trainer.evaluation.protocol.epochs
         detail = f"{_students(left)} on {title_of(piece.name, self.recipe.method)}"
         self._site.told.start("evaluate", detail, epochs * len(left), "epoch")
-        self._site.told.advance(epochs * (len(files) - len(left)))
+        if len(left) < len(files):
+            self._site.told.advance(epochs * (len(files) - len(left)))
         for result in trainer.students(distilled, left, lambda number: self._unfinished(files[number].stem)):
             self._write(files[result.student], {**msgspec.to_builtins(result), **more})
         return {"students": [read_json(file) for file in files.values()]}
