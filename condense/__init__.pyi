@@ -66,7 +66,6 @@ from .recipe.method import Recover as Recover
 from .recipe.method import Student as Student
 from .recipe.method import Teacher as Teacher
 from .recipe.method import Use as Use
-from .recipe.method import Variant as Variant
 from .recipe.method import Weighted as Weighted
 from .recipe.needs import ImagesAlone as ImagesAlone
 from .recipe.needs import Needs as Needs
@@ -89,6 +88,7 @@ from .recipe.specs import RegularizerSpec as RegularizerSpec
 from .recipe.training import SIAMESE_OPERATIONS as SIAMESE_OPERATIONS
 from .recipe.training import Augment as Augment
 from .recipe.training import Training as Training
+from .recipe.variant import Variant as Variant
 from .runs.estimate import Estimate as Estimate
 from .runs.result import EvaluationResult as EvaluationResult
 from .runs.result import RunResult as RunResult

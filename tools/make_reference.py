@@ -21,11 +21,12 @@ from typing import Any
 from docstrings import Entry, blocks, told
 
 from condense.recipe.fields import hints_of, wanted
-from condense.recipe.method import Method, Pool, Recover, Student, Teacher, Use, Variant, Weighted
+from condense.recipe.method import Method, Pool, Recover, Student, Teacher, Use, Weighted
 from condense.recipe.protocol import Protocol
 from condense.recipe.published import Published
 from condense.recipe.selection import Selection
 from condense.recipe.training import Augment, Training
+from condense.recipe.variant import Variant
 from condense.text import setting_text
 
 ROOT = Path(__file__).parents[1]

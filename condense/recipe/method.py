@@ -13,6 +13,7 @@ from condense.recipe.published import Published
 from condense.recipe.selection import Selection
 from condense.recipe.specs import check_name
 from condense.recipe.training import Augment, Training
+from condense.recipe.variant import Variant
 
 # Names that stand for the network of another part of a recipe.
 SAME_AS_TEACHER, AS_THE_PROTOCOL_SAYS = "teacher", "protocol"
@@ -242,25 +243,16 @@ class Student:
 
     model: "teacher" stands for the teacher's architecture, "protocol" for the protocol's network.
     together: how many of one evaluation are trained at once, as one stack of networks, which changes the last bits.
+
+    Raises ValueError for a number out of range.
     """
 
     model: Use = field(default_factory=lambda: Use(name=AS_THE_PROTOCOL_SAYS))
     together: int = 1
 
-
-@checked
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """A changed form of a method, for ablations.
-
-    label: its name, for people.
-    settings: the changes by dotted key, as in presets.
-    without: the components that it leaves out.
-    """
-
-    label: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    without: tuple[str, ...] = ()
+    def __post_init__(self) -> None:
+        if self.together < 1:
+            raise ValueError(f"together must be at least 1, not {self.together}")
 
 
 @checked

@@ -12,8 +12,9 @@ from condense.comparison.outcome import Kind
 from condense.comparison.rows import Rows, ablate_rows, compare_rows, reported_under, rows_of, sweep_rows
 from condense.data.dataset import RealDataset
 from condense.errors import CondenseError, OptionError, PluginError, UnknownNameError
-from condense.recipe.method import Method, Recover, Variant, Weighted
+from condense.recipe.method import Method, Recover, Weighted
 from condense.recipe.registry import Offer, Registry
+from condense.recipe.variant import Variant
 
 NARROW = Method(
     name="narrow",

@@ -7,7 +7,7 @@ from typing import Any
 from condense.builtin import DC, FKD
 from condense.models.catalog import MODELS
 from condense.recipe.doubts import doubts
-from condense.recipe.method import Method, Recover, Variant, Weighted
+from condense.recipe.method import Method, Recover, Weighted
 from condense.recipe.registry import KINDS, Offer, Registry, load_registry
 from condense.recipe.specs import (
     DatasetSpec,
@@ -17,6 +17,7 @@ from condense.recipe.specs import (
     ParametrizationSpec,
     RegularizerSpec,
 )
+from condense.recipe.variant import Variant
 
 PLAIN: dict[str, Any] = {"summary": "x", "build": "builtins:dict"}
 BASE: dict[str, Any] = {"name": "mine", "summary": "x", "targets": {"match": Weighted()}}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig
 from condense.recipe.fields import checked, fit, readable, wanted
-from condense.recipe.method import Method, Pool, Recover, Student, Teacher, Use, Variant, Weighted
+from condense.recipe.method import Method, Pool, Recover, Student, Teacher, Use, Weighted
 from condense.recipe.needs import Needs, ThroughRandomNetwork, ThroughTeacher
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import KINDS, load_registry
@@ -25,6 +25,7 @@ from condense.recipe.resolve import configure
 from condense.recipe.selection import Selection
 from condense.recipe.specs import DatasetSpec, InitializerSpec, ModelSpec, RegularizerSpec
 from condense.recipe.training import Augment, Training
+from condense.recipe.variant import Variant
 
 if TYPE_CHECKING:
     from fractions import Fraction

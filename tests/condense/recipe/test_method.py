@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from condense.recipe.method import Method, Recover, Student, Teacher, Use, Variant, Weighted
+from condense.recipe.method import Method, Recover, Student, Teacher, Use, Weighted
 from condense.recipe.training import Augment, Training
+from condense.recipe.variant import Variant
 
 KEPT = Recover(iterations=0)
 

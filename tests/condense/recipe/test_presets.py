@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from condense.recipe.method import Method, Recover, Use, Variant, Weighted
+from condense.recipe.method import Method, Recover, Use, Weighted
 from condense.recipe.presets import OWN_OPTIONS, PRESET, check_offer
 from condense.recipe.registry import load_registry
 from condense.recipe.specs import DatasetSpec
+from condense.recipe.variant import Variant
 
 BASE: dict[str, Any] = {
     "name": "mine",

@@ -73,7 +73,7 @@ def test_images_students_and_artifact_use_the_normalisation_of_pretrained_weight
 
 def test_without_pretrained_weights_the_dataset_says_it_itself(net: Path, site: Any) -> None:
     settings = {**pretrained(net), "teacher.model.pretrained": False}
-    result = site.run("random", dataset="colour", settings=settings, students=0)
+    result = site.run("wmdd", dataset="colour", settings=settings, students=0)
     assert result.distilled.mean == (0.5, 0.5, 0.5)
 
 

@@ -201,7 +201,7 @@ def test_more_images_than_the_smallest_class_has(site: Any) -> None:
 
 @pytest.mark.parametrize("ipc", [0, -1])
 def test_no_images_per_class(ipc: int, site: Any) -> None:
-    with pytest.raises(OptionError, match="at least 1"):
+    with pytest.raises(OptionError, match="must lie between 1 and"):
         site.run(ipc=ipc)
 
 

@@ -11,9 +11,9 @@ from condense_wmdd.method import PRESETS, WMDD
 
 from condense.engine.plan import make_plan
 from condense.recipe.config import RunConfig
-from condense.recipe.method import Variant
 from condense.recipe.registry import load_registry
 from condense.recipe.resolve import configure
+from condense.recipe.variant import Variant
 
 REGISTRY = load_registry()
 VARIANTS = {variant.label: variant for variant in WMDD.variants}
