@@ -13,7 +13,7 @@ from PIL import Image
 
 import condense
 from condense.data.load import load_dataset
-from condense.errors import DataError
+from condense.errors import OptionError
 from condense.recipe.config import RunConfig
 from condense.recipe.registry import default_registry
 from condense.runtime import SilentReporter
@@ -50,7 +50,7 @@ def test_nothing_in_the_artifact_says_where_the_images_lay(pets: Path, tmp_path:
     again = condense.evaluate(made.path, students=1)
     assert again.score.mean == made.accuracy
     moved = (made.path / "distilled").rename(tmp_path / "moved")
-    with pytest.raises(DataError, match="pets does not exist"):
+    with pytest.raises(OptionError, match="ask for real images in a folder, 'folder:pets'"):
         condense.evaluate(moved, students=1)
     elsewhere = condense.evaluate(moved, students=1, dataset=f"folder:{pets}")
     assert elsewhere.score.mean == made.accuracy

@@ -90,7 +90,7 @@ def test_an_interrupted_run_says_how_to_go_on(condense: Invoke, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(StudentTrainer, "student", stop)
+        patch.setattr(StudentTrainer, "students", stop)
         result = condense(*TINY, "--name", "with space")
     assert result.exit_code == 130
     assert "Traceback" not in result.stderr
