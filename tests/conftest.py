@@ -26,6 +26,15 @@ hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip thorough tests, unless they are asked for."""
+    if not os.environ.get("CONDENSE_THOROUGH"):
+        for item in items:
+            if item.get_closest_marker("thorough"):
+                item.add_marker(pytest.mark.skip(reason="thorough; CONDENSE_THOROUGH=1 runs it"))
+
+
 # One teacher for every method, as the datasets of condense have it.
 SETTINGS = {
     "teacher.model": "convnet",

@@ -77,6 +77,7 @@ def test_a_step_is_one_graph_for_the_pass(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_same_seed_gives_the_same_bytes(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
     dataset = make_dataset()
     found = [recovered(dataset, make_network(dataset).frozen(), "on", 4)[0] for _ in range(2)]

@@ -31,6 +31,7 @@ def test_what_is_shipped_passes_every_check_but_resume() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_runs_of_what_is_shipped_go_on_in_another_process() -> None:
     report = check_plugin(*SHIPPED, checks=["resume"], registry=load_registry())
     assert {finding.state for finding in report.findings} == {"passed"}
