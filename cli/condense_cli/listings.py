@@ -198,7 +198,16 @@ def method_data(offer: Offer, registry: Registry) -> dict[str, Any]:
     with contextlib.suppress(CondenseError):
         method = complete(method, registry)
     recipe = flatten(method)
-    for key in ("name", "summary", "source", "presets", "for_ipc", "variants", "published"):
+    for key in (
+        "name",
+        "summary",
+        "source",
+        "presets",
+        "preset_networks",
+        "for_ipc",
+        "variants",
+        "published",
+    ):
         del recipe[key]
     if method.pool == complete(Pool(), registry):  # nothing of this method looks through a pool
         recipe = {key: value for key, value in recipe.items() if not key.startswith("pool.")}
@@ -207,6 +216,7 @@ def method_data(offer: Offer, registry: Registry) -> dict[str, Any]:
         "source": method.source,
         "settings": _plain(recipe),
         "presets": {dataset: _plain(settings) for dataset, settings in method.presets.items()},
+        "preset_networks": dict(method.preset_networks),
         "presets_by_ipc": {str(least): _plain(settings) for least, settings in method.for_ipc.items()},
         "variants": [_plain(variant) for variant in method.variants],
         "published": [_plain(one) for one in method.published],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Unpack
 
 from condense.comparison.columns import (
@@ -27,7 +28,7 @@ from condense.recipe.effects import refuse_without_effect
 from condense.recipe.method import IMPORTED, Teacher, Use
 from condense.recipe.networks import with_network
 from condense.recipe.registry import Registry
-from condense.recipe.resolve import configure, kind_of_dataset
+from condense.recipe.resolve import configure, kind_of_dataset, preset_note
 from condense.recipe.settings import Pair, Settings, flatten, network_of, options_of
 
 # The maximum number of runs of one comparison.
@@ -127,26 +128,23 @@ def design_comparison(
     notes = [*found.notes, *choices(checked, found, leading, columns)]
     notes += _unfetched(shared[0].dataset, registry)
     usual = shared_settings(registry, checked.dataset, names[0], (), checked.seed)
-    resolved = [
-        (row, _resolved(row, shared[0].dataset, checked, ipc, registry))
-        for row in found.asked
-        for ipc in checked.ipcs
-    ]
+    resolved: list[tuple[AskedRow, RunConfig]] = []
+    rows: dict[str, Row] = {}
     runs: dict[Place, RunConfig] = {}
     for text, teacher in teachers.items():
-        for row, asked in resolved:
+        for row, ipc in product(found.asked, checked.ipcs):
+            asked = _resolved(row, shared[0].dataset, checked, ipc, teacher.model.name, registry)
+            resolved.append((row, asked))
+            made = _row(row, text, asked.recipe, registry, published=kind == "compare")
+            rows[made.label] = made
+            notes += preset_note(replace(asked.recipe, teacher=teacher), registry)
             notes += other_wishes(row.method, asked, usual, shared[0], several=len(teachers) > 1)
             runs |= _of_seeds(under_teacher(row.label, text), asked, shared[0].dataset, teacher, checked)
     notes += unread(resolved, settings, registry)
-    last = {row.label: (row, asked.recipe) for row, asked in resolved}
     design = Design(
         kind=kind,
         name=checked.name or "",
-        rows=tuple(
-            _row(row, text, recipe, registry, published=kind == "compare")
-            for text in teachers
-            for row, recipe in last.values()
-        ),
+        rows=tuple(rows.values()),
         reference=found.reference,
         columns=columns,
         ipcs=checked.ipcs,
@@ -230,8 +228,10 @@ def _shared_pairs(settings: Sequence[Pair], terms: Terms) -> list[Pair]:
     return list(settings)
 
 
-def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Registry) -> RunConfig:
-    """Return the configuration of a row's runs. They distil and train no students."""
+def _resolved(
+    row: AskedRow, dataset: Use, terms: Terms, ipc: int, network: str, registry: Registry
+) -> RunConfig:
+    """Return the configuration of a row's runs. They distil and train no students. network: the teacher's."""
     if row.method == IMPORTED:
         check_imported(row.label, row.settings, terms.dataset, ipc)
     # What was chosen for all rows. A default is not passed on, so that a method's wish for another value is noticed.
@@ -258,6 +258,7 @@ def _resolved(row: AskedRow, dataset: Use, terms: Terms, ipc: int, registry: Reg
             keep_minutes=terms.keep_minutes,
             compile=terms.compile,
             alone=False,
+            network=network,
         )
     except OptionError as error:
         raise OptionError(f"row {row.label!r}: {error}") from error

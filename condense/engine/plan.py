@@ -14,7 +14,7 @@ from condense.recipe.method import IDENTITY, IMPORTED, Pool, Recover, Use
 from condense.recipe.needs import POOL_KINDS, Needs
 from condense.recipe.plugin_code import titled
 from condense.recipe.registry import Registry
-from condense.recipe.resolve import kind_of_dataset
+from condense.recipe.resolve import kind_of_dataset, preset_note
 from condense.recipe.settings import flatten, images_per_stored, options_of
 from condense.recipe.specs import InitializerSpec, LossSpec, kind_text
 from condense.text import counted
@@ -221,7 +221,7 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
         initializer=initializer,
         starts=starts,
         images_per_stored=images_per_stored(recipe.parametrization, registry),
-        notes=(*_kind_note(recipe, registry), *_one_class_note(losses)),
+        notes=(*_kind_note(recipe, registry), *preset_note(recipe, registry), *_one_class_note(losses)),
     )
 
 

@@ -277,14 +277,16 @@ class Method:
     evaluator: the component that evaluates students.
     presets: settings by dotted key ("recover.lr"), for a kind of images ("small-grey") or a dataset's name. A name
         wins over a kind. Users choose one of them, or one by another name, with the setting `preset`.
+    preset_networks: the teacher's network that a preset was chosen with, by the preset's name. With another one, the
+        preset applies only if it is chosen by name: a weight may have the unit of one network's features.
     for_ipc: settings that apply from a given number of images per class upward, keyed by that number; the largest
         key not above the run's ipc is used. Presets win over them.
     variants: the rows of its ablation, `condense ablate`.
     published: accuracies that were published for it; a comparison shows them beside its own. The first one for a
         dataset and a number of images per class is shown where none has the student of the comparison.
 
-    Raises ValueError for a name in both `targets` and `regularizers`, iterations without a target, or variants that
-    share a label.
+    Raises ValueError for a name in both `targets` and `regularizers`, iterations without a target, variants that share
+    a label, or a name in `preset_networks` that no preset has.
     """
 
     name: str
@@ -302,6 +304,7 @@ class Method:
     protocol: str = "fkd"
     evaluator: Use = field(default_factory=lambda: Use(name="students"))
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    preset_networks: Mapping[str, str] = field(default_factory=dict)
     for_ipc: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     variants: tuple[Variant, ...] = ()
     published: tuple[Published, ...] = ()
@@ -318,18 +321,24 @@ class Method:
         labels = [variant.label for variant in self.variants]
         if len(set(labels)) < len(labels) or not all(labels):
             raise ValueError(f"the variants of method {self.name!r} need labels, each another: {labels}")
+        for preset in self.preset_networks.keys() - self.presets.keys():
+            raise ValueError(f"method {self.name!r}: {unknown_name('preset', preset, self.presets)}")
 
-    def settings_for(self, dataset: str, kind: str, ipc: int, preset: str = "") -> list[tuple[str, Any]]:
+    def settings_for(
+        self, dataset: str, kind: str, ipc: int, preset: str = "", network: str = ""
+    ) -> list[tuple[str, Any]]:
         """Return the settings for an ipc, a kind of images and a dataset's name, as pairs; later ones win.
 
         preset: the name of a preset that is used in place of those of the kind and of the dataset.
+        network: the name of the teacher's network; "" for that of the settings.
         Raises UnknownNameError if the method has no preset of that name.
         """
         reached = [minimum for minimum in self.for_ipc if minimum <= ipc]
         chosen = self.for_ipc[max(reached)] if reached else {}
         if preset and preset not in self.presets:
             raise unknown_name(f"preset of {self.name}", preset, self.presets)
-        names = (preset,) if preset else (kind, dataset)
+        fits = not network or self.preset_networks.get(dataset, network) == network
+        names = (preset,) if preset else (kind, dataset) if fits else (kind,)
         layers = (chosen, *(self.presets.get(name, {}) for name in names))
         return [pair for layer in layers for pair in layer.items()]
 

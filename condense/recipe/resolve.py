@@ -19,7 +19,7 @@ from condense.recipe.misfits import converted
 from condense.recipe.presets import OWN_OPTIONS, PRESET
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
-from condense.recipe.settings import Pair, Settings, assign, complete, options_of, pairs_of
+from condense.recipe.settings import Pair, Settings, assign, complete, network_of, options_of, pairs_of
 from condense.recipe.specs import ImageKind
 
 T = TypeVar("T")
@@ -64,6 +64,7 @@ def configure(
     settings: Settings = (),
     without: Sequence[str] = (),
     alone: bool = True,
+    network: str = "",
     **own: Any,
 ) -> RunConfig:
     """Resolve names and settings into a configuration.
@@ -73,6 +74,7 @@ def configure(
     settings: pairs of dotted key and value; a value may be text, as it comes from a command line.
     without: names of targets or regularizers to leave out.
     alone: whether settings are given for this run alone, so that one without effect is refused.
+    network: the name of the teacher's network, if it is not that of the settings, as in a comparison.
     own: other options with a name of their own: seed, validation, students, reference, device, precision, workers,
         jpeg_decoder, compile, keep_minutes, data_dir.
 
@@ -89,7 +91,8 @@ def configure(
     use, kind = named_dataset(registry, dataset, given)
     config = _of_method(found, use, registry.protocol(protocol or found.protocol))
     config = assign(config, "ipc", ipc, registry)
-    presets = (*spec.settings_for(kind), *found.settings_for(spec.name, kind, ipc, str(preset)))
+    teacher = network or _named_network(given, registry)
+    presets = (*spec.settings_for(kind), *found.settings_for(spec.name, kind, ipc, str(preset), teacher))
     # The kind of images that was found stays, so that it is looked for once.
     chosen = [(key, value) for key, value in given if key != "dataset.like"]
     for key, value in (*presets, *chosen, *own.items()):
@@ -107,6 +110,26 @@ def configure(
     if alone:
         refuse_without_effect([config], [key for key, _ in given], registry)
     return complete(config, registry)
+
+
+def _named_network(settings: Iterable[Pair], registry: Registry) -> str:
+    """Return the name of the teacher's network that the settings choose, or ""."""
+    value = dict(settings).get("teacher.model", "")
+    return (
+        network_of(value, registry).name if isinstance(value, str) and value else getattr(value, "name", "")
+    )
+
+
+def preset_note(recipe: Recipe, registry: Registry) -> tuple[str, ...]:
+    """Return a note if the method's preset for the dataset was chosen with another network than the teacher's."""
+    dataset, network = recipe.dataset.name, recipe.teacher.model.name
+    chosen_with = registry.method(recipe.method).preset_networks.get(dataset, network)
+    if network == chosen_with:
+        return ()
+    return (
+        f"{recipe.method}'s settings for {dataset} were chosen with the teacher {chosen_with}; with {network}, only "
+        f"--set {PRESET}={dataset} uses them",
+    )
 
 
 def _of_method(method: Method, dataset: Use, protocol: Protocol) -> RunConfig:

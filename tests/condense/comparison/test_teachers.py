@@ -47,6 +47,22 @@ def test_every_row_is_there_once_for_each_teacher(registry: Registry) -> None:
     assert len(made.runs) == len(list(made.places())) == 12
 
 
+def test_each_teacher_gets_the_settings_that_hold_with_it(registry: Registry) -> None:
+    """WMDD's weights for Fashion-MNIST have the unit of a ConvNet's features."""
+    made = design(registry, dataset="fashion-mini", teacher_model=[SMALL, "resnet18"])
+    forms = {
+        teacher: made.runs[Place(row=f"wmdd teacher={teacher}", ipc=10, seed=0)]
+        .recipe.targets["barycenter"]
+        .options["form"]
+        for teacher in (SMALL, "resnet18")
+    }
+    assert forms == {SMALL: "norms", "resnet18": "relative"}
+    assert [note for note in made.notes if "chosen with" in note] == [
+        "wmdd's settings for fashion-mini were chosen with the teacher convnet; with resnet18, only --set "
+        "preset=fashion-mini uses them"
+    ]
+
+
 def test_the_rows_of_a_method_differ_in_the_teachers_network_alone(registry: Registry) -> None:
     made = design(registry)
     small, large = (

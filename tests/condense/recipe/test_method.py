@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -201,6 +202,19 @@ def test_presets_are_listed_from_the_weakest_to_the_strongest() -> None:
         *(("teacher.lr", 0.3), ("batch", 7)),
         *(("lr", 0.5), ("teacher.lr", 0.1)),
     ]
+
+
+def test_a_preset_that_was_chosen_with_one_network_holds_with_that_one_or_by_name() -> None:
+    method = dataclasses.replace(PRESET, preset_networks={"there": "convnet"})
+    of_name, of_kind = {"lr": 0.5, "teacher.lr": 0.1, "batch": 7}, {"teacher.lr": 0.3, "batch": 7}
+    for network in ("", "convnet"):
+        assert dict(method.settings_for("there", "photographs", 1, network=network)) == of_name
+    assert dict(method.settings_for("there", "photographs", 1, network="resnet18")) == of_kind
+    assert (
+        dict(method.settings_for("there", "photographs", 1, "there", "resnet18")) == PRESET.presets["there"]
+    )
+    with pytest.raises(ValueError, match="unknown preset 'their'"):
+        dataclasses.replace(PRESET, preset_networks={"their": "convnet"})
 
 
 @pytest.mark.parametrize("labels", [("a", "a"), ("",), ("a", "")])

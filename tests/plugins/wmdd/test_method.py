@@ -49,6 +49,15 @@ def test_imagenette_has_the_settings_of_the_paper() -> None:
     assert config.evaluation.protocol.name == "fkd"
 
 
+def test_settings_for_fashion_mnist_hold_with_the_convnet_that_they_were_chosen_with() -> None:
+    def form(*more: tuple[str, Any]) -> str:
+        return str(resolved("fashion-mini", *more).recipe.targets["barycenter"].options["form"])
+
+    assert form() == form(("teacher.model", "convnet(width=16)")) == "norms"
+    assert form(("teacher.model", "timm:regnetx_002")) == "relative"
+    assert form(("preset", "fashion-mini"), ("teacher.model", "timm:regnetx_002")) == "norms"
+
+
 def test_tiny_imagenet_has_the_settings_of_the_paper() -> None:
     config = resolved("tiny-imagenet")
     assert_recover(config, lr=0.1, batch_norm=500.0)
