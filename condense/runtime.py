@@ -67,7 +67,7 @@ class Runtime:
     """The device and the precision of a run, and its reporter.
 
     device: the device that computes tensors.
-    bf16: whether networks run in bfloat16 (autocast), with channels last in memory.
+    bf16: whether networks run in bfloat16 (autocast).
     reporter: receives the progress of the run.
     workers: processes that decode images from files while this one computes; 0: threads of this one.
     jpeg_decoder: what decodes JPEG files at each read, libjpeg or the CUDA device, whose pixels differ.
@@ -90,10 +90,11 @@ class Runtime:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """The memory format: channels-last with bfloat16, where it is faster, otherwise contiguous."""
+        """The memory format: channels-last with bfloat16 and on CPUs, where it is faster, otherwise contiguous."""
         import torch
 
-        return torch.channels_last if self.bf16 else torch.contiguous_format
+        last = self.bf16 or self.device.type == "cpu"
+        return torch.channels_last if last else torch.contiguous_format
 
     @property
     def precision(self) -> Literal["bf16", "fp32"]:

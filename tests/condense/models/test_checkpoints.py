@@ -62,7 +62,7 @@ def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 
 
 def as_safetensors(state: dict[str, Tensor], path: Path) -> Path:
-    save_file(state, path.with_suffix(".safetensors"))
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path.with_suffix(".safetensors"))
     return path.with_suffix(".safetensors")
 
 
