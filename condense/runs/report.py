@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import functools
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from condense.storage.files import write_text
+from condense.storage.templates import template
 from condense.text import byte_size, duration, flat, percent, setting_text
 
 
@@ -39,7 +37,10 @@ def write_report(path: Path, outcome: Mapping[str, Any], grid_png: bytes) -> Non
 def render(outcome: Mapping[str, Any], grid_png: bytes) -> str:
     """Return the page as text. Every text from outside is escaped, and the page refers to nothing outside itself."""
     seconds = dict(outcome["seconds"])
-    return _template().render(
+    page = template(
+        "runs/report.html.j2", percent=percent, duration=duration, size=byte_size, setting=setting_text
+    )
+    return page.render(
         run=outcome,
         bars=_bars(outcome),
         choice=_choice(outcome.get("choice")),
@@ -50,20 +51,6 @@ def render(outcome: Mapping[str, Any], grid_png: bytes) -> str:
         total_seconds=sum(seconds.values()),
         grid="data:image/png;base64," + base64.b64encode(grid_png).decode("ascii"),
     )
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    """Return the page to be filled in. It is compiled once in a process."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("condense", "runs"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, duration=duration, size=byte_size, setting=setting_text)
-    return environment.get_template("report.html.j2")
 
 
 def _bars(outcome: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Mapping
-
-import jinja2
 
 from condense.recipe.config import HUB, is_path
 from condense.recipe.method import IDENTITY
 from condense.recipe.specs import Origin
 from condense.storage.distilled import DistilledDataset
 from condense.storage.manifest import Manifest
+from condense.storage.templates import template
 
 # The licence names that Hugging Face knows; any other text goes to `license_name`.
 _LICENCES = {
@@ -31,7 +29,8 @@ def card_text(manifest: Manifest, data: DistilledDataset) -> str:
     count, held = len(data.images), data.coder.images_per_stored
     temperature = data.protocol.get("temperature")
     licence = licence_id(manifest.licence)
-    return _template().render(
+    card = template("storage/card.md.j2", quoted=_quoted, line=_line)
+    return card.render(
         data=manifest,
         count=count,
         held=held,
@@ -50,20 +49,14 @@ def card_text(manifest: Manifest, data: DistilledDataset) -> str:
     )
 
 
-@functools.cache
-def _template() -> jinja2.Template:
-    """Return the card to be filled in. It is compiled once in a process."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("condense", "storage"),
-        autoescape=False,  # the card is Markdown; `quoted` escapes texts in the front matter
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
-    environment.filters["line"] = lambda text: " ".join(text.split())
-    return environment.get_template("card.md.j2")
+def _quoted(text: str) -> str:
+    """Return a text for the front matter, which is YAML."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _line(text: str) -> str:
+    """Return a text as one line of Markdown."""
+    return " ".join(text.split())
 
 
 def _form(data: DistilledDataset) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import functools
 import re
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import markupsafe
 
 from condense.comparison.outcome import Column, Distilled, Outcome, Row
@@ -31,6 +29,7 @@ from condense.comparison.report.wording import (
     published_texts,
 )
 from condense.comparison.summary import Line, Summary
+from condense.storage.templates import template
 from condense.text import byte_size, duration, percent, setting_text
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -46,7 +45,8 @@ def render_page(outcome: Outcome, summary: Summary, folder: Path) -> str:
     """
     settings = settings_of(outcome)
     grids = _grids(outcome, folder)
-    return _template().render(
+    page = template("comparison/report/compare.html.j2", minus=_minus, breakable=_breakable, percent=percent)
+    return page.render(
         run=outcome,
         kind=KINDS[outcome.kind],
         lead=lead_paragraph(outcome),
@@ -69,20 +69,6 @@ def render_page(outcome: Outcome, summary: Summary, folder: Path) -> str:
         settings=settings,
         differences=differences(settings),
     )
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    """Return the page to be filled in. It is compiled once in a process."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("condense", "comparison/report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(minus=_minus, breakable=_breakable, percent=percent)
-    return environment.get_template("compare.html.j2")
 
 
 def _facts(outcome: Outcome) -> list[tuple[str, str]]:
