@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 
@@ -67,8 +68,14 @@ class _Stopper:
         raise Stopped(number)
 
     def _look_again(self, number: int) -> None:
+        """Send the signal to the main thread once more, which ends a wait there at once, where there are such signals."""
         self._looks_again = True
-        _thread.interrupt_main(signal.Signals(number))
+        main = threading.main_thread().ident
+        assert main is not None  # it has started
+        if sys.platform == "win32":
+            _thread.interrupt_main(number)  # a wait ends by itself first
+        else:
+            signal.pthread_kill(main, number)
 
 
 def _importing(frame: FrameType | None) -> bool:

@@ -147,10 +147,11 @@ from condense_cli import signals
 signals.install()
 try:
     import heavy
-    time.sleep(5)
+    time.sleep(60)
 except KeyboardInterrupt:
     print("safe point")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    # The signal that waited also ends the sleep at once.
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=30)
     assert done.stderr == ""
     assert (done.returncode, done.stdout) == [(0, "imported\nsafe point\n"), (143, "")][times - 1]
