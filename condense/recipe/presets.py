@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -130,9 +131,14 @@ def _walk_group(kind: Any, rest: list[str], key: str, value: Any) -> None:
         raise ValueError(str(unknown_name("setting", key, (above + field for field in fields))))
     _walk(fields[name], below, key, value)
     if not below and not dataclasses.is_dataclass(fields[name]):
-        usual = Protocol(name="any") if kind is Protocol else kind()
         # The range of a number is known to the group alone.
-        dataclasses.replace(usual, **{name: fit(value, fields[name], read=True)})
+        dataclasses.replace(_usual(kind), **{name: fit(value, fields[name], read=True)})
+
+
+@functools.cache
+def _usual(kind: Any) -> Any:
+    """Return a group of settings with its defaults, made once: every preset of every method is tried in one."""
+    return Protocol(name="any") if kind is Protocol else kind()
 
 
 def _fit(value: Any, hint: Any, key: str) -> None:
