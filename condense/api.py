@@ -92,14 +92,30 @@ def run(
     chosen = chosen_executor(registry, executor, workers=workers, address=address)
     if resume and name:
         check_plugin_files(Path(out) / name, registry)
-    what: dict[str, Any] = {"method": method, "dataset": dataset, "settings": settings, "without": without}
-    what |= {"ipc": ipc, "seed": seed, "validation": validation, "protocol": protocol, "students": students}
-    what |= {"reference": reference, "data_dir": str(data_dir or ""), "keep_minutes": keep_minutes}
-    what |= {"device": device, "precision": precision, "jpeg_decoder": jpeg_decoder, "compile": compile}
-    config = configure(registry, workers=workers if chosen.alone else 0, **what)
+    config = configure(
+        registry,
+        method=method,
+        dataset=dataset,
+        ipc=ipc,
+        protocol=protocol,
+        settings=settings,
+        without=without,
+        seed=seed,
+        validation=validation,
+        students=students,
+        reference=reference,
+        data_dir=str(data_dir or ""),
+        device=device,
+        precision=precision,
+        workers=workers if chosen.alone else 0,
+        jpeg_decoder=jpeg_decoder,
+        keep_minutes=keep_minutes,
+        compile=compile,
+    )
     path, given = run_path(config.recipe, Path(out), name, resume=resume), dict(settings)
-    how: dict[str, Any] = {"resume": resume, "teachers": teachers, "executor": chosen, "given": given}
-    return start(config, path, registry, reporter, **how)
+    return start(
+        config, path, registry, reporter, resume=resume, teachers=teachers, executor=chosen, given=given
+    )
 
 
 def start(
@@ -217,14 +233,8 @@ def evaluate(
 
     registry = registry or default_registry()
     machine = Machine(data_dir=str(data_dir or ""))
-    own = {
-        "device": device,
-        "precision": precision,
-        "workers": workers,
-        "jpeg_decoder": jpeg_decoder,
-        "compile": compile,
-    }
-    for key, value in own.items():
+    own = {"device": device, "precision": precision, "jpeg_decoder": jpeg_decoder, "compile": compile}
+    for key, value in (*own.items(), ("workers", workers)):
         machine = assign(machine, key, value, registry)
     return reevaluate(
         located(path),

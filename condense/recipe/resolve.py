@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from condense.errors import OptionError, checked_path, unknown_name
 from condense.recipe.config import Evaluation, Recipe, RunConfig
@@ -54,6 +54,22 @@ def kind_of_dataset(use: Use, registry: Registry) -> tuple[Use, ImageKind]:
     return replace(use, options={**use.options, "like": kind}), kind
 
 
+class OwnOptions(TypedDict, total=False):
+    """The options of a run that have a name of their own and are no settings, as in `condense.run`."""
+
+    seed: int
+    validation: float
+    students: int
+    reference: bool
+    data_dir: str
+    device: str
+    precision: str
+    workers: int | None
+    jpeg_decoder: str
+    keep_minutes: float
+    compile: str
+
+
 def configure(
     registry: Registry,
     *,
@@ -65,7 +81,7 @@ def configure(
     without: Sequence[str] = (),
     alone: bool = True,
     network: str = "",
-    **own: Any,
+    **own: Unpack[OwnOptions],
 ) -> RunConfig:
     """Resolve names and settings into a configuration.
 
@@ -75,8 +91,7 @@ def configure(
     without: names of targets or regularizers to leave out.
     alone: whether settings are given for this run alone, so that one without effect is refused.
     network: the name of the teacher's network, if it is not that of the settings, as in a comparison.
-    own: other options with a name of their own: seed, validation, students, reference, device, precision, workers,
-        jpeg_decoder, compile, keep_minutes, data_dir.
+    own: other options with a name of their own.
 
     Raises UnknownNameError or OptionError, which list the valid names and the nearest.
     """
