@@ -156,6 +156,8 @@ def repeat(
     out: str | Path = "runs",
     name: str | None = None,
     resume: bool = False,
+    data_dir: str | Path | None = None,
+    yes: bool = False,
     executor: str = "local",
     workers: int | None = None,
     address: str = "",
@@ -165,26 +167,24 @@ def repeat(
     """Run again what a run.json, or the run directory that holds it, describes.
 
     out, name: the new run directory, as for `run`. resume: go on with that very run instead, where it lies.
+    data_dir: the folder of datasets; by default that of the earlier run.
+    yes: do what its settings ask for, also if somebody else chose them: read a folder or a file, fetch a dataset or
+        weights, train for very long. Runs that were made here need no yes.
     executor, workers, address: as for `run`; the `workers` of the executor "local" are those of the earlier run.
 
     Raises CondenseError as `run` does.
     """
+    from condense.data.fetching import fetching_nothing
+    from condense.runs.repeat import repeated
+
     registry = registry or default_registry()
     chosen = chosen_executor(registry, executor, workers=workers, address=address)
-    config, path = repeated(Path(earlier), registry, out=Path(out), name=name, resume=resume)
-    return start(config, path, registry, reporter, resume=resume, executor=chosen)
-
-
-def repeated(
-    earlier: Path, registry: Registry, *, out: Path, name: str | None, resume: bool
-) -> tuple[RunConfig, Path]:
-    """Return the configuration of an earlier run, and the directory in which `repeat` would put the run."""
-    from condense.runs.journal import earlier_config
-
-    config = earlier_config(checked_path(earlier), registry)
-    if resume:
-        return config, earlier if earlier.is_dir() else earlier.parent
-    return config, run_path(config.recipe, out, name, resume=False)
+    folder = str(data_dir or "")
+    found = repeated(
+        Path(earlier), registry, out=Path(out), name=name, resume=resume, data_dir=folder, yes=yes
+    )
+    with fetching_nothing(when=not found.trusted):
+        return start(found.config, found.path, registry, reporter, resume=resume, executor=chosen)
 
 
 def evaluate(

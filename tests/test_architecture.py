@@ -216,7 +216,14 @@ def free_of_torch() -> list[str]:
     exact |= {"condense.engine.labels", "condense.storage.files", "condense.storage.run_folder"}
     exact |= {
         f"condense.{name}"
-        for name in ("data.ahead", "runs.ahead", "runs.journal", "runs.status", "storage.manifest")
+        for name in (
+            "data.ahead",
+            "runs.ahead",
+            "runs.journal",
+            "runs.repeat",
+            "runs.status",
+            "storage.manifest",
+        )
     }
     exact |= {f"condense.comparison.{name}" for name in ("ahead", "columns", "command", "design", "given")}
     exact |= {"condense.runs.graph", "condense.comparison.graph"}

@@ -25,6 +25,7 @@ from condense_cli.options import (
 if TYPE_CHECKING:
     from condense.recipe.config import RunConfig
     from condense.recipe.registry import Registry
+    from condense.runs.repeat import WantedRun
     from condense.runs.result import RunResult
     from condense.runtime import Reporter
 
@@ -73,6 +74,13 @@ RUN = "The run itself"
     help="Repeat an earlier run with its settings: a run directory or its run.json.",
 )
 @option(
+    "--yes",
+    section=RUN,
+    is_flag=True,
+    help="With --from: do what the earlier run's settings ask for, also if somebody else chose them: read a folder or "
+    "a file, fetch a dataset or weights, train for very long.",
+)
+@option(
     "--dry-run",
     section=RUN,
     is_flag=True,
@@ -88,6 +96,7 @@ def command(
     name: str | None,
     resume: bool,
     source: str | None,
+    yes: bool,
     dry_run: bool,
     as_json: bool,
     **options: Any,
@@ -102,7 +111,10 @@ def command(
     if "executor" in how and "workers" in given:
         how["workers"] = given["workers"]
     if source:
+        how |= {key: given[key] for key in ("data_dir",) if key in given}
         _refuse_beside_from(ctx, [key for key in options if key not in how], resume)
+    elif yes:
+        raise click.UsageError("--yes has no effect without --from: these settings are your own", ctx)
     elif "method" not in given:
         raise click.UsageError("--method is missing; `condense methods` lists what there is", ctx)
     else:
@@ -115,17 +127,20 @@ def command(
 
     with fetching_nothing(when=dry_run):
         if source:
-            from condense.api import repeated
+            from condense.runs.repeat import repeated
 
-            config, path = repeated(Path(source), registry, out=Path(out), name=name, resume=resume)
+            where: dict[str, Any] = {"out": Path(out), "name": name, "data_dir": given.get("data_dir", "")}
+            found = repeated(Path(source), registry, resume=resume, yes=yes, **where)
         else:
-            config, path = _resolved(registry, given, Path(out), name, resume)
+            found = _resolved(registry, given, Path(out), name, resume)
+        config, path = found.config, found.path
         if dry_run:
             _show_plan(config, path, registry, resume, keys, as_json)
             return
-    by = [word for key, value in how.items() for word in (f"--{key}", str(value))]
+    by = [word for key, value in how.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    by += ["--yes"] if yes else []
     again = [*disabled_words(ctx), "run", "--resume", "--from", str(path), *by, *file_words(ctx)]
-    with _progress(config, path, as_json, again) as reporter:
+    with fetching_nothing(when=not found.trusted), _progress(config, path, as_json, again) as reporter:
         from condense.api import start
 
         result = start(
@@ -156,10 +171,11 @@ def _refuse_beside_from(ctx: click.Context, options: Sequence[str], resume: bool
 
 def _resolved(
     registry: Registry, given: dict[str, Any], out: Path, name: str | None, resume: bool
-) -> tuple[RunConfig, Path]:
-    """Return the configuration that the options name, and the run directory."""
+) -> WantedRun:
+    """Return the run that the options name."""
     from condense.errors import StorageError
     from condense.recipe.resolve import configure, run_path
+    from condense.runs.repeat import WantedRun
 
     if resume and name:
         from condense.runs.journal import check_plugin_files
@@ -169,7 +185,7 @@ def _resolved(
     path = run_path(config.recipe, out, name, resume=resume)
     if resume and not path.exists():
         raise StorageError(f"there is no run {path} to go on with; leave out --resume to start it")
-    return config, path
+    return WantedRun(config, path, trusted=True)
 
 
 @contextmanager

@@ -68,7 +68,7 @@ class _Stopper:
         raise Stopped(number)
 
     def _look_again(self, number: int) -> None:
-        """Send the signal to the main thread once more, which ends a wait there at once, where there are such signals."""
+        """Send the signal to the main thread once more, which ends a wait there at once where that is possible."""
         self._looks_again = True
         main = threading.main_thread().ident
         assert main is not None  # it has started

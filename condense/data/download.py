@@ -77,7 +77,8 @@ def fetch(
         raise DataError(f"{title} is not in {data_dir} and the option download is off. {instead}")
     if not may_fetch():
         raise DataError(
-            f"{title} is not in {data_dir}, and nothing is fetched that nobody named: name it with --dataset. {instead}"
+            f"{title} is not in {data_dir}, and nothing is fetched that nobody named: name it with --dataset, or say "
+            f"--yes. {instead}"
         )
     with fetching(data_dir, f"{title} ({address})", instead) as folder:
         get(folder)

@@ -1,21 +1,45 @@
-"""What an artifact asks of its reader: settings that came with it, and that the reader did not choose."""
+"""What an artifact or a run.json asks of its reader: settings that came with it, and that the reader did not choose."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from condense.errors import OptionError
 from condense.recipe.config import HUB, RunConfig
-from condense.recipe.method import Use
+from condense.recipe.method import IMPORTED, Use
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
+from condense.recipe.settings import flatten
 from condense.text import shown_path
 
 # Above these, a protocol that somebody else chose needs a yes. Published ones have 2000 epochs and batches of 1024.
 _MOST_EPOCHS = 10_000
 _MOST_IN_BATCH = 2**14
+# And above these, a recipe. Published ones have 20,000 iterations and 50 images per class.
+_MOST_OF_RECIPE: Mapping[str, int] = {
+    "ipc": 1000,
+    "recover.iterations": 200_000,
+    "recover.batch": 2**17,
+    "recover.networks": 100,
+    "recover.inner.epochs": 1000,
+    "recover.measured_views": 1000,
+    "teacher.epochs": _MOST_EPOCHS,
+    "teacher.measure_batch": _MOST_IN_BATCH,
+    "pool.epochs": _MOST_EPOCHS,
+    "pool.networks": 1000,
+    "select.students": 100,
+    "select.epochs": _MOST_EPOCHS,
+    "select.snapshots": 1000,
+    **dict.fromkeys(
+        ("recover.inner.batch_size", "teacher.batch_size", "pool.batch_size", "judge.batch_size"),
+        _MOST_IN_BATCH,
+    ),
+}
+_MOST_STUDENTS = 100
+# The option that chooses what an earlier run chose otherwise.
+_OWN_RUN = "settings of a run of your own"
 # Parts of the names of networks that lie in a folder, or on the hub.
 _FOLDER, _ON_HUB = "local-dir:", ("hf-hub:", "hf_hub:")
 
@@ -48,11 +72,29 @@ def check_wishes(
     An artifact never makes its reader open a path or fetch anything that the reader did not name, nor compute for
     days.
     """
-    found = [
-        *_of_dataset(config, registry, chosen),
-        *_of_protocol(config.evaluation.protocol, chosen),
-        *_of_networks(config, students, chosen),
-    ]
+    _refuse(
+        path,
+        [
+            *_of_dataset(config, registry, chosen),
+            *_of_protocol(config.evaluation.protocol, chosen),
+            *_of_networks(config, students, chosen),
+        ],
+    )
+
+
+def check_run_wishes(path: Path, config: RunConfig, registry: Registry, *, chosen: Collection[str]) -> None:
+    """Raise OptionError like `check_wishes`, for a whole run that is repeated by the settings of somebody else.
+
+    path: the run directory or its run.json. chosen: "data_dir", or nothing.
+    """
+    folder = "" if "data_dir" in chosen else config.machine.data_dir
+    found = [Wish(what=f"the folder of datasets {folder!r}", instead="--data-dir DIR")] if folder else []
+    usual = (*_of_dataset(config, registry, ()), *_of_protocol(config.evaluation.protocol, ()))
+    found += [replace(wish, instead=_OWN_RUN) for wish in usual]
+    _refuse(path, [*found, *_of_recipe(config)])
+
+
+def _refuse(path: Path, found: Collection[Wish]) -> None:
     if found:
         asked = "; ".join(dict.fromkeys(wish.what for wish in found))
         instead = ", ".join(dict.fromkeys(wish.instead for wish in found))
@@ -79,6 +121,29 @@ def _of_protocol(protocol: Protocol, chosen: Collection[str]) -> Iterator[Wish]:
         key = f"protocol.{field}"
         if value > most and not {"protocol", key} & set(chosen):
             yield Wish(what=f"{value} {noun} (more than {most})", instead=f"--set {key}=N")
+
+
+def _of_recipe(config: RunConfig) -> Iterator[Wish]:
+    """Yield what only a whole run does: train a teacher, recover images, judge candidates."""
+    recipe, students = config.recipe, config.evaluation.students
+    settings = flatten(recipe)
+    for key, most in _MOST_OF_RECIPE.items():
+        if settings.get(key, 0) > most:
+            yield Wish(what=f"{key}={settings[key]} (more than {most})", instead=_OWN_RUN)
+    if students > _MOST_STUDENTS:
+        yield Wish(what=f"{students} students (more than {_MOST_STUDENTS})", instead=_OWN_RUN)
+    checkpoint, images = recipe.teacher.checkpoint, recipe.initializer.options.get("path")
+    if checkpoint:
+        yield Wish(what=f"the weights of a teacher, {checkpoint!r}", instead=_OWN_RUN)
+    if recipe.initializer.name == IMPORTED and images:
+        yield Wish(what=f"distilled images, {images!r}", instead=_OWN_RUN)
+    networks = [recipe.pool_network, recipe.random_network, config.evaluation.student_network(recipe.teacher)]
+    networks += [recipe.judge_network] if recipe.judge_network else []
+    reached = [what for use in networks for what in _reaching_out(use, fetched=True)]
+    # A checkpoint takes the place of weights that would be fetched.
+    reached += _reaching_out(recipe.teacher.model, fetched=not checkpoint)
+    for what in reached:
+        yield Wish(what=what, instead=_OWN_RUN)
 
 
 def _of_networks(config: RunConfig, students: Iterable[Use], chosen: Collection[str]) -> Iterator[Wish]:

@@ -24,7 +24,7 @@ from condense.recipe.settings import flatten
 from condense.runtime import Reporter
 from condense.storage.files import append_line, append_lines, read_json, write_json
 from condense.storage.run_folder import RunFolder
-from condense.storage.seal import seal_of
+from condense.storage.seal import is_sealed, seal_of
 
 FORMAT = 2
 _NONE: Mapping[str, str] = {}
@@ -291,6 +291,12 @@ def saved_config(path: Path) -> dict[str, Any]:
         raise StorageError(f"{file} is not the run.json of a run of condense")
     settings: dict[str, Any] = data["settings"]
     return settings
+
+
+def is_own(path: Path) -> bool:
+    """Return whether this user made a run, so that its settings are the user's own. path: as for `saved_config`."""
+    data = read_json(_run_json(path))
+    return isinstance(data, dict) and is_sealed(data)
 
 
 def merge_metrics(folder: RunFolder, pieces: Sequence[Piece]) -> None:

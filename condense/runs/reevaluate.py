@@ -32,15 +32,14 @@ from condense.recipe.settings import assign, complete, network_of, network_text
 from condense.runs import provenance
 from condense.runs.evaluations import keep_evaluation, table_path
 from condense.runs.foreign import check_wishes
-from condense.runs.journal import naming_plugin_files, saved_config
+from condense.runs.journal import is_own, naming_plugin_files, saved_config
 from condense.runs.machine import runtime_of
 from condense.runs.result import EvaluationResult
 from condense.runs.teachers import recorded
 from condense.runtime import Reporter, Runtime, numeric_settings
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
-from condense.storage.files import file_hash, read_json
-from condense.storage.seal import is_sealed
+from condense.storage.files import file_hash
 
 # The settings that an evaluation reads.
 _EVALUATED = ("protocol", "student", "teacher", "evaluator", "dataset")
@@ -247,7 +246,7 @@ def _beside(folder: Path, distilled: DistilledDataset) -> tuple[_Beside, bool]:
         group: digest(shown) == digest(distilled.settings.get(group))
         for group, shown in public_settings(config.recipe, config.evaluation).items()
     }
-    own = all(same.values()) and is_sealed(read_json(folder / "run.json"))
+    own = all(same.values()) and is_own(folder)
     return _Beside(folder, config, own), same["recipe"]
 
 

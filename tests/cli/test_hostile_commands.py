@@ -43,6 +43,7 @@ SHOWN = r"a\x1b[31mb"
         ((*RUN, "--set", "teacher.model=convnet(width=100000)"), "width must lie between 1 and 16384"),
         ((*RUN, "--set", "teacher.model=convnet(width=1000000000)"), "width must lie between 1 and 16384"),
         (("run", "--from", LONG), "is too long"),
+        ((*RUN, "--yes"), "--yes has no effect without --from"),
         (("evaluate", LONG), "is too long"),
         (("push", LONG, "a/b"), "is too long"),
         (("import", LONG, "--dataset", "fashion-mini", "--method", "x"), "is too long"),

@@ -152,6 +152,8 @@ except KeyboardInterrupt:
     print("safe point")
 """
     # The signal that waited also ends the sleep at once.
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=30
+    )
     assert done.stderr == ""
     assert (done.returncode, done.stdout) == [(0, "imported\nsafe point\n"), (143, "")][times - 1]

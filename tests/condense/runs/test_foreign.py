@@ -1,4 +1,4 @@
-"""An evaluation says what settings of somebody else ask for, and does that only after a yes or another choice."""
+"""Evaluations and repeated runs say what settings of somebody else ask for, and do that only after a yes."""
 
 from __future__ import annotations
 
@@ -180,6 +180,78 @@ def test_runs_that_were_made_here_need_no_yes(run: Path, registry: Registry) -> 
     assert not is_sealed(json.loads((run / "run.json").read_text()))
     with pytest.raises(OptionError, match="real images in a folder, 'folder:/etc'"):
         evaluate(run, registry)
+
+
+def repeat_asks_for(change: Callable[[Any], object], run: Path, registry: Registry, text: str) -> None:
+    """Without a yes, neither a new run nor one that goes on begins."""
+    edit(run / "run.json", change)
+    for resume in (False, True):
+        with pytest.raises(
+            OptionError, match=rf"the settings that came with .*run ask for {text}.*, or say --yes"
+        ):
+            condense.repeat(run, out=run.parent, name="again", resume=resume, registry=registry)
+    assert not (run.parent / "again").exists()
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "change", "text"),
+    [
+        ("recipe", "recover", {"iterations": 10**9}, r"recover\.iterations=1000000000 \(more than 200000\)"),
+        ("recipe", "teacher", {"epochs": 10**9}, r"teacher\.epochs=1000000000 \(more than 10000\)"),
+        ("recipe", "teacher", {"checkpoint": "/etc/passwd"}, "the weights of a teacher, '/etc/passwd'"),
+        ("recipe", "dataset", {"name": "folder:/etc"}, "real images in a folder, 'folder:/etc'"),
+        ("recipe", "dataset", {"name": "hf:evil/images"}, "a dataset of the Hugging Face hub"),
+        (
+            "recipe",
+            "initializer",
+            {"name": "imported", "options": {"path": "/etc"}},
+            "distilled images, '/etc'",
+        ),
+        ("recipe", "pool", {"model": {"name": "hf-hub:evil/net", "options": {}}}, "a network of the Hugg"),
+        (
+            "recipe",
+            "teacher",
+            {"model": {"name": "torchvision:resnet18", "options": {"pretrained": True}}},
+            "the pretrained weights of 'torchvision:resnet18'",
+        ),
+        ("evaluation", "protocol", {"epochs": 10**9}, r"1000000000 epochs \(more than 10000\)"),
+    ],
+)
+def test_a_run_that_is_repeated(
+    group: str, name: str, change: dict[str, Any], text: str, run: Path, registry: Registry
+) -> None:
+    repeat_asks_for(lambda found: found[group][name].update(change), run, registry, text)
+
+
+def test_numbers_of_a_run_that_is_repeated(run: Path, registry: Registry) -> None:
+    def change(found: Any) -> None:
+        found["recipe"]["ipc"] = 10**5
+        found["evaluation"]["students"] = 9999
+
+    repeat_asks_for(change, run, registry, r"ipc=100000 \(more than 1000\); 9999 students \(more than 100\)")
+
+
+def test_a_repeated_run_needs_a_yes_or_a_data_folder_of_ones_own(
+    run: Path, registry: Registry, tmp_path: Path
+) -> None:
+    repeat_asks_for(
+        lambda found: found["machine"].update(data_dir="/etc"),
+        run,
+        registry,
+        r"the folder of datasets '/etc'\. Choose yourself with --data-dir DIR",
+    )
+    chosen = condense.repeat(run, out=tmp_path, name="one", data_dir=tmp_path / "data", registry=registry)
+    assert chosen.config.machine.data_dir == str(tmp_path / "data")
+    allowed = condense.repeat(run, out=tmp_path, name="two", yes=True, registry=registry)
+    assert allowed.config.machine.data_dir == "/etc"
+    # The new runs are this user's own.
+    assert is_sealed(json.loads((tmp_path / "two" / "run.json").read_text()))
+
+
+def test_a_repeated_run_fetches_no_dataset(run: Path, registry: Registry, tmp_path: Path) -> None:
+    edit(run / "run.json", lambda found: found["recipe"]["dataset"].update(name="cifar10"))
+    with pytest.raises(CondenseError, match=r"nothing is fetched that nobody named.* say --yes"):
+        condense.repeat(run, out=tmp_path, name="again", data_dir=tmp_path, registry=registry)
 
 
 def test_a_run_that_goes_on_writes_through_no_link(run: Path, registry: Registry, tmp_path: Path) -> None:
