@@ -17,9 +17,8 @@ from condense.executors.pieces import Batch, Failed, Piece
 from condense.recipe.config import Recipe
 from condense.recipe.registry import Registry
 from condense.runs.site import Bench, RunSite
-from condense.runs.teachers import Teachers
+from condense.runs.teachers import Teachers, taught
 from condense.runtime import Runtime
-from condense.storage.files import read_json
 from condense.storage.locks import held
 
 
@@ -97,11 +96,11 @@ class School:
             if isinstance(result, Failed):
                 raise result.error
         for name, file in self.files.items():
-            told = read_json(file.with_suffix(".json"))
+            told = taught(file)
             self.facts[name] = TeacherFacts(
                 model=name or self._recipes[name].teacher.model.name,
-                accuracy=told["accuracy"],
-                seconds=0.0 if name in known else told["seconds"],
+                accuracy=told.accuracy,
+                seconds=0.0 if name in known else told.seconds,
                 hash=file.stem,
                 bytes=file.stat().st_size,
             )

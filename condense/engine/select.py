@@ -28,7 +28,7 @@ from condense.rng import generator
 from condense.storage.distilled import DistilledDataset
 from condense.storage.files import read_json
 from condense.storage.run_folder import RunFolder
-from condense.storage.tensors import read_tensors, tensors_to_bytes
+from condense.storage.tensors import read_tensors, tensor_of, tensors_to_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ class Selector:
         # As in a run without recovery: the weights of targets are for images that were made for them.
         made_for = {spec.name: spec.uses_targets for spec in begun.plan.initializers}
         weights = begun.slot_weights(of_targets=made_for[name])
-        made = tensors_to_bytes({"images": images, "weights": weights.contiguous()})
+        made = tensors_to_bytes({"images": images, "weights": weights.float().contiguous()})
         folder.checksums.write(folder.start(name), made)
 
     def judge(self, candidate: str, student: int, unfinished: Unfinished) -> StudentResult:
@@ -167,8 +167,13 @@ class Selector:
     def _pixels(self, candidate: str) -> tuple[Tensor, Tensor]:
         """Return the images of a candidate, (K * ipc, C, H, W) uint8, and the weights of its slots."""
         if candidate in self.initializers:
-            tensors, _ = read_tensors(self.synthesis.folder.start(candidate))
-            return tensors["images"], tensors["weights"]
+            file, dataset, plan = self.synthesis.folder.start(candidate), self.dataset, self.synthesis.plan
+            tensors, _ = read_tensors(file)
+            classes, side = len(dataset.classes), dataset.size
+            shape = (classes * plan.recipe.ipc, dataset.channels, side, side)
+            images = tensor_of(tensors, "images", shape, torch.uint8, file)
+            slots = (classes, plan.images_per_class)
+            return images, tensor_of(tensors, "weights", slots, torch.float32, file)
         start, _, after = candidate.rpartition("-after-")
         begun = self.synthesis.begun_with(self.initializers[start])
         return begun.recovered(int(after)), begun.slot_weights()

@@ -17,6 +17,7 @@ from condense.engine.components import Evaluator
 from condense.engine.evaluate import StudentTrainer
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.measure import Shard, fit_merged, look, measure, observed_by
+from condense.engine.measured import check_state, measured_bytes, read_measured, read_state
 from condense.engine.plan import make_plan
 from condense.engine.pool import States
 from condense.engine.select import Selector, candidate_text
@@ -37,7 +38,7 @@ from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
 from condense.storage.files import file_hash, json_bytes, read_json
 from condense.storage.run_folder import RunFolder
-from condense.storage.tensors import read_tensors, tensors_to_bytes
+from condense.storage.tensors import tensors_to_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +122,14 @@ class RunBench:
     @cached_property
     def synthesis(self) -> Synthesis:
         """What makes images."""
-        state: Mapping[str, Tensor] = read_tensors(self.folder.measurements)[0] if self.plan.measures else {}
+        state: Mapping[str, Tensor] = {}
+        if self.plan.measures:
+            classes = len(self._site.dataset.classes)
+            state = read_state(self.folder.measurements, self.plan, classes)
         states: States | None = None
         if self.plan.needs_pool:
-            states = pools.read_states(self.folder, self.recipe.pool.networks)
+            site = self._site
+            states = pools.read_states(self.recipe, site.dataset, site.registry, self._runtime, self.folder)
         return Synthesis(
             plan=self.plan,
             losses=self.parts.losses,
@@ -206,23 +211,18 @@ class RunBench:
             views=recipe.recover.measured_views,
             augment=recipe.recover.augment,
         )
-        self.folder.checksums.write(self.folder.shard(piece.index), tensors_to_bytes(observed_by(losses)))
+        self.folder.checksums.write(self.folder.shard(piece.index), measured_bytes(observed_by(losses)))
         return {}
 
     def _fit(self, _: Piece) -> Mapping[str, Any]:
         """Fit the losses to all real images, or to what was observed in their shards, and write what they measured."""
         losses, recipe, site = build_losses(self.plan), self.recipe, self._site
-        shards, ipc = self._graph.shards, self.plan.images_per_class
+        shards, ipc, classes = self._graph.shards, self.plan.images_per_class, len(site.dataset.classes)
         if shards > 1:
-            observed = [read_tensors(self.folder.shard(number))[0] for number in range(shards)]
-            fit_merged(
-                losses,
-                observed,
-                classes=len(site.dataset.classes),
-                seed=recipe.seed,
-                ipc=ipc,
-                runtime=self._runtime,
-            )
+            names = [loss.name for loss in losses if loss.needs.observes]
+            observed = [read_measured(self.folder.shard(number), names) for number in range(shards)]
+            how = {"seed": recipe.seed, "ipc": ipc, "classes": classes}
+            fit_merged(losses, observed, **how, runtime=self._runtime)
         else:
             assert self.teacher is not None
             measure(
@@ -236,7 +236,9 @@ class RunBench:
                 views=recipe.recover.measured_views,
                 augment=recipe.recover.augment,
             )
-        self.folder.checksums.write(self.folder.measurements, tensors_to_bytes(state_of(losses)))
+        state = state_of(losses)
+        check_state(state, self.plan, classes)
+        self.folder.checksums.write(self.folder.measurements, measured_bytes(state))
         return {}
 
     def _start(self, piece: Piece) -> Mapping[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +13,18 @@ import msgspec
 from condense.data.dataset import RealDataset
 from condense.engine.pool import States, train_member
 from condense.engine.unfinished import State, Unfinished
+from condense.errors import StorageError
+from condense.models.build import build_network
 from condense.recipe.config import Recipe, by_content, digest
 from condense.recipe.method import Pool
 from condense.recipe.registry import Registry
+from condense.rng import generator
 from condense.runs.teachers import made_with
 from condense.runtime import Runtime
 from condense.storage.checksums import Checksums
 from condense.storage.locks import held
 from condense.storage.run_folder import RunFolder, unfinished_file
-from condense.storage.tensors import read_tensors, tensors_below, tensors_to_bytes
+from condense.storage.tensors import read_tensors, tensor_of, tensors_below, tensors_to_bytes
 
 # Maximum bytes of the states of all networks that stay in memory; those of a larger pool are read at each draw.
 _KEPT_BYTES = 2**30
@@ -64,16 +68,32 @@ def train_network(
         Checksums(file.parent).link(source, file)
 
 
-def read_states(folder: RunFolder, networks: int) -> States:
-    """Return the states of the networks of a run's pool, which lie in its folder."""
-    return _Reader([folder.pool(number) for number in range(networks)])
+def read_states(
+    recipe: Recipe, dataset: RealDataset, registry: Registry, runtime: Runtime, folder: RunFolder
+) -> States:
+    """Return the states of the networks of a run's pool, which lie in its folder.
+
+    A file that does not hold the states of such a network raises StorageError when it is read.
+    """
+
+    def like() -> State:
+        draws = generator(0, "pool", "state")  # the values do not matter
+        network = build_network(recipe.pool_network, dataset, registry, runtime, draws)
+        return {name: tensor.to("meta") for name, tensor in network.model.state_dict().items()}
+
+    pool = recipe.pool
+    return _Reader([folder.pool(number) for number in range(pool.networks)], pool.checkpoints, like)
 
 
 class _Reader:
-    """Reads the states of a network by its number: the initial one, then those that were kept."""
+    """Reads the states of a network by its number: the initial one, then those that were kept.
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        self._files = files
+    like: returns a state that has the names, shapes and types of numbers that each must have.
+    """
+
+    def __init__(self, files: Sequence[Path], checkpoints: int, like: Callable[[], State]) -> None:
+        self._files, self._checkpoints = files, checkpoints
+        self._like = functools.cache(like)
         self._keep = sum(file.stat().st_size for file in files) <= _KEPT_BYTES
         self._known: dict[int, Sequence[State]] = {}
 
@@ -81,9 +101,21 @@ class _Reader:
         """Return the states of a network."""
         if number in self._known:
             return self._known[number]
-        tensors, _ = read_tensors(self._files[number])
-        indices = sorted({int(key.partition("/")[0]) for key in tensors})
-        found = [tensors_below(tensors, str(index)) for index in indices]
+        file = self._files[number]
+        tensors, _ = read_tensors(file)
+        wanted = {
+            f"{index}/{name}": value
+            for index in range(self._checkpoints + 1)
+            for name, value in self._like().items()
+        }
+        for name, value in wanted.items():
+            tensor_of(tensors, name, value.shape, value.dtype, file)
+        surplus = [name for name in tensors if name not in wanted]
+        if surplus:
+            raise StorageError(
+                f"{file} has the tensor {surplus[0]!r}, which no network of this pool has; delete it and run again"
+            )
+        found = [tensors_below(tensors, str(index)) for index in range(self._checkpoints + 1)]
         if self._keep:
             self._known[number] = found
         return found

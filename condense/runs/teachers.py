@@ -95,12 +95,18 @@ class Teachers:
             checksums.write(file, tensors_to_bytes(network.model.state_dict(), {"model": network.name}))
         discard(unfinished)
         network.frozen()
-        told = _read(about, _Kept)
-        if told is None:
-            raise StorageError(
-                f"{about} does not tell of a teacher; delete it and the file beside it, and run again"
-            )
-        return Taught(file=file, accuracy=told.accuracy, seconds=told.seconds)
+        return taught(file)
+
+
+def taught(file: Path) -> Taught:
+    """Return what a folder of teachers tells of the one with these weights. Raises StorageError for anything else."""
+    about = file.with_suffix(".json")
+    told = _read(about, _Kept)
+    if told is None:
+        raise StorageError(
+            f"{about} does not tell of a teacher; delete it and the file beside it, and run again"
+        )
+    return Taught(file=file, accuracy=told.accuracy, seconds=told.seconds)
 
 
 def check_same_teacher(folder: RunFolder, sha256: str) -> None:
