@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from typing import Any
 from condense.data.hub_packages import hub_package
 from condense.errors import CondenseError, StorageError, checked_path
 from condense.recipe.config import HUB, is_path
+from condense.runtime import physical_memory
 from condense.storage import artifact
 from condense.storage.files import LARGEST_JSON, file_hash, read_bytes, same_file
 from condense.storage.manifest import Manifest, read_manifest
+from condense.text import byte_size
 
 TEACHER = "teacher.safetensors"
 # The files of an artifact beside its images; the first three always exist.
@@ -100,7 +102,8 @@ def push(
 def located(path: str | Path) -> Path:
     """Return the folder of an artifact: a path as it is, and "hf:OWNER/NAME" or "hf:OWNER/NAME@REVISION" downloaded.
 
-    What is in Hugging Face's cache is not downloaded again. Raises StorageError if it cannot be had.
+    What is in Hugging Face's cache is not downloaded again. Raises StorageError if it cannot be had, or if its files
+    are larger than those of an artifact can be.
     """
     text = str(path)
     if not text.startswith(_PREFIX):
@@ -109,20 +112,74 @@ def located(path: str | Path) -> Path:
     if is_path(name):
         raise StorageError(f"{text} is a path; write it without {_PREFIX}")
     with _talking(name):
-        folder = Path(
-            hub_api().snapshot_download(
-                name,
-                repo_type="dataset",
-                revision=revision or None,
-                allow_patterns=["images/**", *_FILES, TEACHER],
-            )
-        )
+        folder = _fetched(hub_api(), name, revision or None)
     if not (folder / "distilled.json").is_file():
-        raise StorageError(
-            f"{text} is not a distilled dataset of condense: it has no distilled.json; `condense import` takes the "
-            "images that others published"
-        )
+        raise _no_artifact(name)
     return folder
+
+
+def _fetched(api: Any, name: str, revision: str | None) -> Path:
+    """Return the folder of a dataset of the hub in the cache, with the files of an artifact.
+
+    Where the hub does not answer or refuses, it is what the cache has. Raises StorageError for files that are larger
+    than those of an artifact can be, before they are fetched, and what the client raises.
+    """
+    where: dict[str, Any] = {"repo_type": "dataset", "revision": revision}
+    wanted = ["images/**", *_FILES, TEACHER]
+    try:
+        known = api.repo_info(name, files_metadata=True, **where)
+    except Exception:
+        with contextlib.suppress(hub_package("huggingface_hub.errors").LocalEntryNotFoundError):
+            return Path(api.snapshot_download(name, allow_patterns=wanted, local_files_only=True, **where))
+        raise
+    sizes = {file.rfilename: file.size for file in known.siblings or () if _is_wanted(file.rfilename)}
+    if "distilled.json" not in sizes:
+        raise _no_artifact(name)
+    _check_file(name, "distilled.json", sizes["distilled.json"], LARGEST_JSON)
+    folder = Path(api.snapshot_download(name, allow_patterns=["distilled.json"], **where))
+    if folder.name != known.sha:  # the sizes are those of another commit
+        raise StorageError(f"{_PREFIX}{name} was changed while it was looked at; try again")
+    _check_sizes(name, sizes, read_manifest(folder / "distilled.json"))
+    return Path(api.snapshot_download(name, repo_type="dataset", revision=known.sha, allow_patterns=wanted))
+
+
+def _is_wanted(file: str) -> bool:
+    return file.startswith("images/") or file in (*_FILES, TEACHER)
+
+
+def _check_sizes(name: str, sizes: Mapping[str, int | None], manifest: Manifest) -> None:
+    """Raise StorageError for files of a dataset of the hub that no artifact of this manifest has. sizes: in bytes."""
+    memory = physical_memory()
+    most = {
+        "labels.safetensors": manifest.most_of_labels,
+        TEACHER: manifest.teacher_bytes or memory or None,
+        **dict.fromkeys(_FILES[:3], LARGEST_JSON),
+    }
+    for file, size in sizes.items():
+        _check_file(name, file, size, most.get(file, manifest.most_of_image))
+    together = sum(size or 0 for size in sizes.values())
+    if memory and together > memory:
+        raise StorageError(
+            f"{_PREFIX}{name} has {byte_size(together)} in {len(sizes)} files, more than the memory of this computer, "
+            f"{byte_size(memory)}; it was not fetched"
+        )
+
+
+def _check_file(name: str, file: str, size: int | None, most: int | None) -> None:
+    if size is None:
+        raise StorageError(f"the hub does not say how large {file} of {_PREFIX}{name} is; it was not fetched")
+    if most is not None and size > most:
+        raise StorageError(
+            f"{file} of {_PREFIX}{name} has {byte_size(size)}, and at most {byte_size(most)} can be right there; "
+            "it was not fetched"
+        )
+
+
+def _no_artifact(name: str) -> StorageError:
+    return StorageError(
+        f"{_PREFIX}{name} is not a distilled dataset of condense: it has no distilled.json; `condense import` takes "
+        "the images that others published"
+    )
 
 
 def hub_api() -> Any:

@@ -27,12 +27,18 @@ from condense.storage.files import file_hash
 
 @dataclass
 class Hub:
-    """A stand-in for HfApi that keeps repositories in a folder. fails: what a call of some name raises."""
+    """A stand-in for HfApi that keeps repositories in a folder. Without tags, a revision is a commit.
+
+    fails: what a call of some name raises. sizes: what it says of files instead of their sizes.
+    fetched: the files that were downloaded, and not there before.
+    """
 
     root: Path
     private: dict[str, bool] = field(default_factory=dict)
     fails: dict[str, Exception] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+    sizes: dict[str, int | None] = field(default_factory=dict)
+    fetched: list[str] = field(default_factory=list)
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
@@ -60,8 +66,19 @@ class Hub:
         (self.root / name / ".gitattributes").touch()
         return huggingface_hub.RepoUrl(f"https://huggingface.co/datasets/{name}")
 
-    def repo_info(self, repo_id: str, *, repo_type: str) -> Any:
-        return SimpleNamespace(id=repo_id, private=self.private[repo_id])
+    def repo_info(
+        self, repo_id: str, *, repo_type: str, revision: str | None = None, files_metadata: bool = False
+    ) -> Any:
+        folder = self.root / repo_id
+        files = [
+            SimpleNamespace(
+                rfilename=name,
+                size=self.sizes.get(name, (folder / name).stat().st_size) if files_metadata else None,
+            )
+            for name in self.list_repo_files(repo_id, repo_type=repo_type)
+        ]
+        private = self.private.get(repo_id, False)
+        return SimpleNamespace(id=repo_id, private=private, sha=revision or "main", siblings=files)
 
     def list_repo_files(self, repo_id: str, *, repo_type: str) -> list[str]:
         folder = self.root / repo_id
@@ -83,12 +100,23 @@ class Hub:
         self.messages.append(commit_message)
 
     def snapshot_download(
-        self, repo_id: str, *, repo_type: str, revision: str | None, allow_patterns: list[str]
+        self,
+        repo_id: str,
+        *,
+        repo_type: str,
+        revision: str | None,
+        allow_patterns: list[str],
+        local_files_only: bool = False,
     ) -> str:
         cached = self.root.parent / "snapshots" / repo_id / (revision or "main")
+        if local_files_only:
+            if not cached.is_dir():
+                raise errors.LocalEntryNotFoundError("not in the cache")
+            return str(cached)
         for name in self.list_repo_files(repo_id, repo_type=repo_type):
             if any(fnmatch.fnmatch(name, pattern) for pattern in allow_patterns):
                 (cached / name).parent.mkdir(parents=True, exist_ok=True)
+                self.fetched += [] if (cached / name).exists() else [name]
                 shutil.copy(self.root / repo_id / name, cached / name)
         cached.mkdir(parents=True, exist_ok=True)
         return str(cached)
@@ -305,9 +333,93 @@ def test_what_the_hub_refuses_is_said(
     ],
 )
 def test_what_cannot_be_fetched_is_said(error: Exception, text: str, the_hub: Hub) -> None:
-    the_hub.fails["snapshot_download"] = error
+    the_hub.fails["repo_info"] = error
     with pytest.raises(StorageError, match=text):
         condense.load("hf:you/mini")
+
+
+def test_without_a_network_the_cache_is_read(run: Path, the_hub: Hub) -> None:
+    condense.push(run, "me/mini")
+    condense.load("hf:me/mini")
+    before = list(the_hub.fetched)
+    the_hub.fails["repo_info"] = ConnectionError("no route")
+    assert torch.equal(condense.load("hf:me/mini").images, data().images)
+    assert the_hub.fetched == before
+
+
+@pytest.mark.parametrize(
+    ("file", "size", "fetched", "text"),
+    [
+        (
+            "distilled.json",
+            10**12,
+            [],
+            r"distilled\.json of hf:me/mini has 1\.0 TB, and at most 268\.4 MB can be",
+        ),
+        ("distilled.json", None, [], r"does not say how large distilled\.json of hf:me/mini is"),
+        (
+            "README.md",
+            10**12,
+            ["distilled.json"],
+            r"README\.md of hf:me/mini has 1\.0 TB, and at most 268\.4 MB",
+        ),
+        (
+            "images/1-a/001.png",
+            2 * 10**6,
+            ["distilled.json"],
+            r"001\.png of hf:me/mini has 2\.0 MB, and at most 1\.0 MB",
+        ),
+        (
+            "images/1-a/more.bin",
+            10**12,
+            ["distilled.json"],
+            r"more\.bin of hf:me/mini has 1\.0 TB, and at most 1\.0 MB",
+        ),
+        ("labels.safetensors", 10**12, ["distilled.json"], r"labels\.safetensors of hf:me/mini has 1\.0 TB"),
+        (
+            "teacher.safetensors",
+            10**15,
+            ["distilled.json"],
+            r"teacher\.safetensors of hf:me/mini has 1000\.0 TB",
+        ),
+    ],
+)
+def test_what_is_too_large_is_not_fetched(
+    file: str, size: int | None, fetched: list[str], text: str, run: Path, the_hub: Hub
+) -> None:
+    condense.push(run, "me/mini")
+    (the_hub.root / "me/mini" / file).touch()
+    the_hub.sizes[file] = size
+    with pytest.raises(StorageError, match=f"{text}.*not fetched"):
+        condense.load("hf:me/mini")
+    assert the_hub.fetched == fetched
+
+
+def test_files_beyond_the_memory_are_not_fetched(
+    run: Path, the_hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    condense.push(run, "me/mini")
+    # The images themselves, 64 pixels each, fit.
+    monkeypatch.setattr(hub, "physical_memory", lambda: 2000)
+    with pytest.raises(
+        StorageError, match=r"hf:me/mini has .* in 7 files, more than the memory .* not fetched"
+    ):
+        condense.load("hf:me/mini")
+    assert the_hub.fetched == ["distilled.json"]
+
+
+def test_a_dataset_that_changes_while_it_is_looked_at(
+    run: Path, the_hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    condense.push(run, "me/mini")
+    known = the_hub.repo_info("me/mini", repo_type="dataset", files_metadata=True)
+    monkeypatch.setattr(hub, "hub_api", lambda: the_hub)
+    monkeypatch.setattr(
+        Hub, "repo_info", lambda *_, **__: SimpleNamespace(**{**vars(known), "sha": "earlier"})
+    )
+    with pytest.raises(StorageError, match="hf:me/mini was changed while it was looked at; try again"):
+        condense.load("hf:me/mini")
+    assert the_hub.fetched == ["distilled.json"]
 
 
 def test_the_real_client_without_a_network(
