@@ -49,15 +49,17 @@ class Given:
     rows: tuple[Pair, ...]
     by_method: Mapping[str, tuple[Pair, ...]]
 
-    def of(self, method: str, *, sections: Collection[str] | None = None) -> tuple[Pair, ...]:
+    def of(
+        self, method: str, *, sections: Collection[str] | None = None, leaving: Collection[Pair] = ()
+    ) -> tuple[Pair, ...]:
         """Return the settings of a method's rows; later ones win.
 
-        sections: which of the settings for every row they take; None: all. An option of a part is taken where that
-        part is chosen too.
+        sections: which of the settings for every row they take; None: all but those of `leaving`. An option of a part
+        is taken where that part is chosen too.
         """
         own = self.by_method.get(method, ())
         if sections is None:
-            return (*self.rows, *own)
+            return (*(pair for pair in self.rows if pair not in leaving), *own)
         taken: list[Pair] = []
         for key, value in self.rows:
             section, _, option = key.partition(".")

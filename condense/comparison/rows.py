@@ -25,6 +25,8 @@ from condense.text import setting_text
 REFERENCE = "random"
 # The sections whose settings for all rows the reference takes: how images are stored. With others it would be none.
 _OF_REFERENCE = ("parametrization",)
+# The setting that would turn a method that chooses images into one that recovers them.
+_ITERATIONS = ("iterations", "recover.iterations")
 # The maximum number of rows of one comparison.
 MOST_ROWS = 500
 
@@ -94,17 +96,40 @@ def compare_rows(methods: Sequence[str], settings: Settings, *, reference: bool,
     named, notes = _with_reference(methods, reference, registry)
     given = sort_settings(settings, named)
     asked = []
+    steps = [pair for pair in given.rows if pair[0] in _ITERATIONS and str(pair[1]) != "0"]
+    without_steps: list[str] = []
     for method in named:
         # Settings for every row leave the images of others alone.
         sections = () if is_imported(method) else _OF_REFERENCE if method == REFERENCE else None
-        own = given.of(method, sections=sections)
+        own_steps = any(key in _ITERATIONS for key, _ in given.by_method.get(method, ()))
+        leaves = sections is None and not own_steps and _recovers_nothing(registry.method(method))
+        without_steps += [method] if leaves else []
+        own = given.of(method, sections=sections, leaving=steps if leaves else ())
         if is_imported(method):
             label, images, said = imported_row(method)
             asked.append(AskedRow(label=label, method=IMPORTED, settings=(*images, *own)))
             notes = (*notes, *said)
         else:
             asked.append(AskedRow(label=method, method=method, settings=own))
+    if without_steps:
+        notes = (*notes, *(_left_out(pair, without_steps) for pair in steps))
     return _checked(asked, given, notes)
+
+
+def _recovers_nothing(method: Method) -> bool:
+    """Return whether a method has no iterations of its own, on any images: one that chooses real images, or RDED."""
+    presets = (*method.presets.values(), *method.for_ipc.values())
+    return method.recover.iterations == 0 and not any(
+        settings.get(key) for settings in presets for key in _ITERATIONS
+    )
+
+
+def _left_out(pair: Pair, methods: Sequence[str]) -> str:
+    key, value = pair
+    return (
+        f"{key}={setting_text(value)} leaves out {', '.join(methods)}, which recover nothing; --set "
+        f"{methods[0]}:{key}={setting_text(value)} recovers from its images too"
+    )
 
 
 def sweep_rows(method: str, dataset: str, settings: Settings, *, reference: bool, registry: Registry) -> Rows:
@@ -235,6 +260,10 @@ def _reference_row(methods: Sequence[str], given: Given) -> list[AskedRow]:
     ]
 
 
+def _first_method(asked: Sequence[AskedRow]) -> str:
+    return next((row.method for row in asked if row.method != IMPORTED), REFERENCE)
+
+
 def _checked(asked: Sequence[AskedRow], given: Given, notes: Sequence[str]) -> Rows:
     labels = [row.label for row in asked]
     for label in labels:
@@ -245,7 +274,8 @@ def _checked(asked: Sequence[AskedRow], given: Given, notes: Sequence[str]) -> R
         if key not in taken:
             raise OptionError(
                 f"{key!r} changes nothing: of settings for all rows, random real images take those of "
-                f"{', '.join(_OF_REFERENCE)} alone, and imported images take none; write --set {REFERENCE}:{key}=..."
+                f"{', '.join(_OF_REFERENCE)} alone, imported images take none, and methods that recover nothing take "
+                f"no iterations; write --set {_first_method(asked)}:{key}=..."
             )
     return Rows(
         asked=tuple(asked),

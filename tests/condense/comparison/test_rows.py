@@ -118,6 +118,34 @@ def test_names_are_checked_before_any_work(registry: Registry) -> None:
         compare_rows(["random"], {"lr": 1}, reference=True, registry=registry)
 
 
+@pytest.mark.parametrize("key", ["iterations", "recover.iterations"])
+def test_iterations_for_all_rows_leave_coresets_as_they_are(key: str, registry: Registry) -> None:
+    methods = ["wmdd", "medoids", "rded"]
+    rows = compare_rows(methods, {key: 200, "lr": 1.0}, reference=True, registry=registry)
+    lr = ("lr", 1.0)
+    assert [row.settings for row in rows.asked] == [((key, 200), lr), (lr,), (lr,), ()]
+    assert rows.notes == (
+        f"{key}=200 leaves out medoids, rded, which recover nothing; --set medoids:{key}=200 recovers from its images "
+        "too",
+    )
+    named = compare_rows(methods, {key: 200, f"medoids:{key}": 9}, reference=True, registry=registry)
+    assert named.asked[1].settings[-1] == (key, 9)
+    assert "leaves out rded, which" in named.notes[0]
+    none = compare_rows(["wmdd", "medoids"], {key: 0}, reference=True, registry=registry)
+    assert (none.asked[1].settings, none.notes) == (((key, 0),), ())
+    with pytest.raises(OptionError, match=rf"'{key}' changes nothing: .* write --set medoids:{key}="):
+        compare_rows(["medoids"], {key: 200}, reference=True, registry=registry)
+
+
+def test_a_method_that_recovers_some_images_takes_iterations(make_registry: Callable[..., Registry]) -> None:
+    some = replace(
+        NARROW, name="some", recover=Recover(iterations=0), presets={"photographs": {"iterations": 9}}
+    )
+    registry = make_registry(methods=[some])
+    rows = compare_rows(["some"], {"iterations": 200}, reference=False, registry=registry)
+    assert (rows.asked[0].settings, rows.notes) == ((("iterations", 200),), ())
+
+
 def test_the_reference_takes_how_images_are_stored_and_nothing_else(registry: Registry) -> None:
     packed = [("parametrization", "mosaic"), ("parametrization.factor", 3)]
     rows = compare_rows(["wmdd"], [*packed, ("lr", 1)], reference=True, registry=registry)
