@@ -284,7 +284,13 @@ def plan(
     with fetching_nothing():
         config = configure(registry, **what)
         return estimate(
-            config, registry, throughput=rates, budget_time=seconds, budget_memory=size, reporter=reporter
+            config,
+            registry,
+            throughput=rates,
+            budget_time=seconds,
+            budget_memory=size,
+            reporter=reporter,
+            given=dict(what.get("settings", ())),
         )
 
 
@@ -316,13 +322,8 @@ def _compare(kind: Kind, methods: str | Sequence[str], options: ComparisonOption
     given: dict[str, Any] = dict(options)
     registry = given.pop("registry", None) or default_registry()
     out, reporter = given.pop("out", "runs"), given.pop("reporter", None)
-    executor = chosen_executor(
-        registry,
-        given.pop("executor", "local"),
-        workers=given.get("workers"),
-        address=given.pop("address", ""),
-        jobs=given.pop("jobs", 1),
-    )
+    who, address, jobs = given.pop("executor", "local"), given.pop("address", ""), given.pop("jobs", 1)
+    executor = chosen_executor(registry, who, workers=given.get("workers"), address=address, jobs=jobs)
     if not executor.alone:
         given["workers"] = 0
     design = design_comparison(kind, methods, registry, **given)

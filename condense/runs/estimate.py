@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from condense.errors import DataError, OptionError
 from condense.recipe.config import RunConfig
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
+from condense.runs.ahead import check_teacher_is_needed
 from condense.runs.calibrate import Calibration
 from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
 
@@ -93,15 +95,18 @@ def estimate(
     budget_time: float | None = None,
     budget_memory: int | None = None,
     reporter: Reporter | None = None,
+    given: Collection[str] = (),
 ) -> Estimate:
     """Return what a run takes. The dataset is loaded only if its spec does not say how many images it has.
 
     throughput: of another machine; None times a few steps on this one.
     budget_time, budget_memory: in seconds and bytes, for advice.
+    given: the keys of the user's settings, which are refused if they have no effect.
 
     Raises CondenseError as a run does for what cannot work.
     """
     plan = make_plan(config, registry)
+    check_teacher_is_needed(plan, given)
     counts, notes = counts_of(config, registry)
     coder_of(config.recipe.parametrization, registry).check(counts.channels, counts.side)
     per_class = counts.held_out(config.recipe.validation).train // counts.classes

@@ -50,6 +50,13 @@ def test_json_is_alone_on_stdout(condense: Invoke) -> None:
         (("--method", "wmdd", "--budget-memory", "lots"), 1, "write for example 8GB"),
         (("--method", "wmdd", "--iterations", "9", "--set", "iterations=8"), 2, "say the same thing"),
         (("--method", "wmdd", "--dataset", "folder:absent", *RATES), 1, "absent"),
+        # As a run refuses it.
+        (
+            ("--method", "dm", "--set", "teacher.epochs=3", *RATES),
+            1,
+            "teacher.epochs has no effect: no component of 'dm' and no label needs a teacher",
+        ),
+        (("--method", "dm", "--teacher", "absent.pt", *RATES), 1, "--teacher absent.pt has no effect"),
     ],
 )
 def test_errors(condense: Invoke, words: tuple[str, ...], status: int, message: str) -> None:
