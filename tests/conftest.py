@@ -1,11 +1,14 @@
-"""Tiny datasets, networks for them and a registry that knows one of them."""
+"""Tiny datasets, networks for them and a registry that knows one of them; what several test modules begin with."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import hypothesis
@@ -16,6 +19,7 @@ from condense.data.dataset import RealDataset
 from condense.models.network import Network
 from condense.recipe.registry import KINDS, Offer, Registry, load_registry
 from condense.recipe.specs import DatasetSpec
+from condense.runtime import SilentReporter
 from condense.testing import made_up_dataset, made_up_network
 
 # On tensors this small a second thread costs more than it gains, above all where the cores are busy.
@@ -94,3 +98,43 @@ def make_network() -> Callable[..., Network]:
 @pytest.fixture(scope="session")
 def make_registry() -> Callable[..., Registry]:
     return registry_with
+
+
+class StopHere(KeyboardInterrupt):
+    """What ends an attempt. An error would be the failure of a row of a comparison, and the others would go on."""
+
+
+class Impatient(SilentReporter):
+    """Raises `Stopped` in the epoch after `epochs` more epochs of training that it is told about. Keeps the notes."""
+
+    Stopped = StopHere
+
+    def __init__(self, epochs: int = 1) -> None:
+        self.left = epochs
+        self.notes: list[str] = []
+
+    def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
+        if not (count and values):  # epochs of an earlier attempt, or a line of the log
+            return
+        if not self.left:
+            raise StopHere
+        self.left -= 1
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="session")
+def impatient() -> type[Impatient]:
+    return Impatient
+
+
+@pytest.fixture(scope="module")
+def tools() -> Iterator[Callable[[str], ModuleType]]:
+    """Returns a script of the folder tools by its name. Scripts import each other, as when they are run."""
+    folder = Path(__file__).parents[1] / "tools"
+    sys.path.insert(0, str(folder))
+    yield importlib.import_module
+    sys.path.remove(str(folder))
+    for path in folder.glob("*.py"):
+        sys.modules.pop(path.stem, None)

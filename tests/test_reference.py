@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import re
-import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,19 +22,8 @@ SETTINGS = ("Augment", "Training", "Recover", "Teacher", "Pool", "Selection", "S
 
 
 @pytest.fixture(scope="module")
-def tools() -> Iterator[Path]:
-    """The folder of the tools, from which they import each other, as when they are run."""
-    folder = ROOT / "tools"
-    sys.path.insert(0, str(folder))
-    yield folder
-    sys.path.remove(str(folder))
-    for path in folder.glob("*.py"):
-        sys.modules.pop(path.stem, None)
-
-
-@pytest.fixture(scope="module")
-def tool(tools: Path) -> ModuleType:
-    return importlib.import_module("make_reference")
+def tool(tools: Callable[[str], ModuleType]) -> ModuleType:
+    return tools("make_reference")
 
 
 def rows_of(name: str) -> dict[str, list[str]]:
@@ -95,8 +82,8 @@ def test_a_name_without_a_description_is_refused(tool: ModuleType) -> None:
         tool.description("_NO_SPACE", "condense.errors")
 
 
-def test_docstrings_are_paragraphs_and_entries(tools: Path) -> None:
-    read = importlib.import_module("docstrings")
+def test_docstrings_are_paragraphs_and_entries(tools: Callable[[str], ModuleType]) -> None:
+    read = tools("docstrings")
     text = """Do it.
 
     Note: a sentence with a colon, which is

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -46,19 +44,8 @@ COUNTED = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tools() -> Iterator[Path]:
-    """The folder of the tools, from which they import each other, as when they are run."""
-    folder = ROOT / "tools"
-    sys.path.insert(0, str(folder))
-    yield folder
-    sys.path.remove(str(folder))
-    for path in folder.glob("*.py"):
-        sys.modules.pop(path.stem, None)
-
-
-@pytest.fixture(scope="module")
-def site_pages() -> ModuleType:
-    return importlib.import_module("site_pages")
+def site_pages(tools: Callable[[str], ModuleType]) -> ModuleType:
+    return tools("site_pages")
 
 
 @pytest.fixture(scope="module")
@@ -153,14 +140,14 @@ def test_public_names_of_the_reference_are_links(site_pages: ModuleType) -> None
         ('<link href="//example.org/x.css">', "//example.org/x.css: loaded from another site"),
     ],
 )
-def test_links_that_lead_nowhere_are_found(body: str, problem: str, tmp_path: Path) -> None:
-    check_site = importlib.import_module("check_site")
+def test_links_that_lead_nowhere_are_found(body: str, problem: str, tmp_path: Path, tools: Any) -> None:
+    check_site = tools("check_site")
     (tmp_path / "page.html").write_text(body)
     (tmp_path / "other.html").write_text('<h1 id="there">')
     assert check_site.problems(tmp_path) == ([f"page.html: {problem}"] if problem else [])
 
 
-def test_a_site_that_was_not_built_is_an_error(tmp_path: Path) -> None:
-    check_site = importlib.import_module("check_site")
+def test_a_site_that_was_not_built_is_an_error(tmp_path: Path, tools: Any) -> None:
+    check_site = tools("check_site")
     with pytest.raises(SystemExit, match="has no pages; build the site first"):
         check_site.main(str(tmp_path))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 import struct
 import time
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
@@ -39,13 +39,9 @@ def request_for(name: str, data_dir: Path) -> DatasetRequest:
     return DatasetRequest(name=name, argument="", data_dir=data_dir, seed=0)
 
 
-def the_tool() -> ModuleType:
-    path = Path(__file__).parents[3] / "tools" / "make_fashion_mini.py"
-    spec = importlib.util.spec_from_file_location("make_fashion_mini", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="module")
+def tool(tools: Callable[[str], ModuleType]) -> ModuleType:
+    return tools("make_fashion_mini")
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -95,18 +91,19 @@ def test_mini_file_is_the_one_that_was_released() -> None:
 
 
 @needs_files
-def test_tool_makes_the_embedded_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tool = the_tool()
+def test_tool_makes_the_embedded_file(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tool.main([str(DEBIAN), str(tmp_path / "made.npz")])
     assert f"MINI_DIGEST = {fashion.MINI_DIGEST}" in capsys.readouterr().out
     read_mini(tmp_path / "made.npz")  # checks the digest
 
 
-def test_tool_writes_the_same_bytes_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tool_writes_the_same_bytes_at_any_time(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = [np.arange(size, dtype=np.uint8) for size in (9, 3, 6, 2)]
-    before = the_tool().pack(arrays)
+    before = tool.pack(arrays)
     monkeypatch.setattr(time, "time", lambda: 2e9)
-    assert the_tool().pack(arrays) == before
+    assert tool.pack(arrays) == before
 
 
 @needs_files
@@ -122,9 +119,9 @@ def test_mini_is_part_of_the_right_splits() -> None:
             assert (image.numpy().tobytes(), int(label)) in known
 
 
-def test_tool_refuses_a_class_that_is_too_small() -> None:
+def test_tool_refuses_a_class_that_is_too_small(tool: ModuleType) -> None:
     with pytest.raises(SystemExit, match="class 3 has 1 images in the train split; 2 are needed"):
-        the_tool().choose(np.array([0, 0, 1, 1, 2, 2, 3]), "train", 2)
+        tool.choose(np.array([0, 0, 1, 1, 2, 2, 3]), "train", 2)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other"])

@@ -32,6 +32,7 @@ from condense.runtime import Runtime, SilentReporter, make_runtime
 from condense.storage.tensors import tensors_to_bytes
 
 MakeDataset = Callable[..., RealDataset]
+Until = Callable[..., Runtime]
 EPOCHS = 4
 OPTIONS = Training(
     epochs=EPOCHS,
@@ -43,35 +44,20 @@ OPTIONS = Training(
 EVERY_EPOCH = replace(make_runtime("cpu", "fp32"), keep_minutes=0)
 
 
-class StopHereError(Exception):
-    """What ends an attempt."""
+@pytest.fixture(scope="module")
+def until(impatient: Any) -> Until:
+    """Returns a runtime that ends the attempt in the epoch after so many epochs."""
 
+    def make(epochs: int, runtime: Runtime = EVERY_EPOCH) -> Runtime:
+        return replace(runtime, reporter=impatient(epochs))
 
-class Impatient(SilentReporter):
-    """Ends the attempt in the epoch after `epochs` more epochs. Keeps the notes."""
-
-    def __init__(self, epochs: int) -> None:
-        self.left = epochs
-        self.notes: list[str] = []
-
-    def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
-        if values is None:  # epochs of an earlier attempt
-            return
-        if not self.left:
-            raise StopHereError
-        self.left -= 1
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
-def until(epochs: int, runtime: Runtime = EVERY_EPOCH) -> Runtime:
-    return replace(runtime, reporter=Impatient(epochs))
+    return make
 
 
 def notes(runtime: Runtime) -> list[str]:
-    assert isinstance(runtime.reporter, Impatient)
-    return runtime.reporter.notes
+    reporter: Any = runtime.reporter
+    found: list[str] = reporter.notes
+    return found
 
 
 class Restless(nn.Module):
@@ -140,16 +126,16 @@ SGD = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01}
     ],
 )
 def test_interrupted_after_each_epoch(
-    changes: dict[str, Any], precision: str, dataset: RealDataset, tmp_path: Path
+    changes: dict[str, Any], precision: str, dataset: RealDataset, tmp_path: Path, until: Until
 ) -> None:
     """With one attempt for each epoch, and with one interruption at each place. bf16 has channels last in memory."""
     options = replace(OPTIONS, **changes)
     runtime = replace(EVERY_EPOCH, bf16=precision == "bf16")
     whole = trained(dataset, None, options, runtime)
     for done in range(EPOCHS):
-        with pytest.raises(StopHereError):
+        with pytest.raises(KeyboardInterrupt):
             trained(dataset, tmp_path / "each", options, until(1, runtime))
-        with pytest.raises(StopHereError):
+        with pytest.raises(KeyboardInterrupt):
             trained(dataset, tmp_path / str(done), options, until(done, runtime))
         again = until(99, runtime)
         assert trained(dataset, tmp_path / str(done), options, again) == whole
@@ -159,7 +145,9 @@ def test_interrupted_after_each_epoch(
     assert trained(dataset, tmp_path / "each", options, until(99, runtime)) == whole
 
 
-def test_every_member_of_an_ensemble(dataset: RealDataset, make_registry: Any, tmp_path: Path) -> None:
+def test_every_member_of_an_ensemble(
+    dataset: RealDataset, make_registry: Any, tmp_path: Path, until: Until
+) -> None:
     small, norm = (
         ModelSpec(
             name=name,
@@ -186,7 +174,7 @@ def test_every_member_of_an_ensemble(dataset: RealDataset, make_registry: Any, t
     *whole, told = attempt(99, kept=False)
     assert told == []
     for epoch in range(1, 6):
-        with pytest.raises(StopHereError):
+        with pytest.raises(KeyboardInterrupt):
             attempt(1)
         *again, _ = attempt_copy(tmp_path, lambda: attempt(99))
         assert again == whole, f"after epoch {epoch}"
@@ -203,7 +191,7 @@ def attempt_copy(folder: Path, attempt: Callable[[], Any]) -> Any:
 
 
 def test_a_network_of_a_pool_with_the_states_that_it_keeps(
-    dataset: RealDataset, make_registry: Any, tmp_path: Path
+    dataset: RealDataset, make_registry: Any, tmp_path: Path, until: Until
 ) -> None:
     registry: Registry = make_registry(dataset)
     settings = {"pool.model": "convnet(width=4,depth=2)", "pool.epochs": 4, "pool.checkpoints": 2}
@@ -219,17 +207,17 @@ def test_a_network_of_a_pool_with_the_states_that_it_keeps(
     whole = attempt(99, kept=False)
     assert len(whole) == 3
     for _ in range(3):
-        with pytest.raises(StopHereError):
+        with pytest.raises(KeyboardInterrupt):
             attempt(1)
         assert attempt_copy(tmp_path, lambda: attempt(99)) == whole
 
 
 @pytest.mark.parametrize("place", [0, 40, 4000, -1])
 def test_a_damaged_file_is_noticed_and_the_training_starts_again(
-    place: int, dataset: RealDataset, tmp_path: Path
+    place: int, dataset: RealDataset, tmp_path: Path, until: Until
 ) -> None:
     file = tmp_path / "unfinished" / "kept"
-    with pytest.raises(StopHereError):
+    with pytest.raises(KeyboardInterrupt):
         trained(dataset, file, runtime=until(2))
     content = bytearray(file.read_bytes())
     content[place] ^= 1
@@ -241,10 +229,12 @@ def test_a_damaged_file_is_noticed_and_the_training_starts_again(
     ]
 
 
-def test_what_belongs_to_another_training_is_not_used(dataset: RealDataset, tmp_path: Path) -> None:
+def test_what_belongs_to_another_training_is_not_used(
+    dataset: RealDataset, tmp_path: Path, until: Until
+) -> None:
     for number, changes in enumerate([{"lr": 0.01}, {"epochs": 5}, {"batch_size": 4}]):
         file = tmp_path / str(number)
-        with pytest.raises(StopHereError):
+        with pytest.raises(KeyboardInterrupt):
             trained(dataset, file, runtime=until(1))
         again, options = until(99), replace(OPTIONS, **changes)
         assert trained(dataset, file, options, again) == trained(dataset, None, options)

@@ -11,39 +11,18 @@ import pytest
 
 from condense.runtime import SilentReporter
 
-
-class StopHereError(Exception):
-    """What ends an attempt."""
-
-
-class Impatient(SilentReporter):
-    """Ends the attempt in the second epoch of training that it is told about. Keeps the notes."""
-
-    def __init__(self) -> None:
-        self.epochs = 0
-        self.notes: list[str] = []
-
-    def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
-        self.epochs += bool(count and values)
-        if self.epochs == 2:
-            raise StopHereError
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
 EPOCHS = {"teacher.epochs": 3, "protocol.epochs": 3}
 
 
-def attempts(site: Any, **options: Any) -> tuple[Any, list[str]]:
+def attempts(site: Any, impatient: Any, **options: Any) -> tuple[Any, list[str]]:
     """The result of a run after as many attempts as it takes, and what all of them said."""
     told: list[str] = []
     while True:
-        reporter = Impatient()
+        reporter = impatient()
         begun = (site.out / options["name"] / "run.json").exists()
         try:
             return site.run(reporter=reporter, resume=begun, keep_minutes=0, **options), told + reporter.notes
-        except StopHereError:
+        except impatient.Stopped:
             told += reporter.notes
 
 
@@ -58,12 +37,12 @@ def results(site: Any, path: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(("labels", "shared"), [("hard", False), ("soft", True)])
-def test_every_epoch_is_kept(labels: str, shared: bool, site: Any, tmp_path: Path) -> None:
+def test_every_epoch_is_kept(labels: str, shared: bool, site: Any, tmp_path: Path, impatient: Any) -> None:
     options = {"students": 1, "reference": False, "settings": {**EPOCHS, "protocol.labels": labels}}
     whole = site.run(name="whole", **options)
     shelf = tmp_path / "shelf"
     more = {"teachers": shelf} if shared else {}
-    result, told = attempts(site, name="one", **options, **more)
+    result, told = attempts(site, impatient, name="one", **options, **more)
     assert results(site, result.path) == results(site, whole.path)
     assert site.accuracies(result) == site.accuracies(whole)
     assert result.teacher_accuracy == whole.teacher_accuracy
@@ -75,7 +54,9 @@ def test_every_epoch_is_kept(labels: str, shared: bool, site: Any, tmp_path: Pat
     assert not list(tmp_path.rglob("unfinished"))
 
 
-def test_the_judges_of_a_selection_and_the_networks_of_a_pool(site: Any, tmp_path: Path) -> None:
+def test_the_judges_of_a_selection_and_the_networks_of_a_pool(
+    site: Any, tmp_path: Path, impatient: Any
+) -> None:
     settings = {
         "parametrization": "identity",
         "pool.model": "convnet(width=4,depth=2)",
@@ -87,7 +68,7 @@ def test_the_judges_of_a_selection_and_the_networks_of_a_pool(site: Any, tmp_pat
     }
     options = {"students": 0, "reference": False, "settings": settings}
     whole = site.run("ncfm", name="whole", **options)
-    result, told = attempts(site, method="ncfm", name="one", **options)
+    result, told = attempts(site, impatient, method="ncfm", name="one", **options)
     found, expected = results(site, result.path), results(site, whole.path)
     timed = {name for name in expected if name.startswith("candidates/") and name.endswith(".json")}
     assert {name: found[name] for name in found.keys() - timed} == {

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from condense.runtime import SilentReporter
 
-
-class StopHere(KeyboardInterrupt):  # an error would be the failure of a row
-    """What ends an attempt."""
-
-
-class Impatient(SilentReporter):
-    """Ends the attempt in the second epoch of training that it is told about. Keeps the notes."""
-
-    def __init__(self) -> None:
-        self.epochs = 0
-        self.notes: list[str] = []
-
-    def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
-        self.epochs += bool(count and values)
-        if self.epochs == 2:
-            raise StopHere
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
-def test_a_comparison_goes_on_in_the_middle_of_its_trainings(site: Any, saved: Any, tmp_path: Any) -> None:
+def test_a_comparison_goes_on_in_the_middle_of_its_trainings(
+    site: Any, saved: Any, tmp_path: Any, impatient: Any
+) -> None:
     terms: dict[str, Any] = {"epochs": 2, "reference": False, "settings": {"teacher.epochs": 2}}
     whole = saved(site.compare("random", name="whole", **terms))
     for folder in (site.out / "cells", site.out / "teachers"):
         folder.rename(tmp_path / folder.name)
     told: list[str] = []
     for _ in range(9):
-        reporter = Impatient()
+        reporter = impatient()
         try:
             result = site.compare("random", name="cut", reporter=reporter, keep_minutes=0, **terms)
             break
-        except StopHere:
+        except impatient.Stopped:
             told += reporter.notes
     told += reporter.notes
     assert {**saved(result), "name": "whole"} == {**whole, "command": saved(result)["command"]}
