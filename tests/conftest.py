@@ -16,10 +16,11 @@ import pytest
 import torch
 
 from condense.data.dataset import RealDataset
+from condense.engine.components import FeatureTarget, InitialRequest
 from condense.models.network import Network
 from condense.recipe.registry import KINDS, Offer, Registry, load_registry
 from condense.recipe.specs import DatasetSpec
-from condense.runtime import SilentReporter
+from condense.runtime import Runtime, SilentReporter, make_runtime
 from condense.testing import made_up_dataset, made_up_network
 
 # On tensors this small a second thread costs more than it gains, above all where the cores are busy.
@@ -138,3 +139,30 @@ def tools() -> Iterator[Callable[[str], ModuleType]]:
     sys.path.remove(str(folder))
     for path in folder.glob("*.py"):
         sys.modules.pop(path.stem, None)
+
+
+def request_for(
+    dataset: RealDataset,
+    teacher: Network | None = None,
+    ipc: int = 1,
+    label: int = 0,
+    *,
+    targets: Sequence[FeatureTarget] = (),
+    seed: int = 0,
+    runtime: Runtime | None = None,
+) -> InitialRequest:
+    """What an initializer is asked; the runtime is by default the CPU in float32."""
+    return InitialRequest(
+        label=label,
+        ipc=ipc,
+        dataset=dataset,
+        generator=torch.Generator().manual_seed(seed),
+        targets=targets,
+        teacher=teacher,
+        runtime=runtime or make_runtime("cpu", "fp32"),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_request() -> Callable[..., InitialRequest]:
+    return request_for

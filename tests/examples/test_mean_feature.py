@@ -36,7 +36,6 @@ from condense.recipe.needs import Needs, ThroughPool, ThroughRandomNetwork, Thro
 from condense.recipe.registry import DISABLE_VARIABLE, KINDS, Registry, load_registry
 from condense.recipe.resolve import configure
 from condense.recipe.specs import DatasetSpec, FeatureTargetSpec, InitializerSpec, ModelSpec, NoOptions
-from condense.runtime import make_runtime
 from condense.testing import CHECKS, check_plugin
 
 if TYPE_CHECKING:
@@ -416,19 +415,11 @@ def test_a_method_says_no_more_of_its_teacher_than_the_dataset_lets_it(
 
 
 def test_the_initializer_of_the_page_chooses_what_the_teacher_is_certain_of(
-    make_dataset: Any, make_network: Any
+    make_dataset: Any, make_network: Any, make_request: Any
 ) -> None:
     dataset = make_dataset()
     teacher: Network = make_network(dataset)
-    request = components.InitialRequest(
-        label=1,
-        ipc=3,
-        dataset=dataset,
-        generator=torch.Generator(),
-        targets=(),
-        teacher=teacher,
-        runtime=make_runtime("cpu", "fp32"),
-    )
+    request = make_request(dataset, teacher, 3, 1)
     own = dataset.train.of_class(1).tolist()
     with torch.no_grad():
         logits = [

@@ -20,38 +20,25 @@ from condense.runtime import make_runtime
 
 MakeDataset = Callable[..., RealDataset]
 MakeNetwork = Callable[..., Network]
-
-
-def request(
-    dataset: RealDataset, label: int, *, ipc: int = 2, teacher: Network | None = None
-) -> InitialRequest:
-    return InitialRequest(
-        label=label,
-        ipc=ipc,
-        dataset=dataset,
-        generator=torch.Generator(),
-        targets=(),
-        teacher=teacher,
-        runtime=make_runtime("cpu", "fp32"),
-    )
+MakeRequest = Callable[..., InitialRequest]
 
 
 # Real images.
 
 
-def test_the_images_of_the_class_in_order(make_dataset: MakeDataset) -> None:
+def test_the_images_of_the_class_in_order(make_dataset: MakeDataset, make_request: MakeRequest) -> None:
     dataset = make_dataset()
     labels = dataset.train.labels.tolist()
     for label in range(3):
         expected = [index for index, own in enumerate(labels) if own == label]
-        assert request(dataset, label).real().tolist() == expected
+        assert make_request(dataset, label=label).real().tolist() == expected
 
 
-def test_fewer_images_than_are_asked_for(make_dataset: MakeDataset) -> None:
+def test_fewer_images_than_are_asked_for(make_dataset: MakeDataset, make_request: MakeRequest) -> None:
     dataset = make_dataset(counts=(6, 2, 8))
-    assert len(request(dataset, 1, ipc=2).real()) == 2
+    assert len(make_request(dataset, label=1, ipc=2).real()) == 2
     with pytest.raises(DataError) as caught:
-        request(dataset, 1, ipc=3).real()
+        make_request(dataset, label=1, ipc=3).real()
     assert str(caught.value) == "class 'class 1' has 2 training images, fewer than the 3 asked for"
 
 
@@ -67,11 +54,15 @@ def one_by_one(network: Network, images: Tensor) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("batch", [1, 3, 100])
 def test_the_teacher_looks_at_training_images_in_batches(
-    batch: int, make_dataset: MakeDataset, make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
+    batch: int,
+    make_dataset: MakeDataset,
+    make_network: MakeNetwork,
+    monkeypatch: pytest.MonkeyPatch,
+    make_request: MakeRequest,
 ) -> None:
     monkeypatch.setattr(components, "_LOOK_BATCH", batch)
     dataset = make_dataset()
-    asked = request(dataset, 1, teacher=(teacher := make_network(dataset)))
+    asked = make_request(dataset, (teacher := make_network(dataset)), label=1)
     chosen = asked.real()[[5, 0, 3, 1]]
     images = dataset.training_images(chosen)
     features, logits = one_by_one(teacher, images)
@@ -88,30 +79,24 @@ def test_the_teacher_looks_at_training_images_in_batches(
 
 
 def test_images_that_are_looked_at_count_as_those_of_the_class(
-    make_dataset: MakeDataset, make_network: MakeNetwork
+    make_dataset: MakeDataset, make_network: MakeNetwork, make_request: MakeRequest
 ) -> None:
     """Also where they are of another, or of none."""
     dataset = make_dataset()
-    asked = request(dataset, 2, teacher=make_network(dataset))
+    asked = make_request(dataset, make_network(dataset), label=2)
     noise = torch.randn(3, 1, 8, 8, generator=torch.Generator())
     assert asked.look(noise).batch.labels.tolist() == [2, 2, 2]
     assert asked.observe(torch.tensor([0, 1])).batch.labels.tolist() == [2, 2]
 
 
-def test_bfloat16_gives_float32_features(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
+def test_bfloat16_gives_float32_features(
+    make_dataset: MakeDataset, make_network: MakeNetwork, make_request: MakeRequest
+) -> None:
     dataset = make_dataset()
     runtime = make_runtime("cpu", "bf16")
     teacher = make_network(dataset)
     runtime.place(teacher.model)
-    asked = InitialRequest(
-        label=0,
-        ipc=1,
-        dataset=dataset,
-        generator=torch.Generator(),
-        targets=(),
-        teacher=teacher,
-        runtime=runtime,
-    )
+    asked = make_request(dataset, teacher, runtime=runtime)
     seen = asked.observe(asked.real())
     assert (seen.features.dtype, seen.logits.dtype) == (torch.float32, torch.float32)
 

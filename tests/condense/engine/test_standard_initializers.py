@@ -15,26 +15,24 @@ from condense.engine.components import Initializer, InitialRequest
 from condense.engine.standard import Noise, RandomReal
 from condense.errors import DataError
 from condense.recipe.specs import NoOptions
-from condense.runtime import make_runtime
 
 MakeDataset = Callable[..., RealDataset]
 
 
-def images(initializer: Initializer, dataset: RealDataset, label: int, ipc: int, seed: int = 0) -> Tensor:
-    request = InitialRequest(
-        label=label,
-        ipc=ipc,
-        dataset=dataset,
-        generator=torch.Generator().manual_seed(seed),
-        targets=(),
-        teacher=None,
-        runtime=make_runtime("cpu", "fp32"),
-    )
-    return initializer.images(request)
+@pytest.fixture
+def images(make_request: Callable[..., InitialRequest]) -> Callable[..., Tensor]:
+    """Returns what an initializer makes for a class."""
+
+    def make(initializer: Initializer, dataset: RealDataset, label: int, ipc: int, seed: int = 0) -> Tensor:
+        return initializer.images(make_request(dataset, None, ipc, label, seed=seed))
+
+    return make
 
 
 @pytest.mark.parametrize("std", [0.5, 1.0, 2.0])
-def test_noise_has_the_spread_asked_for(std: float, make_dataset: MakeDataset) -> None:
+def test_noise_has_the_spread_asked_for(
+    std: float, make_dataset: MakeDataset, images: Callable[..., Tensor]
+) -> None:
     dataset = make_dataset(channels=3, size=16)
     found = images(Noise(NoiseOptions(std=std)), dataset, 0, 40)
     assert found.shape == (40, 3, 16, 16)
@@ -45,7 +43,9 @@ def test_noise_has_the_spread_asked_for(std: float, make_dataset: MakeDataset) -
     assert not torch.equal(found, images(Noise(NoiseOptions(std=std)), dataset, 0, 40, seed=1))
 
 
-def test_real_images_are_distinct_ones_of_the_class(make_dataset: MakeDataset) -> None:
+def test_real_images_are_distinct_ones_of_the_class(
+    make_dataset: MakeDataset, images: Callable[..., Tensor]
+) -> None:
     dataset = make_dataset()
     for label, count in enumerate((6, 7, 8)):
         found = to_bytes(images(RandomReal(NoOptions()), dataset, label, count), dataset.mean, dataset.std)
@@ -53,7 +53,7 @@ def test_real_images_are_distinct_ones_of_the_class(make_dataset: MakeDataset) -
         assert sorted(found.flatten(1).tolist()) == sorted(own.flatten(1).tolist())
 
 
-def test_fewer_images_are_the_first_of_more(make_dataset: MakeDataset) -> None:
+def test_fewer_images_are_the_first_of_more(make_dataset: MakeDataset, images: Callable[..., Tensor]) -> None:
     """So that a larger ipc adds to a smaller one."""
     dataset = make_dataset()
     few, many = (images(RandomReal(NoOptions()), dataset, 1, ipc, seed=4) for ipc in (2, 5))
@@ -61,7 +61,7 @@ def test_fewer_images_are_the_first_of_more(make_dataset: MakeDataset) -> None:
     assert not torch.equal(few, images(RandomReal(NoOptions()), dataset, 1, 2, seed=5))
 
 
-def test_more_images_than_the_class_has(make_dataset: MakeDataset) -> None:
+def test_more_images_than_the_class_has(make_dataset: MakeDataset, images: Callable[..., Tensor]) -> None:
     with pytest.raises(DataError, match="class 'class 0' has 6 training images, fewer than the 7 asked for"):
         images(RandomReal(NoOptions()), make_dataset(), 0, 7)
 

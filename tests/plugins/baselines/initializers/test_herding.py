@@ -16,10 +16,10 @@ from condense.engine.components import InitialRequest
 from condense.errors import DataError
 from condense.models.network import Network
 from condense.recipe.specs import NoOptions
-from condense.runtime import make_runtime
 
 MakeDataset = Callable[..., RealDataset]
 MakeNetwork = Callable[..., Network]
+MakeRequest = Callable[..., InitialRequest]
 
 
 def points(count: int, dim: int, seed: int) -> Tensor:
@@ -88,31 +88,21 @@ def test_the_mean_of_those_chosen_comes_nearer_than_that_of_random_ones() -> Non
     assert ours < 0.5 * min(random)
 
 
-def request(dataset: RealDataset, teacher: Network, ipc: int, label: int = 1) -> InitialRequest:
-    return InitialRequest(
-        label=label,
-        ipc=ipc,
-        dataset=dataset,
-        generator=torch.Generator(),
-        targets=(),
-        teacher=teacher,
-        runtime=make_runtime("cpu", "fp32"),
-    )
-
-
 def test_images_are_those_whose_features_are_chosen(
-    make_dataset: MakeDataset, make_network: MakeNetwork
+    make_dataset: MakeDataset, make_network: MakeNetwork, make_request: MakeRequest
 ) -> None:
     dataset = make_dataset((6, 300, 8))
     teacher = make_network(dataset)
-    asked = request(dataset, teacher, 5)
+    asked = make_request(dataset, teacher, 5, label=1)
     own = dataset.train.of_class(1)
     features = torch.cat([asked.observe(index[None]).features for index in own]).double()
     found = Herding(NoOptions()).images(asked)
     assert torch.equal(found, dataset.training_images(own[herd(features, 5)]))
 
 
-def test_too_few_images(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
+def test_too_few_images(
+    make_dataset: MakeDataset, make_network: MakeNetwork, make_request: MakeRequest
+) -> None:
     dataset = make_dataset()
     with pytest.raises(DataError, match="class 'class 1' has 7 training images, fewer than the 8 asked for"):
-        Herding(NoOptions()).images(request(dataset, make_network(dataset), 8))
+        Herding(NoOptions()).images(make_request(dataset, make_network(dataset), 8, label=1))

@@ -17,10 +17,10 @@ from condense.engine.components import InitialRequest
 from condense.errors import DataError
 from condense.models.network import Network
 from condense.recipe.specs import NoOptions
-from condense.runtime import make_runtime
 
 MakeDataset = Callable[..., RealDataset]
 MakeNetwork = Callable[..., Network]
+MakeRequest = Callable[..., InitialRequest]
 Point = tuple[int, int]
 
 small_sets = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=1, max_size=8)
@@ -66,30 +66,20 @@ def test_by_hand() -> None:
     assert centers_of([(0, 0), (1, 0), (2, 0), (3, 0), (10, 0)], 3) == [3, 4, 0]
 
 
-def request(dataset: RealDataset, teacher: Network, ipc: int) -> InitialRequest:
-    return InitialRequest(
-        label=2,
-        ipc=ipc,
-        dataset=dataset,
-        generator=torch.Generator(),
-        targets=(),
-        teacher=teacher,
-        runtime=make_runtime("cpu", "fp32"),
-    )
-
-
 def test_images_are_those_whose_features_are_chosen(
-    make_dataset: MakeDataset, make_network: MakeNetwork
+    make_dataset: MakeDataset, make_network: MakeNetwork, make_request: MakeRequest
 ) -> None:
     dataset = make_dataset()
-    asked = request(dataset, make_network(dataset), 5)
+    asked = make_request(dataset, make_network(dataset), 5, label=2)
     own = dataset.train.of_class(2)
     features = torch.cat([asked.observe(index[None]).features for index in own]).double()
     expected = dataset.training_images(own[greedy_centers(features, 5)])
     assert torch.equal(KCenter(NoOptions()).images(asked), expected)
 
 
-def test_too_few_images(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
+def test_too_few_images(
+    make_dataset: MakeDataset, make_network: MakeNetwork, make_request: MakeRequest
+) -> None:
     dataset = make_dataset()
     with pytest.raises(DataError, match="class 'class 2' has 8 training images, fewer than the 9 asked for"):
-        KCenter(NoOptions()).images(request(dataset, make_network(dataset), 9))
+        KCenter(NoOptions()).images(make_request(dataset, make_network(dataset), 9, label=2))

@@ -16,10 +16,10 @@ from condense.data.dataset import RealDataset
 from condense.engine.components import InitialRequest
 from condense.models.network import Network
 from condense.recipe.specs import NoOptions
-from condense.runtime import make_runtime
 
 MakeDataset = Callable[..., RealDataset]
 MakeNetwork = Callable[..., Network]
+MakeRequest = Callable[..., InitialRequest]
 
 
 def cost(points: Tensor, centres: Tensor) -> float:
@@ -57,23 +57,11 @@ def test_coinciding_points_give_as_many_centres_as_asked_for_and_no_warning(
     assert not recwarn.list
 
 
-def request(dataset: RealDataset, teacher: Network, ipc: int) -> InitialRequest:
-    return InitialRequest(
-        label=1,
-        ipc=ipc,
-        dataset=dataset,
-        generator=torch.Generator(),
-        targets=(),
-        teacher=teacher,
-        runtime=make_runtime("cpu", "fp32"),
-    )
-
-
 def test_one_image_is_the_one_nearest_to_the_mean_of_the_class(
-    make_dataset: MakeDataset, make_network: MakeNetwork
+    make_dataset: MakeDataset, make_network: MakeNetwork, make_request: MakeRequest
 ) -> None:
     dataset = make_dataset()
-    asked = request(dataset, make_network(dataset), 1)
+    asked = make_request(dataset, make_network(dataset), 1, label=1)
     own = dataset.train.of_class(1)
     features = asked.observe(own).features.double()
     nearest = own[(features - features.mean(0)).square().sum(1).argmin()]
@@ -81,12 +69,12 @@ def test_one_image_is_the_one_nearest_to_the_mean_of_the_class(
 
 
 def test_images_are_distinct_real_images_of_the_class_and_the_same_each_time(
-    make_dataset: MakeDataset, make_network: MakeNetwork
+    make_dataset: MakeDataset, make_network: MakeNetwork, make_request: MakeRequest
 ) -> None:
     dataset = make_dataset()
     teacher = make_network(dataset)
-    images = KMeans(NoOptions()).images(request(dataset, teacher, 4))
+    images = KMeans(NoOptions()).images(make_request(dataset, teacher, 4, label=1))
     real = dataset.training_images(dataset.train.of_class(1))
     places = [(real == image).flatten(1).all(1).nonzero()[0].item() for image in images]
     assert len(set(places)) == 4
-    assert torch.equal(images, KMeans(NoOptions()).images(request(dataset, teacher, 4)))
+    assert torch.equal(images, KMeans(NoOptions()).images(make_request(dataset, teacher, 4, label=1)))

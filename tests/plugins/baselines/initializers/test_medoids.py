@@ -21,10 +21,10 @@ from condense.errors import DataError, OptionError
 from condense.models.network import Network
 from condense.recipe.registry import Registry
 from condense.recipe.specs import NoOptions
-from condense.runtime import make_runtime
 
 MakeDataset = Callable[..., RealDataset]
 MakeNetwork = Callable[..., Network]
+MakeRequest = Callable[..., InitialRequest]
 MakeRegistry = Callable[..., Registry]
 
 
@@ -67,45 +67,39 @@ class Wanting(FeatureTarget):
         return self.features
 
 
-def request(dataset: RealDataset, teacher: Network, ipc: int, *targets: FeatureTarget) -> InitialRequest:
-    return InitialRequest(
-        label=1,
-        ipc=ipc,
-        dataset=dataset,
-        generator=torch.Generator(),
-        targets=targets,
-        teacher=teacher,
-        runtime=make_runtime("cpu", "fp32"),
-    )
-
-
 def test_slot_j_gets_the_image_of_feature_j_of_the_first_target_with_any(
-    make_dataset: MakeDataset, make_network: MakeNetwork
+    make_dataset: MakeDataset, make_network: MakeNetwork, make_request: MakeRequest
 ) -> None:
     dataset = make_dataset()
     teacher = make_network(dataset)
     own = dataset.train.of_class(1)
     picks = own[[4, 0, 6]]
-    near = request(dataset, teacher, 3).observe(picks).features + 1e-4
+    near = make_request(dataset, teacher, 3, label=1).observe(picks).features + 1e-4
     atoms = torch.stack([torch.full_like(near, 7.0), near, near.flip(0)])
     targets = (Wanting(None), Wanting(atoms), Wanting(atoms.flip(1)))
-    found = Medoids(NoOptions()).images(request(dataset, teacher, 3, *targets))
+    found = Medoids(NoOptions()).images(make_request(dataset, teacher, 3, label=1, targets=targets))
     assert torch.equal(found, dataset.training_images(picks))
 
 
 @pytest.mark.parametrize(("targets", "named"), [((), "none"), ((Wanting(None),), "Wanting")])
 def test_without_a_target_that_wants_features(
-    targets: tuple[FeatureTarget, ...], named: str, make_dataset: MakeDataset, make_network: MakeNetwork
+    targets: tuple[FeatureTarget, ...],
+    named: str,
+    make_dataset: MakeDataset,
+    make_network: MakeNetwork,
+    make_request: MakeRequest,
 ) -> None:
     dataset = make_dataset()
-    asked = request(dataset, make_network(dataset), 3, *targets)
+    asked = make_request(dataset, make_network(dataset), 3, label=1, targets=targets)
     with pytest.raises(OptionError, match=f"there is {named}; add it with --set targets.barycenter=1"):
         Medoids(NoOptions()).images(asked)
 
 
-def test_too_few_images(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
+def test_too_few_images(
+    make_dataset: MakeDataset, make_network: MakeNetwork, make_request: MakeRequest
+) -> None:
     dataset = make_dataset()
-    asked = request(dataset, make_network(dataset), 8, Wanting(torch.zeros(3, 8, 4)))
+    asked = make_request(dataset, make_network(dataset), 8, label=1, targets=(Wanting(torch.zeros(3, 8, 4)),))
     with pytest.raises(DataError, match="class 'class 1' has 7 training images, fewer than the 8 asked for"):
         Medoids(NoOptions()).images(asked)
 

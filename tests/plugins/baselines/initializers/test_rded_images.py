@@ -24,24 +24,10 @@ from condense.engine.components import InitialRequest
 from condense.errors import DataError, NumericalError
 from condense.models.network import Network
 from condense.recipe.training import Augment
-from condense.runtime import make_runtime
 
 MakeDataset = Callable[..., RealDataset]
 MakeNetwork = Callable[..., Network]
-
-
-def request(
-    dataset: RealDataset, teacher: Network, ipc: int, label: int = 0, seed: int = 0
-) -> InitialRequest:
-    return InitialRequest(
-        label=label,
-        ipc=ipc,
-        dataset=dataset,
-        generator=torch.Generator().manual_seed(seed),
-        targets=(),
-        teacher=teacher,
-        runtime=make_runtime("cpu", "fp32"),
-    )
+MakeRequest = Callable[..., InitialRequest]
 
 
 # Flat images show which image a tile is of, whatever the crop.
@@ -92,10 +78,12 @@ def tiles_of(image: Tensor, factor: int) -> list[int]:
 
 @pytest.mark.parametrize("factor", [1, 2, 3])
 @pytest.mark.parametrize("label", [0, 1])
-def test_the_easiest_images_are_tiled_in_the_order_of_their_loss(factor: int, label: int) -> None:
+def test_the_easiest_images_are_tiled_in_the_order_of_their_loss(
+    factor: int, label: int, make_request: MakeRequest
+) -> None:
     """Tile k of image j is the one ranked k x ipc + j, each from another image. Size 8 is not divisible by 3."""
     ipc, dataset = 3, flat((70, 66), size=8, stored=11)
-    asked = request(dataset, Network(Brightness(), "brightness").frozen(), ipc, label)
+    asked = make_request(dataset, Network(Brightness(), "brightness").frozen(), ipc, label)
     found = to_bytes(RdedImages(RdedOptions(factor=factor)).images(asked), dataset.mean, dataset.std)
     assert found.shape == (ipc, 1, 8, 8)
     count = (70, 66)[label]
@@ -104,7 +92,9 @@ def test_the_easiest_images_are_tiled_in_the_order_of_their_loss(factor: int, la
         assert tiles_of(image, factor) == [easiest[k * ipc + j] for k in range(factor**2)]
 
 
-def test_crops_are_judged_by_the_true_label_and_not_by_how_sure_the_teacher_is() -> None:
+def test_crops_are_judged_by_the_true_label_and_not_by_how_sure_the_teacher_is(
+    make_request: MakeRequest,
+) -> None:
     """A teacher that takes every image for class 1, the surer the darker: class 0 wants those it is least sure of."""
     model = Brightness()
     model.head.bias.data = torch.tensor([-1.0, 1.0])
@@ -112,7 +102,7 @@ def test_crops_are_judged_by_the_true_label_and_not_by_how_sure_the_teacher_is()
     teacher = Network(model, "wrong").frozen()
     found = [
         to_bytes(
-            RdedImages(RdedOptions(factor=2)).images(request(dataset, teacher, 1, label)), (0.1,), (0.5,)
+            RdedImages(RdedOptions(factor=2)).images(make_request(dataset, teacher, 1, label)), (0.1,), (0.5,)
         )[0]
         for label in (0, 1)
     ]
@@ -121,10 +111,10 @@ def test_crops_are_judged_by_the_true_label_and_not_by_how_sure_the_teacher_is()
 
 
 @pytest.mark.parametrize(("pool", "seen"), [(1, 8), (8, 8), (20, 20), (50, 50), (1000, 50)])
-def test_the_pool_is_a_random_part_of_the_class(pool: int, seen: int) -> None:
+def test_the_pool_is_a_random_part_of_the_class(pool: int, seen: int, make_request: MakeRequest) -> None:
     """A smaller pool grows to as many images as there are tiles, a larger one ends with the class."""
     dataset = flat((50, 50), size=8, stored=8)
-    asked = request(dataset, Network(Brightness(), "brightness").frozen(), 2)
+    asked = make_request(dataset, Network(Brightness(), "brightness").frozen(), 2)
     found = to_bytes(RdedImages(RdedOptions(factor=2, pool=pool)).images(asked), dataset.mean, dataset.std)
     tiles = sorted((value for image in found for value in tiles_of(image, 2)), reverse=True)
     own = dataset.train.of_class(0)
@@ -134,32 +124,32 @@ def test_the_pool_is_a_random_part_of_the_class(pool: int, seen: int) -> None:
     assert len(set(tiles)) == 8
 
 
-def test_a_class_smaller_than_its_tiles() -> None:
+def test_a_class_smaller_than_its_tiles(make_request: MakeRequest) -> None:
     dataset = flat((50, 50), size=8, stored=8)
     teacher = Network(Brightness(), "brightness").frozen()
     with pytest.raises(DataError) as caught:
-        RdedImages(RdedOptions(factor=2)).images(request(dataset, teacher, 13))
+        RdedImages(RdedOptions(factor=2)).images(make_request(dataset, teacher, 13))
     assert str(caught.value) == (
         "class 'bright' has 50 training images, and RDED wants 52: 13 images of 2 x 2 tiles, each from another one; "
         "use a smaller --ipc, or fewer tiles with --set initializer.factor=1"
     )
     with pytest.raises(DataError, match="fewer than the 51 asked for"):
-        RdedImages(RdedOptions(factor=1)).images(request(dataset, teacher, 51))
+        RdedImages(RdedOptions(factor=1)).images(make_request(dataset, teacher, 51))
 
 
-def test_more_tiles_than_pixels() -> None:
+def test_more_tiles_than_pixels(make_request: MakeRequest) -> None:
     dataset = flat((20, 20), size=2, stored=2)
     with pytest.raises(DataError, match="2 pixels cannot be cut into 3 strips"):
         RdedImages(RdedOptions(factor=3)).images(
-            request(dataset, Network(Brightness(), "brightness").frozen(), 1)
+            make_request(dataset, Network(Brightness(), "brightness").frozen(), 1)
         )
 
 
-def test_a_teacher_that_gives_no_numbers() -> None:
+def test_a_teacher_that_gives_no_numbers(make_request: MakeRequest) -> None:
     dataset = flat((20, 20), size=8, stored=8)
     teacher = Network(Brightness(math.nan), "broken").frozen()
     with pytest.raises(NumericalError, match="losses of crops of class 'bright' are not finite"):
-        RdedImages(RdedOptions()).images(request(dataset, teacher, 1))
+        RdedImages(RdedOptions()).images(make_request(dataset, teacher, 1))
 
 
 # Crops.
@@ -227,19 +217,23 @@ def slow(options: RdedOptions, asked: InitialRequest) -> Tensor:
     ],
 )
 def test_the_crops_are_those_of_least_loss(
-    options: RdedOptions, size: int, make_dataset: MakeDataset, make_network: MakeNetwork
+    options: RdedOptions,
+    size: int,
+    make_dataset: MakeDataset,
+    make_network: MakeNetwork,
+    make_request: MakeRequest,
 ) -> None:
     dataset = make_dataset((90, 90, 90), size=16, channels=3)
     dataset = replace(dataset, size=size)
     teacher = make_network(dataset)
     for label in (0, 2):
         with torch.no_grad():
-            expected = slow(options, request(dataset, teacher, 3, label, seed=5))
-        found = RdedImages(options).images(request(dataset, teacher, 3, label, seed=5))
+            expected = slow(options, make_request(dataset, teacher, 3, label, seed=5))
+        found = RdedImages(options).images(make_request(dataset, teacher, 3, label, seed=5))
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-        again = RdedImages(options).images(request(dataset, teacher, 3, label, seed=5))
+        again = RdedImages(options).images(make_request(dataset, teacher, 3, label, seed=5))
         assert torch.equal(found, again)
-        other = RdedImages(options).images(request(dataset, teacher, 3, label, seed=6))
+        other = RdedImages(options).images(make_request(dataset, teacher, 3, label, seed=6))
         assert not torch.equal(found, other)
 
 
