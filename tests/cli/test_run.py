@@ -85,6 +85,24 @@ def test_from_repeats_a_run(condense: Invoke) -> None:
     assert before["rows"][0]["accuracies"] == after["rows"][0]["accuracies"]
 
 
+def test_from_asks_for_a_yes_to_the_settings_of_somebody_else(condense: Invoke) -> None:
+    assert condense(*TINY, "--out", "there", "--name", "first").exit_code == 0
+    file = Path("there/first/run.json")
+    content = json.loads(file.read_text())
+    content["settings"]["machine"]["data_dir"] = "/etc"
+    file.write_text(json.dumps(content))
+    again = ("run", "--from", "there/first", "--name", "second", "--dry-run")
+    for more in ((), ("--resume",)):
+        words = [word for word in again if not more or word not in ("--name", "second")]
+        refused = condense(*words, *more)
+        assert refused.exit_code == 1
+        assert "ask for the folder of datasets '/etc'. Choose yourself with --data-dir DIR" in refused.stderr
+    for more, folder in ((("--yes",), "/etc"), (("--data-dir", "mine"), "mine")):
+        planned = condense(*again, *more, "--json")
+        assert planned.exit_code == 0, planned.output
+        assert json.loads(planned.stdout)["settings"]["machine"]["data_dir"] == folder
+
+
 def test_an_interrupted_run_says_how_to_go_on(condense: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
