@@ -12,7 +12,9 @@ import pytest
 
 import condense
 from condense.errors import CondenseError, OptionError, StorageError
-from condense.recipe.registry import Registry
+from condense.recipe.registry import Registry, load_registry
+from condense.recipe.resolve import configure
+from condense.runs.foreign import check_run_wishes
 from condense.storage.seal import is_sealed
 
 STUDENT = "convnet(width=4,depth=2)"
@@ -272,3 +274,12 @@ def test_the_name_of_a_method_leads_to_no_other_folder(
     assert found.table.parent == tmp_path / "a" / "b" / "tables" and found.table.is_file()
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
     assert "\x1b" not in found.table.read_text()
+
+
+@pytest.mark.parametrize("dataset", ["fashion-mini", "cifar10", "imagenette"])
+def test_shipped_methods_stay_below_the_bounds(dataset: str) -> None:
+    """What somebody else runs as it is published needs no yes."""
+    registry = load_registry()
+    for offer in registry.offers("method"):
+        config = configure(registry, method=offer.spec.name, dataset=dataset, ipc=50)
+        check_run_wishes(Path("run"), config, registry, chosen=())
