@@ -11,8 +11,7 @@ from typing import Any
 
 from condense.engine.plan import Plan, make_plan
 from condense.engine.price import Throughput
-from condense.engine.work import Counts, passes, work_of
-from condense.engine.work import Piece as Work
+from condense.engine.work import Counts, Work, passes, work_of
 from condense.executors.pieces import KINDS, Piece
 from condense.recipe.config import RunConfig
 from condense.recipe.registry import Registry

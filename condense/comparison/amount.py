@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from condense.comparison.design import Design, Place
 from condense.engine.plan import make_plan
-from condense.engine.work import Piece, distil_work, known_counts, passes, squeeze_work, student_work
+from condense.engine.work import Work, distil_work, known_counts, passes, squeeze_work, student_work
 from condense.recipe.config import digest
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
@@ -40,9 +40,9 @@ def amount_of(design: Design, registry: Registry, refused: Collection[Place] = (
     if known is None:
         return None
     counts = known.held_out(design.validation)
-    images: list[Piece] = []
-    pools: dict[str, Piece] = {}
-    students: list[Piece] = []
+    images: list[Work] = []
+    pools: dict[str, Work] = {}
+    students: list[Work] = []
     for row in design.rows:
         for ipc in design.ipcs:
             # Seeds differ in nothing that counts.
@@ -51,17 +51,17 @@ def amount_of(design: Design, registry: Registry, refused: Collection[Place] = (
                 continue
             config = design.runs[place]
             plan = make_plan(replace(config, evaluation=design.columns[0].evaluation), registry)
-            for piece in distil_work(plan, counts):
-                if piece.stage == "pool":  # trained once, whatever row or seed comes first
-                    pools[digest([config.recipe.pool, config.recipe.pool_network])] = piece
+            for part in distil_work(plan, counts):
+                if part.stage == "pool":  # trained once, whatever row or seed comes first
+                    pools[digest([config.recipe.pool, config.recipe.pool_network])] = part
                 else:
-                    images.append(piece.times(len(design.seeds)))
+                    images.append(part.times(len(design.seeds)))
             for setup in design.columns:
                 seeds = len(design.seeds)
                 students += student_work(
                     setup.evaluation, config.recipe, counts, judged=[plan.images_per_class] * seeds
                 )
-    teachers = [piece for teacher in design.teachers.values() for piece in squeeze_work(teacher, counts)]
+    teachers = [part for teacher in design.teachers.values() for part in squeeze_work(teacher, counts)]
     return Amount(
         teachers=passes(teachers), images=passes([*images, *pools.values()]), students=passes(students)
     )

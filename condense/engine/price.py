@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from condense.engine.plan import Plan
-from condense.engine.work import Counts, Piece, chunk_sizes
+from condense.engine.work import Counts, Work, chunk_sizes
 from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe
 from condense.recipe.needs import POOL_KINDS
@@ -40,10 +40,10 @@ class Throughput:
             if value is not None and not 0 < value < math.inf:
                 raise OptionError(f"the throughput {name} must be above 0 images per second, not {value}")
 
-    def seconds(self, piece: Piece) -> float:
-        """Return the seconds of a piece of work. Real images are loaded while earlier ones pass the networks."""
-        passing = piece.forward / self.forward + piece.backward / self.backward
-        loading = piece.images / self.load if self.load and piece.real else 0.0
+    def seconds(self, part: Work) -> float:
+        """Return the seconds of a part of work. Real images are loaded while earlier ones pass the networks."""
+        passing = part.forward / self.forward + part.backward / self.backward
+        loading = part.images / self.load if self.load and part.real else 0.0
         return max(passing, loading)
 
 
@@ -122,14 +122,14 @@ class Load:
 
 
 def loads_of(
-    plan: Plan, pieces: Sequence[Piece], counts: Counts, prints: Mapping[str, Footprint]
+    plan: Plan, work: Sequence[Work], counts: Counts, prints: Mapping[str, Footprint]
 ) -> dict[str, Load]:
     """Return the memory of the stages that train or recover, apart from the process and the dataset.
 
     prints: of the networks "teacher", "random", "pool", "student" and "judge", as far as the run has them.
     """
     recipe = plan.recipe
-    stages = {piece.stage for piece in pieces if piece.step in ("train", "recover")}
+    stages = {part.stage for part in work if part.step in ("train", "recover")}
     image = 4 * counts.bytes_of_image
     loads = {}
     if "squeeze" in stages and "teacher" in prints:
@@ -189,14 +189,14 @@ def _students(protocol: Protocol, role: str, prints: Mapping[str, Footprint], im
 class Price:
     """What a run takes.
 
-    pieces: its work.
+    work: all of it, stage by stage.
     seconds: of each stage; empty if nobody knows how fast the machine is.
     base: bytes of the process and of images in memory.
     loads: bytes of the stages that train or recover.
     disk: bytes of each file or folder that the run leaves behind.
     """
 
-    pieces: Sequence[Piece]
+    work: Sequence[Work]
     seconds: Mapping[str, float] = field(default_factory=dict)
     base: int = 0
     loads: Mapping[str, Load] = field(default_factory=dict)

@@ -87,7 +87,7 @@ def known_counts(spec: DatasetSpec, options: object) -> Counts | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class Work:
     """Equal steps of one stage.
 
     stage: "squeeze", "pool", "measure", "recover", "select", "relabel" or "evaluate".
@@ -106,9 +106,9 @@ class Piece:
     backward: int = 0
     real: bool = False
 
-    def times(self, count: int) -> Piece:
+    def times(self, count: int) -> Work:
         """Return `count` times this work."""
-        return Piece(
+        return Work(
             stage=self.stage,
             step=self.step,
             steps=self.steps * count,
@@ -119,23 +119,23 @@ class Piece:
         )
 
 
-def work_of(plan: Plan, counts: Counts) -> tuple[Piece, ...]:
+def work_of(plan: Plan, counts: Counts) -> tuple[Work, ...]:
     """Return the work of a run on a dataset of these counts, stage by stage. Only what has to be done is there."""
     recipe, evaluation = plan.recipe, plan.evaluation
     counts = counts.held_out(recipe.validation)
-    pieces = [*squeeze_work(recipe.teacher, counts)] if plan.needs_teacher else []
-    pieces += distil_work(plan, counts)
+    parts = [*squeeze_work(recipe.teacher, counts)] if plan.needs_teacher else []
+    parts += distil_work(plan, counts)
     judged = [plan.images_per_class, *([recipe.ipc] if plan.reference else [])]
-    pieces += student_work(evaluation, recipe, counts, judged=judged)
-    return tuple(piece for piece in pieces if piece.steps)
+    parts += student_work(evaluation, recipe, counts, judged=judged)
+    return tuple(part for part in parts if part.steps)
 
 
-def squeeze_work(teacher: Teacher, counts: Counts) -> list[Piece]:
+def squeeze_work(teacher: Teacher, counts: Counts) -> list[Work]:
     """Return the training of a teacher, unless it is loaded, and its test."""
     members = members_of(teacher.model)
     epochs = 0 if teacher.checkpoint else teacher_epochs(teacher, counts.train)
     shown = epochs * counts.train * members
-    trained = Piece(
+    trained = Work(
         stage="squeeze",
         step="train",
         steps=epochs * members * training_steps(counts.train, teacher.batch_size),
@@ -147,26 +147,26 @@ def squeeze_work(teacher: Teacher, counts: Counts) -> list[Piece]:
     return [trained, _test("squeeze", counts.test, members)]
 
 
-def pool_work(pool: Pool, counts: Counts) -> Piece:
+def pool_work(pool: Pool, counts: Counts) -> Work:
     """Return the training of a pool's networks."""
     epochs = pool.epochs * pool.networks
     shown = epochs * counts.train
     steps = epochs * training_steps(counts.train, pool.batch_size)
-    return Piece(
+    return Work(
         stage="pool", step="train", steps=steps, images=shown, forward=shown, backward=shown, real=True
     )
 
 
-def distil_work(plan: Plan, counts: Counts) -> list[Piece]:
+def distil_work(plan: Plan, counts: Counts) -> list[Work]:
     """Return what makes the images: a pool, measure, initial images, recover, select, labels that the teacher makes."""
     recipe = plan.recipe
     members, made = members_of(recipe.teacher.model), counts.classes * plan.images_per_class
-    pieces = [pool_work(recipe.pool, counts)] if plan.needs_pool else []
+    parts = [pool_work(recipe.pool, counts)] if plan.needs_pool else []
     if plan.measures:
         times = max(1, recipe.recover.measured_views)
         shown = times * counts.train
-        pieces.append(
-            Piece(
+        parts.append(
+            Work(
                 stage="measure",
                 step="observe",
                 steps=times * -(-counts.train // recipe.teacher.measure_batch),
@@ -175,23 +175,23 @@ def distil_work(plan: Plan, counts: Counts) -> list[Piece]:
                 real=True,
             )
         )
-    pieces.append(_choose("recover", (plan.initializer,), plan, counts))
+    parts.append(_choose("recover", (plan.initializer,), plan, counts))
     if recipe.recover.iterations:
-        pieces.append(_recover(plan, counts))
+        parts.append(_recover(plan, counts))
     if plan.selects:
-        pieces += select_work(plan, counts)
+        parts += select_work(plan, counts)
     if plan.needs_teacher and LABELS[plan.evaluation.protocol.labels].made_by_teacher:
-        pieces.append(
-            Piece(stage="relabel", step="label", steps=-(-made // 512), images=made, forward=made * members)
+        parts.append(
+            Work(stage="relabel", step="label", steps=-(-made // 512), images=made, forward=made * members)
         )
-    return pieces
+    return parts
 
 
-def _choose(stage: str, initializers: Sequence[InitializerSpec], plan: Plan, counts: Counts) -> Piece:
+def _choose(stage: str, initializers: Sequence[InitializerSpec], plan: Plan, counts: Counts) -> Work:
     """Return the choice of initial images by each of the initializers."""
     looking = sum(spec.needs_teacher for spec in initializers)
     made = counts.classes * plan.images_per_class
-    return Piece(
+    return Work(
         stage=stage,
         step="choose",
         steps=counts.classes * len(initializers),
@@ -201,7 +201,7 @@ def _choose(stage: str, initializers: Sequence[InitializerSpec], plan: Plan, cou
     )
 
 
-def select_work(plan: Plan, counts: Counts) -> list[Piece]:
+def select_work(plan: Plan, counts: Counts) -> list[Work]:
     """Return the images of every start, and the students that judge candidates on training images."""
     recipe, made = plan.recipe, counts.classes * plan.images_per_class
     select, judge = recipe.select, recipe.judge
@@ -211,11 +211,11 @@ def select_work(plan: Plan, counts: Counts) -> list[Piece]:
     trained = _students("select", protocol, recipe, [made])
     share = max(1, select.images // counts.classes) if select.images else counts.train
     tested = _test("select", min(counts.train, share * counts.classes), 1)
-    judging = [piece.times(select.students * plan.candidates) for piece in (trained, tested)]
+    judging = [part.times(select.students * plan.candidates) for part in (trained, tested)]
     return [_choose("select", plan.initializers, plan, counts), *judging]
 
 
-def _recover(plan: Plan, counts: Counts) -> Piece:
+def _recover(plan: Plan, counts: Counts) -> Work:
     """Return the steps on pixels.
 
     Every kind of network passes each image of the chunk once forward and once backward. Gradients of weights take a
@@ -246,7 +246,7 @@ def _recover(plan: Plan, counts: Counts) -> Piece:
         )
         read += recover.iterations * real + (inner if recover.inner_on == "real" else 0)
         steps += recover.iterations
-    return Piece(
+    return Work(
         stage="recover",
         step="recover",
         steps=steps,
@@ -270,7 +270,7 @@ def _inner_steps(recover: Recover) -> int:
 
 def student_work(
     evaluation: Evaluation, recipe: Recipe, counts: Counts, *, judged: Sequence[int]
-) -> list[Piece]:
+) -> list[Work]:
     """Return the training and the test of all students.
 
     judged: how many images per class students train on, for each small dataset that is judged.
@@ -278,14 +278,14 @@ def student_work(
     made = [counts.classes * per_class for per_class in judged]
     trained = _students("evaluate", evaluation.protocol, recipe, made)
     tested = _test("evaluate", counts.test, 1).times(len(judged))
-    return [piece.times(evaluation.students) for piece in (trained, tested)]
+    return [part.times(evaluation.students) for part in (trained, tested)]
 
 
-def _students(stage: str, protocol: Protocol, recipe: Recipe, made: Sequence[int]) -> Piece:
+def _students(stage: str, protocol: Protocol, recipe: Recipe, made: Sequence[int]) -> Work:
     """Return the training of one student on each of several small datasets of these numbers of images."""
     asked = members_of(recipe.teacher.model) if LABELS[protocol.labels].answers else 0
     shown = protocol.epochs * sum(made)
-    return Piece(
+    return Work(
         stage=stage,
         step="train",
         steps=protocol.epochs * sum(training_steps(images, protocol.batch_size) for images in made),
@@ -295,10 +295,10 @@ def _students(stage: str, protocol: Protocol, recipe: Recipe, made: Sequence[int
     )
 
 
-def _test(stage: str, images: int, members: int) -> Piece:
+def _test(stage: str, images: int, members: int) -> Work:
     """Return one pass over images that are classified, in batches of 64."""
     batches = -(-images // 64)
-    return Piece(stage=stage, step="test", steps=batches, images=images, forward=images * members, real=True)
+    return Work(stage=stage, step="test", steps=batches, images=images, forward=images * members, real=True)
 
 
 def chunk_sizes(classes: int, ipc: int, recover: Recover, per_stored: int = 1) -> list[int]:
@@ -323,7 +323,7 @@ def members_of(model: Use) -> int:
     return len(model.options.get("members", ())) or 1
 
 
-def passes(pieces: Iterable[Piece], stage: str | None = None) -> tuple[int, int]:
+def passes(parts: Iterable[Work], stage: str | None = None) -> tuple[int, int]:
     """Return how many images pass forward and backward in a stage, or in all of them."""
-    chosen = [piece for piece in pieces if stage in (None, piece.stage)]
-    return sum(piece.forward for piece in chosen), sum(piece.backward for piece in chosen)
+    chosen = [part for part in parts if stage in (None, part.stage)]
+    return sum(part.forward for part in chosen), sum(part.backward for part in chosen)

@@ -29,7 +29,7 @@ from condense.engine.price import Footprint
 from condense.engine.recover import Chunk, cut_chunks, recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.engine.training import BatchLoss, accuracy, hard_loss, train
-from condense.engine.work import Counts, Piece, chunk_sizes
+from condense.engine.work import Counts, Work, chunk_sizes
 from condense.models.build import build_network
 from condense.models.network import Network
 from condense.recipe.method import Use
@@ -97,46 +97,46 @@ class Calibration:
             for role, use in uses.items()
         }
 
-    def seconds(self, pieces: Iterable[Piece]) -> dict[str, float]:
-        """Return the seconds of each stage, from the time of a few steps of each of its pieces."""
+    def seconds(self, work: Iterable[Work]) -> dict[str, float]:
+        """Return the seconds of each stage, from the time of a few steps of each part of its work."""
         found: dict[str, float] = {}
-        for piece in pieces:
-            spent = self._of_piece(piece)
-            found[piece.stage] = found.get(piece.stage, 0.0) + spent
+        for part in work:
+            spent = self._of_part(part)
+            found[part.stage] = found.get(part.stage, 0.0) + spent
         return found
 
-    def _of_piece(self, piece: Piece) -> float:
+    def _of_part(self, part: Work) -> float:
         recipe, evaluation = self.plan.recipe, self.plan.evaluation
-        if piece.step == "train" and piece.stage in ("squeeze", "pool"):
-            squeezed = piece.stage == "squeeze"
+        if part.step == "train" and part.stage in ("squeeze", "pool"):
+            squeezed = part.stage == "squeeze"
             network = self._network(recipe.teacher.model if squeezed else recipe.pool_network, self.dataset)
             member, options = (network.members[0], recipe.teacher) if squeezed else (network, recipe.pool)
             images = Noise(pool_of(self.dataset), self.counts.train)
-            return piece.steps * self._training(member, images, self.dataset, options, hard_loss())
-        if piece.step == "train":
-            judge = recipe.judge if piece.stage == "select" else None
+            return part.steps * self._training(member, images, self.dataset, options, hard_loss())
+        if part.step == "train":
+            judge = recipe.judge if part.stage == "select" else None
             protocol = judge or evaluation.protocol
             small, loss = self._distilled(protocol)
             made = self.counts.classes * self.plan.images_per_class
             images = Noise(small.images, min(made, len(small)))
-            per_step = self._training(self._student(piece.stage), images, self.dataset, protocol, loss)
+            per_step = self._training(self._student(part.stage), images, self.dataset, protocol, loss)
             full = min(protocol.batch_size, made)
-            return piece.steps * per_step * full / min(protocol.batch_size, len(images))
-        if piece.step == "test":
-            network = self.teacher if piece.stage == "squeeze" else self._student(piece.stage)
-            return piece.images * self._testing(network)
-        if piece.step == "label":
-            return piece.images * self._testing(self.teacher)
-        if piece.step == "observe":
+            return part.steps * per_step * full / min(protocol.batch_size, len(images))
+        if part.step == "test":
+            network = self.teacher if part.stage == "squeeze" else self._student(part.stage)
+            return part.images * self._testing(network)
+        if part.step == "label":
+            return part.images * self._testing(self.teacher)
+        if part.step == "observe":
             return self._measured[1]
-        if piece.step == "choose":
+        if part.step == "choose":
             initial = [recipe.initializer]
-            if piece.stage == "select":
+            if part.stage == "select":
                 initial += [Use(name=spec.name) for spec in self.plan.starts]
             return self.counts.classes * sum(map(self._choosing, initial))
-        if piece.step == "recover":
-            return self._recovering(piece)
-        raise ValueError(f"unknown step {piece.step!r}")
+        if part.step == "recover":
+            return self._recovering(part)
+        raise ValueError(f"unknown step {part.step!r}")
 
     def _training(
         self, network: Network, images: ImageSource, dataset: RealDataset, options: Training, loss: BatchLoss
@@ -284,7 +284,7 @@ class Calibration:
 
         return seconds_of_step(choose, self.runtime)
 
-    def _recovering(self, piece: Piece) -> float:
+    def _recovering(self, part: Work) -> float:
         recipe = self.plan.recipe
         dataset, _, teacher = self._trial
         losses, _ = self._measured
@@ -327,7 +327,7 @@ class Calibration:
 
         sizes = chunk_sizes(self.counts.classes, recipe.ipc, recipe.recover, coder.images_per_stored)
         share = sum(sizes) / (len(sizes) * len(shown))
-        return piece.steps * share * seconds_of_step(steps, self.runtime, least=3)
+        return part.steps * share * seconds_of_step(steps, self.runtime, least=3)
 
     def _untrained_pool(self, dataset: RealDataset) -> NetworkPool | None:
         """Return a pool of one network whose states are all alike, or None if no loss looks through a pool."""

@@ -55,13 +55,13 @@ class Estimate:
         price, recipe = self.price, self.config.recipe
         stages = []
         for stage, text in self.stages:
-            forward, backward = passes(price.pieces, stage)
+            forward, backward = passes(price.work, stage)
             load = price.loads.get(stage)
             stages.append(
                 {
                     "stage": stage,
                     "text": text,
-                    "steps": sum(piece.steps for piece in price.pieces if piece.stage == stage),
+                    "steps": sum(part.steps for part in price.work if part.stage == stage),
                     "forward": forward,
                     "backward": backward,
                     "seconds": price.seconds.get(stage, 0.0),
@@ -146,24 +146,24 @@ def estimate(
 def _priced(calibration: Calibration, counts: Counts, throughput: Throughput | None) -> Price:
     """Return what the run of a calibration takes. counts: of the whole dataset."""
     plan, images = calibration.plan, 0
-    pieces = work_of(plan, counts)
+    work = work_of(plan, counts)
     if counts.in_memory:
         images = counts.bytes_of_image * (counts.train + counts.test)
     accelerated = calibration.runtime.device.type == "cuda"
     base = images if accelerated else images + _most_in_memory(calibration.runtime)
     prints = calibration.footprints()
-    loads = loads_of(plan, pieces, counts, prints)
+    loads = loads_of(plan, work, counts, prints)
     seconds: dict[str, float] = {}
     if throughput:
-        for piece in pieces:
-            seconds[piece.stage] = seconds.get(piece.stage, 0.0) + throughput.seconds(piece)
+        for part in work:
+            seconds[part.stage] = seconds.get(part.stage, 0.0) + throughput.seconds(part)
     else:
-        seconds = calibration.seconds(pieces)
+        seconds = calibration.seconds(work)
         # The trial made real steps: what it had in memory beyond the counted tensors, such as buffers of kernels, a
         # run has as well.
         largest = max((load.bytes for load in loads.values()), default=0)
         base = max(base, _most_in_memory(calibration.runtime) - largest)
-    return Price(pieces=pieces, seconds=seconds, base=base, loads=loads, disk=_disk(plan, counts, prints))
+    return Price(work=work, seconds=seconds, base=base, loads=loads, disk=_disk(plan, counts, prints))
 
 
 def _runtime(config: RunConfig, throughput: Throughput | None, reporter: Reporter | None) -> Runtime:

@@ -19,7 +19,7 @@ from condense.engine.price import (
     parse_throughput,
     time_advice,
 )
-from condense.engine.work import Counts, Piece, work_of
+from condense.engine.work import Counts, Work, work_of
 from condense.errors import OptionError
 from condense.recipe.config import RunConfig
 from condense.recipe.registry import load_registry
@@ -54,9 +54,9 @@ def test_other_texts_are_refused(text: str) -> None:
 
 def test_a_throughput_gives_seconds() -> None:
     rates = parse_throughput("forward=100, backward=50,load=10")
-    piece = Piece(stage="recover", step="recover", steps=1, images=200, forward=300, backward=100)
-    assert rates.seconds(piece) == 3 + 2
-    real = Piece(stage="measure", step="observe", steps=1, images=200, forward=300, real=True)
+    part = Work(stage="recover", step="recover", steps=1, images=200, forward=300, backward=100)
+    assert rates.seconds(part) == 3 + 2
+    real = Work(stage="measure", step="observe", steps=1, images=200, forward=300, real=True)
     assert rates.seconds(real) == 20
     assert parse_throughput("forward=100,backward=50").seconds(real) == 3
 
@@ -116,7 +116,7 @@ def test_the_memory_of_a_pool_by_hand() -> None:
 
 def price(**seconds: float) -> Price:
     load = Load(fixed=1000, per_image=10, batch=100, key="recover.batch")
-    return Price(pieces=(), seconds=seconds, base=500, loads={"recover": load})
+    return Price(work=(), seconds=seconds, base=500, loads={"recover": load})
 
 
 def test_a_smaller_chunk_fits_the_memory() -> None:

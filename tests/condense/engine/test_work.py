@@ -17,7 +17,7 @@ from condense.engine.plan import make_plan
 from condense.engine.recover import cut_chunks
 from condense.engine.work import (
     Counts,
-    Piece,
+    Work,
     chunk_sizes,
     known_counts,
     members_of,
@@ -37,11 +37,11 @@ def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[.
     return make_registry(make_dataset())
 
 
-def work(registry: Registry, method: str, **changes: Any) -> dict[tuple[str, str], Piece]:
+def work(registry: Registry, method: str, **changes: Any) -> dict[tuple[str, str], Work]:
     usual: dict[str, Any] = {"dataset": "tiny", "ipc": 2, "students": 2}
     settings = {"protocol.epochs": 5, "protocol.batch_size": 4, **changes.pop("settings", {})}
     config = configure(registry, method=method, **{**usual, "settings": settings, **changes})
-    return {(piece.stage, piece.step): piece for piece in work_of(make_plan(config, registry), COUNTS)}
+    return {(part.stage, part.step): part for part in work_of(make_plan(config, registry), COUNTS)}
 
 
 @given(
@@ -241,6 +241,6 @@ def test_every_measured_view_is_a_pass(views: int, times: int, text: str, regist
     settings = {"iterations": 7, "recover.measured_views": views, "teacher.measure_batch": 8}
     config = configure(registry, method="wmdd", dataset="tiny", ipc=2, settings=settings)
     plan = make_plan(config, registry)
-    [observed] = [piece for piece in work_of(plan, COUNTS) if piece.stage == "measure"]
+    [observed] = [part for part in work_of(plan, COUNTS) if part.stage == "measure"]
     assert (observed.steps, observed.images, observed.forward) == (3 * times, 21 * times, 21 * times)
     assert dict(plan.stages())["measure"] == f"{text} barycenter, class-batchnorm"

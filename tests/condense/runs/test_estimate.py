@@ -49,7 +49,7 @@ def plan(registry: Registry, method: str, **options: Any) -> Estimate:
 @pytest.mark.parametrize("method", ["wmdd", "sre2l", "dm", "dc", "idc", "ncfm", *CHOOSING])
 def test_every_stage_with_work_has_seconds(registry: Registry, method: str) -> None:
     found = plan(registry, method, settings={"protocol.epochs": 1}, ipc=1)
-    worked = {piece.stage for piece in found.price.pieces}
+    worked = {part.stage for part in found.price.work}
     assert set(found.price.seconds) == worked
     assert all(seconds > 0 for seconds in found.price.seconds.values())
     assert found.price.total_seconds == pytest.approx(sum(found.price.seconds.values()))
@@ -68,7 +68,7 @@ def test_twice_the_work_takes_twice_the_seconds_at_given_throughputs(registry: R
     twice = plan(registry, "wmdd", throughput=RATES, settings={"iterations": 6})
     assert twice.price.seconds["recover"] > once.price.seconds["recover"]
     chosen = [found.price.seconds["recover"] for found in (once, twice)]
-    choose = next(piece for piece in once.price.pieces if piece.step == "choose").forward / 100
+    choose = next(part for part in once.price.work if part.step == "choose").forward / 100
     assert chosen[1] - choose == pytest.approx(2 * (chosen[0] - choose))
     # 3 steps on 6 images, in both directions.
     assert chosen[0] - choose == pytest.approx(18 / 100 + 18 / 50)

@@ -278,7 +278,7 @@ def test_the_work_by_hand(registry: Registry) -> None:
     )
     counts = Counts(classes=3, train=33, test=12, side=8, channels=1, in_memory=True)
     plan = make_plan(config, registry)
-    found = {piece.step: piece for piece in work_of(plan, counts) if piece.stage == "select"}
+    found = {part.step: part for part in work_of(plan, counts) if part.stage == "select"}
     assert (found["train"].steps, found["train"].forward, found["train"].backward) == (40, 240, 240)
     assert (found["test"].images, found["test"].forward) == (48, 48)
     assert found["choose"].steps == 6
@@ -319,9 +319,9 @@ def test_many_images_have_students_of_fewer_epochs(registry: Registry) -> None:
         )
         counts = Counts(classes=3, train=33, test=12, side=8, channels=1, in_memory=True)
         [trained] = [
-            piece
-            for piece in work_of(make_plan(config, registry), counts)
-            if (piece.stage, piece.step) == ("select", "train")
+            part
+            for part in work_of(make_plan(config, registry), counts)
+            if (part.stage, part.step) == ("select", "train")
         ]
         assert trained.forward == 3 * epochs * 3 * ipc
 
