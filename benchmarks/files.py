@@ -1,13 +1,13 @@
 """Time the reading of image files against torchvision's ImageFolder with a DataLoader of as many processes.
 
-    python benchmarks/files.py [--images 2000] [--width 500] [--height 375] [--workers 2] [--repeats 5] [--device auto]
+    python benchmarks/files.py [--images 2000] [--width 500] [--height 375] [--loaders 2] [--repeats 5] [--device auto]
 
 Generated JPEGs in two class folders are decoded, resized and cut to 224 x 224 pixels and normalised, in batches of 64.
 The contestants:
 
-ImageFolder: a DataLoader with `--workers` processes, which give 8-bit batches; they are normalised afterwards.
+ImageFolder: a DataLoader with `--loaders` processes, which give 8-bit batches; they are normalised afterwards.
 threads: a `Feed` as a run has it, without processes.
-processes: the same with `--workers` processes.
+processes: the same with `--loaders` processes.
 
 They take turns in one process, so that a slow phase of the machine affects all of them; a first, untimed turn warms
 them up and checks that all give the same pixels. Images per second are medians over the turns. The index is not part
@@ -58,23 +58,23 @@ def write_images(root: Path, images: int, width: int, height: int) -> None:
         Image.fromarray(grainy).save(path, quality=90)
 
 
-def of_torchvision(root: Path, workers: int, device: torch.device) -> Iterator[Tensor]:
+def of_torchvision(root: Path, loaders: int, device: torch.device) -> Iterator[Tensor]:
     """Yield the batches (B, 3, 224, 224) float32 of ImageFolder, in order."""
     steps = [transforms.Resize(SIDE), transforms.CenterCrop(SIDE), transforms.PILToTensor()]
     loader = DataLoader(
         ImageFolder(str(root), transforms.Compose(steps)),
         batch_size=BATCH,
-        num_workers=workers,
+        num_workers=loaders,
         pin_memory=device.type == "cuda",
     )
     for pixels, _ in loader:
         yield normalise(pixels.to(device, non_blocking=True), MEAN, STD)
 
 
-def ours(tree: Tree, workers: int, device: str) -> Iterator[Tensor]:
+def ours(tree: Tree, loaders: int, device: str) -> Iterator[Tensor]:
     """Yield the batches (B, 3, 224, 224) float32 of a feed, in order."""
     images = FolderImages(tree.train.paths, SIDE, 3)
-    runtime = make_runtime(device, "fp32", workers=workers)
+    runtime = make_runtime(device, "fp32", loaders=loaders)
     feed = Feed(images, tree.train.labels, size=SIDE, mean=MEAN, std=STD, runtime=runtime)
     for batch in feed.test_batches(BATCH):
         yield batch.images
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--width", type=int, default=500)
     parser.add_argument("--height", type=int, default=375)
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--loaders", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
@@ -116,9 +116,9 @@ def main() -> None:
         write_images(root, options.images, options.width, options.height)
         tree = read_tree(root)
         contestants: dict[str, Callable[[], Iterator[Tensor]]] = {
-            "ImageFolder": lambda: of_torchvision(root, options.workers, device),
+            "ImageFolder": lambda: of_torchvision(root, options.loaders, device),
             "threads": lambda: ours(tree, 0, options.device),
-            "processes": lambda: ours(tree, options.workers, options.device),
+            "processes": lambda: ours(tree, options.loaders, options.device),
         }
         for batches in zip(*(read() for read in contestants.values()), strict=True):
             for label, batch in zip(contestants, batches, strict=True):
@@ -128,7 +128,7 @@ def main() -> None:
         for _ in range(options.repeats):
             for label, read in contestants.items():
                 seconds[label].append(spent(read, device))
-        print(f"{options.images} JPEGs of {options.width} x {options.height}, {options.workers} processes")
+        print(f"{options.images} JPEGs of {options.width} x {options.height}, {options.loaders} processes")
         print(f"on {device.type}, median of {options.repeats} turns\n")
         print("| read by | images per second | times as fast as ImageFolder |")
         print("|---|---:|---:|")

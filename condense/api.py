@@ -40,7 +40,7 @@ def run(
     data_dir: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
-    workers: int | None = None,
+    loaders: int | None = None,
     jpeg_decoder: str = "cpu",
     keep_minutes: float = 5.0,
     compile: str = "auto",
@@ -48,6 +48,7 @@ def run(
     resume: bool = False,
     teachers: str | Path | None = None,
     executor: str = "local",
+    workers: int | None = None,
     address: str = "",
     reporter: Reporter | None = None,
     registry: Registry | None = None,
@@ -67,8 +68,8 @@ def run(
     data_dir: the folder of datasets.
     device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1" or "mps".
     precision: "auto" (bfloat16 where it is fast), "bf16" or "fp32".
-    workers: processes that decode images from files; 0 for threads of this one, None to choose by the cores. With
-        another executor than "local": how many workers do the pieces of the run; each decodes with threads.
+    loaders: processes that decode images from files; 0 for threads of this one, None to choose by the cores. The
+        workers of another executor than "local" decode with threads.
     jpeg_decoder: "cpu", or "cuda" to decode JPEG files that are read at each pass on the device; pixels differ.
     keep_minutes: how many minutes pass between two epochs at which an unfinished training of a teacher, of a pool's
         network or of a student is kept for `resume`; 0 keeps every epoch. It changes no result.
@@ -80,6 +81,7 @@ def run(
     teachers: a folder of trained teachers. A later run whose teacher would be the same takes it from there.
     executor: who does the pieces of the run: "local" (this process), "processes", or one of a plugin. Workers in other
         processes import the calling script, which must keep its own work below `if __name__ == "__main__":`.
+    workers: how many workers the executor has; None for its own choice. "local" has none but this process.
     address: where the executor is reached, if it has an address.
     reporter: told about the progress.
     registry: what plugins offer; by default the installed ones.
@@ -89,7 +91,7 @@ def run(
     from condense.runs.journal import check_plugin_files
 
     registry = registry or default_registry()
-    chosen = chosen_executor(registry, executor, workers=workers, address=address)
+    chosen = chosen_executor(registry, executor, workers=workers, loaders=loaders, address=address)
     if resume and name:
         check_plugin_files(Path(out) / name, registry)
     config = configure(
@@ -107,7 +109,7 @@ def run(
         data_dir=str(data_dir or ""),
         device=device,
         precision=precision,
-        workers=workers if chosen.alone else 0,
+        loaders=loaders if chosen.alone else 0,
         jpeg_decoder=jpeg_decoder,
         keep_minutes=keep_minutes,
         compile=compile,
@@ -170,7 +172,7 @@ def repeat(
     data_dir: the folder of datasets; by default that of the earlier run.
     yes: do what its settings ask for, also if somebody else chose them: read a folder or a file, fetch a dataset or
         weights, train for very long. Runs that were made here need no yes.
-    executor, workers, address: as for `run`; the `workers` of the executor "local" are those of the earlier run.
+    executor, workers, address: as for `run`.
 
     Raises CondenseError as `run` does.
     """
@@ -201,7 +203,7 @@ def evaluate(
     data_dir: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
-    workers: int | None = None,
+    loaders: int | None = None,
     jpeg_decoder: str = "cpu",
     compile: str = "auto",
     yes: bool = False,
@@ -222,7 +224,7 @@ def evaluate(
     data_dir: the folder of datasets; by default where the run found them.
     yes: do what the artifact's own settings ask for, also if somebody else chose them: read a folder, fetch a dataset
         or weights, train for more than 10,000 epochs. What is named here, and runs that were made here, need no yes.
-    device, precision, workers, jpeg_decoder, compile, reporter, registry: as for `run`.
+    device, precision, loaders, jpeg_decoder, compile, reporter, registry: as for `run`.
 
     Raises CondenseError as `run` does.
     """
@@ -233,8 +235,14 @@ def evaluate(
 
     registry = registry or default_registry()
     machine = Machine(data_dir=str(data_dir or ""))
-    own = {"device": device, "precision": precision, "jpeg_decoder": jpeg_decoder, "compile": compile}
-    for key, value in (*own.items(), ("workers", workers)):
+    own = {
+        "device": device,
+        "precision": precision,
+        "loaders": loaders,
+        "jpeg_decoder": jpeg_decoder,
+        "compile": compile,
+    }
+    for key, value in own.items():
         machine = assign(machine, key, value, registry)
     return reevaluate(
         located(path),
@@ -322,10 +330,16 @@ def _compare(kind: Kind, methods: str | Sequence[str], options: ComparisonOption
     given: dict[str, Any] = dict(options)
     registry = given.pop("registry", None) or default_registry()
     out, reporter = given.pop("out", "runs"), given.pop("reporter", None)
-    who, address, jobs = given.pop("executor", "local"), given.pop("address", ""), given.pop("jobs", 1)
-    executor = chosen_executor(registry, who, workers=given.get("workers"), address=address, jobs=jobs)
+    executor = chosen_executor(
+        registry,
+        given.pop("executor", "local"),
+        workers=given.pop("workers", None),
+        loaders=given.get("loaders"),
+        address=given.pop("address", ""),
+        jobs=given.pop("jobs", 1),
+    )
     if not executor.alone:
-        given["workers"] = 0
+        given["loaders"] = 0
     design = design_comparison(kind, methods, registry, **given)
     return carry_out(design, Path(out), registry, reporter, executor=executor)
 

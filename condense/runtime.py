@@ -24,7 +24,7 @@ _STEPS_TO_COMPILE = {"cpu": 2000, "cuda": 500}
 
 # Cores that the threads of one process keep busy with decoding, and the processes that are started without being asked.
 _CORES_OF_THREADS = 4
-_MOST_WORKERS = 16
+_MOST_LOADERS = 16
 
 
 class Reporter(Protocol):
@@ -69,7 +69,7 @@ class Runtime:
     device: the device that computes tensors.
     bf16: whether networks run in bfloat16 (autocast).
     reporter: receives the progress of the run.
-    workers: processes that decode images from files while this one computes; 0: threads of this one.
+    loaders: processes that decode images from files while this one computes; 0: threads of this one.
     jpeg_decoder: what decodes JPEG files at each read, libjpeg or the CUDA device, whose pixels differ.
     keep_minutes: how many minutes pass between two epochs at which an unfinished training is kept.
     compile: whether the passes of networks are compiled in steps on pixels and in students' training, which changes
@@ -79,7 +79,7 @@ class Runtime:
     device: torch.device
     bf16: bool
     reporter: Reporter
-    workers: int = 0
+    loaders: int = 0
     jpeg_decoder: Literal["cpu", "cuda"] = "cpu"
     keep_minutes: float = 5.0
     compile: CompileSetting = "off"
@@ -125,13 +125,13 @@ def make_runtime(
     device: str,
     precision: str,
     reporter: Reporter | None = None,
-    workers: int | None = 0,
+    loaders: int | None = 0,
     jpeg_decoder: Literal["cpu", "cuda"] = "cpu",
     compile: CompileSetting = "off",
 ) -> Runtime:
     """Return the runtime for a device and a precision, named as in `condense.recipe.config.Machine`.
 
-    The value "auto" selects CUDA if it is available, and bfloat16 if the device computes it fast. workers: None
+    The value "auto" selects CUDA if it is available, and bfloat16 if the device computes it fast. loaders: None
     chooses by the cores. Raises OptionError if the device cannot be used, or is not one that decodes JPEG files or
     captures graphs as asked.
     """
@@ -156,7 +156,7 @@ def make_runtime(
             f"graphs of kernels are captured on a CUDA device, not on {device}; use --compile on"
         )
     bf16 = precision == "bf16" or (precision == "auto" and _fast_bf16(chosen))
-    processes = usual_workers() if workers is None else workers
+    processes = usual_loaders() if loaders is None else loaders
     return Runtime(chosen, bf16, reporter or SilentReporter(), processes, jpeg_decoder, compile=compile)
 
 
@@ -193,7 +193,7 @@ def physical_memory() -> int:
         return 0
 
 
-def usual_workers() -> int:
+def usual_loaders() -> int:
     """Return how many processes decode images where nobody says how many.
 
     The threads of one process keep about four cores busy, since Python's lock lets one of them at a time prepare a
@@ -201,7 +201,7 @@ def usual_workers() -> int:
     forked they take seconds to start for every pass, so there are none.
     """
     cores = available_cores()
-    return min(cores, _MOST_WORKERS) if cores > _CORES_OF_THREADS and sys.platform == "linux" else 0
+    return min(cores, _MOST_LOADERS) if cores > _CORES_OF_THREADS and sys.platform == "linux" else 0
 
 
 def _fast_bf16(device: torch.device) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from condense_cli.executors import WORKERS, executor_of, executor_options
+from condense_cli.executors import executor_of, executor_options
 from condense_cli.loaded import disabled_words, plugin_option, registry_of
 from condense_cli.machine import compute_options, keep_option
 from condense_cli.options import (
@@ -146,7 +146,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Name of the folder of the tables.",
         default_shown="made of what is compared",
     ),
-    compute_options(WHERE, WORKERS),
+    compute_options(WHERE),
     keep_option(WHERE),
     executor_options(WHERE),
     option(

@@ -1,9 +1,11 @@
-"""The options that say who does the work: --executor and --address."""
+"""The options that say who does the work: --executor, --workers and --address."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from condense_cli.options import option
 
@@ -12,15 +14,10 @@ if TYPE_CHECKING:
     from condense.recipe.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
-# The help of --workers in commands that have these options.
-WORKERS = (
-    "Processes that decode images from files; 0 for threads. They change no result. With another --executor than "
-    "local: how many workers it has."
-)
 
 
 def executor_options(section: str) -> Callable[[F], F]:
-    """Return the options --executor and --address."""
+    """Return the options --executor, --workers and --address."""
 
     def add(function: F) -> F:
         executor = option(
@@ -28,8 +25,16 @@ def executor_options(section: str) -> Callable[[F], F]:
             section=section,
             metavar="NAME",
             help="Who does the pieces of the work: local (this process), processes (of this computer), or one of a "
-            "plugin, such as ray.",
+            "plugin, such as ray or submitit.",
             default_shown="local",
+        )
+        workers = option(
+            "--workers",
+            section=section,
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="How many workers the executor has, if it is not local.",
+            default_shown="its own",
         )
         address = option(
             "--address",
@@ -37,7 +42,7 @@ def executor_options(section: str) -> Callable[[F], F]:
             metavar="TEXT",
             help="Where the executor is reached, such as Ray's head.",
         )
-        return executor(address(function))
+        return executor(workers(address(function)))
 
     return add
 
@@ -45,17 +50,18 @@ def executor_options(section: str) -> Callable[[F], F]:
 def executor_of(registry: Registry, given: dict[str, Any], jobs: int = 1) -> Executor:
     """Return the executor that options name, and take them out of `given`.
 
-    `workers` stays for the executor that does everything in this process, and becomes 0 for others.
+    `loaders` stays for the executor that does everything in this process, and becomes 0 for others.
     """
     from condense.executors.catalog import LOCAL, chosen_executor
 
     found = chosen_executor(
         registry,
         given.pop("executor", LOCAL),
-        workers=given.get("workers"),
+        workers=given.pop("workers", None),
+        loaders=given.get("loaders"),
         address=given.pop("address", ""),
         jobs=jobs,
     )
     if not found.alone:
-        given["workers"] = 0
+        given["loaders"] = 0
     return found

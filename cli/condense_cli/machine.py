@@ -8,19 +8,17 @@ import click
 
 from condense_cli.options import F, option
 
-_DECODING = "Processes that decode images from files; 0 for threads. They change no result."
 
-
-def compute_options(section: str, workers_help: str = _DECODING) -> Callable[[F], F]:
-    """Return the options --device, --precision, --compile, --workers and --jpeg-decoder."""
+def compute_options(section: str) -> Callable[[F], F]:
+    """Return the options --device, --precision, --compile, --loaders and --jpeg-decoder."""
 
     def add(function: F) -> F:
-        workers = option(
-            "--workers",
+        loaders = option(
+            "--loaders",
             section=section,
             type=click.IntRange(min=0),
             metavar="N",
-            help=workers_help,
+            help="Processes that decode images from files; 0 for threads. They change no result.",
             default_shown="by the cores",
         )
         precision = option(
@@ -47,7 +45,7 @@ def compute_options(section: str, workers_help: str = _DECODING) -> Callable[[F]
             help="Compile networks in recover and students' training; auto: if it pays; graphs: as CUDA graphs too.",
             default_shown="auto",
         )
-        return device(precision(compiling(workers(decoder(function)))))
+        return device(precision(compiling(loaders(decoder(function)))))
 
     return add
 

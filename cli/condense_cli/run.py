@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from condense_cli.executors import WORKERS, executor_of, executor_options
+from condense_cli.executors import executor_of, executor_options
 from condense_cli.loaded import disabled_words, file_words, plugin_option, registry_of
 from condense_cli.machine import compute_options, keep_option
 from condense_cli.options import (
@@ -57,7 +57,7 @@ RUN = "The run itself"
     help="Name of the run directory.",
     default_shown="made of method, dataset, ipc and seed",
 )
-@compute_options(WHERE, WORKERS)
+@compute_options(WHERE)
 @keep_option(WHERE)
 @executor_options(WHERE)
 @option(
@@ -107,9 +107,7 @@ def command(
     and run.json, from which the run can be repeated.
     """
     given = given_only(options)
-    how: dict[str, Any] = {key: given[key] for key in ("executor", "address") if key in given}
-    if "executor" in how and "workers" in given:
-        how["workers"] = given["workers"]
+    how: dict[str, Any] = {key: given[key] for key in ("executor", "workers", "address") if key in given}
     if source:
         how |= {key: given[key] for key in ("data_dir",) if key in given}
         _refuse_beside_from(ctx, [key for key in options if key not in how], resume)

@@ -253,7 +253,7 @@ def _resolved(
             data_dir=terms.data_dir,
             device=terms.device,
             precision=terms.precision,
-            workers=terms.workers,
+            loaders=terms.loaders,
             jpeg_decoder=terms.jpeg_decoder,
             keep_minutes=terms.keep_minutes,
             compile=terms.compile,

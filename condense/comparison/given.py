@@ -27,7 +27,7 @@ _INSTEAD: Mapping[str, str] = {
     "data_dir": "use --data-dir",
     "device": "use --device",
     "precision": "use --precision",
-    "workers": "use --workers",
+    "loaders": "use --loaders",
     "jpeg_decoder": "use --jpeg-decoder",
     "keep_minutes": "use --keep-minutes",
     "compile": "use --compile",

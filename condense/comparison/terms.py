@@ -41,7 +41,7 @@ class TermOptions(TypedDict, total=False):
     scores: whether to train the additional students that DD-Ranking's scores need.
     validation: the fraction of the training images that replaces the test images, for tuning.
     name: the name of the folder of the tables; by default made from the rest.
-    data_dir, device, precision, workers, jpeg_decoder, compile, keep_minutes: as in `condense.run`.
+    data_dir, device, precision, loaders, jpeg_decoder, compile, keep_minutes: as in `condense.run`.
     """
 
     dataset: str
@@ -59,7 +59,7 @@ class TermOptions(TypedDict, total=False):
     data_dir: str | Path | None
     device: str
     precision: str
-    workers: int | None
+    loaders: int | None
     jpeg_decoder: str
     keep_minutes: float
     compile: str
@@ -75,7 +75,7 @@ class ComparisonOptions(TermOptions, total=False):
     out: the folder that comparisons share: out/cells, out/teachers, and out/NAME for the tables. Finished
         work there is used again, and unfinished work goes on.
     jobs: processes that work side by side and share the cores; short for the executor "processes" with as many workers.
-    executor, address: who does the pieces of all cells, as in `condense.run`.
+    executor, workers, address: who does the pieces of all cells, as in `condense.run`.
     reporter: is told about the progress.
     registry: what plugins offer; by default the installed ones.
     """
@@ -85,6 +85,7 @@ class ComparisonOptions(TermOptions, total=False):
     out: str | Path
     jobs: int
     executor: str
+    workers: int | None
     address: str
     reporter: Reporter | None
     registry: Registry | None
@@ -116,7 +117,7 @@ class Terms:
     data_dir: str
     device: str
     precision: str
-    workers: int | None
+    loaders: int | None
     jpeg_decoder: str
     keep_minutes: float
     compile: str
@@ -161,7 +162,7 @@ def terms_of(
     data_dir: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
-    workers: int | None = None,
+    loaders: int | None = None,
     jpeg_decoder: str = "cpu",
     keep_minutes: float = 5.0,
     compile: str = "auto",
@@ -184,7 +185,7 @@ def terms_of(
             data_dir=str(data_dir or ""),
             device=device,
             precision=precision,
-            workers=workers,
+            loaders=loaders,
             jpeg_decoder=jpeg_decoder,
             keep_minutes=keep_minutes,
             compile=compile,

@@ -92,8 +92,8 @@ def carry_out(
     progress = Progress(reporter or SilentReporter())
     recipe, machine = design.recipe, design.machine
     # Several processes that compute share the cores already.
-    workers = machine.workers if executor.alone else 0
-    runtime = runtime_of(replace(machine, workers=workers), progress)
+    loaders = machine.loaders if executor.alone else 0
+    runtime = runtime_of(replace(machine, loaders=loaders), progress)
     folder = out / design.name
     check_folder(folder)
     with held(folder), numeric_settings(runtime):

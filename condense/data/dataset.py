@@ -191,7 +191,7 @@ class DatasetRequest:
     preprocessing: how the teacher's pretrained weights want their images, or None. Loaders that choose the size of
         large images themselves follow it. condense normalises the images afterwards.
     reporter: is told about work that takes long.
-    workers: the processes that may decode images.
+    loaders: the processes that may decode images.
     """
 
     name: str
@@ -200,7 +200,7 @@ class DatasetRequest:
     seed: int
     preprocessing: Preprocessing | None = None
     reporter: Reporter = field(default_factory=SilentReporter)
-    workers: int = 0
+    loaders: int = 0
 
 
 def default_data_dir(environment: Mapping[str, str]) -> Path:

@@ -12,11 +12,11 @@ from condense.data.cutmix import CutMix, apply_cutmix, draw_cutmix
 from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
 from condense.data.images import FolderImages
 from condense.data.jpeg import DeviceImages, cuda_decoder
+from condense.data.loaders import PIECE, WORTHWHILE, ahead
 from condense.data.parametrizations.base import Coder
 from condense.data.pixels import centre_crop, normalise
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
-from condense.data.workers import PIECE, WORTHWHILE, ahead
 from condense.recipe.training import Augment
 from condense.runtime import Runtime
 
@@ -153,13 +153,13 @@ class Feed:
             for part in parts:
                 yield part, self._pixels(part)
             return
-        workers = self.runtime.workers if self._images_for_processes() else 0
+        loaders = self.runtime.loaders if self._images_for_processes() else 0
         # Small pieces keep all processes busy from the first part on, and little of their shared memory.
-        pieces = [part.split(PIECE) if workers else (part,) for part in parts]
+        pieces = [part.split(PIECE) if loaders else (part,) for part in parts]
         read = ahead(
             self._read,
             [piece for some in pieces for piece in some],
-            workers=workers,
+            loaders=loaders,
             pin=self.runtime.device.type == "cuda" and self.runtime.jpeg_decoder == "cpu",
         )
         for part, some in zip(parts, pieces, strict=True):

@@ -107,7 +107,7 @@ class FolderImages:
 def in_threads(task: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return task(item) for each item, computed by as many threads as there are cores.
 
-    A process that `condense.data.workers` started has one core to itself, and computes them in a row.
+    A process that `condense.data.loaders` started has one core to itself, and computes them in a row.
     """
     if get_worker_info() is not None or len(items) < 2:
         return [task(item) for item in items]

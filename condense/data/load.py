@@ -51,7 +51,7 @@ def load_dataset(
         name=name, argument=argument, data_dir=data_dir, seed=seed, preprocessing=preprocessing
     )
     if runtime:
-        request = replace(request, reporter=runtime.reporter, workers=runtime.workers)
+        request = replace(request, reporter=runtime.reporter, loaders=runtime.loaders)
     builder, options = spec.builder(), options_of(recipe.dataset, "dataset", registry)
     title = titled("dataset", spec.name, registry.plugin_of("dataset", spec.name))
     with plugin_code(title, "build", generator(seed, "plugin", "dataset", spec.name)):

@@ -14,9 +14,9 @@ from torch import Tensor
 from condense.data.dataset import DatasetRequest
 from condense.data.images import examine, in_threads
 from condense.data.index import FACTS, Index, look_up, save
+from condense.data.loaders import PIECE, WORTHWHILE, ahead
 from condense.data.paths import Paths
 from condense.data.tree import Tree
-from condense.data.workers import PIECE, WORTHWHILE, ahead
 from condense.errors import CondenseError, StorageError
 from condense.text import counted, shown_path
 
@@ -82,10 +82,10 @@ def _read_unknown(index: Index, request: DatasetRequest) -> tuple[dict[int, Cond
     reporter.start(
         "index", f"decode each new file of {shown_path(index.paths.root)} once", len(unknown), "file"
     )
-    workers = request.workers if len(unknown) >= WORTHWHILE else 0
-    parts = unknown.split(PIECE if workers else _OF_THREADS)
+    loaders = request.loaders if len(unknown) >= WORTHWHILE else 0
+    parts = unknown.split(PIECE if loaders else _OF_THREADS)
     broken: dict[int, CondenseError] = {}
-    examined = ahead(_Examiner(index.paths), parts, workers=workers)
+    examined = ahead(_Examiner(index.paths), parts, loaders=loaders)
     notes: tuple[str, ...] = ()
     try:
         for part, (rows, errors) in zip(parts, examined, strict=True):

@@ -53,12 +53,18 @@ EXECUTORS = [
 
 
 def chosen_executor(
-    registry: Registry, text: str, *, workers: int | None = None, address: str = "", jobs: int = 1
+    registry: Registry,
+    text: str,
+    *,
+    workers: int | None = None,
+    loaders: int | None = None,
+    address: str = "",
+    jobs: int = 1,
 ) -> Executor:
     """Return the executor that a text names: "processes", or with options "processes(workers=2)".
 
-    workers, address: options of it; None and "" if they were not given. `local` has neither: there, `workers` decode
-        images.
+    workers, address: options of it; None and "" if they were not given. `local` has neither.
+    loaders: processes that decode images, which `local` alone has; None if they were not given.
     jobs: short for "processes(workers=N)".
 
     Raises OptionError for options that the executor does not have, and for what contradicts itself, UnknownNameError
@@ -68,23 +74,29 @@ def chosen_executor(
     if not 1 <= jobs <= MOST_PROCESSES:
         raise OptionError(f"jobs must lie between 1 and {MOST_PROCESSES}, not {jobs}")
     if jobs > 1:
-        if name != LOCAL:
+        given = "--workers" if workers is not None else name if name != LOCAL else ""
+        if given:
             raise OptionError(
-                f"--jobs is short for --executor {PROCESSES} --workers N; leave it out with {name}"
-            )
-        if workers:
-            raise OptionError(
-                f"workers must be 0 with {jobs} jobs, not {workers}: they share the cores, and each decodes with "
-                "threads"
+                f"--jobs is short for --executor {PROCESSES} --workers N; leave it out with {given}"
             )
         name, workers = PROCESSES, jobs
     options = dict(pairs)
-    if name != LOCAL and workers is not None:
+    if workers is not None:
+        if name == LOCAL:
+            raise OptionError(
+                f"the executor {LOCAL!r} has one worker, this process; choose another with the workers, as in "
+                f"--executor {PROCESSES} --workers {workers}. Processes that decode images are --loaders N"
+            )
         options["workers"] = str(workers)
     if address:
         options["address"] = address
     spec: ExecutorSpec = registry.find("executor", name)
     executor: Executor = spec.builder()(options_of(Use(name=name, options=options), "executor", registry))
+    if not executor.alone and loaders:
+        raise OptionError(
+            f"loaders must be 0 with the executor {name!r}, not {loaders}: its workers share the cores, and each "
+            "decodes with threads"
+        )
     if not executor.alone and registry.chosen is None:
         raise OptionError(
             f"the executor {name!r} needs the installed plugins, and this registry is your own: other processes have "

@@ -229,7 +229,7 @@ class Machine:
 
     device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: "auto", "bf16" or "fp32".
     data_dir: the folder of datasets; "" for the default.
-    workers: processes that decode images from files; None chooses by the cores. They change no result.
+    loaders: processes that decode images from files; None chooses by the cores. They change no result.
     jpeg_decoder: "cpu" or "cuda": what decodes JPEG files that are read at each pass. Their pixels differ.
     keep_minutes: how many minutes pass between two epochs at which an unfinished training is kept, for a resumed run;
         0 keeps every epoch. It changes no result.
@@ -243,7 +243,7 @@ class Machine:
     device: str = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     data_dir: str = ""
-    workers: int | None = None
+    loaders: int | None = None
     jpeg_decoder: Literal["cpu", "cuda"] = "cpu"
     keep_minutes: float = 5.0
     compile: Literal["auto", "on", "off", "graphs"] = "auto"
@@ -251,8 +251,8 @@ class Machine:
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):
             raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, not {self.device!r}")
-        if self.workers is not None and not 0 <= self.workers <= MOST_PROCESSES:
-            raise ValueError(f"workers must lie between 0 and {MOST_PROCESSES}, not {self.workers}")
+        if self.loaders is not None and not 0 <= self.loaders <= MOST_PROCESSES:
+            raise ValueError(f"loaders must lie between 0 and {MOST_PROCESSES}, not {self.loaders}")
         if self.keep_minutes < 0:
             raise ValueError(f"keep_minutes must be 0 or more, not {self.keep_minutes}")
         checked_path(self.data_dir)

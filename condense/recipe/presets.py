@@ -26,7 +26,7 @@ _OWN_FIELDS = (
     "reference",
     "device",
     "precision",
-    "workers",
+    "loaders",
     "jpeg_decoder",
     "keep_minutes",
     "compile",

@@ -64,7 +64,7 @@ class OwnOptions(TypedDict, total=False):
     data_dir: str
     device: str
     precision: str
-    workers: int | None
+    loaders: int | None
     jpeg_decoder: str
     keep_minutes: float
     compile: str

@@ -71,8 +71,8 @@ def run(
     """
     executor = executor or Local(NoOptions())
     machine = config.machine
-    workers = machine.workers if executor.alone else 0
-    runtime = runtime_of(replace(machine, workers=workers), reporter)
+    loaders = machine.loaders if executor.alone else 0
+    runtime = runtime_of(replace(machine, loaders=loaders), reporter)
     job = RunJob(config=config, path=path, teachers=teachers.path if teachers else None)
     results: list[RunResult] = []
     with ExitStack() as locks, numeric_settings(runtime):
@@ -110,7 +110,7 @@ def order_of(site: RunSite, config: RunConfig, probe: Path) -> RunOrder:
         config.machine,
         device=runtime.device.type if device == "auto" else device,
         precision=runtime.precision,
-        workers=0,
+        loaders=0,
     )
     return RunOrder(
         recipe=config.recipe,

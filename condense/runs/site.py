@@ -77,7 +77,7 @@ class RunOrder:
             raise not_shared(self.probe, where)
         if placement.threads:
             torch.set_num_threads(placement.threads)
-        machine = replace(self.machine, device=placement.device, workers=0)
+        machine = replace(self.machine, device=placement.device, loaders=0)
         runtime = runtime_of(machine)
         with ExitStack() as stack:
             stack.enter_context(numeric_settings(runtime))

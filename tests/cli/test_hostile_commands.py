@@ -38,7 +38,7 @@ SHOWN = r"a\x1b[31mb"
         ((*RUN, "--ipc", str(10**9)), "images per class must lie between 1 and 1000000"),
         ((*RUN, "--seed", str(10**30)), "64 bits"),
         ((*RUN, "--students", str(10**9)), "students must lie between 0 and 10000"),
-        ((*RUN, "--workers", str(10**9)), "workers must lie between 0 and 1024"),
+        ((*RUN, "--loaders", str(10**9)), "loaders must lie between 0 and 1024"),
         ((*RUN, "--set", "protocol.batch_size=1e30"), "64 bits"),
         ((*RUN, "--set", "teacher.model=convnet(width=100000)"), "width must lie between 1 and 16384"),
         ((*RUN, "--set", "teacher.model=convnet(width=1000000000)"), "width must lie between 1 and 16384"),

@@ -215,7 +215,7 @@ def test_dry_run_gives_the_three_groups_as_json(condense: Invoke) -> None:
             *("pool", "parametrization", "select", "judge", "ipc", "seed", "validation"),
         },
         "evaluation": {"protocol", "student", "evaluator", "students", "reference"},
-        "machine": {"device", "precision", "data_dir", "workers", "jpeg_decoder", "keep_minutes", "compile"},
+        "machine": {"device", "precision", "data_dir", "loaders", "jpeg_decoder", "keep_minutes", "compile"},
     }
     assert (settings["recipe"]["method"], settings["recipe"]["seed"]) == ("wmdd", 3)
     assert set(settings["recipe"]["targets"]) == {"barycenter", "cross-entropy"}
@@ -225,7 +225,7 @@ def test_dry_run_gives_the_three_groups_as_json(condense: Invoke) -> None:
         "device": "cpu",
         "precision": "auto",
         "data_dir": "there",
-        "workers": None,
+        "loaders": None,
         "jpeg_decoder": "cpu",
         "keep_minutes": 5.0,
         "compile": "auto",

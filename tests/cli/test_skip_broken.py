@@ -76,11 +76,11 @@ def test_a_comparison_names_what_it_leaves_out(condense: Invoke, pets: str) -> N
             ["compare", "random", "--skip-broken", "--set", "dataset.skip_broken=false"],
             "--skip-broken and --set dataset.skip_broken say the same thing; give one of them",
         ),
-        (["compare", "random", "--jobs", "2", "--workers", "2"], "workers must be 0 with 2 jobs, not 2"),
-        (["run", "--method", "random", "--workers", "-1"], "-1 is not in the range x>=0"),
+        (["compare", "random", "--jobs", "2", "--loaders", "2"], "loaders must be 0 with the executor"),
+        (["run", "--method", "random", "--loaders", "-1"], "-1 is not in the range x>=0"),
         (
-            ["run", "--method", "random", "--set", "workers=2"],
-            "'workers' is an option of its own (--workers)",
+            ["run", "--method", "random", "--set", "loaders=2"],
+            "'loaders' is an option of its own (--loaders)",
         ),
         (
             ["run", "--method", "random", "--device", "cpu", "--jpeg-decoder", "cuda"],

@@ -133,7 +133,7 @@ def test_numeric_settings_are_put_back_after_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "platform", "workers"),
+    ("cores", "platform", "loaders"),
     [
         (1, "linux", 0),
         (4, "linux", 0),
@@ -144,13 +144,13 @@ def test_numeric_settings_are_put_back_after_an_error() -> None:
     ],
 )
 def test_processes_decode_where_threads_cannot_keep_the_cores_busy(
-    cores: int, platform: str, workers: int, monkeypatch: pytest.MonkeyPatch
+    cores: int, platform: str, loaders: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "available_cores", lambda: cores)
     monkeypatch.setattr(sys, "platform", platform)
-    assert make_runtime("cpu", "fp32", workers=None).workers == workers
-    assert make_runtime("cpu", "fp32", workers=3).workers == 3
-    assert make_runtime("cpu", "fp32").workers == 0
+    assert make_runtime("cpu", "fp32", loaders=None).loaders == loaders
+    assert make_runtime("cpu", "fp32", loaders=3).loaders == 3
+    assert make_runtime("cpu", "fp32").loaders == 0
 
 
 def test_cores_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,8 @@ from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
 from condense.data.feed import Batch, Feed, feed_of
 from condense.data.images import FolderImages
 from condense.data.load import Selected
+from condense.data.loaders import ahead
 from condense.data.paths import Paths
-from condense.data.workers import ahead
 from condense.errors import DataError
 from condense.recipe.training import Augment
 from condense.runtime import make_runtime
@@ -278,9 +278,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> FolderImages:
     return FolderImages(Paths.of(folder, names), 8, 3)
 
 
-def as_read(images: ImageSource, workers: int) -> list[Batch]:
+def as_read(images: ImageSource, loaders: int) -> list[Batch]:
     """Two epochs of training and all test batches."""
-    runtime = make_runtime("cpu", "fp32", workers=workers)
+    runtime = make_runtime("cpu", "fp32", loaders=loaders)
     labels, generator = torch.arange(len(images)) % 5, seeded(1)
     chosen = Feed(images, labels, size=6, mean=MEAN * 3, std=STD * 3, runtime=runtime)
     epochs = [chosen.training_batches(EVERYTHING, 37, generator) for _ in range(2)]
@@ -295,24 +295,24 @@ def test_any_number_of_processes_gives_the_same_batches(
     monkeypatch.setattr(module, "WORTHWHILE", 30)
     threads = as_read(chosen, 0)
     monkeypatch.setattr(module, "ahead", counted := Counted())
-    for workers in (1, 3):
-        counted.workers.clear()
-        for one, other in zip(threads, as_read(chosen, workers), strict=True):
+    for loaders in (1, 3):
+        counted.loaders.clear()
+        for one, other in zip(threads, as_read(chosen, loaders), strict=True):
             assert torch.equal(one.indices, other.indices)
             assert torch.equal(one.labels, other.labels)
             assert torch.equal(one.images, other.images)
-        assert counted.workers == [workers] * 3
+        assert counted.loaders == [loaders] * 3
 
 
 class Counted:
     """`ahead`, noting how many processes were asked for."""
 
     def __init__(self) -> None:
-        self.workers: list[int] = []
+        self.loaders: list[int] = []
 
-    def __call__(self, task: Any, parts: Any, *, workers: int, pin: bool) -> Iterator[Tensor]:
-        self.workers.append(workers)
-        return ahead(task, parts, workers=workers, pin=pin)
+    def __call__(self, task: Any, parts: Any, *, loaders: int, pin: bool) -> Iterator[Tensor]:
+        self.loaders.append(loaders)
+        return ahead(task, parts, loaders=loaders, pin=pin)
 
 
 def test_processes_are_started_for_many_files_and_nothing_else(
@@ -320,11 +320,11 @@ def test_processes_are_started_for_many_files_and_nothing_else(
 ) -> None:
     monkeypatch.setattr(module, "ahead", counted := Counted())
     as_read(files, 3)
-    assert counted.workers == [0] * 3
+    assert counted.loaders == [0] * 3
     monkeypatch.setattr(module, "WORTHWHILE", 75)
     as_read(OnDemand(torch.zeros(75, 3, 8, 8, dtype=torch.uint8)), 3)
     as_read(MemoryImages(torch.zeros(75, 3, 8, 8, dtype=torch.uint8)), 3)
-    assert counted.workers == [0] * 6
+    assert counted.loaders == [0] * 6
 
 
 def test_a_broken_file_is_named_by_the_process_that_meets_it(

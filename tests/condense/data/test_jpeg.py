@@ -91,7 +91,7 @@ def test_a_feed_reads_files_with_the_decoder_that_the_machine_names(
 ) -> None:
     decoder = StandIn()
     monkeypatch.setattr(module, "cuda_decoder", lambda device: decoder)
-    runtime = replace(make_runtime("cpu", "fp32", workers=2), jpeg_decoder="cuda")
+    runtime = replace(make_runtime("cpu", "fp32", loaders=2), jpeg_decoder="cuda")
     options = {"size": 20, "mean": (0.5,) * 3, "std": (0.25,) * 3}
     labels = torch.arange(9)
     found = Feed(files, labels, runtime=runtime, **options)  # type: ignore[arg-type]
@@ -114,7 +114,7 @@ def test_a_decoder_that_is_not_there() -> None:
 def test_machines_with_different_decoders_share_no_results() -> None:
     usual = Machine(device="cuda", precision="bf16")
     assert replace(usual, jpeg_decoder="cuda").hash != usual.hash
-    assert replace(usual, workers=7).hash == usual.hash
+    assert replace(usual, loaders=7).hash == usual.hash
     assert {machine.jpeg_decoder for machine in replace(usual, jpeg_decoder="cuda").kinds()} == {"cuda"}
 
 

@@ -74,14 +74,14 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "pets"
 
 
-def request(root: Path, reporter: SilentReporter | None = None, workers: int = 0) -> DatasetRequest:
+def request(root: Path, reporter: SilentReporter | None = None, loaders: int = 0) -> DatasetRequest:
     return DatasetRequest(
         name=f"folder:{root}",
         argument=str(root),
         data_dir=Path("nowhere"),
         seed=0,
         reporter=reporter or SilentReporter(),
-        workers=workers,
+        loaders=loaders,
     )
 
 
@@ -350,10 +350,10 @@ def test_processes_find_what_threads_find(
     for name, (content, _) in BROKEN.items():
         (tree / "train" / "dog" / name).write_bytes(content)
     found = []
-    for workers in (0, 2):
+    for loaders in (0, 2):
         for file in (own_cache / "indexes").glob("*"):
             file.unlink()
-        found.append(survey(read_tree(tree), request(tree, workers=workers), skip_broken=True))
+        found.append(survey(read_tree(tree), request(tree, loaders=loaders), skip_broken=True))
     one, other = found
     assert (one.sides, one.grey, one.total) == (other.sides, other.grey, other.total)
     assert (one.total, one.grey, one.sides) == (8, 0, {(16, 20)})

@@ -30,15 +30,18 @@ def test_processes_by_name_with_options_or_as_jobs(
     assert found.options == options
 
 
-def test_this_process_is_the_default_and_decodes_with_as_many_workers_as_are_asked_for() -> None:
-    assert isinstance(chosen_executor(default_registry(), "local", workers=3), Local)
+def test_this_process_is_the_default_and_may_have_loaders() -> None:
+    assert isinstance(chosen_executor(default_registry(), "local", loaders=3), Local)
 
 
 @pytest.mark.parametrize(
     ("text", "given", "says"),
     [
         ("local", {"jobs": 0}, "jobs must lie between 1 and 1024, not 0"),
-        ("local", {"jobs": 2, "workers": 2}, "workers must be 0 with 2 jobs, not 2"),
+        ("local", {"workers": 2}, "'local' has one worker.*--executor processes --workers 2"),
+        ("local", {"jobs": 2, "workers": 2}, "leave it out with --workers"),
+        ("local", {"jobs": 2, "loaders": 2}, "loaders must be 0 with the executor 'processes', not 2"),
+        ("processes", {"loaders": 1}, "loaders must be 0 with the executor 'processes', not 1"),
         ("processes", {"jobs": 2}, "--jobs is short for --executor processes --workers N"),
         ("processes", {"workers": -1}, "workers must be at least 0, not -1"),
         ("processes", {"address": "here"}, "address"),

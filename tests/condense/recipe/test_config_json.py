@@ -101,7 +101,7 @@ def test_what_is_written_down_has_three_groups_and_losses_by_name(toys: Registry
         "device": "cuda:1",
         "precision": "auto",
         "data_dir": "there",
-        "workers": None,
+        "loaders": None,
         "jpeg_decoder": "cpu",
         "keep_minutes": 5.0,
         "compile": "auto",

@@ -88,7 +88,7 @@ def test_every_option_of_its_own_reaches_its_group(toys: Registry) -> None:
         "device": "cuda:1",
         "precision": "fp32",
         "data_dir": "there",
-        "workers": 3,
+        "loaders": 3,
         "jpeg_decoder": "cuda",
         "keep_minutes": 2.5,
         "compile": "on",
@@ -99,7 +99,7 @@ def test_every_option_of_its_own_reaches_its_group(toys: Registry) -> None:
     assert (config.evaluation.students, config.evaluation.reference) == (1, False)
     machine = config.machine
     assert (machine.device, machine.precision, machine.data_dir) == ("cuda:1", "fp32", "there")
-    assert (machine.workers, machine.jpeg_decoder, machine.keep_minutes) == (3, "cuda", 2.5)
+    assert (machine.loaders, machine.jpeg_decoder, machine.keep_minutes) == (3, "cuda", 2.5)
     assert machine.compile == "on"
     assert {*own, "method", "dataset", "ipc", "protocol"} == {key for key in OWN_OPTIONS if "." not in key}
 

@@ -52,7 +52,7 @@ def test_a_worker_loads_the_plugins_of_the_driver_also_those_of_one_file(order: 
     with travelled.site(Placement(device="cpu")) as site:
         assert site.registry.find("evaluator", "same").summary == "one half"
         assert len(site.dataset.classes) == 10
-        assert site.runtime.workers == 0
+        assert site.runtime.loaders == 0
 
 
 @pytest.mark.parametrize("lacks", ["folder", "probe"])

@@ -32,19 +32,19 @@ PIECE = 32
 
 
 def ahead(
-    task: Callable[[Tensor], T], parts: Sequence[Tensor], *, workers: int, pin: bool = False
+    task: Callable[[Tensor], T], parts: Sequence[Tensor], *, loaders: int, pin: bool = False
 ) -> Iterator[T]:
     """Yield task(part) for each part in order. The following ones are computed while the caller works.
 
-    task: takes indices (B,) int64. With `workers` it must not use the device.
-    workers: the number of processes; 0: a thread of this process, which is one part ahead.
+    task: takes indices (B,) int64. With `loaders` it must not use the device.
+    loaders: the number of processes; 0: a thread of this process, which is one part ahead.
     pin: whether tensors are moved to pinned memory, from which a CUDA device copies while it computes.
 
     Raises what `task` raises, and DataError if a process dies.
     """
     if not parts:
         return iter(())
-    return _by_processes(task, parts, workers, pin) if workers else _by_thread(task, parts, pin)
+    return _by_processes(task, parts, loaders, pin) if loaders else _by_thread(task, parts, pin)
 
 
 def _by_thread(task: Callable[[Tensor], T], parts: Sequence[Tensor], pin: bool) -> Iterator[T]:
@@ -62,14 +62,14 @@ def _by_thread(task: Callable[[Tensor], T], parts: Sequence[Tensor], pin: bool) 
 
 
 def _by_processes(
-    task: Callable[[Tensor], T], parts: Sequence[Tensor], workers: int, pin: bool
+    task: Callable[[Tensor], T], parts: Sequence[Tensor], loaders: int, pin: bool
 ) -> Iterator[T]:
     with _quiet():
         results = iter(
             DataLoader(
                 _Results(task),
                 batch_sampler=[part.tolist() for part in parts],
-                num_workers=min(workers, len(parts)),
+                num_workers=min(loaders, len(parts)),
                 collate_fn=_as_they_are,
                 worker_init_fn=_begin,
                 pin_memory=pin,
@@ -97,7 +97,7 @@ def _next(results: Iterator[Any]) -> Any:
         if "DataLoader worker" in text and ("exited unexpectedly" in text or "is killed" in text):
             raise DataError(
                 f"a process that decodes images has died ({text.splitlines()[0]}); there may be too little "
-                "memory, or too little shared memory in a container. Use fewer processes, or none: --workers 0"
+                "memory, or too little shared memory in a container. Use fewer processes, or none: --loaders 0"
             ) from error
         raise
 
