@@ -41,15 +41,16 @@ from .executors.executor import Crew as Crew
 from .executors.executor import Executor as Executor
 from .executors.executor import Order as Order
 from .executors.executor import Site as Site
-from .executors.executor import attempt as attempt
-from .executors.executor import packed as packed
+from .executors.executor import missing_package as missing_package
 from .executors.executor import unpacked as unpacked
+from .executors.lifeline import interrupts_ignored as interrupts_ignored
 from .executors.pieces import Failed as Failed
 from .executors.pieces import Finished as Finished
 from .executors.pieces import Lost as Lost
 from .executors.pieces import Piece as Piece
 from .executors.placement import Placement as Placement
-from .executors.sparing import Sparing as Sparing
+from .executors.placement import own_placement as own_placement
+from .executors.worker import Worker as Worker
 from .models.catalog import ModelRequest as ModelRequest
 from .models.moments import ClassMoments as ClassMoments
 from .models.moments import group_statistics as group_statistics
@@ -58,6 +59,7 @@ from .models.network import Network as Network
 from .models.observation import BatchLabels as BatchLabels
 from .models.observation import Moments as Moments
 from .models.observation import Observation as Observation
+from .recipe.fields import check_least as check_least
 from .recipe.fields import checked as checked
 from .recipe.hooks import hookimpl as hookimpl
 from .recipe.method import Method as Method

@@ -18,13 +18,14 @@ PACKAGES = {
     "condense_wmdd": ROOT / "plugins" / "wmdd" / "condense_wmdd",
     "condense_baselines": ROOT / "plugins" / "baselines" / "condense_baselines",
     "condense_ray": ROOT / "plugins" / "ray" / "condense_ray",
+    "condense_slurm": ROOT / "plugins" / "slurm" / "condense_slurm",
     "condense_cli": ROOT / "cli" / "condense_cli",
     "condense_mean_feature": ROOT / "examples" / "plugin-mean-feature" / "condense_mean_feature",
     "benchmarks": ROOT / "benchmarks",
     "tools": ROOT / "tools",
 }
-LIBRARY = ("condense", "condense_wmdd", "condense_baselines", "condense_ray")
-PLUGINS = ("condense_wmdd", "condense_baselines", "condense_ray", "condense_mean_feature")
+LIBRARY = ("condense", "condense_wmdd", "condense_baselines", "condense_ray", "condense_slurm")
+PLUGINS = ("condense_wmdd", "condense_baselines", "condense_ray", "condense_slurm", "condense_mean_feature")
 LONGEST = 350
 
 # A room is a package or top-level module; it may import rooms on lower floors and nothing else. docs/architecture.md

@@ -28,7 +28,7 @@ ABBREVIATION = re.compile(r"\([^)]*\)|\bCUTS\b|(?<!\S)\.\.\.")
 ROOMS = {
     "condense/__init__": ["condense"],
     "cli/condense_cli/": ["condense_cli"],
-    "plugins/*": ["condense_wmdd", "condense_baselines", "condense_ray"],
+    "plugins/*": ["condense_wmdd", "condense_baselines", "condense_ray", "condense_slurm"],
     "examples/*": ["condense_mean_feature"],
     "benchmarks/": ["benchmarks"],
     "tools/": ["tools"],
@@ -109,8 +109,10 @@ def test_a_wrong_command_is_noticed(command: str) -> None:
 def test_a_documented_command_has_names_and_settings_that_exist(
     page: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "--executor ray" in command and importlib.util.find_spec("ray") is None:
-        pytest.skip("needs the package ray")
+    for package in ("ray", "submitit"):  # each executor has the name of its package
+        asked = f"--executor {package}" in command or f"--executor '{package}" in command
+        if asked and importlib.util.find_spec(package) is None:
+            pytest.skip(f"needs the package {package}")
     monkeypatch.chdir(tmp_path)
     named = [word.partition(":")[2] for word in words(command) if word.startswith("folder:")]
     for folder, split, label, number in product(named, ("train", "val"), ("cat", "dog"), range(10)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from condense.errors import OptionError
 from condense.executors.executor import Executor
 from condense.recipe.config import MOST_PROCESSES
-from condense.recipe.fields import checked
+from condense.recipe.fields import check_least, checked
 from condense.recipe.method import Use
 from condense.recipe.networks import parse_network
 from condense.recipe.registry import Registry
@@ -32,9 +32,7 @@ class ProcessesOptions:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        for name, value in (("workers", self.workers), ("threads", self.threads)):
-            if value < 0:
-                raise ValueError(f"{name} must be at least 0, not {value}")
+        check_least(self, workers=0, threads=0)
 
 
 EXECUTORS = [

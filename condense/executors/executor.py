@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from condense.errors import CondenseError, StorageError
+from condense.errors import CondenseError, PluginError, StorageError
 from condense.executors.pieces import Event, Failed, Finished, Piece
 from condense.executors.placement import Placement
 from condense.runtime import Reporter
@@ -153,6 +153,13 @@ def unpacked(made: bytes) -> Finished | Failed:
     if isinstance(event, Failed) and told:
         event.error.__cause__ = RemoteError(f"\n{told}")
     return event
+
+
+def missing_package(executor: str, package: str, extra: str) -> PluginError:
+    """Return the error for an executor whose package is not installed. extra: the one of condense that has it."""
+    return PluginError(
+        f"the executor {executor!r} needs the package {package}: pip install 'condense-toolkit[{extra}]'"
+    )
 
 
 def not_shared(path: str, where: str) -> StorageError:

@@ -1,4 +1,4 @@
-"""A helping process ends with the process that started it, however that one ends."""
+"""A helping process ends with the process that started it, however that one ends, and leaves Ctrl-C to it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -28,6 +30,22 @@ def end_with_parent() -> None:
         # If the parent has gone already, the kernel sends nothing; the thread sees it.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     threading.Thread(target=_watch, args=(parent.sentinel,), name="lifeline", daemon=True).start()
+
+
+@contextmanager
+def interrupts_ignored() -> Iterator[None]:
+    """Start children inside the block with SIGINT ignored, because the parent ends them after Ctrl-C.
+
+    Only the main thread can change that; in another one, the block does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _watch(sentinel: int) -> None:

@@ -20,6 +20,17 @@ class Placement:
     threads: int = 0
 
 
+def own_placement(kind: str, *, cores: int, threads: int) -> Placement:
+    """Return the place of a worker that has a GPU to itself or, without one, some cores.
+
+    kind: of the device, as an order names it. A worker of a cluster sees its own GPU as the first one.
+    cores: of a worker. threads: of torch; 0 for as many as cores, and for torch's own choice beside a GPU.
+    """
+    if kind.startswith("cuda"):
+        return Placement(device="cuda:0", threads=threads)
+    return Placement(device=kind, threads=threads or cores)
+
+
 def usual_count(device: str, *, cards: int, cores: int) -> int:
     """Return how many workers there are if nobody says how many: one for each GPU, or for each pair of cores.
 

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any
 
 from condense.executors.catalog import ProcessesOptions
-from condense.executors.executor import (
-    Crew,
-    Executor,
-    Message,
-    Order,
-    Site,
-    Tell,
-    attempt,
-    packed,
-    unpacked,
-)
-from condense.executors.lifeline import end_with_parent
-from condense.executors.pieces import Event, Failed, Lost, Piece
+from condense.executors.executor import Crew, Executor, Message, Order, Site, Tell, unpacked
+from condense.executors.lifeline import end_with_parent, interrupts_ignored
+from condense.executors.pieces import Event, Lost, Piece
 from condense.executors.placement import Placement, placements, usual_count
-from condense.executors.sparing import Sparing
+from condense.executors.worker import Worker
 from condense.runtime import available_cores
 
 _TO_END = 5.0  # seconds that a process has to end by itself
@@ -118,7 +105,7 @@ class _Processes(Crew):
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
         process = context.Process(target=_work, args=(self._order, place, there), daemon=True)
-        with _interrupts_ignored():
+        with interrupts_ignored():
             process.start()
         there.close()  # so that the pipe ends when the process does
         return _Worker(process, here)
@@ -136,36 +123,13 @@ class _Processes(Crew):
             worker.pipe.close()
 
 
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Start children with SIGINT ignored; the parent terminates them. Only the main thread can change that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _work(order: Order, place: Placement, pipe: Connection) -> None:
     """Do the pieces that come through a pipe, until it ends. The process ends with its parent."""
     end_with_parent()
-    with ExitStack() as stack:
-        site: Site | None = None
+    with closing(Worker(order, place)) as worker:
         while True:
             try:
                 piece: Piece = pipe.recv()
             except EOFError:
                 return
-            told = Sparing(pipe.send)
-            event: Any
-            try:
-                site = site or stack.enter_context(order.site(place))
-            except Exception as error:  # The driver tells what the site lacks.
-                event = Failed(piece=piece, error=error)
-            else:
-                event = attempt(site, piece, told)
-            told.flush()
-            pipe.send(packed(event))
+            pipe.send(worker.do(piece, pipe.send))

@@ -79,6 +79,14 @@ def check_fields(owner: Any) -> None:
             object.__setattr__(owner, name, fitting)
 
 
+def check_least(owner: Any, **least: float) -> None:
+    """Raise ValueError for a field of a dataclass's object that is below its minimum. least: by the field's name."""
+    for name, limit in least.items():
+        value = getattr(owner, name)
+        if value < limit:
+            raise ValueError(f"{name} must be at least {limit}, not {value}")
+
+
 @functools.cache
 def hints_of(kind: Hashable) -> Mapping[str, Any]:
     """Return the type of each field of a dataclass. Raises NameError for a type that is nowhere to be found."""

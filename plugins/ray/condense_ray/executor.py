@@ -24,8 +24,9 @@ from condense import (
     OptionError,
     Order,
     Piece,
-    PluginError,
     Site,
+    missing_package,
+    own_placement,
     unpacked,
 )
 from condense_ray.options import RayOptions
@@ -44,9 +45,7 @@ class Ray(Executor):
         try:
             self._ray = importlib.import_module("ray")
         except ImportError as error:
-            raise PluginError(
-                "the executor 'ray' needs the package ray: pip install 'condense-toolkit[ray]'"
-            ) from error
+            raise missing_package("ray", "ray", "ray") from error
 
     @contextmanager
     def crew(self, order: Order, own: Site, tell: Callable[[Piece, Message], None]) -> Iterator[Crew]:
@@ -99,8 +98,8 @@ class RayCrew(Crew):
         """Raise OptionError if the cluster has no room for a worker."""
         self._ray, self._tell = ray, tell
         resources = ray.cluster_resources()
-        self._on_gpus = order.kind.startswith("cuda")
-        wanted, each = ("GPU", 1) if self._on_gpus else ("CPU", options.cores)
+        on_gpus = order.kind.startswith("cuda")
+        wanted, each = ("GPU", 1) if on_gpus else ("CPU", options.cores)
         room = int(resources.get(wanted, 0)) // each
         if not room:
             raise OptionError(
@@ -108,12 +107,11 @@ class RayCrew(Crew):
                 "give workers less: --executor 'ray(cores=1)'"
             )
         self.size = min(options.workers or room, room)
-        self.threads = options.threads or (0 if self._on_gpus else options.cores)
-        self._resources = {"num_gpus": 1, "num_cpus": 1} if self._on_gpus else {"num_cpus": each}
+        self._place = own_placement(order.kind, cores=options.cores, threads=options.threads)
+        self.threads = self._place.threads
+        self._resources = {"num_gpus": 1, "num_cpus": 1} if on_gpus else {"num_cpus": each}
         self._class = actor_class(ray)
         self._order = ray.put(pickle.dumps(order))
-        # Ray shows every worker its own GPU as the first one.
-        self._device = "cuda:0" if self._on_gpus else order.kind
         self._actors = [self._started() for _ in range(self.size)]
 
     def idle(self) -> int:
@@ -196,7 +194,7 @@ class RayCrew(Crew):
 
     def _started(self) -> _Actor:
         chosen = self._class.options(scheduling_strategy="SPREAD", **self._resources)  # type: ignore[attr-defined]
-        handle = chosen.remote(self._order, self._device, self.threads)
+        handle = chosen.remote(self._order, self._place.device, self._place.threads)
         return _Actor(handle, handle.process.remote())
 
     def end(self) -> None:

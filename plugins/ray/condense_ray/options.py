@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from condense import checked
+from condense import check_least, checked
 
 
 @checked
@@ -27,10 +27,4 @@ class RayOptions:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("workers", self.workers, 0),
-            ("cores", self.cores, 1),
-            ("threads", self.threads, 0),
-        ):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, not {value}")
+        check_least(self, workers=0, cores=1, threads=0)

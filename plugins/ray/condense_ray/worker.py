@@ -1,4 +1,4 @@
-"""A worker in a Ray actor: it builds its site once and does pieces, and says meanwhile what they report."""
+"""A worker in a Ray actor: it does pieces, and says meanwhile what they report."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import os
 import pickle
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
-from condense import Failed, Order, Piece, Placement, Site, Sparing, attempt, packed
+from condense import Placement, Worker
 
 # A call of a Reporter's method: its name, and its arguments.
 Message = tuple[str, tuple[Any, ...]]
@@ -17,29 +16,18 @@ Message = tuple[str, tuple[Any, ...]]
 WORK, TALK = "work", "talk"
 
 
-class Worker:
+class Actor:
     """What runs in an actor. Nothing but bytes and plain data goes in and out."""
 
     def __init__(self, order: bytes, device: str, threads: int) -> None:
         """order: pickled. device, threads: of the placement."""
-        self._order: Order = pickle.loads(order)
-        self._place = Placement(device=device, threads=threads)
-        self._stack = ExitStack()
-        self._site: Site | None = None
+        self._worker = Worker(pickle.loads(order), Placement(device=device, threads=threads))
         self._lock = threading.Lock()
         self._messages: list[Message] = []
 
     def do(self, piece: bytes) -> bytes:
-        """Do a pickled piece, and return what became of it as `condense.packed` gives it."""
-        given: Piece = pickle.loads(piece)
-        told = Sparing(self._keep)
-        try:
-            site = self._at_site()
-        except Exception as error:  # The driver tells what the site lacks.
-            return packed(Failed(piece=given, error=error))
-        outcome = attempt(site, given, told)
-        told.flush()
-        return packed(outcome)
+        """Do a pickled piece, and return what became of it for `condense.unpacked`."""
+        return self._worker.do(pickle.loads(piece), self._keep)
 
     def news(self) -> list[Message]:
         """Return what the piece under way has reported since the last call."""
@@ -51,20 +39,15 @@ class Worker:
         """Return the number of the process, which shows that the worker is there."""
         return os.getpid()
 
-    def _at_site(self) -> Site:
-        if self._site is None:
-            self._site = self._stack.enter_context(self._order.site(self._place))
-        return self._site
-
     def _keep(self, message: Message) -> None:
         with self._lock:
             self._messages.append(message)
 
 
 def actor_class(ray: Any) -> Callable[..., Any]:
-    """Return `Worker` as the class of a Ray actor with two threads. ray: the package."""
+    """Return `Actor` as the class of a Ray actor with two threads. ray: the package."""
     for name, group in {"do": WORK, "news": TALK, "process": TALK}.items():
-        ray.method(concurrency_group=group)(getattr(Worker, name))  # writes it on the function
+        ray.method(concurrency_group=group)(getattr(Actor, name))  # writes it on the function
     groups = {WORK: 1, TALK: 1}
-    made: Callable[..., Any] = ray.remote(concurrency_groups=groups, max_restarts=0)(Worker)
+    made: Callable[..., Any] = ray.remote(concurrency_groups=groups, max_restarts=0)(Actor)
     return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ pytest.importorskip("condense_ray", reason="this installation is older than the 
 
 from condense_ray.executor import Ray, RayCrew
 from condense_ray.options import RayOptions
-from condense_ray.worker import Worker
 
 from condense.errors import OptionError, PluginError
 from condense.executors.pieces import Failed, Finished, Lost, Piece
@@ -243,19 +241,3 @@ def test_without_ray_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(PluginError, match=r"pip install 'condense-toolkit\[ray\]'"):
         Ray(RayOptions())
-
-
-def test_a_worker_builds_its_site_once() -> None:
-    built: list[Placement] = []
-
-    class Counting(Order):
-        @contextmanager
-        def site(self, placement: Placement) -> Iterator[Site]:
-            built.append(placement)
-            yield Site()
-
-    worker = Worker(pickle.dumps(Order()), "cpu", 2)
-    worker._order = Counting()
-    for index in range(3):
-        worker.do(pickle.dumps(chunk(index)))
-    assert built == [Placement(device="cpu", threads=2)]

@@ -1,0 +1,1 @@
+"""Pieces of runs done by jobs of a SLURM cluster, which submitit hands in."""
