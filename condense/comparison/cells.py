@@ -25,6 +25,7 @@ from condense.executors.pieces import Batch, Failed, Group, Piece
 from condense.recipe.config import Recipe, RunConfig, public_settings
 from condense.recipe.method import IMPORTED
 from condense.recipe.registry import Registry
+from condense.runs import provenance
 from condense.runs.bench import Judging, RunJob
 from condense.runs.graph import students_together, unfinished_of
 from condense.runs.pipeline import RunDriver
@@ -176,11 +177,20 @@ class _Cell:
     def _costs(self) -> Script[tuple[Mapping[str, float], Mapping[str, int]]]:
         """Return the seconds of each stage and the bytes of each part, of a finished run or of a new one."""
         if finished(self.folder):
-            outcome = self.folder.read()["outcome"]
+            saved = self.folder.read()
+            self._tell_threads(saved.get("host", {}))
+            outcome = saved["outcome"]
             return outcome["seconds"], outcome["bytes"]
         self.worked = True
         result = yield from self._run()
         return result.seconds, result.distilled.sizes()
+
+    def _tell_threads(self, made_on: Mapping[str, str]) -> None:
+        """Note that a finished run stands beside work that is left and will have another number of threads."""
+        host = provenance.host(self.shop.runtime, self.config, self.shop.threads)
+        told = provenance.other_threads(made_on.get("threads", host["threads"]), host)
+        if told and not all(map(self.shop.is_done, self.shop.design.places())):
+            self.shop.progress.note(told)
 
     def _run(self) -> Script[RunResult]:
         shop, key = self.shop, self.folder.path.name

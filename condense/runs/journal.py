@@ -117,6 +117,12 @@ class Journal:
         return stages
 
     @property
+    def host(self) -> dict[str, str]:
+        """What kind of computer the run is made on; `condense.runs.provenance.host` gives it."""
+        known: dict[str, str] = self._data["host"]
+        return known
+
+    @property
     def seconds(self) -> dict[str, float]:
         """Seconds that each stage has used so far."""
         return {stage: round(float(facts["seconds"]), 3) for stage, facts in self.facts.items()}

@@ -162,6 +162,7 @@ class RunDriver:
         if resume:
             earlier = earlier_config(path, registry)
             journal = Journal.resume(path, config, earlier, host, *sources)
+            self._tell_threads(journal, host)
         else:
             RunFolder.check_free(path)
             if locks is not None:
@@ -170,8 +171,18 @@ class RunDriver:
         with journal.stopping():
             return (yield from self._execute(plan, journal))
 
+    def _tell_threads(self, journal: Journal, host: Mapping[str, str]) -> None:
+        """Keep, with a note, that finished pieces of the run were made with another number of threads."""
+        before = journal.host.get("threads", "") if any(journal.seconds.values()) else ""
+        told = provenance.other_threads(before, host) if before else ""
+        if told:
+            self.notes.append(told)
+        journal.host["threads"] = (
+            provenance.with_threads(before, host["threads"]) if told else host["threads"]
+        )
+
     def _execute(self, plan: Plan, journal: Journal) -> Script[RunResult]:
-        self.notes = [*self.dataset.notes, *plan.notes]
+        self.notes += [*self.dataset.notes, *plan.notes]
         for note in self.notes:
             self.runtime.reporter.note(note)
         label = provenance.students_label(plan.evaluation, self.runtime)

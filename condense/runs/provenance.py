@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Mapping
 from contextlib import suppress
 
 import torch
@@ -42,6 +43,24 @@ def host(runtime: Runtime, config: RunConfig, threads: int = 0) -> dict[str, str
     if runtime.device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(runtime.device)
     return found
+
+
+def other_threads(before: str, host: Mapping[str, str]) -> str:
+    """Return a note if finished work was made with another number of threads than what is left will be, or "".
+
+    before: `threads` of the earlier `host`; several have commas between them. On a GPU, their number changes nothing.
+    """
+    if before == host["threads"] or not host["computes"].startswith("cpu"):
+        return ""
+    return (
+        f"threads of each worker: {before} for what is finished, {host['threads']} for the rest; on a CPU, the last "
+        "bits of sums depend on them (OMP_NUM_THREADS, or threads=N of an executor, keeps their number)"
+    )
+
+
+def with_threads(before: str, now: str) -> str:
+    """Return the threads of a run that goes on: those of earlier attempts and those of this one, each once."""
+    return ", ".join(dict.fromkeys([*before.split(", "), now]))
 
 
 def stages_compiled(runtime: Runtime, config: RunConfig) -> list[str]:

@@ -6,6 +6,7 @@ import getpass
 import platform
 from dataclasses import replace
 
+import pytest
 import torch
 
 from condense.recipe.registry import PluginStatus, Registry, load_registry
@@ -48,3 +49,28 @@ def test_what_is_compiled_is_noted_by_stage() -> None:
     assert compiled("on", *few, students=0) == "recover"
     assert compiled("on", ("recover.iterations", 0)) == "evaluate"
     assert compiled("on", *few, ("select.students", 1)) == "recover, select, evaluate"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "computes", "told"),
+    [
+        ("2", "2", "cpu, float32", False),
+        ("2", "1", "cpu, float32", True),
+        ("2, 1", "1", "cpu, bfloat16", True),
+        ("2", "1", "cuda, bfloat16", False),
+    ],
+)
+def test_other_threads_are_told_where_they_change_bits(
+    before: str, now: str, computes: str, told: bool
+) -> None:
+    note = provenance.other_threads(before, {"threads": now, "computes": computes})
+    assert bool(note) == told
+    if told:
+        assert note.startswith(
+            f"threads of each worker: {before} for what is finished, {now} for the rest; on a CPU"
+        )
+
+
+def test_threads_of_all_attempts_are_kept_once_each() -> None:
+    assert provenance.with_threads("2", "1") == "2, 1"
+    assert provenance.with_threads("2, 1", "2") == "2, 1"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import torch
 
 import condense
 from condense.errors import CondenseError, StorageError
@@ -121,3 +122,37 @@ def test_the_run_of_another_version_is_refused_with_a_sentence(
             "or use the version of condense that wrote it"
         )
     assert site.tree(copy.path) == before
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """A function that sets how many threads torch has."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_pieces_with_other_numbers_of_threads_are_told_and_written_down(site: Any, threads: Any) -> None:
+    path = site.out / "one"
+    threads(1)
+    with pytest.raises(site.Stopped):
+        site.run(name="one", reporter=site.diary(stop="start measure"))
+    assert site.saved(path)["host"]["threads"] == "1"
+    again = site.diary()
+    threads(2)
+    resumed = site.run(name="one", resume=True, reporter=again)
+    [told] = [event for event in again.events if event.startswith("note threads")]
+    assert "1 for what is finished, 2 for the rest" in told
+    assert told.removeprefix("note ") in resumed.notes
+    assert site.saved(path)["host"]["threads"] == "1, 2"
+
+
+def test_a_run_of_which_nothing_is_finished_takes_other_threads_in_silence(site: Any, threads: Any) -> None:
+    threads(1)
+    with pytest.raises(site.Stopped):
+        site.run("random", name="one", reporter=site.diary(stop=0))
+    again = site.diary()
+    threads(2)
+    site.run("random", name="one", resume=True, reporter=again)
+    assert not any(event.startswith("note threads") for event in again.events)
+    assert site.saved(site.out / "one")["host"]["threads"] == "2"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import condense
 from condense.comparison import cells
@@ -18,6 +19,7 @@ from condense.models.catalog import ConvNetOptions
 from condense.models.convnet import ConvNet
 from condense.recipe.registry import KINDS, PluginStatus, Registry
 from condense.recipe.specs import EvaluatorSpec, ModelSpec
+from condense.runtime import SilentReporter
 
 Site = Any  # these are in conftest.py, which tests cannot import
 Spy = Any
@@ -154,3 +156,29 @@ def test_students_of_another_version_of_a_plugin_are_trained_again(
         spied.append(len(list(tmp_path.glob("cells/*/students/*.json"))))
         assert not result.failures
     assert spied == [1, 1, 2]
+
+
+class Notes(SilentReporter):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_runs_with_another_number_of_threads_are_told_if_others_are_left(site: Site) -> None:
+    def told(seeds: int) -> list[str]:
+        reporter = Notes()
+        site.compare("random", seeds=seeds, reporter=reporter)
+        return [note for note in reporter.notes if note.startswith("threads")]
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert not told(2)
+        torch.set_num_threads(2)
+        assert not told(2)
+        [note] = told(3)
+        assert "1 for what is finished, 2 for the rest" in note
+    finally:
+        torch.set_num_threads(before)
