@@ -173,7 +173,7 @@ class RunDriver:
 
     def _tell_threads(self, journal: Journal, host: Mapping[str, str]) -> None:
         """Keep, with a note, that finished pieces of the run were made with another number of threads."""
-        before = journal.host.get("threads", "") if any(journal.seconds.values()) else ""
+        before = journal.host.get("threads", "") if journal.folder.begun else ""
         told = provenance.other_threads(before, host) if before else ""
         if told:
             self.notes.append(told)

@@ -12,7 +12,7 @@ import msgspec
 
 from condense.errors import StorageError, cannot_read, cannot_write
 from condense.recipe.misfits import converted
-from condense.storage.checksums import Checksums
+from condense.storage.checksums import FILE, Checksums
 from condense.storage.files import is_part, read_json, refuse_links_out
 from condense.storage.locks import is_held
 
@@ -218,6 +218,11 @@ class RunFolder:
         Raises StorageError for a label with other characters.
         """
         return self.path / "students" / f"{_checked(label)}-{index}.json"
+
+    @property
+    def begun(self) -> bool:
+        """Whether a piece is finished, or a training is kept that is not."""
+        return (self.path / FILE).exists() or unfinished_file(self.path, "").parent.exists()
 
     def unfinished(self, name: str) -> Path:
         """Return the path of what is kept of a training that is not finished.

@@ -186,9 +186,9 @@ class JobCrew(Crew):
         lost = []
         ended, taken = self._box.ended(), self._box.taken()
         for number in list(self._given):
-            why = self._gone.get(taken.get(number, ""))
-            if why and number not in ended:
-                lost.append(Lost(piece=self._forget(number), reason=why))
+            lost_with = self._gone.get(taken.get(number, ""))
+            if lost_with and number not in ended:
+                lost.append(Lost(piece=self._forget(number), reason=lost_with))
         for name, why in gone.items():
             job = self._jobs.pop(name)
             self._box.dismiss(name)  # It may be there after all.

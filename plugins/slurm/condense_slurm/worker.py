@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from condense import Placement, Worker
@@ -39,9 +40,7 @@ def work(path: str, name: str, order: bytes, device: str, threads: int) -> None:
                     time.sleep(_LOOK)
                     continue
                 number, piece = found
-                outcome = worker.do(
-                    pickle.loads(piece), lambda message, of=number: box.tell(of, name, message)
-                )  # type: ignore[misc]
+                outcome = worker.do(pickle.loads(piece), partial(box.tell, number, name))
                 box.end(number, name, outcome)
 
 
@@ -51,8 +50,12 @@ def _end_at_signals(leaving: threading.Event) -> None:
     Files are written whole or not at all, so nothing has to be waited for.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda got, _: os._exit(128 + got))
+        signal.signal(number, _leave_at_once)
     signal.signal(signal.Signals[_NOTICE], lambda *_: leaving.set())
+
+
+def _leave_at_once(number: int, _: object) -> None:
+    os._exit(128 + number)
 
 
 def _watch(box: Box, name: str) -> None:
