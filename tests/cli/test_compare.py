@@ -212,7 +212,7 @@ def test_the_defaults_in_the_help_are_the_librarys(command: object) -> None:
     parameters: Mapping[str, inspect.Parameter] = {
         **inspect.signature(design_comparison).parameters,
         **inspect.signature(terms_of).parameters,
-        "executor": inspect.signature(run).parameters["executor"],
+        **{name: inspect.signature(run).parameters[name] for name in ("executor", "workers")},
     }
     shown = {
         parameter.name: parameter.default_shown
