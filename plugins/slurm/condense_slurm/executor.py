@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import pickle
 import shutil
 import tempfile
@@ -41,6 +42,7 @@ from condense_slurm.worker import silent, work
 
 _SHORTEST, _LONGEST = 0.05, 1.0  # seconds between two looks at the box
 _JOBS = 1.0  # seconds between two looks at the jobs
+_PATIENCE = 30.0  # seconds until a note says that no job has begun
 _FRUITLESS = 3  # jobs in a row that may end without having taken a piece
 _TO_END = 10.0  # seconds that jobs on this computer have to end
 _LINES = 5  # of a log in a message
@@ -124,6 +126,8 @@ class JobCrew(Crew):
         self._given: dict[int, Piece] = {}
         self._number = self._fruitless = 0
         self._looked = 0.0
+        # Since when no job has begun; infinity once that has been told, or one has.
+        self._waiting_since = 0.0
         # Jobs that have gone or were given up, and why.
         self._gone: dict[str, str] = {}
         self._given_up: list[_Job] = []
@@ -198,7 +202,17 @@ class JobCrew(Crew):
             if self._fruitless >= _FRUITLESS:
                 raise self._no_use(job, why)
         self._replenish()
+        self._tell_that_none_has_begun()
         return lost
+
+    def _tell_that_none_has_begun(self) -> None:
+        """Pass on a note, once, if the first jobs have been waiting for long."""
+        if any(job.seen for job in self._jobs.values()):
+            self._waiting_since = math.inf
+        if self._given and time.monotonic() - self._waiting_since > _PATIENCE:
+            self._waiting_since = math.inf
+            jobs = ", ".join(f"{job.job.job_id} ({job.job.state})" for job in self._jobs.values())
+            self._tell(next(iter(self._given.values())), ("note", (f"no job has begun yet: {jobs}",)))
 
     def _why_gone(self, name: str, job: _Job) -> str:
         """Return why a job counts as gone, or "" if it does not."""
@@ -237,8 +251,9 @@ class JobCrew(Crew):
                 # A job must not take this process, if it is itself in a job, for its own; Ctrl-C is this one's.
                 with self._submitit.helpers.clean_env(), interrupts_ignored():
                     job = self._hand_in.submit(work, *arguments)
-            except (self._submitit.core.utils.FailedJobError, OSError, RuntimeError) as error:
+            except (OSError, RuntimeError) as error:  # among them what submitit raises for sbatch's own words
                 raise OptionError(f"a job was refused: {error}") from error
+            self._waiting_since = self._waiting_since or time.monotonic()
             self._jobs[name] = _Job(job, silent(self._box, name))
 
     def end(self) -> None:

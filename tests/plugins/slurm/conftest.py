@@ -54,8 +54,9 @@ class Order:
 # Each job is a process group of its own, and its state is a file.
 PROGRAMS = {
     "sbatch": """
+if [ -n "$REFUSED" ]; then echo "sbatch: error: $REFUSED" >&2; exit 1; fi
 mkdir -p "$STATE"
-number=$(($(ls "$STATE" | wc -l) + 1))
+number=$$  # submitit remembers the states of jobs by their numbers
 cp "$1" "$STATE/$number"
 SLURM_JOB_ID=$number setsid bash "$1" </dev/null >/dev/null 2>&1 &
 echo $! > "$STATE/../pid-$number"

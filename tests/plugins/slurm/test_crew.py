@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
 pytest.importorskip("condense_slurm", reason="this installation is older than the plugin")
 
-from condense_slurm import worker
+from condense_slurm import executor, worker
 from condense_slurm.executor import JobCrew, Submitit
 from condense_slurm.options import SubmititOptions
 
@@ -58,9 +58,8 @@ def stage(tmp_path: Path, orders: Any) -> Callable[..., Any]:
     def made(refuses: str = "", kind: str = "cpu", **options: Any) -> Iterator[Stage]:
         at = Stage()
         chosen = {"cluster": "local", "folder": str(tmp_path / "jobs"), "workers": 2, **options}
-        executor = Submitit(SubmititOptions(**chosen))
         order = orders.Order(str(tmp_path), refuses, kind)
-        with executor.crew(order, orders.Site(tmp_path), at.tell) as crew:
+        with Submitit(SubmititOptions(**chosen)).crew(order, orders.Site(tmp_path), at.tell) as crew:
             assert isinstance(crew, JobCrew)
             at.crew = crew
             yield at
@@ -198,21 +197,50 @@ def test_jobs_of_slurm_ask_for_what_was_chosen(stage: Any, slurm: Any, tmp_path:
         "exclusive",
         "job-name=condense",
     ):
-        assert f"\n#SBATCH --{line}\n" in scripts["1"]
-    assert "gpus" not in scripts["1"]
+        assert all(f"\n#SBATCH --{line}\n" in script for script in scripts.values())
+    assert not any("gpus" in script for script in scripts.values())
     assert all(map(gone, processes(tmp_path)))
 
 
-def test_a_job_of_slurm_that_is_lost_is_told_with_its_state(stage: Any, slurm: Any, tmp_path: Path) -> None:
+def test_a_job_of_slurm_that_is_lost_is_told_with_its_state_and_others_are_cancelled(
+    stage: Any, slurm: Any, tmp_path: Path
+) -> None:
     with stage(cluster="slurm", workers=1) as at:
         at.give(7)
         [lost] = at.take(1)
-        assert isinstance(lost, Lost) and lost.reason.startswith("job 1 ended (NODE_FAIL; its log is ")
+        assert isinstance(lost, Lost)
+        [number] = slurm()
+        assert lost.reason.startswith(f"job {number} ended (NODE_FAIL; its log is ")
         at.give(8)
         while len(processes(tmp_path)) < 2:
             time.sleep(0.05)
-    assert (tmp_path / "slurm" / "cancelled").read_text().split() == ["2"]
+        [other] = set(slurm()) - {number}
+    assert (tmp_path / "slurm" / "cancelled").read_text().split() == [other]
     assert all(map(gone, processes(tmp_path)))
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_job_that_slurm_refuses_ends_the_run_with_its_words(
+    stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFUSED", "invalid partition specified: fast")
+    with (
+        pytest.raises(OptionError, match=r"a job was refused: .*invalid partition specified: fast"),
+        stage(cluster="slurm", partition="fast") as at,
+    ):
+        at.give(0)
+
+
+def test_jobs_that_wait_for_long_are_told_once(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "_PATIENCE", 0.0)
+    with stage(workers=1) as at:
+        at.give(0)
+        at.take(1)
+        [job] = at.crew._jobs.values()
+        at.give(1)
+        at.take(1)
+    notes = [message[1][0] for _, message in at.told if message[0] == "note"]
+    assert notes == [f"no job has begun yet: {job.job.job_id} (RUNNING)"]
 
 
 def test_without_slurm_the_error_says_where_to_start(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
