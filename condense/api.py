@@ -235,14 +235,8 @@ def evaluate(
 
     registry = registry or default_registry()
     machine = Machine(data_dir=str(data_dir or ""))
-    own = {
-        "device": device,
-        "precision": precision,
-        "loaders": loaders,
-        "jpeg_decoder": jpeg_decoder,
-        "compile": compile,
-    }
-    for key, value in own.items():
+    own = {"device": device, "precision": precision, "jpeg_decoder": jpeg_decoder, "compile": compile}
+    for key, value in (*own.items(), ("loaders", loaders)):
         machine = assign(machine, key, value, registry)
     return reevaluate(
         located(path),
@@ -330,14 +324,9 @@ def _compare(kind: Kind, methods: str | Sequence[str], options: ComparisonOption
     given: dict[str, Any] = dict(options)
     registry = given.pop("registry", None) or default_registry()
     out, reporter = given.pop("out", "runs"), given.pop("reporter", None)
-    executor = chosen_executor(
-        registry,
-        given.pop("executor", "local"),
-        workers=given.pop("workers", None),
-        loaders=given.get("loaders"),
-        address=given.pop("address", ""),
-        jobs=given.pop("jobs", 1),
-    )
+    who, loaders = given.pop("executor", "local"), given.get("loaders")
+    asked = {key: given.pop(key) for key in ("workers", "address", "jobs") if key in given}
+    executor = chosen_executor(registry, who, loaders=loaders, **asked)
     if not executor.alone:
         given["loaders"] = 0
     design = design_comparison(kind, methods, registry, **given)
