@@ -58,8 +58,7 @@ def run(
     method, dataset: names; `condense methods` and `condense datasets` list them.
     ipc: images per class.
     seed: of everything random.
-    out, name: the run directory is out/name. Without a name one is made from method, dataset, ipc and seed, with a
-        number if that is taken.
+    out, name: the run directory is out/name; without a name one is made from method, dataset, ipc, seed and a number.
     settings: dotted keys to values, such as {"recover.lr": 0.1}; `condense run --dry-run` lists them all.
     without: targets or regularizers to leave out.
     protocol: how students are trained; by default the method's own.

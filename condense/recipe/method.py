@@ -286,7 +286,7 @@ class Method:
         dataset and a number of images per class is shown where none has the student of the comparison.
 
     Raises ValueError for a name in both `targets` and `regularizers`, iterations without a target, variants that share
-    a label, or a name in `preset_networks` that no preset has.
+    a label, or `preset_networks` of an unknown preset.
     """
 
     name: str
@@ -333,8 +333,7 @@ class Method:
         network: the name of the teacher's network; "" for that of the settings.
         Raises UnknownNameError if the method has no preset of that name.
         """
-        reached = [minimum for minimum in self.for_ipc if minimum <= ipc]
-        chosen = self.for_ipc[max(reached)] if reached else {}
+        chosen = self.for_ipc.get(max((least for least in self.for_ipc if least <= ipc), default=0), {})
         if preset and preset not in self.presets:
             raise unknown_name(f"preset of {self.name}", preset, self.presets)
         fits = not network or self.preset_networks.get(dataset, network) == network

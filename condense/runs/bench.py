@@ -31,7 +31,7 @@ from condense.recipe.config import Evaluation, Recipe, RunConfig
 from condense.runs import pools
 from condense.runs.build import build_parts
 from condense.runs.graph import METHOD, REFERENCE, graph_of, students_together, title_of
-from condense.runs.journal import MetricsReporter
+from condense.runs.metrics import MetricsReporter
 from condense.runs.site import Bench, RunSite
 from condense.runs.teachers import Teachers, check_same_teacher, recorded_of
 from condense.storage import artifact

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,11 @@ from condense.errors import (
     cannot_read,
     checked_path,
 )
-from condense.executors.pieces import Piece
 from condense.recipe.config import RunConfig, by_content
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import config_from_dict
 from condense.recipe.settings import flatten
-from condense.runtime import Reporter
-from condense.storage.files import append_line, append_lines, read_json, write_json
+from condense.storage.files import read_json, write_json
 from condense.storage.run_folder import RunFolder
 from condense.storage.seal import is_sealed, seal_of
 
@@ -303,52 +301,3 @@ def is_own(path: Path) -> bool:
     """Return whether this user made a run, so that its settings are the user's own. path: as for `saved_config`."""
     data = read_json(_run_json(path))
     return isinstance(data, dict) and is_sealed(data)
-
-
-def merge_metrics(folder: RunFolder, pieces: Sequence[Piece]) -> None:
-    """Append the metrics of pieces that are done to those of the run, and remove their files.
-
-    pieces: none for all whose metrics are left, in the order of their names. Raises StorageError if that fails.
-    """
-    files = [folder.metrics_of(piece.kind, piece.index, piece.name) for piece in pieces]
-    for file in files or sorted(folder.path.glob("metrics/*.jsonl")):
-        try:
-            if file.exists():
-                append_lines(folder.metrics, file.read_bytes())
-                file.unlink()
-        except OSError as error:
-            raise cannot_read(file, error) from error
-    with suppress(OSError):  # Pieces under way have files in it.
-        (folder.path / "metrics").rmdir()
-
-
-class MetricsReporter:
-    """A Reporter that passes everything on, and appends the values of finished units (epochs) to a file.
-
-    The recover stage writes its own lines, which name chunk and iteration.
-    """
-
-    def __init__(self, told: Reporter, path: Path) -> None:
-        self._told, self._path = told, path
-        self._work: dict[str, str | int] = {}
-        self._done = 0
-
-    def start(self, stage: str, detail: str, total: int, unit: str) -> None:
-        """Report that a piece of work begins."""
-        self._work, self._done = {"stage": stage, "detail": detail, "unit": unit}, 0
-        self._told.start(stage, detail, total, unit)
-
-    def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
-        """Report that `count` units are done."""
-        self._done += count
-        if values and count:
-            append_line(self._path, {**self._work, "done": self._done, **values})
-        self._told.advance(count, values)
-
-    def finish(self, summary: str = "") -> None:
-        """Report that the piece of work is done."""
-        self._told.finish(summary)
-
-    def note(self, text: str) -> None:
-        """Report something that the user should know."""
-        self._told.note(text)

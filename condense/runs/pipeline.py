@@ -34,8 +34,9 @@ from condense.runs.ahead import check_teacher_is_needed
 from condense.runs.bench import RunJob
 from condense.runs.build import build_parts, check_images
 from condense.runs.graph import METHOD, REFERENCE, RunGraph, graph_of, title_of, unfinished_of
-from condense.runs.journal import Journal, earlier_config, merge_metrics
+from condense.runs.journal import Journal, earlier_config
 from condense.runs.machine import runtime_of
+from condense.runs.metrics import merge_metrics
 from condense.runs.report import write_report
 from condense.runs.result import RunResult
 from condense.runs.site import RunOrder, RunSite

@@ -12,13 +12,11 @@ import pytest
 
 from condense.data.dataset import RealDataset
 from condense.errors import StorageError
-from condense.executors.pieces import Piece
 from condense.recipe.config import Machine, RunConfig
 from condense.recipe.protocol import Protocol
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import config_from_dict, configure
-from condense.runs.journal import Journal, merge_metrics, saved_config
-from condense.storage.run_folder import RunFolder
+from condense.runs.journal import Journal, saved_config
 
 
 @pytest.fixture
@@ -69,20 +67,6 @@ def test_seconds_of_pieces_add_up_also_over_attempts(tmp_path: Path, config: Run
     assert again.seconds == {"squeeze": 1.5, "recover": 2.25}
     again.finish({"rows": [1]})
     assert (content(path)["status"], content(path)["outcome"]) == ("done", {"rows": [1]})
-
-
-def test_metrics_of_pieces_become_those_of_the_run(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path / "one")
-    pieces = [Piece(kind="chunk", index=index) for index in range(3)]
-    for piece in pieces:
-        folder.metrics_of("chunk", piece.index).parent.mkdir(exist_ok=True)
-        folder.metrics_of("chunk", piece.index).write_text(f"chunk {piece.index}\n")
-    merge_metrics(folder, [pieces[2]])
-    assert folder.metrics.read_text() == "chunk 2\n"
-    assert folder.metrics_of("chunk", 0).exists()
-    merge_metrics(folder, [])
-    assert folder.metrics.read_text() == "chunk 2\nchunk 0\nchunk 1\n"
-    assert [file.name for file in folder.path.iterdir()] == ["metrics.jsonl"]
 
 
 def test_other_settings_are_named(tmp_path: Path, config: RunConfig) -> None:
