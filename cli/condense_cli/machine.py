@@ -9,8 +9,8 @@ import click
 from condense_cli.options import F, option
 
 
-def compute_options(section: str) -> Callable[[F], F]:
-    """Return the options --device, --precision, --compile, --loaders and --jpeg-decoder."""
+def compute_options(section: str, *, compiles: bool = True) -> Callable[[F], F]:
+    """Return the options --device, --precision, --loaders, --jpeg-decoder and, if the command compiles, --compile."""
 
     def add(function: F) -> F:
         loaders = option(
@@ -45,7 +45,8 @@ def compute_options(section: str) -> Callable[[F], F]:
             help="Compile networks in recover and students' training; auto: if it pays; graphs: as CUDA graphs too.",
             default_shown="auto",
         )
-        return device(precision(compiling(loaders(decoder(function)))))
+        rest = loaders(decoder(function))
+        return device(precision(compiling(rest) if compiles else rest))
 
     return add
 

@@ -46,6 +46,13 @@ def install() -> None:
             signal.signal(number, stopper)
 
 
+def ignore() -> None:
+    """Let later signals pass: the command ends already."""
+    for name in _NAMES:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 class _Stopper:
     """The handler. A second signal while the first one waits for an import ends the process at once."""
 

@@ -10,7 +10,7 @@ in their code.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,6 +32,10 @@ class CutMix:
     permutation: Tensor
     box: tuple[int, int, int, int]
     share: float
+
+    def of(self, own: slice) -> CutMix:
+        """Return the draw for some of the images, which are mixed among themselves, in the order of their partners."""
+        return replace(self, permutation=self.permutation[own].argsort().argsort())
 
 
 def draw_cutmix(alpha: float, count: int, size: int, generator: torch.Generator) -> CutMix:

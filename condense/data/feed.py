@@ -15,6 +15,7 @@ from condense.data.jpeg import DeviceImages, cuda_decoder
 from condense.data.loaders import PIECE, WORTHWHILE, ahead
 from condense.data.parametrizations.base import Coder
 from condense.data.pixels import centre_crop, normalise
+from condense.data.shares import WHOLE, Share
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
 from condense.recipe.training import Augment
@@ -35,12 +36,14 @@ class Batch:
     labels: (B,) int64 on the device, the class of each image before CutMix.
     images: (B, C, S, S) float32 on the device, normalised.
     mix: how CutMix mixed the images, or None.
+    weight: the factor for a mean over these images if they are a share of a batch; see `Share.weight`.
     """
 
     indices: Tensor
     labels: Tensor
     images: Tensor
     mix: CutMix | None
+    weight: float = 1.0
 
 
 class Feed:
@@ -95,32 +98,42 @@ class Feed:
             )
 
     def training_batches(
-        self, augment: Augment, batch_size: int, generator: torch.Generator, count: int = 0
+        self,
+        augment: Augment,
+        batch_size: int,
+        generator: torch.Generator,
+        count: int = 0,
+        share: Share = WHOLE,
     ) -> Iterator[Batch]:
         """Yield every image once, in an order and with views drawn from `generator`.
 
         If the last batch has one image, it joins the batch before: BatchNorm cannot train on a single image.
 
         count: how many images are yielded, drawn anew at each call; 0 yields all.
+        share: of each batch, which alone is read. Everything is drawn for the whole batch, so that the shares together
+            are the batches that one reader has, but for CutMix: it mixes the images of a share among themselves.
         """
         order = torch.randperm(len(self), generator=generator)[: count or len(self)]
-        parts = order.split(self._batch_sizes(batch_size, len(order)))
-        for indices, pixels in self._read_ahead(parts):
-            images = augmented(self._normalised(pixels), augment, self.size, generator)
+        sizes = self._batch_sizes(batch_size, len(order))
+        parts = [part[share.within(len(part))] for part in order.split(sizes)]
+        for size, (indices, pixels) in zip(sizes, self._read_ahead(parts), strict=True):
+            images = augmented(
+                self._normalised(pixels), augment, self.size, generator, (size, share.within(size))
+            )
             mix = None
             if augment.cutmix and _mixes(augment, generator):
-                mix = draw_cutmix(augment.cutmix, len(indices), self.size, generator)
+                mix = draw_cutmix(augment.cutmix, size, self.size, generator).of(share.within(size))
                 images = apply_cutmix(images, mix)
-            yield self._batch(indices, images, mix)
+            yield self._batch(indices, images, mix, share.weight(size))
 
     def _in_order(self, batch_size: int, within: range | None) -> Sequence[Tensor]:
         wanted = range(len(self)) if within is None else within
         order = torch.arange(wanted.start, wanted.stop)
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
-    def _batch(self, indices: Tensor, images: Tensor, mix: CutMix | None) -> Batch:
+    def _batch(self, indices: Tensor, images: Tensor, mix: CutMix | None, weight: float = 1.0) -> Batch:
         labels = self._labels[indices.to(self._labels.device)]
-        return Batch(indices, labels, self.runtime.images(images), mix)
+        return Batch(indices, labels, self.runtime.images(images), mix, weight)
 
     def training_steps(self, batch_size: int, count: int = 0) -> int:
         """Return the number of batches that `training_batches` yields."""
@@ -250,14 +263,21 @@ def feed_of(split: Split, dataset: RealDataset, runtime: Runtime) -> Feed:
     return found
 
 
-def augmented(images: Tensor, augment: Augment, size: int, generator: torch.Generator) -> Tensor:
+def augmented(
+    images: Tensor,
+    augment: Augment,
+    size: int,
+    generator: torch.Generator,
+    among: tuple[int, slice] | None = None,
+) -> Tensor:
     """Return a view (B, C, size, size) of each image (B, C, S, S), without CutMix; differentiable.
 
     Each image gets its own random values.
+
+    among: the number of images of the batch that values are drawn for, and which of them these are; None: all.
     """
-    view = draw_view(augment, len(images), images.shape[-1], size, generator)
-    result = apply_view(images, view)
+    count, own = among or (len(images), slice(None))
+    result = apply_view(images, draw_view(augment, count, images.shape[-1], size, generator).of(own))
     if augment.siamese:
-        draw = draw_siamese(augment, len(images), size, generator, shared=False)
-        result = apply_siamese(result, draw)
+        result = apply_siamese(result, draw_siamese(augment, count, size, generator, shared=False).of(own))
     return result

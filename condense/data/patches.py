@@ -27,6 +27,10 @@ class PatchShuffle:
     rows: Tensor
     columns: Tensor
 
+    def of(self, own: slice) -> PatchShuffle:
+        """Return the positions for some of the images."""
+        return PatchShuffle(self.rows[own], self.columns[own])
+
 
 def strip_sides(size: int, factor: int) -> list[int]:
     """Return the widths in pixels of `factor` strips that make up `size` pixels.

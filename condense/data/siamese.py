@@ -57,6 +57,10 @@ class SiameseDraw:
     size: int
     operations: tuple[tuple[str, Tensor], ...]
 
+    def of(self, own: slice) -> SiameseDraw:
+        """Return the draw for some of the images. It must not be a shared one."""
+        return SiameseDraw(self.size, tuple((name, drawn[own]) for name, drawn in self.operations))
+
 
 def draw_siamese(
     options: Augment, count: int, size: int, generator: torch.Generator, *, shared: bool

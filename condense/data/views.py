@@ -50,6 +50,14 @@ class View:
     shift: Tensor | None = None
     patches: PatchShuffle | None = None
 
+    def of(self, own: slice) -> View:
+        """Return the view of some of the images."""
+        box, flip, shift = (
+            None if drawn is None else drawn[own] for drawn in (self.box, self.flip, self.shift)
+        )
+        patches = None if self.patches is None else self.patches.of(own)
+        return View(self.stored, self.size, box, flip, shift, patches)
+
 
 def draw_view(options: Augment, count: int, stored: int, size: int, generator: torch.Generator) -> View:
     """Draw a view of side length `size` for each of `count` images of side length `stored`.

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from torch import Tensor
+
 from condense.data.dataset import RealDataset
-from condense.data.feed import feed_of
+from condense.data.feed import Batch, feed_of
 from condense.engine.epochs import teacher_epochs
+from condense.engine.peers import Alone, Peers, SharedFeed, SharedNetwork
 from condense.engine.teacher_check import Recorded, check_taught
 from condense.engine.training import accuracy, hard_loss, train
 from condense.engine.unfinished import KeptTraining, Unfinished
@@ -72,17 +75,37 @@ def squeeze(
         check_taught(teacher, dataset, runtime, origin=origin, action=options.check)
         runtime.reporter.advance(1)
     else:
-        members = teacher.members
-        listed = f" ({', '.join(member.name for member in members)})" if len(members) > 1 else ""
-        epochs = teacher_epochs(options, len(dataset.train)) * len(members)
-        runtime.reporter.start("squeeze", f"training {teacher.name}{listed}", epochs, "epoch")
-        for member in members:
-            what = f"member {member.member} of the teacher ({member.name})" if listed else "the teacher"
-            kept = unfinished.training(teacher.model, member.member) if unfinished else None
-            _train(member, what, recipe, dataset, runtime, kept)
+        train_teacher(teacher, recipe, dataset, runtime, unfinished)
+    return tested(teacher, dataset, runtime)
+
+
+def tested(teacher: Network, dataset: RealDataset, runtime: Runtime) -> float:
+    """Return the accuracy of the teacher on the test images, in [0, 1], and freeze it. The stage ends with this."""
     reached = accuracy(teacher.frozen(), dataset.test, dataset, runtime)
     runtime.reporter.finish(f"teacher {reached:.1%} on the test images")
     return reached
+
+
+def train_teacher(
+    teacher: Network,
+    recipe: Recipe,
+    dataset: RealDataset,
+    runtime: Runtime,
+    unfinished: Unfinished | None = None,
+    peers: Peers | None = None,
+) -> None:
+    """Train the teacher in place, as `squeeze` does.
+
+    peers: processes that do the same at the same time; None: this process is alone. With peers, `unfinished` is theirs.
+    """
+    options, members = recipe.teacher, teacher.members
+    listed = f" ({', '.join(member.name for member in members)})" if len(members) > 1 else ""
+    epochs = teacher_epochs(options, len(dataset.train)) * len(members)
+    runtime.reporter.start("squeeze", f"training {teacher.name}{listed}", epochs, "epoch")
+    for member in members:
+        what = f"member {member.member} of the teacher ({member.name})" if listed else "the teacher"
+        kept = unfinished.training(teacher.model, member.member) if unfinished else None
+        _train(member, what, recipe, dataset, runtime, kept, peers or Alone())
 
 
 def _train(
@@ -92,18 +115,25 @@ def _train(
     dataset: RealDataset,
     runtime: Runtime,
     kept: KeptTraining | None,
+    peers: Peers,
 ) -> None:
     """Train one network of the teacher in place. The first member has the same draws as a single-network teacher."""
     piece = ("training", member.member) if member.member else ("training",)
     draws, options = generator(recipe.teacher_seed, "squeeze", *piece), recipe.teacher
     with isolated_global_rng(draws):
         train(
-            member,
-            feed_of(dataset.train, dataset, runtime),
-            hard_loss(),
+            SharedNetwork(member, peers),
+            SharedFeed(feed_of(dataset.train, dataset, runtime), peers.share),
+            _loss_of_share,
             replace(options, epochs=teacher_epochs(options, len(dataset.train))),
             generator=draws,
             runtime=runtime,
             what=what,
             kept=kept,
+            mean=peers.mean,
         )
+
+
+def _loss_of_share(batch: Batch, logits: Tensor) -> Tensor:
+    """Return the loss of a share of a batch, so that the mean over the shares is the mean loss of the batch."""
+    return hard_loss()(batch, logits) * batch.weight

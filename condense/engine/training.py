@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -142,6 +143,7 @@ def train(
     optimizer: torch.optim.Optimizer | None = None,
     after_epoch: Callable[[int], None] | None = None,
     kept: KeptTraining | None = None,
+    mean: Callable[[Tensor], Tensor] | None = None,
 ) -> int:
     """Train a network in place and return the number of steps. Batches, views and mixing are drawn from `generator`.
 
@@ -149,6 +151,7 @@ def train(
     optimizer: of the network's weights, with the state of an earlier training; None makes a new one.
     after_epoch: called with the number of finished epochs.
     kept: keeps the training, which goes on where it was kept.
+    mean: returns the mean of a loss over all processes that train the network together.
 
     The reporter advances by one after every epoch.
     Raises NumericalError if the loss is not finite at the end of an epoch.
@@ -174,8 +177,8 @@ def train(
             value.backward()
             optimizer.step()
             step += 1
-        last = float(value.detach())
-        if not torch.isfinite(value):
+        last = float(mean(value.detach()) if mean else value.detach())
+        if not math.isfinite(last):
             raise NumericalError(
                 f"the loss of {what} became {last} in epoch {epoch + 1}; lower its learning rate (now "
                 f"{options.lr}) or use --precision fp32"

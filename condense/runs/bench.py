@@ -33,7 +33,7 @@ from condense.runs.build import build_parts
 from condense.runs.graph import METHOD, REFERENCE, graph_of, students_together, title_of
 from condense.runs.metrics import MetricsReporter
 from condense.runs.site import Bench, RunSite
-from condense.runs.teachers import Teachers, check_same_teacher, recorded_of
+from condense.runs.teachers import Teachers, check_same_teacher, recorded_of, weights_of
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
 from condense.storage.files import file_hash, json_bytes, read_json
@@ -175,7 +175,7 @@ class RunBench:
         teacher, known = self._fresh_teacher(to_be_filled=False), recorded_of(self.recipe)
         unfinished = Unfinished(self.folder.unfinished("teacher"), self._runtime)
         reached = squeeze(teacher, self.recipe, site.dataset, self._runtime, known, unfinished)
-        weights = tensors_to_bytes(teacher.model.state_dict(), {"model": teacher.name})
+        weights = weights_of(teacher)
         check_same_teacher(self.folder, hashlib.sha256(weights).hexdigest())
         checksums.write(self.folder.teacher, weights)
         unfinished.remove()

@@ -41,11 +41,13 @@ class Taught:
     file: its weights.
     accuracy: on the test images, in [0, 1].
     seconds: spent on training or loading it, and on testing it.
+    processes: how many trained it together.
     """
 
     file: Path
     accuracy: float
     seconds: float
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -82,17 +84,10 @@ class Teachers:
             began = time.perf_counter()
             kept = Unfinished(unfinished, runtime)
             reached = squeeze(network, recipe, dataset, runtime, recorded_of(recipe), kept)
-            # None of this is stored in the file of weights: its bytes must not depend on it.
-            known = {
-                "accuracy": reached,
-                "seconds": kept.spent + time.perf_counter() - began,
-                "classes": dataset.classes,
-                "mean": dataset.mean,
-                "std": dataset.std,
-            }
+            known = facts_of(reached, kept.spent + time.perf_counter() - began, dataset)
             checksums = Checksums(self.path)
             checksums.write(about, json_bytes(known))
-            checksums.write(file, tensors_to_bytes(network.model.state_dict(), {"model": network.name}))
+            checksums.write(file, weights_of(network))
         discard(unfinished)
         network.frozen()
         return taught(file)
@@ -107,6 +102,23 @@ def taught(file: Path) -> Taught:
             f"{about} does not tell of a teacher; delete it and the file beside it, and run again"
         )
     return Taught(file=file, accuracy=told.accuracy, seconds=told.seconds)
+
+
+def weights_of(teacher: Network) -> bytes:
+    """Return the content of the file of a teacher's weights. Nothing else is in it that its bytes could depend on."""
+    return tensors_to_bytes(teacher.model.state_dict(), {"model": teacher.name})
+
+
+def facts_of(accuracy: float, seconds: float, dataset: RealDataset, processes: int = 1) -> dict[str, Any]:
+    """Return what is written beside the weights of a teacher that learned a dataset; the others are as in `Taught`."""
+    return {
+        "accuracy": accuracy,
+        "seconds": seconds,
+        "classes": dataset.classes,
+        "mean": dataset.mean,
+        "std": dataset.std,
+        "processes": processes,
+    }
 
 
 def check_same_teacher(folder: RunFolder, sha256: str) -> None:
@@ -129,13 +141,13 @@ def recorded_of(recipe: Recipe) -> Recorded | None:
 
 
 def recorded(weights: Path) -> Recorded | None:
-    """Return what lies beside a teacher's weights about it: in a folder of teachers or in a run directory; or None."""
+    """Return what lies beside a teacher's weights about it, or in the run directory that they lie in; or None."""
+    kept = _read(weights.with_suffix(".json"), _Kept)
+    if kept is not None:
+        return Recorded(accuracy=kept.accuracy, classes=kept.classes, mean=kept.mean, std=kept.std)
     folder = RunFolder(weights.parent)
     if weights.name != folder.teacher.name:
-        kept = _read(weights.with_suffix(".json"), _Kept)
-        if kept is None:
-            return None
-        return Recorded(accuracy=kept.accuracy, classes=kept.classes, mean=kept.mean, std=kept.std)
+        return None
     run, made = _read(folder.run_json, _Run), _read(folder.distilled / "distilled.json", _Made)
     if run is None:
         return None
@@ -153,6 +165,7 @@ class _Kept(msgspec.Struct):
     classes: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    processes: int = 1
 
 
 class _Squeezed(msgspec.Struct):
