@@ -206,7 +206,7 @@ def free_of_torch() -> list[str]:
         "condense.runtime",
     }
     exact |= {"condense.text", "condense.version", "condense.engine.plan"}
-    exact |= {f"condense.data.{name}" for name in ("fetching", "kinds", "preprocessing")}
+    exact |= {f"condense.data.{name}" for name in ("fetching", "kinds", "preprocessing", "shares")}
     exact |= {
         "condense.engine.parts",
         "condense.engine.epochs",

@@ -32,6 +32,7 @@ WHAT = "What is trained, and on what"
 WHERE = "Where things lie and how they are computed"
 # Settings that the run which uses the teacher needs too.
 _ALSO_OF_THE_RUN = ("teacher.model", "dataset.", "preset")
+_BY_SIGTERM = 128 + 15  # the exit status
 
 
 class TeacherCommand(SectionedCommand):
@@ -131,19 +132,21 @@ def _one_voice(ranks: Ranks | None) -> Iterator[None]:
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
+        interrupted = error if isinstance(error, KeyboardInterrupt) else None
         if interrupted:
             signals.ignore()  # torchrun sends them again.
         if ranks is not None and not ranks.speaks:
-            sys.exit(signals.exit_status(error) if isinstance(error, KeyboardInterrupt) else 1)
-        if isinstance(error, KeyboardInterrupt):
-            raise Interrupted(error, _how_to_go_on(ranks)) from error
+            sys.exit(signals.exit_status(interrupted) if interrupted else 1)
+        if interrupted:
+            raise Interrupted(interrupted, _how_to_go_on(ranks, interrupted)) from error
         raise
 
 
-def _how_to_go_on(ranks: Ranks | None) -> str:
-    also = "" if ranks is None else " torchrun ends all processes if one of them has gone."
-    return f"What was kept of the training is used when the same command is started again.{also}"
+def _how_to_go_on(ranks: Ranks | None, error: KeyboardInterrupt) -> str:
+    again = "What was kept of the training is used when the same command is started again."
+    if ranks is None or signals.exit_status(error) != _BY_SIGTERM:
+        return again
+    return f"{again} torchrun ends the processes so when one of them has gone; its report says which."
 
 
 def _words_of_run(given: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from condense.data.parametrizations.base import Coder
 from condense.data.pixels import centre_crop, normalise
 from condense.data.shares import WHOLE, Share
 from condense.data.siamese import apply_siamese, draw_siamese
+from condense.data.transfer import transfer_to
 from condense.data.views import apply_view, draw_view
 from condense.recipe.training import Augment
 from condense.runtime import Runtime
@@ -65,13 +66,14 @@ class Feed:
         runtime: Runtime,
     ) -> None:
         self.size, self.mean, self.std, self.runtime = size, mean, std, runtime
-        self._images, self._labels = images, labels.to(runtime.device)
+        self._transfer = transfer_to(runtime.device)
+        self._images, self._labels = images, self._transfer.placed(labels)
         self._read = images.read
         if runtime.jpeg_decoder == "cuda" and isinstance(images, FolderImages):
             self._read = DeviceImages(images, runtime.device, cuda_decoder(runtime.device)).read
         self._resident: Tensor | None = None
         if isinstance(images, MemoryImages) and images.pixels.numel() <= _RESIDENT_BYTES:
-            self._resident = images.pixels.to(runtime.device)
+            self._resident = self._transfer.placed(images.pixels)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -152,7 +154,7 @@ class Feed:
     def _pixels(self, indices: Tensor) -> Tensor:
         if self._resident is not None:
             return self._resident[indices.to(self._resident.device)]
-        return self._read(indices).to(self.runtime.device, non_blocking=True)
+        return self._transfer.placed(self._read(indices))
 
     def _centred(self, pixels: Tensor) -> Tensor:
         return self._normalised(centre_crop(pixels, self.size))
@@ -173,10 +175,10 @@ class Feed:
             self._read,
             [piece for some in pieces for piece in some],
             loaders=loaders,
-            pin=self.runtime.device.type == "cuda" and self.runtime.jpeg_decoder == "cpu",
+            transfer=self._transfer,
         )
         for part, some in zip(parts, pieces, strict=True):
-            found = [next(read).to(self.runtime.device, non_blocking=True) for _ in some]
+            found = [self._transfer.placed(next(read)) for _ in some]
             yield part, torch.cat(found) if len(found) > 1 else found[0]
 
     def _images_for_processes(self) -> bool:

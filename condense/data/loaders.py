@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from condense.data.transfer import Transfer
 from condense.errors import CondenseError, DataError
 
 T = TypeVar("T")
@@ -32,25 +33,27 @@ PIECE = 32
 
 
 def ahead(
-    task: Callable[[Tensor], T], parts: Sequence[Tensor], *, loaders: int, pin: bool = False
+    task: Callable[[Tensor], T], parts: Sequence[Tensor], *, loaders: int, transfer: Transfer | None = None
 ) -> Iterator[T]:
     """Yield task(part) for each part in order. The following ones are computed while the caller works.
 
     task: takes indices (B,) int64. With `loaders` it must not use the device.
     loaders: the number of processes; 0: a thread of this process, which is one part ahead.
-    pin: whether tensors are moved to pinned memory, from which a CUDA device copies while it computes.
+    transfer: by which the caller places the tensors on a device. They are staged for it.
 
     Raises what `task` raises, and DataError if a process dies.
     """
     if not parts:
         return iter(())
-    return _by_processes(task, parts, loaders, pin) if loaders else _by_thread(task, parts, pin)
+    return _by_processes(task, parts, loaders, transfer) if loaders else _by_thread(task, parts, transfer)
 
 
-def _by_thread(task: Callable[[Tensor], T], parts: Sequence[Tensor], pin: bool) -> Iterator[T]:
+def _by_thread(
+    task: Callable[[Tensor], T], parts: Sequence[Tensor], transfer: Transfer | None
+) -> Iterator[T]:
     def work(part: Tensor) -> T:
         result = task(part)
-        return result.pin_memory() if pin and isinstance(result, Tensor) else result  # type: ignore[return-value]
+        return transfer.staged(result) if transfer and isinstance(result, Tensor) else result  # type: ignore[return-value]
 
     with ThreadPoolExecutor(max_workers=1) as reader:
         pending = reader.submit(work, parts[0])
@@ -62,7 +65,7 @@ def _by_thread(task: Callable[[Tensor], T], parts: Sequence[Tensor], pin: bool) 
 
 
 def _by_processes(
-    task: Callable[[Tensor], T], parts: Sequence[Tensor], loaders: int, pin: bool
+    task: Callable[[Tensor], T], parts: Sequence[Tensor], loaders: int, transfer: Transfer | None
 ) -> Iterator[T]:
     with _quiet():
         results = iter(
@@ -72,7 +75,8 @@ def _by_processes(
                 num_workers=min(loaders, len(parts)),
                 collate_fn=_as_they_are,
                 worker_init_fn=_begin,
-                pin_memory=pin,
+                # A thread of torch stages results by itself.
+                pin_memory=transfer is not None and transfer.pin is not None,
                 multiprocessing_context="fork" if sys.platform == "linux" else None,
                 # One of its own: torch draws a seed for each process, and must leave the global generator alone.
                 generator=torch.Generator(),

@@ -52,7 +52,7 @@ def teach(
     reporter: Reporter | None = None,
     ranks: Ranks | None = None,
 ) -> Taught | None:
-    """Train the teacher of a configuration and write its weights into `file`, and the facts about it into a .json beside.
+    """Train the teacher of a configuration and write its weights into `file`, and facts about it into a .json beside.
 
     A training that was kept goes on, also with another number of processes. If the same teacher is there already, it
     stays.
@@ -162,7 +162,7 @@ def _told(file: Path) -> _Told | None:
 
 
 def _write(file: Path, weights: bytes, facts: Mapping[str, Any]) -> None:
-    """Write the weights, and before them the facts: a process that is killed meanwhile leaves no weights without any."""
+    """Write the facts and then the weights, so that a process that is killed leaves no weights without facts."""
     write_bytes(
         file.with_suffix(".json"), json_bytes({**facts, "sha256": hashlib.sha256(weights).hexdigest()})
     )

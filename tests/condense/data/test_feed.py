@@ -23,6 +23,7 @@ from condense.data.images import FolderImages
 from condense.data.load import Selected
 from condense.data.loaders import ahead
 from condense.data.paths import Paths
+from condense.data.transfer import Transfer
 from condense.errors import DataError
 from condense.recipe.training import Augment
 from condense.runtime import make_runtime
@@ -310,9 +311,9 @@ class Counted:
     def __init__(self) -> None:
         self.loaders: list[int] = []
 
-    def __call__(self, task: Any, parts: Any, *, loaders: int, pin: bool) -> Iterator[Tensor]:
+    def __call__(self, task: Any, parts: Any, *, loaders: int, transfer: Transfer) -> Iterator[Tensor]:
         self.loaders.append(loaders)
-        return ahead(task, parts, loaders=loaders, pin=pin)
+        return ahead(task, parts, loaders=loaders, transfer=transfer)
 
 
 def test_processes_are_started_for_many_files_and_nothing_else(
