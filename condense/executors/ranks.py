@@ -27,7 +27,7 @@ T = TypeVar("T")
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # How long a rank waits for the others; the first may fetch a dataset meanwhile. One that goes is noticed at once.
 _PATIENCE = datetime.timedelta(hours=6)
-_SPOKEN = "condense/spoken"
+_SPOKEN, _DONE = "condense/spoken", "condense/done"
 
 
 class LostRankError(CondenseError):
@@ -59,9 +59,9 @@ class Ranks:
     @cached_property
     def _store(self) -> Any:
         """What all ranks read and write: under torchrun a part of torchrun, which outlives them."""
-        import torch.distributed
+        from torch.distributed.rendezvous import rendezvous
 
-        store, _, _ = next(iter(torch.distributed.rendezvous("env://")))
+        store, _, _ = next(iter(rendezvous("env://")))
         return store
 
     @cached_property
@@ -113,6 +113,11 @@ class Ranks:
                 timeout=_PATIENCE,
             )
             yield RankPeers(self)
+            # Rank 0 leaves first, so that nobody goes while it still reads the last of what they sent.
+            if self.number == 0:
+                self._store.set(_DONE, "")
+            else:
+                self._store.wait([_DONE], _PATIENCE)
         except RuntimeError as error:
             if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
                 _ = self.speaks
