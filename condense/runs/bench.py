@@ -38,7 +38,6 @@ from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
 from condense.storage.files import file_hash, json_bytes, read_json
 from condense.storage.run_folder import RunFolder
-from condense.storage.tensors import tensors_to_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

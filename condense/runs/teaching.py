@@ -25,7 +25,7 @@ from condense.recipe.presets import PRESET
 from condense.recipe.registry import Registry
 from condense.runs.machine import runtime_of
 from condense.runs.teachers import Taught, facts_of, teacher_hash, weights_of
-from condense.runtime import Reporter, Runtime, numeric_settings, usual_workers
+from condense.runtime import Reporter, Runtime, numeric_settings, usual_loaders
 from condense.storage.files import file_hash, json_bytes, read_json, write_bytes
 from condense.storage.locks import held
 from condense.storage.run_folder import unfinished_file
@@ -124,8 +124,8 @@ def _machine(machine: Machine, ranks: Ranks | None) -> Machine:
     """Return the machine of this rank: its device, and its part of the processes that decode images."""
     if ranks is None:
         return machine
-    workers = usual_workers() // ranks.of_computer if machine.workers is None else machine.workers
-    return replace(machine, device=ranks.device(machine.device), workers=workers)
+    loaders = usual_loaders() // ranks.of_computer if machine.loaders is None else machine.loaders
+    return replace(machine, device=ranks.device(machine.device), loaders=loaders)
 
 
 def _locked(file: Path, runtime: Runtime) -> AbstractContextManager[None]:
