@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from condense import FeatureTarget, NumericalError, Observation, safe_norm
-from condense_wmdd.barycenter import wasserstein_barycenter
+from condense_wmdd.barycenter import wasserstein_barycenters
 from condense_wmdd.options import BarycenterOptions
 
 
@@ -54,17 +54,17 @@ class BarycenterTarget(FeatureTarget):
         self._seen = []
         if not bool(torch.isfinite(features).all()):
             raise NumericalError("the features of the real images are not finite; try --precision fp32")
-        by_class = [features[labels == label] for label in range(self._classes)]
-        found = [
-            wasserstein_barycenter(
-                of_class,
-                ipc,
-                solver=self.options.solver,
-                restarts=self.options.restarts,
-                generator=generator,
-            )
-            for of_class in by_class
-        ]
+        sizes = torch.bincount(labels, minlength=self._classes).tolist()
+        by_class = features[labels.argsort(stable=True)].split(sizes)
+        # A class draws from its own generator, so that its barycenter does not depend on the other classes.
+        seeds = torch.randint(2**62, (self._classes,), generator=generator).tolist()
+        found = wasserstein_barycenters(
+            by_class,
+            ipc,
+            solver=self.options.solver,
+            restarts=self.options.restarts,
+            generators=[torch.Generator().manual_seed(seed) for seed in seeds],
+        )
         self.atoms = torch.stack([barycenter.atoms for barycenter in found])
         self.weights = torch.stack([barycenter.weights for barycenter in found])
         self.costs = torch.tensor([barycenter.cost for barycenter in found])

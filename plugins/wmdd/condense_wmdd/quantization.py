@@ -1,4 +1,4 @@
-"""Optimal quantisation: the free-weight barycenter without a linear programme.
+"""Optimal quantisation: the free-weight barycenter without a linear programme, for many clouds at once.
 
 With free weights, each point goes entirely to its nearest atom. So w_j is the fraction of points nearest to
 b_j, and b_j is their mean (Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory, 1982). The
@@ -17,305 +17,245 @@ Deviations from the two papers:
 - The result is polished in float64, so each point is at its nearest atom to float64's precision.
 
 Everything runs on the device of the points. The host waits for the device once per iteration, not once per
-point or atom.
+point, atom or cloud. A cloud that has come to its end waits, unchanged, for the others of its batch.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Hashable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from condense_wmdd.clouds import Clouds, candidates, has_gram
 
 _LEG = 4  # Lloyd iterations before half of the starts is dropped; the winner was as good as without that
 _EXCHANGE_STOP = 10  # times the tolerance: there are many moves, and the last gains are not worth the time
 _ALL_PARTITIONS = 4096  # labelled partitions of few points: 12 points and 2 atoms, or 8 and 3
-_GRAM_LIMIT = 16_384  # points; their Gram matrix takes 1 GiB in float32
+
+
+def kind_of(n: int, dim: int, atoms: int, restarts: int) -> Hashable:
+    """Return what decides how a cloud of n points is quantised. Clouds of one kind can be quantised together."""
+    starts = n if atoms > 1 and _few(n, atoms) else 0
+    return starts, has_gram(n, dim, atoms, restarts), has_gram(n, dim, atoms, 1)
+
+
+def numbers_of(n: int, dim: int, atoms: int, restarts: int) -> int:
+    """Return how many numbers the largest tensors hold for a cloud of n points, which decides about memory."""
+    starts = atoms ** (n - 1) if _few(n, atoms) else restarts
+    return n * (dim + starts * atoms + (n if has_gram(n, dim, atoms, restarts) else 0))
 
 
 def quantize(
     points: Tensor,
+    sizes: Sequence[int],
     atoms: int,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
     restarts: int,
     iterations: int,
     tolerance: float,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """Return atoms (k, D) and weights (k,), both float64, for centred float64 points (n, D) of moderate scale.
+    """Return atoms (C, k, D) and weights (C, k), both float64, for centred float64 points of moderate scale.
+
+    points: (C, N, D), C clouds of one kind, padded with zeros. sizes: how many points each has. generators: one for
+        each cloud.
 
     The race of the starts runs in `dtype`, the polishing of its winner in float64.
     """
-    state = _Cloud(points.to(dtype), atoms, restarts)
-    few = atoms ** (len(points) - 1) <= _ALL_PARTITIONS
-    starts = _partitions(state) if few else _greedy_starts(state, generator)
+    state = Clouds(points.to(dtype), sizes, atoms, restarts)
+    few = _few(sizes[0], atoms)
+    starts = _partitions(state) if few else _greedy_starts(state, generators)
     labels = _race(state, starts, iterations, tolerance)
     labels = _exchange(state, labels, iterations, tolerance)
-    exact = _Cloud(points, atoms, 1)
-    labels = _lloyd(exact, labels[None], iterations, tolerance)[0][0]
+    exact = Clouds(points, sizes, atoms, 1)
+    labels = _lloyd(exact, labels[:, None], iterations, tolerance)[0]
     return _settle(exact, labels)
 
 
-def _settle(state: _Cloud, labels: Tensor, rounds: int = 8) -> tuple[Tensor, Tensor]:
-    """Return atoms (k, D) at the means of labels (n,), and the fraction (k,) of points nearest to each atom.
+def _few(n: int, atoms: int) -> bool:
+    """Return whether the points are so few that every partition of them is a start."""
+    return bool(atoms ** (n - 1) <= _ALL_PARTITIONS)
+
+
+def _settle(state: Clouds, labels: Tensor, rounds: int = 8) -> tuple[Tensor, Tensor]:
+    """Return atoms (C, k, D) at the means of labels (C, 1, N), and the fraction (C, k) of points nearest to each.
 
     An atom that is nearest to no point moves to a point of its own, and the fractions are computed again,
     until none is left. One can remain only among coinciding points, where the choice costs nothing.
     """
-    found, labels = state.means(labels[None]), labels[None]
+    found = state.means(labels)
     for _ in range(rounds):
-        nearest, distances = state.nearest(found, 0.5 * found.square().sum(2), labels)
+        nearest, distances = state.nearest(found, 0.5 * found.square().sum(3), labels)
         labels, _ = state.repair(nearest, distances)
-        moved = (labels != nearest)[0]
+        moved = (labels != nearest)[:, 0]
         if not bool(moved.any()):
             break
-        found[0, labels[0, moved]] = state.points[moved]
-    counts = labels[0].bincount(minlength=state.k)
-    return found[0], counts.to(found.dtype) / state.n
+        clouds, rows = moved.nonzero(as_tuple=True)
+        found[clouds, 0, labels[clouds, 0, rows]] = state.points[clouds, rows]
+    shares = state.counts(labels[:, 0]).to(found.dtype) / state.sizes[:, None]
+    return found[:, 0], shares
 
 
-class _Cloud:
-    """The points of one problem, and what is computed from them once. Every method is a pure function.
+def _partitions(state: Clouds) -> Tensor:
+    """Return the labels (C, R, N) of every partition of the points into k groups, none of them empty.
 
-    R restarts are processed together: labels (R, n) in [0, k), distances (R, n).
+    The first point has label 0, so at most k**(N - 1) candidates are made. A partition may be there several times
+    under other names of its groups. With several atoms the clouds have equally many points.
     """
-
-    def __init__(self, points: Tensor, atoms: int, restarts: int) -> None:
-        n, dim = points.shape
-        self.points, self.k, self.n, self.restarts = points, atoms, n, restarts
-        self.norms = points.square().sum(1)  # (n,)
-        self.candidates = 2 + int(math.log(atoms))
-        # With the Gram matrix, a candidate of k-means++ is a row look-up, and the cost of a sum over a cluster
-        # does not depend on D. The matrix costs n*n*D once; without it the start costs n*D for each candidate.
-        # A look-up is about five times slower than a multiplication inside a product of matrices, hence the
-        # second condition.
-        affordable = n <= min(restarts * self.candidates * atoms, _GRAM_LIMIT)
-        self.gram = points @ points.T if affordable and 5 * n <= atoms * dim else None  # (n, n) or None
-
-    def products(self, rows: Tensor) -> Tensor:
-        """Return the inner products (len(rows), n) of the points chosen by `rows` with all points."""
-        return self.points[rows] @ self.points.T if self.gram is None else self.gram[rows]
-
-    def means(self, labels: Tensor, table: Tensor | None = None) -> Tensor:
-        """Return the means (R, k, columns), by label, of the rows of `table` or of the points; no label may be empty.
-
-        Sorted bags instead of index_add_: they are faster on a CPU, and give the same bits every time on a
-        GPU.
-        """
-        table = self.points if table is None else table
-        runs = len(labels)
-        order, starts = self._sorted(labels)
-        sums = F.embedding_bag(order, table, starts, mode="mean")
-        return sums.view(runs, self.k, -1)
-
-    def _sorted(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the indices (R*n,) of points grouped by restart and label, and the start (R*k,) of each group."""
-        runs = len(labels)
-        offsets = torch.arange(runs, device=labels.device)[:, None] * self.k
-        grouped, order = (labels + offsets).flatten().sort(stable=True)
-        groups = torch.arange(runs * self.k, device=labels.device)
-        return order % self.n, torch.searchsorted(grouped, groups)
-
-    def assign(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the labels (R, n) of the atoms nearest to each point and the squared distances (R, n) to them.
-
-        The atoms are the means of the groups that `labels` (R, n) describes. A tie keeps the old label.
-        """
-        if self.gram is None:
-            means = self.means(labels)
-            half = 0.5 * means.square().sum(2)  # (R, k)
-            return self.nearest(means, half, labels)
-        products = self.means(labels, self.gram)  # (R, k, n): <mean, point>
-        own = products.gather(1, labels[:, None])[:, 0]  # (R, n)
-        half = 0.5 * self.means_of(own, labels)
-        return self._pick(half[:, :, None] - products, labels)
-
-    def spread(self, labels: Tensor) -> Tensor:
-        """Return the squared distances (k, n) from the means of labels (n,), of one restart, to all points."""
-        labels = labels[None]
-        if self.gram is None:
-            means = self.means(labels)[0]
-            half, products = 0.5 * means.square().sum(1), means @ self.points.T
-        else:
-            products = self.means(labels, self.gram)[0]
-            half = 0.5 * self.means_of(products.gather(0, labels), labels)[0]
-        return (self.norms + 2 * (half[:, None] - products)).clamp(min=0)
-
-    def means_of(self, values: Tensor, labels: Tensor) -> Tensor:
-        """Return the means (R, k) of values (R, n) over the points of each label."""
-        order, starts = self._sorted(labels)
-        runs = torch.arange(len(labels), device=labels.device).repeat_interleave(self.n)
-        bags = F.embedding_bag(runs * self.n + order, values.reshape(-1, 1), starts, mode="mean")
-        return bags.view(len(labels), self.k)
-
-    def nearest(self, means: Tensor, half: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Do what `assign` does for given atoms: means (R, k, D) and half of their squared norms (R, k).
-
-        Blocks of points bound the memory.
-        """
-        runs = len(means)
-        found: list[tuple[Tensor, Tensor]] = []
-        for start in range(0, self.n, size := max(1, 2**26 // (runs * self.k))):
-            rows = slice(start, start + size)
-            product = self.points[rows] @ means.flatten(0, 1).T
-            gaps = half - product.view(-1, runs, self.k)  # (rows, R, k)
-            found.append(self._pick(gaps.permute(1, 2, 0), labels[:, rows], rows))
-        return torch.cat([a for a, _ in found], 1), torch.cat([d for _, d in found], 1)
-
-    def _pick(self, gaps: Tensor, labels: Tensor, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Return the label and the distance of the smallest gap. gaps: (R, k, rows), ||b||²/2 - <b, x>."""
-        least, nearest = gaps.min(1)
-        tie = gaps.gather(1, labels[:, None])[:, 0] <= least
-        return torch.where(tie, labels, nearest), (self.norms[rows] + 2 * least).clamp(min=0)
-
-    def repair(self, labels: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
-        """Give each empty label the farthest point that can be spared, so that every label has a point.
-
-        Return the new labels (R, n) and distances (R, n). A point can be spared if it is not the first of its
-        label, so no repair empties another label. There are always enough such points because k <= n. The
-        cost cannot rise, and stays the same only among coinciding points.
-        """
-        runs = len(labels)
-        order, starts = self._sorted(labels)
-        counts = torch.zeros(runs, self.k, dtype=torch.long, device=labels.device)
-        counts.scatter_add_(1, labels, torch.ones_like(labels))
-        empty = counts == 0
-        # Column n takes the first points of empty labels and the moves to filled ones; it is dropped.
-        firsts = order[starts.clamp(max=len(order) - 1)].view(runs, self.k).masked_fill(empty, self.n)
-        spare = F.pad(distances, (0, 1)).scatter(1, firsts, -1.0)[:, : self.n]
-        donors = spare.argsort(dim=1, descending=True, stable=True)[:, : self.k]
-        moves = donors.gather(1, (empty.cumsum(1) - 1).clamp(min=0)).masked_fill(~empty, self.n)
-        target = torch.arange(self.k, device=labels.device).expand(runs, -1)
-        mended = F.pad(labels, (0, 1)).scatter(1, moves, target)[:, : self.n]
-        nearer = F.pad(distances, (0, 1)).scatter(1, moves, 0.0)[:, : self.n]
-        return mended, nearer
+    if state.k == 1:
+        found = state.real.new_zeros(1, state.n, dtype=torch.long)
+    else:
+        names = torch.arange(state.k)
+        every = torch.cartesian_prod(names[:1], *[names] * (state.n - 1)).view(-1, state.n)
+        whole = (every[:, :, None] == names).any(1).all(1)
+        found = every[whole].to(state.points.device)
+    return torch.where(state.real[:, None], found, state.k)
 
 
-def _partitions(state: _Cloud) -> Tensor:
-    """Return the labels (R, n) of every partition of the points into k groups, none of them empty.
-
-    The first point has label 0, so at most k**(n - 1) candidates are made. A partition may be there several times
-    under other names of its groups.
-    """
-    names = torch.arange(state.k)
-    found = torch.cartesian_prod(names[:1], *[names] * (state.n - 1)).view(-1, state.n)
-    whole = (found[:, :, None] == names).any(1).all(1)
-    return found[whole].to(state.points.device)
-
-
-def _greedy_starts(state: _Cloud, generator: torch.Generator) -> Tensor:
-    """Return the labels (R, n) of a greedy k-means++ start for each restart, all restarts side by side.
+def _greedy_starts(state: Clouds, generators: Sequence[torch.Generator]) -> Tensor:
+    """Return the labels (C, R, N) of a greedy k-means++ start for each restart, all restarts side by side.
 
     Each step draws a few candidates with probability proportional to the squared distance to the atoms so
     far, and keeps the candidate that lowers the sum of those distances most. All draws are made first, on the
-    generator's device, so the loop never waits for the host.
+    generators' device, so the loop never waits for the host.
     """
-    points, norms, n, tries = state.points, state.norms, state.n, state.candidates
-    restarts = state.restarts
-    draws = torch.rand(
-        restarts, state.k, tries, dtype=torch.float64, generator=generator, device=generator.device
-    ).to(points.device)
-    distances = points.new_full((restarts, n), torch.inf)
-    labels = torch.zeros(restarts, n, dtype=torch.long, device=points.device)
-    chance = torch.ones(restarts, n, dtype=torch.float64, device=points.device)
+    norms, n, tries, runs = state.norms[:, None], state.n, candidates(state.k), state.restarts
+    draws = torch.stack(
+        [
+            torch.rand(runs, state.k, tries, dtype=torch.float64, generator=own, device=own.device)
+            for own in generators
+        ]
+    ).to(norms.device)  # (C, R, k, tries)
+    last = (state.sizes - 1).view(-1, 1, 1)
+    # Rows that are no points are at distance 0 from the start, so no candidate lowers a sum there, or is drawn.
+    real = state.real[:, None].expand(-1, runs, -1)
+    distances = torch.where(real, torch.inf, 0.0).to(norms.dtype)
+    labels = torch.zeros_like(distances, dtype=torch.long)
+    chance = real.double()
     for step in range(state.k):
-        reach = chance.cumsum(1)
-        rows = torch.searchsorted(reach, draws[:, step] * reach[:, -1:], right=True).clamp(max=n - 1)
-        gaps = norms[rows.flatten()][:, None] + norms - 2 * state.products(rows.flatten())
-        gaps = gaps.view(restarts, tries, n).clamp(min=0)
-        gaps.scatter_(2, rows[:, :, None], 0.0)  # the candidate's own distance, free of rounding
-        gaps = torch.minimum(gaps, distances[:, None])
-        best = gaps.sum(2, dtype=torch.float64).argmin(1)
-        kept = gaps.gather(1, best[:, None, None].expand(-1, 1, n))[:, 0]
+        reach = chance.cumsum(2)
+        rows = torch.searchsorted(reach, draws[:, :, step] * reach[:, :, -1:], right=True)
+        rows = torch.minimum(rows, last)
+        chosen = rows.flatten(1)  # (C, R * tries)
+        gaps = norms[:, 0].gather(1, chosen)[..., None] + norms - 2 * state.products(chosen)
+        gaps = gaps.view(state.count, runs, tries, n).clamp(min=0)
+        gaps.scatter_(3, rows[..., None], 0.0)  # the candidate's own distance, free of rounding
+        gaps = torch.minimum(gaps, distances[:, :, None])
+        best = gaps.sum(3, dtype=torch.float64).argmin(2)
+        kept = gaps.gather(2, best[..., None, None].expand(-1, -1, 1, n))[:, :, 0]
         labels = torch.where(kept < distances, step, labels)
         distances = kept
         chance = kept.double()
-    return state.repair(labels, distances)[0]
+    return state.repair(*state.hide(labels, distances))[0]
 
 
-def _race(state: _Cloud, labels: Tensor, iterations: int, tolerance: float) -> Tensor:
-    """Run all restarts in labels (R, n), drop the costlier half after each leg, and return the winner (n,)."""
-    while len(labels) > 1 and iterations > 0:
+def _race(state: Clouds, labels: Tensor, iterations: int, tolerance: float) -> Tensor:
+    """Run the restarts in labels (C, R, N), drop the costlier half after each leg, and return the winners (C, N)."""
+    while labels.shape[1] > 1 and iterations > 0:
         labels, costs = _lloyd(state, labels, min(_LEG, iterations), tolerance)
         iterations -= _LEG
-        labels = labels[costs.argsort(stable=True)[: (len(labels) + 1) // 2]]
+        better = costs.argsort(dim=1, stable=True)[:, : (labels.shape[1] + 1) // 2]
+        labels = labels.gather(1, better[..., None].expand(-1, -1, state.n))
     if iterations > 0:
-        labels, _ = _lloyd(state, labels[:1], iterations, tolerance)
-    return labels[0]
+        labels, _ = _lloyd(state, labels[:, :1], iterations, tolerance)
+    return labels[:, 0]
 
 
-def _lloyd(state: _Cloud, labels: Tensor, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
-    """Run Lloyd's iterations on labels (R, n) until none improves. Return labels and costs (R,), float64."""
-    costs = torch.full((len(labels),), torch.inf, dtype=torch.float64, device=labels.device)
+def _lloyd(state: Clouds, labels: Tensor, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
+    """Run Lloyd's iterations on labels (C, R, N), each cloud until none of its restarts improves.
+
+    Return labels and costs (C, R), float64.
+    """
+    costs = torch.full(labels.shape[:2], torch.inf, dtype=torch.float64, device=labels.device)
+    active = torch.ones(state.count, 1, dtype=torch.bool, device=labels.device)
     for _ in range(iterations):
         moved, distances = state.repair(*state.assign(labels))
-        lowered = distances.sum(1, dtype=torch.float64)
-        stalled = (moved == labels).all(1) | (costs - lowered <= tolerance * lowered)
-        labels, costs = moved, lowered
-        if bool(stalled.all()):
+        lowered = distances.sum(2, dtype=torch.float64)
+        stalled = (moved == labels).all(2) | (costs - lowered <= tolerance * lowered)
+        labels = torch.where(active[..., None], moved, labels)
+        costs = torch.where(active, lowered, costs)
+        active = active & ~stalled.all(1, keepdim=True)
+        if not bool(active.any()):
             break
     return labels, costs
 
 
-def _exchange(state: _Cloud, labels: Tensor, iterations: int, tolerance: float) -> Tensor:
-    """Move single points between the clusters of labels (n,) while that lowers the cost. Return the new labels (n,).
+def _exchange(state: Clouds, labels: Tensor, iterations: int, tolerance: float) -> Tensor:
+    """Move single points between the clusters of labels (C, N) while that lowers the cost. Return the new labels.
 
     At first, all points with a gain move at once, as in Lloyd's iterations. Those gains do not add up, so a
     step that does not lower the cost is undone. From then on each cluster takes part in at most one move per
     step, its best. These gains add up, and the cost cannot rise.
     """
-    kept, lowest, together = labels, torch.inf, True
+    stop = _EXCHANGE_STOP * tolerance
+    left = torch.full((state.count,), iterations, device=labels.device)
+    together = torch.ones_like(left, dtype=torch.bool)
+    kept, lowest = labels, torch.full_like(left, torch.inf, dtype=torch.float64)
     for _ in range(iterations):
         gain, target, sizes, own = _gains(state, labels)
-        if together:
-            cost = float(torch.where((sizes > 0).all(), own.sum(dtype=torch.float64), torch.inf))
-            if cost >= lowest * (1 - _EXCHANGE_STOP * tolerance):  # an emptied cluster costs infinity
-                labels, together = kept, False
-                continue
-            kept, lowest = labels, cost
-            labels = torch.where(gain > 0, target, labels)
-            continue
-        moving = _exclusive(gain, labels, target, state.k)
-        labels = torch.where(moving, target, labels)
-        if bool(torch.where(moving, gain, 0.0).sum() <= _EXCHANGE_STOP * tolerance * own.sum()):
+        # An emptied cluster costs infinity.
+        cost = torch.where((sizes > 0).all(1), own.sum(1, dtype=torch.float64), torch.inf)
+        left = left - together.long()
+        together = together & ~(cost >= lowest * (1 - stop))
+        kept = torch.where(together[:, None], labels, kept)
+        lowest = torch.where(together, cost, lowest)
+        labels = torch.where(together[:, None] & (gain > 0), target, kept)
+        if not bool(together.any()):
             break
-    return kept if together else labels
+    labels, active = kept, left > 0
+    for _ in range(iterations):
+        gain, target, _, own = _gains(state, labels)
+        moving = _exclusive(gain, labels, target, state.k) & active[:, None]
+        labels = torch.where(moving, target, labels)
+        gained = torch.where(moving, gain, 0.0).sum(1, dtype=torch.float64)
+        left = left - 1
+        active = active & (gained > stop * own.sum(1, dtype=torch.float64)) & (left > 0)
+        if not bool(active.any()):
+            break
+    return labels
 
 
-def _gains(state: _Cloud, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return what the best move of each point gains, for the clusters of labels (n,).
+def _gains(state: Clouds, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return what the best move of each point gains, for the clusters of labels (C, N).
 
-    gain: (n,), by how much the move lowers the summed cost.
-    target: (n,), the cluster that the move leads to.
-    sizes: (k,), the sizes of the clusters.
-    own: (n,), the squared distances of the points to the means of their own clusters.
+    gain: (C, N), by how much the move lowers the summed cost; 0 for padding.
+    target: (C, N), the cluster that the move leads to.
+    sizes: (C, k), the sizes of the clusters.
+    own: (C, N), the squared distances of the points to the means of their own clusters; 0 for padding.
 
     Taking x from a cluster of p points with mean b saves p/(p-1) ||x - b||². Adding it to a cluster of q
     points with mean c costs q/(q+1) ||x - c||². A gain within rounding counts as 0, and the only point of a
     cluster stays.
     """
     distances = state.spread(labels)
-    sizes = labels.bincount(minlength=state.k).to(distances.dtype)
-    own, p = distances.gather(0, labels[None])[0], sizes[labels]
+    sizes = state.counts(labels).to(distances.dtype)
+    at = state.some_atom(labels)
+    own, p = distances.gather(1, at[:, None])[:, 0], sizes.gather(1, at)
     saved = torch.where(p > 1, own * p / (p - 1).clamp(min=1), 0.0)
-    paid = distances * (sizes / (sizes + 1))[:, None]
-    least, target = paid.scatter(0, labels[None], torch.inf).min(0)
+    paid = distances * (sizes / (sizes + 1))[..., None]
+    least, target = paid.scatter(1, at[:, None], torch.inf).min(1)
     gain = saved - least
     noise = 8 * torch.finfo(gain.dtype).eps * (state.norms + own)
-    return torch.where(gain > noise, gain, 0.0), target, sizes, own
+    return (
+        torch.where(state.real & (gain > noise), gain, 0.0),
+        target,
+        sizes,
+        torch.where(state.real, own, 0.0),
+    )
 
 
 def _exclusive(gain: Tensor, labels: Tensor, target: Tensor, k: int) -> Tensor:
-    """Return which points (n,) may move so that each of the k clusters loses or receives at most one point.
+    """Return which points (C, N) may move so that each of the k clusters loses or receives at most one point.
 
     A point moves if its gain is the best of both clusters. Of equal gains, such as those of coinciding
-    points, the first counts.
+    points, the first counts. The label k, that of padding, is one more cluster without gains.
     """
-    best = gain.new_zeros(k).scatter_reduce(0, labels, gain, "amax").scatter_reduce(0, target, gain, "amax")
-    moving = (gain > 0) & (gain >= best[labels]) & (gain >= best[target])
-    n = len(labels)
+    count, n = labels.shape
+    best = gain.new_zeros(count, k + 1)
+    best = best.scatter_reduce(1, labels, gain, "amax").scatter_reduce(1, target, gain, "amax")
+    moving = (gain > 0) & (gain >= best.gather(1, labels)) & (gain >= best.gather(1, target))
     turn = torch.where(moving, torch.arange(n, device=labels.device), n)
-    first = labels.new_full((k,), n)
-    first = first.scatter_reduce(0, labels, turn, "amin").scatter_reduce(0, target, turn, "amin")
-    return moving & (turn == first[labels]) & (turn == first[target])
+    first = labels.new_full((count, k + 1), n)
+    first = first.scatter_reduce(1, labels, turn, "amin").scatter_reduce(1, target, turn, "amin")
+    return moving & (turn == first.gather(1, labels)) & (turn == first.gather(1, target))

@@ -9,7 +9,7 @@ import numpy as np
 import ot
 import pytest
 import torch
-from condense_wmdd import quantization, transport
+from condense_wmdd import transport
 from condense_wmdd.barycenter import SOLVERS, Barycenter, wasserstein_barycenter
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -266,49 +266,6 @@ def test_quantize_is_within_one_percent_of_scikit_learn(points: Tensor, k: int, 
     found = solve(points, k, seed=seed)
     assert found.cost <= 1.01 * reference
     nobody_is_empty(points, found)
-
-
-@pytest.mark.parametrize(("n", "dim", "k"), [(80, 64, 30), (200, 3, 5)], ids=["gram", "direct"])
-def test_both_ways_to_assign_agree_with_plain_differences(n: int, dim: int, k: int) -> None:
-    points = torch.randn(n, dim, generator=seeded(13), dtype=torch.float64)
-    cloud = quantization._Cloud(points, k, 2)
-    assert (cloud.gram is not None) == (dim == 64)
-    labels = torch.stack([torch.randperm(n, generator=seeded(s)) % k for s in range(2)])
-    found, distances = cloud.assign(labels)
-    for run in range(2):
-        means = torch.stack([points[labels[run] == j].mean(0) for j in range(k)])
-        expected = (points[None] - means[:, None]).square().sum(-1)
-        assert torch.allclose(distances[run], expected.min(0).values)
-        assert torch.equal(found[run], expected.argmin(0))
-        assert torch.allclose(cloud.spread(labels[run]), expected)
-
-
-def test_the_gain_of_a_move_is_the_change_of_the_cost() -> None:
-    points = torch.randn(12, 3, generator=seeded(14), dtype=torch.float64)
-    labels = torch.arange(12) % 3
-
-    def cost(labels: Tensor) -> float:
-        groups = [points[labels == j] for j in range(3)]
-        return sum(float((group - group.mean(0)).square().sum()) for group in groups)
-
-    gain, target, _, _ = quantization._gains(quantization._Cloud(points, 3, 1), labels)
-    assert (gain > 0).any()
-    for i in range(12):
-        changes = []
-        for j in {0, 1, 2} - {int(labels[i])}:
-            moved = labels.clone()
-            moved[i] = j
-            changes.append((cost(labels) - cost(moved), j))
-        best, where = max(changes)
-        assert float(gain[i]) == pytest.approx(max(best, 0), abs=1e-12)
-        assert int(target[i]) == where
-
-
-def test_exclusive_moves_touch_each_cluster_once_even_among_equal_gains() -> None:
-    gain = torch.tensor([1.0, 1.0, 0.5, 0.0, 1.0])
-    labels, target = torch.tensor([0, 0, 2, 3, 1]), torch.tensor([1, 1, 3, 2, 0])
-    moving = quantization._exclusive(gain, labels, target, 4)
-    assert moving.tolist() == [True, False, True, False, False]
 
 
 @every_solver

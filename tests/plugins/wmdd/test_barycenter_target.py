@@ -205,6 +205,27 @@ def test_fit_finds_the_places_that_each_class_has(solver: Any, batch: int) -> No
     assert float(target.costs.max()) < 1e-3
 
 
+def test_a_class_draws_from_its_own_generator() -> None:
+    """Neither the images of another class nor more classes change the barycenter of a class."""
+    draws = seeded(4)
+    features, labels = torch.randn(120, 5, generator=draws), torch.arange(120) % 3
+    found = []
+    for classes, shift in ((3, 0.0), (3, 7.0), (2, 0.0)):
+        shown = torch.where(
+            (labels == 0)[:, None], features + shift * torch.randn(120, 5, generator=draws), features
+        )
+        kept = labels < classes
+        target = BarycenterTarget(BarycenterOptions(restarts=2))
+        feed(target, shown[kept], labels[kept], 50, classes)
+        target.fit(6, seeded(9))
+        found.append(target)
+    assert not torch.allclose(found[0].atoms[0], found[1].atoms[0])
+    for other in found[1:]:
+        torch.testing.assert_close(other.atoms[1], found[0].atoms[1])
+        assert torch.equal(other.weights[1], found[0].weights[1])
+    torch.testing.assert_close(found[2].atoms[0], found[0].atoms[0])
+
+
 def test_one_atom_is_the_mean_of_its_class_whatever_the_batches() -> None:
     features, labels = torch.randn(30, 6, generator=seeded()), torch.arange(30) % 3
     for batch in (1, 7, 30):
