@@ -38,7 +38,7 @@ _ITERATIONS: dict[Solver, int] = {"quantize": 300, "balanced": 100, "alternating
 # How many numbers the largest tensors of a batch of clouds may hold: 2**26 are about 2 GiB at the peak. On a CPU a
 # batch saves the time of calls alone, which counts for small clouds (benchmarks/barycenter.py --together).
 _TOGETHER = 2**26
-_TOGETHER_ON_CPU = 2**17
+_TOGETHER_ON_CPU = 2**21
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def _solve(
         for largest in points.abs().amax((1, 2)).tolist()
     ]
     scale = torch.tensor(scales, dtype=torch.float64, device=points.device)[:, None, None]
-    points = points / scale
+    points /= scale
 
     if search.solver == "quantize":
         found, weights = _quantized(points, sizes, generators, search, dtype)
