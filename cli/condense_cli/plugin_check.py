@@ -23,11 +23,13 @@ def check(ctx: click.Context, name: str, only: tuple[str, ...], as_json: bool) -
     from condense.testing import examine_method, examine_plugin
     from condense_cli.render.checks import data_of, report_table
     from condense_cli.render.console import make_console, write, write_json
+    from condense_cli.render.progress import make_reporter
 
     registry = registry_of(ctx)
     of_plugin = any(status.name == name for status in registry.plugins)
     examine = examine_plugin if of_plugin else examine_method
-    report = examine(name, checks=only, registry=registry)
+    with make_reporter(make_console(stderr=True)) as reporter:
+        report = examine(name, checks=only, registry=registry, reporter=reporter)
     if as_json or (ctx.parent is not None and ctx.parent.params.get("as_json")):
         write_json(data_of(report))
     else:

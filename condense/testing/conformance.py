@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from condense.errors import PluginError, unknown_name
@@ -13,7 +13,7 @@ from condense.recipe.registry import HOST, KINDS, Registry, default_registry
 from condense.recipe.resolve import configure
 from condense.recipe.sources import parts_of
 from condense.recipe.specs import Spec
-from condense.runtime import make_runtime, numeric_settings
+from condense.runtime import Reporter, SilentReporter, make_runtime, numeric_settings
 from condense.testing.declared import changed_by_saving, count_of_forms, lost_option, refused_form
 from condense.testing.elsewhere import import_cost
 from condense.testing.findings import CHECKS, Finding, Report, State
@@ -36,7 +36,12 @@ def check_method(name: str, *, checks: Collection[str] = (), registry: Registry 
     return _passing(examine_method(name, checks=checks, registry=registry))
 
 
-def examine_plugin(*names: str, checks: Collection[str] = (), registry: Registry | None = None) -> Report:
+def examine_plugin(
+    *names: str,
+    checks: Collection[str] = (),
+    registry: Registry | None = None,
+    reporter: Reporter | None = None,
+) -> Report:
     """Try a plugin in short runs on made-up images, and return what each check of `CHECKS` found.
 
     Its methods are tried, and its losses, initializers, parametrizations, networks and evaluators that none of them
@@ -46,6 +51,7 @@ def examine_plugin(*names: str, checks: Collection[str] = (), registry: Registry
     names: of one plugin or several, as `condense plugins` lists them.
     checks: names of `CHECKS`; by default all of them.
     registry: what plugins offer; by default the installed ones.
+    reporter: told after each finding.
 
     Raises UnknownNameError for an unknown plugin or check, and PluginError for a plugin that was set aside.
     """
@@ -61,7 +67,7 @@ def examine_plugin(*names: str, checks: Collection[str] = (), registry: Registry
         offers = [offer for kind, _ in KINDS.values() for offer in registry.offers(kind)]
         specs += [offer.spec for offer in offers if offer.plugin == name and isinstance(offer.spec, Spec)]
     title = f"plugin{'s' * (len(names) > 1)} {' and '.join(map(repr, names))}"
-    return _examined(title, names, specs, subjects, with_offers(registry, made), checks)
+    return _examined(title, names, specs, subjects, with_offers(registry, made), checks, reporter)
 
 
 def _check_works(plugin: str, registry: Registry) -> None:
@@ -72,7 +78,13 @@ def _check_works(plugin: str, registry: Registry) -> None:
         raise PluginError(f"plugin {plugin!r} was set aside: {status.problem}")
 
 
-def examine_method(name: str, *, checks: Collection[str] = (), registry: Registry | None = None) -> Report:
+def examine_method(
+    name: str,
+    *,
+    checks: Collection[str] = (),
+    registry: Registry | None = None,
+    reporter: Reporter | None = None,
+) -> Report:
     """Try one method as `examine_plugin` tries a plugin, with the components that it uses, whoever offers them.
 
     Raises UnknownNameError for an unknown method or check.
@@ -83,7 +95,7 @@ def examine_method(name: str, *, checks: Collection[str] = (), registry: Registr
     plugins = dict.fromkeys(known.plugin_of(kind, part) for kind, part in parts)
     specs = [known.find(kind, part) for kind, part in parts if kind not in ("method", "dataset", "model")]
     own = [plugin for plugin in plugins if plugin != HOST]
-    return _examined(f"method {name!r}", own, specs, [subject_of(name)], known, checks)
+    return _examined(f"method {name!r}", own, specs, [subject_of(name)], known, checks, reporter)
 
 
 def _examined(
@@ -93,24 +105,45 @@ def _examined(
     subjects: Sequence[Subject],
     registry: Registry,
     checks: Collection[str],
+    reporter: Reporter | None,
 ) -> Report:
     for check in checks:
         if check not in CHECKS:
             raise unknown_name("check", check, CHECKS)
     wanted = [check for check in CHECKS if check in (checks or CHECKS)]
+    # Of each check as many findings as it has subjects.
+    of_all = {"import": len(plugins), "options": 1}
+    total = sum(of_all.get(check, len(subjects)) for check in wanted)
+    told = reporter or SilentReporter()
+    told.start("check", f"{title}, {counted(len(wanted), 'check')}", total, "finding")
     found: list[Finding] = []
+    for finding in _findings(title, plugins, specs, subjects, registry, wanted):
+        found.append(finding)
+        told.advance(1)
+    told.finish()
+    return Report(subject=title, findings=tuple(found))
+
+
+def _findings(
+    title: str,
+    plugins: Sequence[str],
+    specs: Sequence[Spec],
+    subjects: Sequence[Subject],
+    registry: Registry,
+    wanted: Sequence[str],
+) -> Iterator[Finding]:
+    """Yield what each of the wanted checks finds, in their order."""
     if "import" in wanted:
-        found += [_import(plugin, registry) for plugin in plugins]
+        yield from (_import(plugin, registry) for plugin in plugins)
     if "options" in wanted:
-        found.append(_options(title, specs, subjects, registry))
+        yield _options(title, specs, subjects, registry)
     if "settings" in wanted:
-        found += [_settings(subject, registry) for subject in subjects]
+        yield from (_settings(subject, registry) for subject in subjects)
     if any(check in OF_TRIALS for check in wanted):
         scratch = tempfile.TemporaryDirectory(prefix="condense-check-")
         with scratch as folder, numeric_settings(make_runtime("cpu", "fp32")):
             trials = [Trial(subject, registry, Path(folder)) for subject in subjects]
-            found += findings_of(trials, wanted, registry)
-    return Report(subject=title, findings=tuple(found))
+            yield from findings_of(trials, wanted, registry)
 
 
 def _import(plugin: str, registry: Registry) -> Finding:

@@ -55,6 +55,9 @@ def test_a_plugin_of_one_file_or_its_method_passes(condense: Invoke, file: Path,
         ["gradients", "passed"],
     ]
     assert result.stdout.rstrip().endswith(f"{name!r}: every check passed")
+    told = result.stderr.splitlines()
+    assert told[0].startswith("check: ") and told[0].endswith(f"{name!r}, 2 checks")
+    assert told[-1].startswith("check: done in ")
 
 
 def test_a_check_that_fails_gives_exit_status_1_and_no_traceback(condense: Invoke, file: Path) -> None:
