@@ -16,6 +16,7 @@ from condense.data.pixels import centre_crop, check_normalisation, normalise
 from condense.data.preprocessing import Preprocessing
 from condense.errors import DataError
 from condense.runtime import Reporter, SilentReporter
+from condense.storage.files import cache_dir
 
 # The hash of a split that is not in memory reads this many images, or up to twice as many.
 _HASHED = 64
@@ -206,10 +207,3 @@ class DatasetRequest:
 def default_data_dir(environment: Mapping[str, str]) -> Path:
     """Return $CONDENSE_DATA_DIR, or "data" in the cache folder: ~/.cache/condense/data on Linux."""
     return Path(environment.get("CONDENSE_DATA_DIR") or cache_dir(environment) / "data")
-
-
-def cache_dir(environment: Mapping[str, str]) -> Path:
-    """Return $CONDENSE_CACHE_DIR, or the folder of the user's caches: ~/.cache/condense on Linux."""
-    from platformdirs import user_cache_path
-
-    return Path(environment.get("CONDENSE_CACHE_DIR") or user_cache_path("condense"))

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from condense.data.dataset import cache_dir
 from condense.data.paths import Paths
-from condense.storage.files import write_bytes
+from condense.storage.files import cache_dir, write_bytes
 
 # Size in bytes, time of the last change in nanoseconds, side lengths in pixels (0 if the file has not been read), and
 # whether the file says that it has no colour.

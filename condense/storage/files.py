@@ -309,3 +309,10 @@ def _swap(new: Path, path: Path, old: Path) -> None:
         if existed:
             old.rename(path)
         raise
+
+
+def cache_dir(environment: Mapping[str, str]) -> Path:
+    """Return $CONDENSE_CACHE_DIR, or the folder of the user's caches: ~/.cache/condense on Linux."""
+    from platformdirs import user_cache_path
+
+    return Path(environment.get("CONDENSE_CACHE_DIR") or user_cache_path("condense"))

@@ -16,7 +16,7 @@ from typing import Any
 
 from condense.errors import StorageError
 from condense.recipe.config import digest
-from condense.storage.files import read_bytes
+from condense.storage.files import cache_dir, read_bytes
 
 _BYTES = 32
 
@@ -41,8 +41,6 @@ def _code(secret: bytes, settings: Mapping[str, Any]) -> str:
 
 def _secret(*, create: bool) -> bytes:
     """Return the secret of this user, or nothing if there is none. create: whether to make one."""
-    from condense.data.dataset import cache_dir
-
     file = cache_dir(os.environ) / "seal"
     if create and not file.exists():
         with contextlib.suppress(OSError):  # A cache that cannot be written is no reason to stop a run.

@@ -50,18 +50,20 @@ def test_variants_resolve(variant: condense.Variant) -> None:
 
 
 def test_the_error_of_the_regression_falls(short_run: Callable[..., condense.RunResult]) -> None:
+    """In one network that learns nothing: networks of other ages have errors of other sizes."""
     settings = {
         "iterations": 60,
         "recover.log_every": 1,
         "recover.network.width": 4,
         "recover.network.depth": 2,
         "recover.augment.siamese": "",
-        "recover.networks": 2,
-        "recover.network_steps": 10,
+        "recover.networks": 1,
+        "recover.network_steps": 1000,
+        "recover.inner.epochs": 0,
     }
     result = short_run("feature-regression", settings)
     assert result.distilled.images.shape == (3, 1, 8, 8)
     assert len(result.distilled) == 12
     lines = map(json.loads, (result.path / "metrics.jsonl").read_text().splitlines())
     losses = [line["loss"] for line in lines if line["stage"] == "recover"]
-    assert torch.tensor(losses[-20:]).mean() < 0.8 * torch.tensor(losses[:5]).mean()
+    assert torch.tensor(losses[-20:]).mean() < 0.5 * torch.tensor(losses[:5]).mean()
