@@ -138,7 +138,10 @@ def _named_network(settings: Iterable[Pair], registry: Registry) -> str:
 def preset_note(recipe: Recipe, registry: Registry) -> tuple[str, ...]:
     """Return a note if the method's preset for the dataset was chosen with another network than the teacher's."""
     dataset, network = recipe.dataset.name, recipe.teacher.model.name
-    chosen_with = registry.method(recipe.method).preset_networks.get(dataset, network)
+    # A run may go on, or be repeated, where its method is not installed: the recipe holds all settings.
+    methods = {offer.spec.name: offer.spec for offer in registry.offers("method")}
+    method = methods.get(recipe.method)
+    chosen_with = method.preset_networks.get(dataset, network) if method else network
     if network == chosen_with:
         return ()
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from condense.errors import UnknownNameError
 from condense.recipe.config import RunConfig
 from condense.recipe.method import Use
 from condense.recipe.registry import load_registry
-from condense.recipe.resolve import configure
+from condense.recipe.resolve import configure, preset_note
 from condense.recipe.selection import Selection
 from condense.recipe.settings import assign, flatten
 
@@ -56,6 +57,12 @@ def test_settings_for_fashion_mnist_hold_with_the_convnet_that_they_were_chosen_
     assert form() == form(("teacher.model", "convnet(width=16)")) == "norms"
     assert form(("teacher.model", "timm:regnetx_002")) == "relative"
     assert form(("preset", "fashion-mini"), ("teacher.model", "timm:regnetx_002")) == "norms"
+
+
+def test_a_recipe_of_a_method_that_is_not_installed_has_no_note() -> None:
+    recipe = resolved("fashion-mini", ("teacher.model", "resnet18")).recipe
+    assert len(preset_note(recipe, REGISTRY)) == 1
+    assert preset_note(replace(recipe, method="gone"), REGISTRY) == ()
 
 
 def test_tiny_imagenet_has_the_settings_of_the_paper() -> None:
