@@ -41,7 +41,7 @@ from .executors.executor import Crew as Crew
 from .executors.executor import Executor as Executor
 from .executors.executor import Order as Order
 from .executors.executor import Site as Site
-from .executors.executor import missing_package as missing_package
+from .executors.executor import needed_package as needed_package
 from .executors.executor import unpacked as unpacked
 from .executors.lifeline import interrupts_ignored as interrupts_ignored
 from .executors.pieces import Failed as Failed

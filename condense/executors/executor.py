@@ -7,6 +7,7 @@ between processes, and never tensors: a piece reads and writes files of the run 
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import time
 import traceback
@@ -14,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Protocol
 
 from condense.errors import CondenseError, PluginError, StorageError
@@ -155,11 +157,14 @@ def unpacked(made: bytes) -> Finished | Failed:
     return event
 
 
-def missing_package(executor: str, package: str, extra: str) -> PluginError:
-    """Return the error for an executor whose package is not installed. extra: the one of condense that has it."""
-    return PluginError(
-        f"the executor {executor!r} needs the package {package}: pip install 'condense-toolkit[{extra}]'"
-    )
+def needed_package(executor: str, package: str, extra: str) -> ModuleType:
+    """Return a package that an executor needs. extra: that of condense which has it. Raises PluginError without it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise PluginError(
+            f"the executor {executor!r} needs the package {package}: pip install 'condense-toolkit[{extra}]'"
+        ) from error
 
 
 def not_shared(path: str, where: str) -> StorageError:

@@ -7,7 +7,6 @@ replaced wherever there is room, and its piece is given to the next worker that 
 
 from __future__ import annotations
 
-import importlib
 import logging
 import pickle
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +24,7 @@ from condense import (
     Order,
     Piece,
     Site,
-    missing_package,
+    needed_package,
     own_placement,
     unpacked,
 )
@@ -42,10 +41,7 @@ class Ray(Executor):
     def __init__(self, options: RayOptions) -> None:
         """Raise PluginError if Ray is not installed."""
         self.options = options
-        try:
-            self._ray = importlib.import_module("ray")
-        except ImportError as error:
-            raise missing_package("ray", "ray", "ray") from error
+        self._ray = needed_package("ray", "ray", "ray")
 
     @contextmanager
     def crew(self, order: Order, own: Site, tell: Callable[[Piece, Message], None]) -> Iterator[Crew]:

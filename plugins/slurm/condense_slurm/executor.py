@@ -7,7 +7,6 @@ ends, or is silent, is replaced, and its piece is given out again.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import math
 import pickle
@@ -32,7 +31,7 @@ from condense import (
     Site,
     StorageError,
     interrupts_ignored,
-    missing_package,
+    needed_package,
     own_placement,
     unpacked,
 )
@@ -54,10 +53,7 @@ class Submitit(Executor):
     def __init__(self, options: SubmititOptions) -> None:
         """Raise PluginError if submitit is not installed."""
         self.options = options
-        try:
-            self._submitit = importlib.import_module("submitit")
-        except ImportError as error:
-            raise missing_package("submitit", "submitit", "slurm") from error
+        self._submitit = needed_package("submitit", "submitit", "slurm")
         # It writes to stdout, which belongs to results.
         logging.getLogger("submitit").setLevel(logging.CRITICAL)
 

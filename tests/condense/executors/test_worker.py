@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from condense.errors import OptionError, PluginError
-from condense.executors.executor import Message, missing_package, unpacked
+from condense.executors.executor import Message, needed_package, unpacked
 from condense.executors.pieces import Failed, Finished, Piece
 from condense.executors.placement import Placement, own_placement
 from condense.executors.worker import Worker
@@ -84,6 +84,9 @@ def test_a_worker_of_a_cluster_has_the_first_gpu_that_it_sees(
 
 
 def test_a_missing_package_is_told_with_the_extra_that_has_it() -> None:
-    error = missing_package("mine", "theirs", "extra")
-    assert isinstance(error, PluginError)
-    assert str(error) == "the executor 'mine' needs the package theirs: pip install 'condense-toolkit[extra]'"
+    with pytest.raises(PluginError) as caught:
+        needed_package("mine", "theirs", "extra")
+    assert (
+        str(caught.value)
+        == "the executor 'mine' needs the package theirs: pip install 'condense-toolkit[extra]'"
+    )
