@@ -8,6 +8,7 @@ share, and CutMix mixes within a share.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -42,6 +43,9 @@ class Peers(Protocol):
     def from_first(self, make: Callable[[], T]) -> T:
         """Return to every peer what `make` returns to the first, which alone calls it. It can be pickled."""
 
+    def in_turn(self) -> AbstractContextManager[None]:
+        """Do the block in the first peer of each computer, and then in the others: they find what it fetched."""
+
 
 class Alone:
     """One process that trains a network by itself."""
@@ -59,6 +63,10 @@ class Alone:
     def from_first(self, make: Callable[[], T]) -> T:
         """Return what `make` returns."""
         return make()
+
+    def in_turn(self) -> AbstractContextManager[None]:
+        """Do the block."""
+        return nullcontext()
 
 
 class SharedNetwork(Network):

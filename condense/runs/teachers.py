@@ -96,12 +96,12 @@ class Teachers:
 def taught(file: Path) -> Taught:
     """Return what a folder of teachers tells of the one with these weights. Raises StorageError for anything else."""
     about = file.with_suffix(".json")
-    told = _read(about, _Kept)
+    told = read_facts(about, Kept)
     if told is None:
         raise StorageError(
             f"{about} does not tell of a teacher; delete it and the file beside it, and run again"
         )
-    return Taught(file=file, accuracy=told.accuracy, seconds=told.seconds)
+    return Taught(file=file, accuracy=told.accuracy, seconds=told.seconds, processes=told.processes)
 
 
 def weights_of(teacher: Network) -> bytes:
@@ -142,13 +142,13 @@ def recorded_of(recipe: Recipe) -> Recorded | None:
 
 def recorded(weights: Path) -> Recorded | None:
     """Return what lies beside a teacher's weights about it, or in the run directory that they lie in; or None."""
-    kept = _read(weights.with_suffix(".json"), _Kept)
+    kept = read_facts(weights.with_suffix(".json"), Kept)
     if kept is not None:
         return Recorded(accuracy=kept.accuracy, classes=kept.classes, mean=kept.mean, std=kept.std)
     folder = RunFolder(weights.parent)
     if weights.name != folder.teacher.name:
         return None
-    run, made = _read(folder.run_json, _Run), _read(folder.distilled / "distilled.json", _Made)
+    run, made = read_facts(folder.run_json, _Run), read_facts(folder.distilled / "distilled.json", _Made)
     if run is None:
         return None
     known = Recorded(accuracy=run.stages.squeeze.accuracy)
@@ -157,7 +157,7 @@ def recorded(weights: Path) -> Recorded | None:
     return replace(known, classes=tuple(entry.name for entry in made.classes), mean=made.mean, std=made.std)
 
 
-class _Kept(msgspec.Struct):
+class Kept(msgspec.Struct):
     """The facts beside a teacher in a folder of teachers. Both numbers tell them from the file of something else."""
 
     accuracy: Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -194,7 +194,7 @@ class _Made(msgspec.Struct):
     std: tuple[float, ...]
 
 
-def _read(file: Path, kind: type[T]) -> T | None:
+def read_facts(file: Path, kind: type[T]) -> T | None:
     """Return the facts in a JSON file, or None: a file beside foreign weights may be missing or hold anything."""
     try:
         found = msgspec.convert(read_json(file), kind) if file.is_file() else None

@@ -10,23 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from condense.engine.epochs import teacher_epochs
 from condense.engine.peers import Alone, SharedUnfinished
 from condense.engine.real import real_dataset
 from condense.engine.squeeze import fresh_teacher, tested, train_teacher
 from condense.engine.unfinished import discard
 from condense.errors import OptionError, StorageError
-from condense.executors.ranks import RankPeers, Ranks
+from condense.executors.ranks import Ranks
 from condense.recipe.config import Machine, RunConfig
 from condense.recipe.method import Teacher
 from condense.recipe.presets import PRESET
 from condense.recipe.registry import Registry
 from condense.runs.machine import runtime_of
-from condense.runs.teachers import Taught, facts_of, teacher_hash, weights_of
+from condense.runs.teachers import Kept, Taught, facts_of, read_facts, taught, teacher_hash, weights_of
 from condense.runtime import Reporter, Runtime, numeric_settings, usual_loaders
-from condense.storage.files import file_hash, json_bytes, read_json, write_bytes
+from condense.storage.files import file_hash, json_bytes, write_bytes
 from condense.storage.locks import held
 from condense.storage.run_folder import unfinished_file
 
@@ -34,12 +31,9 @@ from condense.storage.run_folder import unfinished_file
 _OF_USE = ("teacher.checkpoint", "teacher.measure_batch", "teacher.check")
 
 
-class _Told(msgspec.Struct):
+class _Told(Kept, kw_only=True):
     """What lies beside the weights. teacher: the hash of all that determines them. sha256: of their file."""
 
-    accuracy: float
-    seconds: float
-    processes: int
     teacher: str
     sha256: str
 
@@ -68,11 +62,9 @@ def teach(
     began = time.perf_counter()
     with numeric_settings(runtime), ExitStack() as locks:
         with ranks.group(runtime.device) if ranks else nullcontext(Alone()) as peers:
-            with peers.in_turn() if isinstance(peers, RankPeers) else nullcontext():
+            with peers.in_turn():
                 dataset = real_dataset(config.recipe, config.machine, registry, runtime)
                 teacher = fresh_teacher(config.recipe, dataset, registry, runtime)
-            if not teacher_epochs(config.recipe.teacher, len(dataset.train)):
-                raise OptionError("teacher.epochs is 0, so there is nothing to train")
             name = teacher_hash(config.recipe, dataset, runtime, registry)
             unfinished = SharedUnfinished(unfinished_file(file.parent, f"{file.stem}-{name}"), runtime, peers)
             first = peers.share.number == 0
@@ -89,9 +81,7 @@ def teach(
             facts = facts_of(reached, seconds, dataset, ranks.count if ranks else 1)
             _write(file, weights_of(teacher), {**facts, "teacher": name})
         discard(unfinished.file)
-        told = _told(file)
-        assert told is not None, "it was written, or found, under a lock"
-        return Taught(file=file, accuracy=told.accuracy, seconds=told.seconds, processes=told.processes)
+        return taught(file)
 
 
 def check_given(keys: Collection[str]) -> None:
@@ -139,7 +129,7 @@ def _is_there(file: Path, name: str, runtime: Runtime) -> bool:
     about = file.with_suffix(".json")
     if not file.exists() and not about.exists():
         return False
-    told = _told(file)
+    told = read_facts(about, _Told)
     if told is None or told.teacher != name:
         raise StorageError(
             f"{file if file.exists() else about} exists and is not of this teacher: it has other settings, images or "
@@ -150,15 +140,6 @@ def _is_there(file: Path, name: str, runtime: Runtime) -> bool:
         return True
     runtime.reporter.note(f"{file} is damaged or gone, so it is trained again")
     return False
-
-
-def _told(file: Path) -> _Told | None:
-    """Return what lies beside the weights; None if nothing does, or something else."""
-    about = file.with_suffix(".json")
-    try:
-        return msgspec.convert(read_json(about), _Told) if about.is_file() else None
-    except (StorageError, msgspec.ValidationError):
-        return None
 
 
 def _write(file: Path, weights: bytes, facts: Mapping[str, Any]) -> None:
