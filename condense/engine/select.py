@@ -167,11 +167,10 @@ class Selector:
     def _pixels(self, candidate: str) -> tuple[Tensor, Tensor]:
         """Return the images of a candidate, (K * ipc, C, H, W) uint8, and the weights of its slots."""
         if candidate in self.initializers:
-            file, dataset, plan = self.synthesis.folder.start(candidate), self.dataset, self.synthesis.plan
+            file, plan = self.synthesis.folder.start(candidate), self.synthesis.plan
             tensors, _ = read_tensors(file)
-            classes, side = len(dataset.classes), dataset.size
-            shape = (classes * plan.recipe.ipc, dataset.channels, side, side)
-            images = tensor_of(tensors, "images", shape, torch.uint8, file)
+            classes = len(self.dataset.classes)
+            images = self.synthesis.stored(tensors, "images", classes * plan.recipe.ipc, file)
             slots = (classes, plan.images_per_class)
             return images, tensor_of(tensors, "weights", slots, torch.float32, file)
         start, _, after = candidate.rpartition("-after-")

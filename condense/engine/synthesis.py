@@ -124,8 +124,10 @@ class Synthesis:
         """
         steps = self.recipe.recover.iterations
         name, chunks = _named(steps if after is None else after, steps), self.chunks()
+        files = [self.folder.chunk(index) for index in range(len(chunks))]
         pixels = [
-            self._stored(self.folder.chunk(index), name, len(chunk)) for index, chunk in enumerate(chunks)
+            self.stored(read_tensors(file)[0], name, len(chunk), file)
+            for file, chunk in zip(files, chunks, strict=True)
         ]
         return torch.cat(pixels)[torch.argsort(torch.cat(chunks))]
 
@@ -171,10 +173,13 @@ class Synthesis:
         kept[_named(steps, steps)] = to_bytes(images, mean, std)
         self.folder.checksums.write(self.folder.chunk(index), tensors_to_bytes(kept))
 
-    def _stored(self, file: Path, name: str, count: int) -> Tensor:
-        """Return `count` images of a chunk's file. Raises StorageError for a file that holds something else."""
+    def stored(self, tensors: Mapping[str, Tensor], name: str, count: int, file: Path) -> Tensor:
+        """Return `count` images of a file as they are stored, (count, C, H, W) uint8, by their name.
+
+        Raises StorageError for a file that holds something else.
+        """
         shape = (count, self.dataset.channels, self.dataset.size, self.dataset.size)
-        return tensor_of(read_tensors(file)[0], name, shape, torch.uint8, file)
+        return tensor_of(tensors, name, shape, torch.uint8, file)
 
     def _initial_chunk(self, index: int, wanted: Tensor) -> Chunk:
         """Return a chunk before recovery. wanted: (m,) int64, class * ipc + number in it, of each stored image."""

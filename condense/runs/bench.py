@@ -220,8 +220,7 @@ class RunBench:
         if shards > 1:
             names = [loss.name for loss in losses if loss.needs.observes]
             observed = [read_measured(self.folder.shard(number), names) for number in range(shards)]
-            how = {"seed": recipe.seed, "ipc": ipc, "classes": classes}
-            fit_merged(losses, observed, **how, runtime=self._runtime)
+            fit_merged(losses, observed, classes=classes, seed=recipe.seed, ipc=ipc, runtime=self._runtime)
         else:
             assert self.teacher is not None
             measure(
