@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import IO, Any, TypeVar
 
@@ -161,6 +161,13 @@ def given_only(values: dict[str, Any]) -> dict[str, Any]:
             )
         given["settings"] = (*settings, (_SKIP_BROKEN, "true"))
     return given
+
+
+def option_words(given: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return those of the options by these names that were given, as words of a command line."""
+    return [
+        word for name in names if name in given for word in (f"--{name.replace('_', '-')}", str(given[name]))
+    ]
 
 
 class Interrupted(click.ClickException):

@@ -19,6 +19,7 @@ from condense_cli.options import (
     given_only,
     json_option,
     option,
+    option_words,
     recipe_options,
 )
 
@@ -109,7 +110,8 @@ def command(
     given = given_only(options)
     how: dict[str, Any] = {key: given[key] for key in ("executor", "workers", "address") if key in given}
     if source:
-        how |= {key: given[key] for key in ("data_dir",) if key in given}
+        if "data_dir" in given:
+            how["data_dir"] = given["data_dir"]
         _refuse_beside_from(ctx, [key for key in options if key not in how], resume)
     elif yes:
         raise click.UsageError("--yes has no effect without --from: these settings are your own", ctx)
@@ -135,8 +137,7 @@ def command(
         if dry_run:
             _show_plan(config, path, registry, resume, keys, as_json)
             return
-    by = [word for key, value in how.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-    by += ["--yes"] if yes else []
+    by = [*option_words(how, how), *["--yes"] * yes]
     again = [*disabled_words(ctx), "run", "--resume", "--from", str(path), *by, *file_words(ctx)]
     with fetching_nothing(when=not found.trusted), _progress(config, path, as_json, again) as reporter:
         from condense.api import start

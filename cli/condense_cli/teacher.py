@@ -20,6 +20,7 @@ from condense_cli.options import (
     given_only,
     json_option,
     option,
+    option_words,
     set_option,
     skip_broken_option,
 )
@@ -151,12 +152,7 @@ def _how_to_go_on(ranks: Ranks | None, error: KeyboardInterrupt) -> str:
 
 def _words_of_run(given: Mapping[str, Any]) -> list[str]:
     """Return the words of a run that uses the teacher, as far as they decide which teacher and which images it has."""
-    words = [
-        word
-        for key in ("method", "dataset", "validation", "data_dir")
-        if key in given
-        for word in (f"--{key.replace('_', '-')}", str(given[key]))
-    ]
+    words = option_words(given, ("method", "dataset", "validation", "data_dir"))
     for key, value in given.get("settings", ()):
         if key.startswith(_ALSO_OF_THE_RUN):
             words += ["--set", f"{key}={value}"]

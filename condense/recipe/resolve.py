@@ -129,10 +129,9 @@ def configure(
 
 def _named_network(settings: Iterable[Pair], registry: Registry) -> str:
     """Return the name of the teacher's network that the settings choose, or ""."""
-    value = dict(settings).get("teacher.model", "")
-    return (
-        network_of(value, registry).name if isinstance(value, str) and value else getattr(value, "name", "")
-    )
+    chosen = dict(settings).get("teacher.model")
+    use = network_of(chosen, registry) if isinstance(chosen, str) and chosen else chosen
+    return use.name if isinstance(use, Use) else ""
 
 
 def preset_note(recipe: Recipe, registry: Registry) -> tuple[str, ...]:
