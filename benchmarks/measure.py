@@ -42,7 +42,7 @@ from condense.models.build import build_network
 from condense.models.network import Network
 from condense.recipe.method import Use
 from condense.recipe.registry import default_registry
-from condense.runtime import Runtime, make_runtime, numeric_settings
+from condense.runtime import Runtime, make_runtime, process_settings
 
 CLASSES = 10
 TOLERANCE = {
@@ -85,7 +85,7 @@ def ours(network: Network, dataset: RealDataset, runtime: Runtime) -> Found:
     """Return what the measure stage finds."""
     target = FeaturesOnly(BarycenterOptions())
     norms = ClassBatchNorm(ClassBatchNormOptions())
-    with numeric_settings(runtime):
+    with process_settings(runtime):
         measure(
             [
                 weighted("feature target", "barycenter", target),

@@ -48,7 +48,7 @@ from condense.recipe.method import Recover, Use
 from condense.recipe.registry import default_registry
 from condense.recipe.specs import NoOptions
 from condense.recipe.training import Augment
-from condense.runtime import Runtime, make_runtime, numeric_settings
+from condense.runtime import Runtime, make_runtime, process_settings
 
 IPC = 10
 BN_WEIGHT = 10.0
@@ -135,7 +135,7 @@ def ours(problem: Problem, runtime: Runtime) -> Contestant:
         def log(iteration: int, losses: Mapping[str, float]) -> None:
             logged[iteration] = losses["loss"]
 
-        with numeric_settings(runtime):
+        with process_settings(runtime):
             recover_chunk(
                 problem.chunk,
                 losses,

@@ -25,7 +25,7 @@ from condense.models.build import build_network
 from condense.models.network import Network
 from condense.recipe.method import Use
 from condense.recipe.registry import default_registry
-from condense.runtime import make_runtime, numeric_settings
+from condense.runtime import make_runtime, process_settings
 
 
 def gradients(network: Network, images: Tensor, labels: Tensor) -> None:
@@ -69,7 +69,7 @@ def main() -> None:
 
     contestants: dict[str, Callable[[], None]] = {"one by one": one_by_one, "together": together}
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    with numeric_settings(runtime):
+    with process_settings(runtime):
         for network in alone:
             network.model.train()
         for repeat in range(-1, options.repeats):

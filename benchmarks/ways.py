@@ -26,7 +26,7 @@ from condense.recipe.registry import default_registry
 from condense.recipe.resolve import configure
 from condense.recipe.specs import NoOptions
 from condense.rng import generator, isolated_global_rng
-from condense.runtime import Runtime, SilentReporter, make_runtime, numeric_settings
+from condense.runtime import Runtime, SilentReporter, make_runtime, process_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +212,7 @@ class Trial:
         def after_epoch() -> None:
             self.tested(watch, outcome, built[0], runtime, next(epochs))
 
-        with numeric_settings(runtime):
+        with process_settings(runtime):
             StudentEvaluator(NoOptions()).evaluate(
                 EvaluationRequest(
                     distilled=made.distilled,

@@ -37,7 +37,7 @@ from condense.runs.build import build_parts, check_images
 from condense.runs.machine import runtime_of
 from condense.runs.pipeline import order_of
 from condense.runs.site import RunSite
-from condense.runtime import Reporter, SilentReporter, numeric_settings
+from condense.runtime import Reporter, SilentReporter, process_settings
 from condense.storage.files import read_json, write_json
 from condense.storage.locks import held
 
@@ -96,7 +96,7 @@ def carry_out(
     runtime = runtime_of(replace(machine, loaders=loaders), progress)
     folder = out / design.name
     check_folder(folder)
-    with held(folder), numeric_settings(runtime):
+    with held(folder), process_settings(runtime):
         dataset = real_dataset(recipe, machine, registry, runtime)
         refused = _refusals(design, dataset, registry, progress)
         for note in (*dataset.notes, *design.notes):

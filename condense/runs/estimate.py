@@ -21,7 +21,7 @@ from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
 from condense.runs.ahead import check_teacher_is_needed
 from condense.runs.calibrate import Calibration
-from condense.runtime import Reporter, Runtime, make_runtime, numeric_settings
+from condense.runtime import Reporter, Runtime, make_runtime, process_settings
 
 # A process of this size where the system does not say how large ours is.
 _PROCESS = 400 * 10**6
@@ -119,7 +119,7 @@ def estimate(
     calibration = Calibration(
         plan=plan, counts=counts.held_out(config.recipe.validation), registry=registry, runtime=runtime
     )
-    with numeric_settings(runtime):
+    with process_settings(runtime):
         price = _priced(calibration, counts, throughput)
     advice = []
     if budget_memory:

@@ -41,7 +41,7 @@ from condense.runs.report import write_report
 from condense.runs.result import RunResult
 from condense.runs.site import RunOrder, RunSite
 from condense.runs.teachers import Teachers
-from condense.runtime import Reporter, Runtime, numeric_settings
+from condense.runtime import Reporter, Runtime, process_settings
 from condense.storage import artifact
 from condense.storage.files import read_json
 from condense.storage.grid import save_grid
@@ -76,7 +76,7 @@ def run(
     runtime = runtime_of(replace(machine, loaders=loaders), reporter)
     job = RunJob(config=config, path=path, teachers=teachers.path if teachers else None)
     results: list[RunResult] = []
-    with ExitStack() as locks, numeric_settings(runtime):
+    with ExitStack() as locks, process_settings(runtime):
         if resume:
             RunFolder.open(path)
             locks.enter_context(held(path))

@@ -36,7 +36,7 @@ from condense.runs.journal import is_own, naming_plugin_files, saved_config
 from condense.runs.machine import runtime_of
 from condense.runs.result import EvaluationResult
 from condense.runs.teachers import recorded
-from condense.runtime import Reporter, Runtime, numeric_settings
+from condense.runtime import Reporter, Runtime, process_settings
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
 from condense.storage.files import file_hash
@@ -83,7 +83,7 @@ def reevaluate(
     if not trusted:
         check_wishes(path, config, used, registry, chosen=chosen)
     runtime = runtime_of(machine, reporter)
-    with numeric_settings(runtime):
+    with process_settings(runtime):
         with fetching_nothing(when=not trusted and "dataset" not in chosen):
             real = real_dataset(recipe, machine, registry, runtime)
         for note in real.notes:

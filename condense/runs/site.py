@@ -22,7 +22,7 @@ from condense.models.checkpoints import load_checkpoint
 from condense.recipe.config import Machine, Recipe
 from condense.recipe.registry import Chosen, Registry, load_registry
 from condense.runs.machine import runtime_of
-from condense.runtime import Reporter, Runtime, SilentReporter, numeric_settings
+from condense.runtime import Reporter, Runtime, SilentReporter, process_settings
 from condense.storage.files import file_hash
 
 _KEPT = 2  # benches that a site keeps; each holds the images of its run
@@ -80,7 +80,7 @@ class RunOrder:
         machine = replace(self.machine, device=placement.device, loaders=0)
         runtime = runtime_of(machine)
         with ExitStack() as stack:
-            stack.enter_context(numeric_settings(runtime))
+            stack.enter_context(process_settings(runtime))
             registry = load_registry(self.plugins.disabled, files=self.plugins.files)
             yield RunSite(
                 jobs=self.jobs,

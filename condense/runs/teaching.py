@@ -22,7 +22,7 @@ from condense.recipe.presets import PRESET
 from condense.recipe.registry import Registry
 from condense.runs.machine import runtime_of
 from condense.runs.teachers import Kept, Taught, facts_of, read_facts, taught, teacher_hash, weights_of
-from condense.runtime import Reporter, Runtime, numeric_settings, usual_loaders
+from condense.runtime import Reporter, Runtime, process_settings, usual_loaders
 from condense.storage.files import file_hash, json_bytes, write_bytes
 from condense.storage.locks import held
 from condense.storage.run_folder import unfinished_file
@@ -60,7 +60,7 @@ def teach(
     _check(file, config.recipe.teacher)
     runtime = runtime_of(_machine(config.machine, ranks), reporter)
     began = time.perf_counter()
-    with numeric_settings(runtime), ExitStack() as locks:
+    with process_settings(runtime), ExitStack() as locks:
         with ranks.group(runtime.device) if ranks else nullcontext(Alone()) as peers:
             with peers.in_turn():
                 dataset = real_dataset(config.recipe, config.machine, registry, runtime)

@@ -13,7 +13,7 @@ from condense.recipe.registry import HOST, KINDS, Registry, default_registry
 from condense.recipe.resolve import configure
 from condense.recipe.sources import parts_of
 from condense.recipe.specs import Spec
-from condense.runtime import Reporter, SilentReporter, make_runtime, numeric_settings
+from condense.runtime import Reporter, SilentReporter, make_runtime, process_settings
 from condense.testing.declared import changed_by_saving, count_of_forms, lost_option, refused_form
 from condense.testing.elsewhere import import_cost
 from condense.testing.findings import CHECKS, Finding, Report, State
@@ -141,7 +141,7 @@ def _findings(
         yield from (_settings(subject, registry) for subject in subjects)
     if any(check in OF_TRIALS for check in wanted):
         scratch = tempfile.TemporaryDirectory(prefix="condense-check-")
-        with scratch as folder, numeric_settings(make_runtime("cpu", "fp32")):
+        with scratch as folder, process_settings(make_runtime("cpu", "fp32")):
             trials = [Trial(subject, registry, Path(folder)) for subject in subjects]
             yield from findings_of(trials, wanted, registry)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
+import resource
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -12,7 +15,7 @@ from torch import nn
 
 from condense import runtime as module
 from condense.errors import OptionError
-from condense.runtime import Runtime, SilentReporter, available_cores, make_runtime, numeric_settings
+from condense.runtime import Runtime, SilentReporter, available_cores, make_runtime, process_settings
 
 CPU = torch.device("cpu")
 # The least number float64 has is far below; this one is denormal, so flushing makes it 0.
@@ -106,10 +109,10 @@ def test_a_runtime_is_described_by_its_kind_and_not_by_the_devices_index() -> No
     assert Runtime(CPU, False, SilentReporter()).precision == "fp32"
 
 
-def test_numeric_settings_are_put_back() -> None:
+def test_process_settings_are_put_back() -> None:
     cudnn = torch.backends.cudnn
     before = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
-    with numeric_settings(Runtime(CPU, False, SilentReporter())):
+    with process_settings(Runtime(CPU, False, SilentReporter())):
         assert (cudnn.benchmark, cudnn.deterministic) == (False, True)
     assert (cudnn.enabled, cudnn.benchmark, cudnn.deterministic) == before
 
@@ -119,14 +122,53 @@ def test_denormals_are_flushed_with_bfloat16_only(bf16: bool) -> None:
     if not torch.set_flush_denormal(False):
         pytest.skip("this processor cannot flush denormals")
     assert denormals_survive()
-    with numeric_settings(Runtime(CPU, bf16, SilentReporter())):
+    with process_settings(Runtime(CPU, bf16, SilentReporter())):
         assert denormals_survive() is not bf16
     assert denormals_survive()
 
 
-def test_numeric_settings_are_put_back_after_an_error() -> None:
+FAULTS = """
+import resource
+import torch
+from condense.runtime import SilentReporter, Runtime, process_settings
+
+def pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1])
+
+def fill(times):
+    before = pages()
+    for _ in range(times):
+        torch.ones(16 * 2**20)  # 64 MiB
+    return pages() - before
+
+torch.set_num_threads(1)
+with process_settings(Runtime(torch.device("cpu"), False, SilentReporter())):
+    first, again, during = fill(1), fill(40), resident()
+print(first, again, during - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+@pytest.mark.parametrize("environment", [{}, {"MALLOC_TOP_PAD_": "131072"}])
+def test_freed_memory_is_taken_again_until_the_end(environment: dict[str, str]) -> None:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], env={**ours, **environment}, capture_output=True, text=True, check=True
+    )
+    first, again, freed = map(int, done.stdout.split())
+    if environment:  # the user's settings stay: every tensor takes its pages anew
+        assert again > 38 * first
+    else:
+        assert again < 10 * first  # a few times, until blocks of that size have their places
+        assert freed > 0.9 * 64 * 2**20 / resource.getpagesize()
+
+
+def test_process_settings_are_put_back_after_an_error() -> None:
     before = torch.backends.cudnn.deterministic
-    with pytest.raises(ZeroDivisionError), numeric_settings(Runtime(CPU, True, SilentReporter())):
+    with pytest.raises(ZeroDivisionError), process_settings(Runtime(CPU, True, SilentReporter())):
         raise ZeroDivisionError
     assert torch.backends.cudnn.deterministic == before
     assert denormals_survive()
