@@ -57,9 +57,9 @@ def started(*words: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_for(what: str, folder: Path, process: subprocess.Popen[str], count: int = 1) -> None:
-    """Wait until `count` files that match a pattern exist."""
+    """Wait until `count` files of a name exist. Folders may come and go meanwhile, as those of unfinished writes do."""
     until = time.monotonic() + 120
-    while len(list(folder.rglob(what))) < count:
+    while sum(what in files for _, _, files in os.walk(folder)) < count:
         assert time.monotonic() < until and process.poll() is None, f"no {what} below {folder}"
         time.sleep(0.1)
 
