@@ -32,7 +32,7 @@ _MOST_LOADERS = 16
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
-_LARGEST_INT = 2**31 - 1
+_KEPT_BLOCK = 32 * 2**20  # maximum size in bytes
 
 
 class Reporter(Protocol):
@@ -256,15 +256,17 @@ def _keep_freed_memory() -> bool:
 
     glibc gives large blocks back to the system as soon as they are freed. A step of training frees and takes the same
     blocks again, and the system fills each page with zeros each time: on a CPU that takes up to a third of the step.
-    The setting holds for the whole process. It is left alone where the environment has settings of glibc's memory.
+    Blocks above 32 MiB are still given back, because a few kept ones that no later tensor fits into would fill the
+    memory. The setting holds for the whole process, and nothing is set where the environment does so itself.
     """
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return False
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)
-    set_ = [library.mallopt(option, _LARGEST_INT) for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD)]
-    return all(set_)
+    return bool(
+        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1) and library.mallopt(_M_MMAP_THRESHOLD, _KEPT_BLOCK)
+    )
 
 
 @contextmanager
