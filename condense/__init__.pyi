@@ -74,6 +74,7 @@ from .recipe.needs import Needs as Needs
 from .recipe.needs import ThroughPool as ThroughPool
 from .recipe.needs import ThroughRandomNetwork as ThroughRandomNetwork
 from .recipe.needs import ThroughTeacher as ThroughTeacher
+from .recipe.needs import ThroughUnrolledStudent as ThroughUnrolledStudent
 from .recipe.needs import ThroughWeightGradients as ThroughWeightGradients
 from .recipe.protocol import Protocol as Protocol
 from .recipe.published import Published as Published

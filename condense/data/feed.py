@@ -122,9 +122,9 @@ class Feed:
             images = augmented(
                 self._normalised(pixels), augment, self.size, generator, (size, share.within(size))
             )
-            mix = None
-            if augment.cutmix and _mixes(augment, generator):
-                mix = draw_cutmix(augment.cutmix, size, self.size, generator).of(share.within(size))
+            mix = mix_of(augment, size, self.size, generator)
+            if mix is not None:
+                mix = mix.of(share.within(size))
                 images = apply_cutmix(images, mix)
             yield self._batch(indices, images, mix, share.weight(size))
 
@@ -188,10 +188,17 @@ class Feed:
         return len(self) >= WORTHWHILE and getattr(self._images, "by_processes", False)
 
 
-def _mixes(augment: Augment, generator: torch.Generator) -> bool:
-    """Return whether CutMix mixes this batch. Nothing is drawn if it mixes every batch."""
+def mix_of(augment: Augment, count: int, size: int, generator: torch.Generator) -> CutMix | None:
+    """Draw how CutMix mixes a batch of `count` images of side length `size`, or None if it does not.
+
+    Whether it does is drawn only where it does not mix every batch.
+    """
+    if not augment.cutmix:
+        return None
     probability = augment.cutmix_probability
-    return probability == 1 or bool(torch.rand((), generator=generator) < probability)
+    if probability < 1 and not torch.rand((), generator=generator) < probability:
+        return None
+    return draw_cutmix(augment.cutmix, count, size, generator)
 
 
 class DecodedFeed(Feed):

@@ -4,49 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from condense.data.kinds import unfetched_note
 from condense.engine.labels import LABELS
+from condense.engine.planned import PlannedLoss, check_losses, planned_losses
 from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe, RunConfig
-from condense.recipe.method import IDENTITY, IMPORTED, Pool, Recover, Use
-from condense.recipe.needs import POOL_KINDS, Needs
-from condense.recipe.plugin_code import titled
+from condense.recipe.method import IDENTITY, IMPORTED
+from condense.recipe.needs import POOL_KINDS
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import kind_of_dataset, preset_note
-from condense.recipe.settings import flatten, images_per_stored, options_of
-from condense.recipe.specs import InitializerSpec, LossSpec, kind_text
+from condense.recipe.settings import images_per_stored, options_of
+from condense.recipe.specs import InitializerSpec, kind_text
 from condense.text import counted
 
 REFERENCE_LABEL = "random real images"
 _SHOWN = 6  # states of recovery that a line names
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedLoss:
-    """A feature target or regularizer that a run will build.
-
-    name: its name, for logs and errors.
-    kind: "feature target" or "regularizer".
-    weight: its factor in the sum of losses.
-    spec, options: what it is built from.
-    needs: what condense has to show it.
-    plugin: which one offers it; "" if not known.
-    """
-
-    name: str
-    kind: str
-    weight: float
-    spec: LossSpec
-    options: Any
-    needs: Needs
-    plugin: str = ""
-
-    @property
-    def title(self) -> str:
-        """The loss as text for messages."""
-        return titled(self.kind, self.name, self.plugin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +80,7 @@ class Plan:
         labels = LABELS[self.evaluation.protocol.labels].need_teacher(self.evaluation.students)
         judge, students = self.recipe.judge, self.recipe.select.students
         labels |= bool(students and judge and LABELS[judge.labels].need_teacher(students))
+        labels |= bool(self.recipe.recover.inner.epochs and self.recipe.recover.inner_labels == "online")
         return looks or labels or any(spec.needs_teacher for spec in self.initializers)
 
     @property
@@ -207,13 +181,10 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
     starts = _starts(recipe, registry)
     losses: list[PlannedLoss] = []
     if recipe.recover.iterations or any(spec.uses_targets for spec in (initializer, *starts)):
-        losses += _planned(recipe, "feature target", registry)
+        losses += planned_losses(recipe, "feature target", registry)
     if recipe.recover.iterations:
-        losses += _planned(recipe, "regularizer", registry)
-        _check_chunks(losses, recipe)
-        _check_crops(recipe.recover)
-        _check_random(losses, recipe.recover)
-        _check_pool(losses, recipe)
+        losses += planned_losses(recipe, "regularizer", registry)
+        check_losses(losses, recipe)
     return Plan(
         recipe=recipe,
         evaluation=config.evaluation,
@@ -249,25 +220,6 @@ def _starts(recipe: Recipe, registry: Registry) -> tuple[InitializerSpec, ...]:
     return tuple(registry.find("initializer", name) for name in names)
 
 
-def _planned(recipe: Recipe, kind: str, registry: Registry) -> list[PlannedLoss]:
-    found = []
-    for name, weighted in (recipe.targets if kind == "feature target" else recipe.regularizers).items():
-        spec: LossSpec = registry.find(kind, name)
-        options = options_of(Use(name=name, options=weighted.options), kind, registry)
-        found.append(
-            PlannedLoss(
-                name=name,
-                kind=kind,
-                weight=weighted.weight,
-                spec=spec,
-                options=options,
-                needs=spec.needs_of(options),
-                plugin=registry.plugin_of(kind, name),
-            )
-        )
-    return found
-
-
 def _kind_note(recipe: Recipe, registry: Registry) -> tuple[str, ...]:
     """Return a note that names the kind of the images, if it was found from the images; else nothing."""
     spec, _ = registry.dataset(recipe.dataset.name)
@@ -291,48 +243,3 @@ def _one_class_note(losses: Sequence[PlannedLoss]) -> tuple[str, ...]:
         f"{alone[0]} has every step done one class at a time, so that {', '.join(others)} "
         f"see{'s' * (len(others) == 1)} one class at a time as well",
     )
-
-
-def _check_crops(recover: Recover) -> None:
-    if recover.crop_schedule != "none" and recover.augment.crop_scale is None:
-        raise OptionError(
-            f"recover.crop_schedule={recover.crop_schedule} changes random resized crops, and there are none; set "
-            "recover.augment.crop_scale as well"
-        )
-
-
-def _check_random(losses: Sequence[PlannedLoss], recover: Recover) -> None:
-    """Raise OptionError if settings of random networks are given and no loss looks through one."""
-    usual = Recover()
-    kinds = {loss.needs.network for loss in losses}
-    named = ", ".join(loss.name for loss in losses)
-    idle = ["network_steps"] if recover.network_steps != usual.network_steps else []
-    idle += ["inner.epochs"] if recover.inner.epochs else []
-    if idle and not kinds & {"random", *POOL_KINDS}:
-        raise OptionError(
-            f"recover.{idle[0]} has no effect: none of {named} looks through a random network or a pool"
-        )
-    for name in ("networks", "network"):
-        if getattr(recover, name) != getattr(usual, name) and "random" not in kinds:
-            raise OptionError(f"recover.{name} has no effect: none of {named} looks through a random network")
-
-
-def _check_pool(losses: Sequence[PlannedLoss], recipe: Recipe) -> None:
-    """Raise OptionError if settings of the pool are given and no loss looks through it."""
-    if any(loss.needs.network in POOL_KINDS for loss in losses):
-        return
-    now, usual = flatten(recipe.pool, "pool"), flatten(Pool(), "pool")
-    changed = [key for key, value in now.items() if key in usual and value != usual[key]]
-    if changed:
-        raise OptionError(
-            f"{changed[0]} has no effect: none of {', '.join(loss.name for loss in losses)} looks through a pool"
-        )
-
-
-def _check_chunks(losses: Sequence[PlannedLoss], recipe: Recipe) -> None:
-    whole = [loss.name for loss in losses if loss.needs.at_once != "batch"]
-    if recipe.recover.chunk == "slots" and whole:
-        raise OptionError(
-            f"recover.chunk=slots: {whole[0]!r} needs all images of a class at once; use recover.chunk=classes, or "
-            f"leave it out with --without {whole[0]}"
-        )

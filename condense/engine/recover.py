@@ -128,6 +128,10 @@ def recover_chunk(
         fraction = learning_rate_fraction(options.schedule, iteration, options.iterations)
         optimizer.param_groups[0]["lr"] = options.lr * fraction
         current = networks.of_step([loss.needs for loss in losses], iteration, options, generator)
+        if any(loss.needs.unrolled for loss in losses):
+            current["random"] = networks.unrolled(
+                iteration, coder.decode(pixels), labels, options, generator=generator, runtime=runtime
+            )
         augment = replace(options.augment, crop_scale=crop_scale(options, iteration))
         fast = step_compiled(current, compiling)
         optimizer.zero_grad(set_to_none=True)
@@ -216,7 +220,7 @@ def _values(
         synthetic = replace(_observe(network, view, part.batch, looking, runtime), generator=generator)
         real = None
         if real_view is not None and any(loss.needs.real_per_class for loss in looking):
-            with torch.set_grad_enabled(any(loss.needs.weight_gradients for loss in looking)):
+            with torch.set_grad_enabled(any(loss.needs.of_weights for loss in looking)):
                 seen = _observe(network, real_view, part.real.batch, looking, runtime)
                 real = replace(seen, indices=part.real.drawn)
         for loss in looking:

@@ -8,9 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from condense.data.feed import Batch, Feed, augmented
+from condense.data.cutmix import apply_cutmix
+from condense.data.feed import Batch, Feed, augmented, mix_of
 from condense.engine.pool import Drawn, NetworkPool
-from condense.engine.training import TrainingFeed, hard_loss, optimizer_of, train
+from condense.engine.training import BatchLoss, TrainingFeed, answers_loss, hard_loss, optimizer_of, train
+from condense.engine.unrolled import UnrolledStudent
 from condense.models.network import Network
 from condense.recipe.method import Recover
 from condense.recipe.needs import POOL_KINDS, Needs
@@ -38,6 +40,7 @@ class Networks:
     ) -> None:
         self._teacher, self._fresh, self._pool, self._real = teacher, fresh, pool, real
         self._random: dict[int, Network] = {}
+        self._unrolled: dict[int, UnrolledStudent] = {}
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
         self._drawn: Drawn | None = None
 
@@ -50,7 +53,7 @@ class Networks:
         G-VBSM (Shao et al., CVPR 2024). `options.networks` random networks take turns. Each is replaced after
         `options.network_steps` of its own steps, the first time earlier, so that their ages differ. The draw of a pool
         is replaced every `options.network_steps` steps. A random network is in training mode. Weights take gradients
-        if a loss needs them.
+        if a loss needs them. A student that is unrolled comes from `unrolled`.
         """
         chosen: dict[str, Network] = {}
         if any(wanted.network == "teacher" for wanted in needs):
@@ -62,6 +65,7 @@ class Networks:
             if turn not in self._random or _replaced(iteration, options):
                 self._random[turn] = self._fresh(generator)
                 self._optimizers.pop(f"random {turn}", None)
+                self._unrolled.pop(turn, None)
             trainable = any(wanted.weight_gradients for wanted in looking)
             self._random[turn].model.train().requires_grad_(trainable)
             chosen["random"] = self._random[turn]
@@ -83,6 +87,38 @@ class Networks:
             networks[kind].model.requires_grad_(trainable)
         return {kind: networks[kind] for kind in sorted(kinds)}
 
+    def unrolled(
+        self,
+        iteration: int,
+        pixels: Tensor,
+        labels: Tensor,
+        options: Recover,
+        *,
+        generator: torch.Generator,
+        runtime: Runtime,
+    ) -> Network:
+        """Train the student of this step on the synthetic images, and return it with a gradient to their pixels.
+
+        pixels: (n, C, S, S), with a gradient. labels: (n,) int64. `of_step` has been called.
+
+        Its training of earlier steps is taken as given. Raises NumericalError if its weights are no longer finite.
+        """
+        turn = iteration % options.networks
+        feed = PixelFeed(pixels, labels, runtime)
+        each = options.inner.epochs * feed.training_steps(options.inner.batch_size)
+        if turn not in self._unrolled:
+            network = self._random[turn]
+            self._unrolled[turn] = UnrolledStudent(network, options.inner, options.network_steps * each)
+        student = self._unrolled[turn]
+        student.settle()
+        batches = (
+            batch
+            for _ in range(options.inner.epochs)
+            for batch in feed.training_batches(options.inner.augment, options.inner.batch_size, generator)
+        )
+        with isolated_global_rng(generator), runtime.autocast():
+            return student.train(batches, self._inner_loss(options))
+
     def learn(
         self,
         iteration: int,
@@ -99,12 +135,13 @@ class Networks:
 
         This is the inner loop of DC (Zhao et al., ICLR 2021, algorithm 1), or that of IDC (Kim et al., ICML 2022) with
         real images. It is skipped after the last step, and before a step that takes a fresh network. The optimizer,
-        with its momentum, stays as long as the network does, as in the published code of both.
+        with its momentum, stays as long as the network does, as in the published code of both. A student that is
+        unrolled has learned before the step, and nothing happens.
         """
-        learning = self._learning(iteration, options) if options.inner.epochs else {}
+        learning = self._learning(iteration, options) if options.inner.epochs and not self._unrolled else {}
         if not learning:
             return
-        feed: TrainingFeed = PixelFeed(pixels, labels, runtime)
+        feed: TrainingFeed = PixelFeed(pixels.detach(), labels, runtime)
         if options.inner_on == "real":
             assert self._real is not None, "recover gives the real images to a method that trains on them"
             feed = SomeOf(self._real, options.inner_images)
@@ -117,7 +154,7 @@ class Networks:
                 train(
                     network,
                     feed,
-                    hard_loss(),
+                    self._inner_loss(options),
                     options.inner,
                     generator=generator,
                     runtime=replace(runtime, reporter=SilentReporter()),
@@ -125,6 +162,13 @@ class Networks:
                     optimizer=self._optimizers[kind],
                 )
             network.model.train(mode)
+
+    def _inner_loss(self, options: Recover) -> BatchLoss:
+        """Return the loss of `Recover.inner`."""
+        if options.inner_labels == "hard":
+            return hard_loss()
+        assert self._teacher is not None, "the plan of a run says whether it needs a teacher"
+        return answers_loss(self._teacher, options.inner_temperature)
 
     def _learning(self, iteration: int, options: Recover) -> dict[str, Network]:
         """Return the networks of this step that are looked through again before they are replaced."""
@@ -166,14 +210,14 @@ class SomeOf:
 
 
 class PixelFeed:
-    """Batches for training directly on synthetic pixels.
+    """Batches for training directly on synthetic pixels, to which gradients of the batches flow.
 
     pixels: (n, C, S, S) float32, normalised, on the device.
     labels: (n,) int64, on the device.
     """
 
     def __init__(self, pixels: Tensor, labels: Tensor, runtime: Runtime) -> None:
-        self._pixels, self._labels, self._runtime = pixels.detach(), labels, runtime
+        self._pixels, self._labels, self._runtime = pixels, labels, runtime
 
     def training_steps(self, batch_size: int) -> int:
         """Return the number of batches per epoch."""
@@ -182,8 +226,11 @@ class PixelFeed:
     def training_batches(
         self, augment: Augment, batch_size: int, generator: torch.Generator
     ) -> Iterator[Batch]:
-        """Yield every image once, without CutMix, in an order and with views drawn from `generator`."""
+        """Yield every image once, in an order and with views drawn from `generator`."""
         for indices in torch.randperm(len(self._pixels), generator=generator).split(batch_size):
-            placed = indices.to(self._pixels.device)
-            images = augmented(self._pixels[placed], augment, self._pixels.shape[-1], generator)
-            yield Batch(indices, self._labels[placed], self._runtime.images(images), None)
+            placed, size = indices.to(self._pixels.device), self._pixels.shape[-1]
+            images = augmented(self._pixels[placed], augment, size, generator)
+            mix = mix_of(augment, len(indices), size, generator)
+            if mix is not None:
+                images = apply_cutmix(images, mix)
+            yield Batch(indices, self._labels[placed], self._runtime.images(images), mix)

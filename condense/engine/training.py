@@ -125,6 +125,15 @@ def distillation_loss(
     return loss
 
 
+def answers_loss(teacher: Network, temperature: float) -> BatchLoss:
+    """Return the distillation loss to a teacher's answers to every view, through which gradients flow as well."""
+
+    def teach(batch: Batch) -> Tensor:
+        return torch.softmax(teacher.logits(batch.images) / temperature, dim=1)
+
+    return distillation_loss(teach, temperature)
+
+
 def _weighted_mean(each: Tensor, weights: Tensor | None, batch: Batch) -> Tensor:
     if weights is None:
         return each.mean()

@@ -73,7 +73,12 @@ _RULES: tuple[_Rule, ...] = (
         gate="select.students",
         unread=(0,),
     ),
-    _Rule(below=("recover.inner_on", "recover.inner_images"), gate="recover.inner.epochs", unread=(0,)),
+    _Rule(
+        below=tuple(f"recover.inner_{name}" for name in ("on", "images", "labels", "temperature")),
+        gate="recover.inner.epochs",
+        unread=(0,),
+    ),
+    _Rule(below=("recover.inner_temperature",), gate="recover.inner_labels", unread=("hard",)),
     _Rule(below=("recover.inner_images",), gate="recover.inner_on", read=("real",)),
     _Rule(below=("recover.betas",), gate="recover.optimizer", read=("adam",)),
     _Rule(below=("recover.crop_start", "recover.crop_share"), gate="recover.crop_schedule", unread=("none",)),

@@ -84,7 +84,10 @@ class Recover:
         students of different ages (FRePo, Zhou et al., NeurIPS 2022).
     network_steps: steps on one random network, or on one draw of the pool, before the next one.
     inner: how the random network, or the drawn one of a pool, is trained between two steps on it (DC, Zhao et al.,
-        ICLR 2021); 0 epochs: not at all.
+        ICLR 2021); 0 epochs: not at all. A student that a loss unrolls is trained right before each step, with the
+        schedule of its learning rate over the `network_steps` of its life.
+    inner_labels: what it learns: the hard labels, or with "online" the teacher's answers, for every view.
+    inner_temperature: the softmax temperature of these answers.
     inner_on: the images that it is trained on: the labelled synthetic images of the chunk (DC), or real images (IDC,
         Kim et al., ICML 2022).
     inner_images: real images of one inner epoch, drawn anew for each; 0, or more than there are: all.
@@ -109,6 +112,8 @@ class Recover:
     networks: int = 1
     network_steps: int = 1
     inner: Training = field(default_factory=lambda: NO_TRAINING)
+    inner_labels: Literal["hard", "online"] = "hard"
+    inner_temperature: float = 20.0
     inner_on: Literal["synthetic", "real"] = "synthetic"
     inner_images: int = 0
     measured_views: int = 0
@@ -134,16 +139,10 @@ class Recover:
             raise ValueError(f"inner_images must be 0 (all real images) or more, not {self.inner_images}")
         if self.augment.cutmix:
             raise ValueError("recover.augment.cutmix has no meaning: an image being recovered has one class")
-        if self.inner.augment.cutmix and self.inner_on == "synthetic":
-            raise ValueError(
-                f"networks that learn synthetic images cannot mix them, and recover.inner.augment.cutmix is "
-                f"{self.inner.augment.cutmix:g}; set it to 0 before recover.inner_on=synthetic, or choose "
-                "recover.inner_on=real before it"
-            )
+        if not 0 < self.inner_temperature < math.inf:
+            raise ValueError(f"inner_temperature must be above 0, not {self.inner_temperature}")
         if self.network.name == AS_THE_PROTOCOL_SAYS:
-            raise ValueError(
-                "recover.network is a network of its own or 'teacher'; the protocol's is for students"
-            )
+            raise ValueError("recover.network is its own or 'teacher'; the protocol's is for students")
         for name, share in (("crop_start", self.crop_start), ("crop_share", self.crop_share)):
             if not 0 < share <= 1:
                 raise ValueError(f"{name} must lie in (0, 1], not {share}")

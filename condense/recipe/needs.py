@@ -60,6 +60,17 @@ class ThroughWeightGradients:
     """
 
 
+@dataclass(frozen=True, kw_only=True)
+class ThroughUnrolledStudent:
+    """The loss looks through a student right after steps of its training, which are differentiated through.
+
+    The student is the random network, `Recover.inner` its training on the synthetic images, of which there is at least
+    one epoch at every step. So whatever the student answers has a gradient to the images that it has just learned from,
+    for synthetic and for real images. It is in eval mode. Layer statistics are differentiable once only, so there are
+    none.
+    """
+
+
 @checked
 @dataclass(frozen=True, kw_only=True)
 class ThroughPool:
@@ -87,7 +98,14 @@ class ImagesAlone:
     """The loss looks at the augmented synthetic images and at no network; features and logits are (B, 0)."""
 
 
-Through = ThroughTeacher | ThroughRandomNetwork | ThroughWeightGradients | ThroughPool | ImagesAlone
+Through = (
+    ThroughTeacher
+    | ThroughRandomNetwork
+    | ThroughWeightGradients
+    | ThroughUnrolledStudent
+    | ThroughPool
+    | ImagesAlone
+)
 NetworkKind = Literal["teacher", "random", "pool", "trained", "none"]
 # The kinds that come from a pool: the drawn weights, and those of the same network at the end of its training.
 POOL_KINDS: tuple[NetworkKind, NetworkKind] = ("pool", "trained")
@@ -116,6 +134,10 @@ class Needs:
     def __post_init__(self) -> None:
         if self.real_per_class < 0:
             raise ValueError(f"real_per_class must be 0 or more, not {self.real_per_class}")
+        if self.unrolled and self.at_once == "one class":
+            raise ValueError(
+                "a student learns all classes, so a loss through one cannot see one class at a time"
+            )
 
     @property
     def network(self) -> NetworkKind:
@@ -154,3 +176,13 @@ class Needs:
         if isinstance(self.through, ThroughPool):
             return self.through.weight_gradients
         return isinstance(self.through, ThroughWeightGradients)
+
+    @property
+    def of_weights(self) -> bool:
+        """Whether what it sees of real images takes gradients, by way of the weights."""
+        return self.weight_gradients or self.unrolled
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether its network is a student whose last steps of training are differentiated through."""
+        return isinstance(self.through, ThroughUnrolledStudent)

@@ -13,6 +13,7 @@ from condense import (
     ThroughPool,
     ThroughRandomNetwork,
     ThroughTeacher,
+    ThroughUnrolledStudent,
     ThroughWeightGradients,
     hookimpl,
 )
@@ -35,6 +36,7 @@ from condense_baselines.recipes.idc import IDC, IDC_PROTOCOL
 from condense_baselines.recipes.ncfm import NCFM, NCFM_PROTOCOL
 from condense_baselines.recipes.rded import RDED, RDED_PROTOCOL
 from condense_baselines.recipes.sre2l import CDA, SRE2L
+from condense_baselines.recipes.unrolled import UNROLLED
 
 condense_api = 2
 _GVBSM = "Shao et al., CVPR 2024, arXiv 2311.17950"
@@ -114,11 +116,23 @@ _REGRESSION = FeatureTargetSpec(
     build="condense_baselines.losses.feature_regression:FeatureRegression",
 )
 
+_OUTCOME = FeatureTargetSpec(
+    name="student-entropy",
+    summary="real images to be known by students that have just learned from the synthetic images",
+    source="Wang et al., arXiv 1811.10959",
+    options=RealBatchOptions,
+    # A second derivative, as in gradient-match.
+    needs=lambda options: Needs(
+        through=ThroughUnrolledStudent(), real_per_class=options.real_batch, float32=True
+    ),
+    build="condense_baselines.losses.student_entropy:StudentEntropy",
+)
+
 
 @hookimpl
 def condense_feature_targets() -> list[FeatureTargetSpec]:
     """Return the targets that compare real and synthetic images in random networks or in a pool."""
-    return [*_DC_AND_DM, *_IDC_AND_NCFM, _REGRESSION]
+    return [*_DC_AND_DM, *_IDC_AND_NCFM, _REGRESSION, _OUTCOME]
 
 
 @hookimpl
@@ -221,6 +235,7 @@ def condense_methods() -> list[Method]:
         IDC,
         NCFM,
         FEATURE_REGRESSION,
+        UNROLLED,
         GVBSM,
         HERDING,
         K_CENTER,

@@ -1,0 +1,121 @@
+"""Students whose training on the synthetic images is differentiated through, step by step.
+
+A step of an optimizer is a function of the weights, of its own state and of the gradient, and the gradient is a
+function of the images. So what a student answers after some steps has a gradient to the images that it learned from
+(Maclaurin et al., ICML 2015; Wang et al., arXiv 1811.10959).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import assert_never
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from condense.data.feed import Batch
+from condense.engine.training import BatchLoss, learning_rate_fraction
+from condense.models.network import Network
+from condense.recipe.training import Training
+
+_EPS = 1e-8  # of Adam
+# The square root of Adam has no gradient at 0, where a weight's gradient was 0 at every step. Far below any other.
+_LEAST_SQUARE = 1e-18
+
+
+class UnrolledStudent:
+    """A network in training, whose weights after some steps are a differentiable function of the images of these steps.
+
+    network: has the initial weights, which it keeps.
+    options: the optimizer and its settings. Epochs and batches are the caller's.
+    steps: the length of the training to which the schedule of the learning rate belongs.
+    """
+
+    def __init__(self, network: Network, options: Training, steps: int) -> None:
+        self._network, self._options, self._steps = network, options, steps
+        self._weights = {name: value.detach().clone() for name, value in network.model.named_parameters()}
+        self._buffers = {name: value.detach().clone() for name, value in network.model.named_buffers()}
+        self._states = {name: Updates(options, value) for name, value in self._weights.items()}
+        self._done = 0
+
+    def train(self, batches: Iterable[Batch], loss: BatchLoss) -> Network:
+        """Take a step on each batch, and return the network with the weights that it then has, in eval mode.
+
+        The weights have a gradient to the images of the batches. `settle` ends it.
+        """
+        model = self._network.model.train()
+        weights = {name: value.requires_grad_(True) for name, value in self._weights.items()}
+        for batch in batches:
+            logits = Reweighted(self._network, weights, self._buffers).logits(batch.images)
+            value = loss(batch, logits)
+            gradients = torch.autograd.grad(value, list(weights.values()), create_graph=True)
+            rate = self._options.lr * learning_rate_fraction(self._options.schedule, self._done, self._steps)
+            weights = {
+                name: self._states[name].updated(weight, gradient, rate)
+                for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
+            }
+            self._done += 1
+        self._weights = weights
+        model.eval()
+        return Reweighted(self._network, weights, self._buffers)
+
+    def settle(self) -> None:
+        """Forget how the weights came about, so that the next steps begin a new graph."""
+        self._weights = {name: value.detach() for name, value in self._weights.items()}
+        for state in self._states.values():
+            state.detach()
+
+
+class Reweighted(Network):
+    """A network with weights and buffers that lie outside of it.
+
+    weights, buffers: by the names that they have in the model. Running statistics change in place.
+    """
+
+    def __init__(
+        self, network: Network, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
+    ) -> None:
+        super().__init__(network.model, network.name, member=network.member)
+        self._outside = (dict(weights), dict(buffers))
+
+    def _forward(self, images: Tensor) -> object:
+        return functional_call(self.model, self._outside, (images,))
+
+
+class Updates:
+    """The state of an optimizer for one weight, and its step as a differentiable function.
+
+    The formulas are those of `torch.optim.SGD`, `Adam` and `AdamW` with their default settings.
+    """
+
+    def __init__(self, options: Training, weight: Tensor) -> None:
+        self._options = options
+        self._mean, self._square = torch.zeros_like(weight), torch.zeros_like(weight)
+        self._steps = 0
+
+    def updated(self, weight: Tensor, gradient: Tensor, lr: float) -> Tensor:
+        """Return the weight after a step. lr: the learning rate of the step."""
+        options = self._options
+        self._steps += 1
+        if options.optimizer == "adamw":
+            return weight * (1 - lr * options.weight_decay) - lr * self._adam(gradient)
+        gradient = gradient + options.weight_decay * weight
+        if options.optimizer == "adam":
+            return weight - lr * self._adam(gradient)
+        if options.optimizer == "sgd":
+            self._mean = options.momentum * self._mean + gradient
+            return weight - lr * self._mean
+        assert_never(options.optimizer)
+
+    def _adam(self, gradient: Tensor) -> Tensor:
+        first, second = 0.9, 0.999
+        self._mean = first * self._mean + (1 - first) * gradient
+        self._square = second * self._square + (1 - second) * gradient.square()
+        mean = self._mean / (1 - first**self._steps)
+        square = self._square / (1 - second**self._steps)
+        return mean / ((square + _LEAST_SQUARE).sqrt() + _EPS)
+
+    def detach(self) -> None:
+        """Forget how the state came about."""
+        self._mean, self._square = self._mean.detach(), self._square.detach()

@@ -1,0 +1,47 @@
+"""Unrolled training as a recipe: images from which students in training learn to know real images."""
+
+from __future__ import annotations
+
+from condense import Augment, Method, Recover, Training, Use, Variant, Weighted
+
+UNROLLED = Method(
+    name="unrolled",
+    summary="images that make students, whose training is differentiated through, know real images",
+    source="after Wang et al., arXiv 1811.10959, and Feng et al., ICLR 2024, arXiv 2310.13999",
+    initializer=Use(name="real"),
+    targets={"student-entropy": Weighted(options={"real_batch": 16})},
+    recover=Recover(
+        iterations=150,
+        batch=0,  # all classes, for a student learns them all
+        optimizer="adam",
+        lr=0.03,
+        betas=(0.9, 0.99),
+        schedule="cosine",
+        network=Use(name="teacher"),
+        networks=6,
+        network_steps=25,
+        # As the protocol trains students.
+        inner=Training(
+            epochs=8,
+            batch_size=50,
+            optimizer="adamw",
+            lr=0.001,
+            weight_decay=0.01,
+            schedule="cosine",
+            augment=Augment(crop_scale=(0.08, 1.0), flip=True, cutmix=1.0),
+        ),
+        inner_labels="online",
+    ),
+    protocol="fkd",
+    # As many steps of a student, of 50 images each, whatever the number of images.
+    for_ipc={
+        10: {"recover.inner.epochs": 4},
+        20: {"recover.inner.epochs": 2},
+        50: {"recover.inner.epochs": 1},
+    },
+    variants=(
+        Variant(label="the whole method"),
+        Variant(label="students of one age", settings={"recover.networks": 1}),
+        Variant(label="one step of a student", settings={"recover.inner.epochs": 1}),
+    ),
+)
