@@ -220,12 +220,15 @@ def _recover(plan: Plan, counts: Counts) -> Work:
 
     Every kind of network passes each image of the chunk once forward and once backward. Gradients of weights take a
     second backward pass, and real images beside the synthetic ones pass once forward, or in both directions for
-    gradients of weights. A network that is trained between steps passes the chunk again, or real images.
+    gradients of weights. A network that is trained between steps passes the chunk again, or real images, and the
+    teacher too if it answers. Steps of a student that are differentiated through take two further backward passes.
     """
     recover, recipe = plan.recipe.recover, plan.recipe
     needs = [loss.needs for loss in plan.losses]
     kinds = {wanted.network for wanted in needs} - {"none"}
     twice = any(wanted.weight_gradients for wanted in needs)
+    of_weights = any(wanted.of_weights for wanted in needs)
+    unrolled = any(wanted.unrolled for wanted in needs)
     per_class = min(
         max((wanted.real_per_class for wanted in needs), default=0), counts.train // counts.classes
     )
@@ -239,11 +242,12 @@ def _recover(plan: Plan, counts: Counts) -> Work:
             if recover.inner_on == "synthetic"
             else min(recover.inner_images or counts.train, counts.train)
         )
-        inner = _inner_steps(recover) * recover.inner.epochs * shown
-        forward += recover.iterations * (size * len(kinds) + real) + inner
-        backward += (
-            recover.iterations * (size * len(kinds) * (2 if twice else 1) + (real if twice else 0)) + inner
-        )
+        trained = recover.iterations if unrolled else _inner_steps(recover)
+        inner = trained * recover.inner.epochs * shown
+        answers = inner if recover.inner_labels == "online" else 0
+        forward += recover.iterations * (size * len(kinds) + real) + inner + answers
+        backward += recover.iterations * (size * len(kinds) * (2 if twice else 1) + real * of_weights)
+        backward += 3 * inner + answers if unrolled else inner
         read += recover.iterations * real + (inner if recover.inner_on == "real" else 0)
         steps += recover.iterations
     return Work(

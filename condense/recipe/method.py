@@ -142,7 +142,7 @@ class Recover:
         if not 0 < self.inner_temperature < math.inf:
             raise ValueError(f"inner_temperature must be above 0, not {self.inner_temperature}")
         if self.network.name == AS_THE_PROTOCOL_SAYS:
-            raise ValueError("recover.network is its own or 'teacher'; the protocol's is for students")
+            raise ValueError("recover.network is a network of its own or 'teacher', not the protocol's")
         for name, share in (("crop_start", self.crop_start), ("crop_share", self.crop_share)):
             if not 0 < share <= 1:
                 raise ValueError(f"{name} must lie in (0, 1], not {share}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from condense.recipe.needs import (
     ThroughPool,
     ThroughRandomNetwork,
     ThroughTeacher,
+    ThroughUnrolledStudent,
     ThroughWeightGradients,
 )
 from condense.recipe.training import Augment, Training
@@ -40,6 +42,7 @@ PLAIN = Training(epochs=1, batch_size=100, lr=0.1, momentum=0.0, weight_decay=0.
 TEACHER = Needs(through=ThroughTeacher())
 RANDOM = Needs(through=ThroughRandomNetwork())
 GRADIENTS = Needs(through=ThroughWeightGradients())
+UNROLLED = Needs(through=ThroughUnrolledStudent())
 ALONE = Needs(through=ImagesAlone())
 
 
@@ -66,6 +69,13 @@ class Chunks:
 
     def step(self, iteration: int, needs: Sequence[Needs] = (RANDOM,)) -> dict[str, Network]:
         return self.networks.of_step(needs, iteration, self.options, self.draws)
+
+    def unrolled(self, iteration: int, *, begin: bool = True) -> Network:
+        if begin:
+            self.networks.of_step([UNROLLED], iteration, self.options, self.draws)
+        return self.networks.unrolled(
+            iteration, self.pixels, self.labels, self.options, generator=self.draws, runtime=RUNTIME
+        )
 
     def learn(self, iteration: int) -> None:
         self.networks.learn(
@@ -291,8 +301,81 @@ def test_every_image_comes_once_as_it_is(batch_size: int, sizes: list[int]) -> N
     for batch in batches:
         assert torch.equal(batch.images, pixels.detach()[batch.indices])
         assert torch.equal(batch.labels, labels[batch.indices])
-        assert not batch.images.requires_grad
         assert batch.mix is None
+    (gradient,) = torch.autograd.grad(sum(batch.images.sum() for batch in batches), [pixels])
+    assert torch.equal(gradient, torch.ones_like(pixels))
+
+
+def test_batches_of_pixels_are_mixed() -> None:
+    pixels = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 8, 8)
+    feed = PixelFeed(pixels, torch.arange(6), RUNTIME)
+    for batch in feed.training_batches(Augment(cutmix=1.0), 3, seeded(2)):
+        assert batch.mix is not None
+        own = batch.indices.view(-1, 1, 1, 1).float()
+        partner = own[batch.mix.permutation]
+        assert bool(((batch.images == own) | (batch.images == partner)).all())
+        share = (batch.images == own).float().mean(dim=(1, 2, 3))
+        others = batch.mix.permutation != torch.arange(len(own))
+        torch.testing.assert_close(share[others], torch.full_like(share[others], batch.mix.share))
+
+
+# Students that are unrolled.
+
+
+def test_a_student_goes_on_until_a_fresh_one_comes(chunks: Callable[..., Chunks]) -> None:
+    """Two turns each: 2 epochs of 4 images in batches of 2 are 4 steps a turn, and 8 in a life."""
+    site = chunks(network_steps=2, inner=replace(PLAIN, epochs=2, batch_size=2, schedule="cosine"))
+    reached = [site.unrolled(iteration) for iteration in range(4)]
+    assert site.made == 2
+    assert site.networks._unrolled[0]._done == 8
+    assert reached[1].model is reached[0].model
+    assert reached[3].model is reached[2].model
+    assert reached[2].model is not reached[1].model
+
+
+def test_what_a_student_answers_has_a_gradient_to_the_pixels_of_this_turn(
+    chunks: Callable[..., Chunks],
+) -> None:
+    site = chunks(network_steps=9, inner=replace(PLAIN, epochs=2))
+    real = torch.randn(5, 1, 8, 8, generator=seeded(8))
+    first = site.unrolled(0).logits(real)
+    (gradient,) = torch.autograd.grad(first.square().sum(), [site.pixels])
+    assert bool((gradient.abs().sum(dim=(1, 2, 3)) > 0).all())
+    earlier = site.pixels
+    site.pixels = earlier.detach().clone().requires_grad_(True)
+    second = site.unrolled(1).logits(real)
+    assert torch.autograd.grad(second.sum(), [earlier], allow_unused=True) == (None,)
+    assert not torch.equal(first, second)
+
+
+def test_a_student_that_is_unrolled_learns_nothing_between_steps(chunks: Callable[..., Chunks]) -> None:
+    site = chunks(network_steps=9, inner=PLAIN)
+    site.unrolled(0)
+    network = site.networks._random[0]
+    before = weights(network)
+    site.learn(0)
+    assert same(before, weights(network))
+
+
+def test_a_student_learns_the_answers_of_the_teacher(chunks: Callable[..., Chunks]) -> None:
+    """One step down the gradient of KL(teacher || student) at the temperature, by hand."""
+    site = chunks(network_steps=9, inner=PLAIN, inner_labels="online", inner_temperature=3.0)
+    network = site.step(0)["random"]
+    parameters = {
+        name: one.detach().clone().requires_grad_() for name, one in network.model.named_parameters()
+    }
+    logits = torch.func.functional_call(network.model, parameters, (site.pixels,))
+    wanted = torch.softmax(site.teacher.logits(site.pixels) / 3, dim=1)
+    loss = F.kl_div(torch.log_softmax(logits / 3, dim=1), wanted, reduction="batchmean")
+    slopes = torch.autograd.grad(loss, list(parameters.values()))
+    expected = {
+        name: (one - 0.1 * slope).detach()
+        for (name, one), slope in zip(parameters.items(), slopes, strict=True)
+    }
+    real = torch.randn(5, 1, 8, 8, generator=seeded(8))
+    found = site.unrolled(0, begin=False).logits(real)
+    network.model.eval()
+    torch.testing.assert_close(found, torch.func.functional_call(network.model, expected, (real,)))
 
 
 # Learning from real images.

@@ -127,6 +127,21 @@ def test_gradients_of_weights_and_an_inner_training_by_hand(registry: Registry) 
     assert recover.backward == 4 * (2 * 6 + 21) + inner
 
 
+def test_steps_of_a_student_that_is_differentiated_through_by_hand(registry: Registry) -> None:
+    """Each of 4 steps trains on 6 images for 3 epochs: the student and the teacher forward, and backward once and
+    through that again. Then the student sees the synthetic images and all 21 real ones in both directions."""
+    settings = {"iterations": 4, "recover.inner.epochs": 3}
+    recover = work(registry, "unrolled", settings=settings)["recover", "recover"]
+    inner = 4 * 3 * 6
+    assert recover.forward == 4 * (6 + 21) + 2 * inner
+    assert recover.backward == 4 * (6 + 21) + 4 * inner
+    recover = work(registry, "unrolled", settings={**settings, "recover.inner_labels": "hard"})[
+        "recover", "recover"
+    ]
+    assert recover.forward == 4 * (6 + 21) + inner
+    assert recover.backward == 4 * (6 + 21) + 3 * inner
+
+
 def test_an_inner_training_on_real_images_by_hand(registry: Registry) -> None:
     """IDC: after steps 1 and 3 of 4, 3 epochs of 5 real images, or of all 21."""
     for images, shown in ((5, 5), (0, 21), (50, 21)):

@@ -33,6 +33,7 @@ OTHERS: dict[str, Any] = {
     "siamese": ("flip",),
     "siamese_always": ("flip",),
     "inner_on": "real",
+    "inner_labels": "online",
     "draw": "interpolated",
     "mode": "eval",
     "betas": (0.1, 0.2),

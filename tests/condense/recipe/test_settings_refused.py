@@ -150,13 +150,3 @@ def test_an_option_of_a_part_without_options_names_the_part_that_has_it() -> Non
     )
     with pytest.raises(UnknownSettingError, match=r"evaluator 'students' has no options$"):
         configure(registry, method="random", settings={"evaluator.factor": 3})
-
-
-def test_students_of_synthetic_images_do_not_mix_them_and_the_error_says_who_does() -> None:
-    """IDC's networks learn real images with CutMix, which users did not ask for."""
-    registry = load_registry(environment={})
-    inner_on, cutmix = ("recover.inner_on", "synthetic"), ("recover.inner.augment.cutmix", 0)
-    with pytest.raises(OptionError, match=r"cutmix is 1; set it to 0 before recover\.inner_on=synthetic"):
-        configure(registry, method="idc", settings=[inner_on])
-    found = configure(registry, method="idc", settings=[cutmix, inner_on], alone=False)
-    assert found.recipe.recover.inner_on == "synthetic"
