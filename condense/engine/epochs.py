@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from condense.recipe.method import Teacher
+from condense.recipe.method import Recover, Teacher
 from condense.recipe.protocol import Protocol
 from condense.recipe.selection import Selection
 
@@ -26,3 +26,9 @@ def teacher_epochs(teacher: Teacher, images: int) -> int:
 def epochs_within(epochs: int, steps: int, per_epoch: int) -> int:
     """Return how many of `epochs`, of `per_epoch` steps each, fit in `steps`: at least one; all if `steps` is 0."""
     return min(epochs, max(1, steps // per_epoch)) if steps else epochs
+
+
+def unrolled_steps(options: Recover, images: int) -> int:
+    """Return how many steps of a student are differentiated through at once. images: of the chunk, decoded."""
+    steps = options.inner.epochs * -(-images // options.inner.batch_size)
+    return min(steps, options.inner_steps or steps)

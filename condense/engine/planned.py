@@ -95,7 +95,15 @@ def _check_random(losses: Sequence[PlannedLoss], recover: Recover) -> None:
 
 
 def _check_unrolled(losses: Sequence[PlannedLoss], recipe: Recipe) -> None:
-    """Raise OptionError if a loss looks through a student that does not learn all classes of the chunk right before."""
+    """Raise OptionError if a loss looks through a student that does not learn all classes of the chunk right before.
+
+    And if a number of steps is given where no loss does.
+    """
+    if recipe.recover.inner_steps and not any(loss.needs.unrolled for loss in losses):
+        named = ", ".join(loss.name for loss in losses)
+        raise OptionError(
+            f"recover.inner_steps has no effect: none of {named} unrolls the training of a student"
+        )
     for loss in (loss for loss in losses if loss.needs.unrolled):
         if not recipe.recover.inner.epochs or recipe.recover.inner_on != "synthetic":
             raise OptionError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -10,13 +11,14 @@ from torch import Tensor
 
 from condense.data.cutmix import apply_cutmix
 from condense.data.feed import Batch, Feed, augmented, mix_of
+from condense.engine.epochs import unrolled_steps
 from condense.engine.pool import Drawn, NetworkPool
 from condense.engine.training import BatchLoss, TrainingFeed, answers_loss, hard_loss, optimizer_of, train
 from condense.engine.unrolled import UnrolledStudent
 from condense.models.network import Network
 from condense.recipe.method import Recover
 from condense.recipe.needs import POOL_KINDS, Needs
-from condense.recipe.training import Augment
+from condense.recipe.training import Augment, Training
 from condense.rng import isolated_global_rng
 from condense.runtime import Runtime, SilentReporter
 
@@ -105,17 +107,13 @@ class Networks:
         """
         turn = iteration % options.networks
         feed = PixelFeed(pixels, labels, runtime)
-        each = options.inner.epochs * feed.training_steps(options.inner.batch_size)
+        each = unrolled_steps(options, len(pixels))
         if turn not in self._unrolled:
             network = self._random[turn]
             self._unrolled[turn] = UnrolledStudent(network, options.inner, options.network_steps * each)
         student = self._unrolled[turn]
         student.settle()
-        batches = (
-            batch
-            for _ in range(options.inner.epochs)
-            for batch in feed.training_batches(options.inner.augment, options.inner.batch_size, generator)
-        )
+        batches = itertools.islice(_epochs_of(feed, options.inner, generator), each)
         with isolated_global_rng(generator), runtime.autocast():
             return student.train(batches, self._inner_loss(options))
 
@@ -186,6 +184,11 @@ def _replaced(iteration: int, options: Recover) -> bool:
     """Whether a step on one of the random networks begins with a fresh one."""
     turn, own_step = iteration % options.networks, iteration // options.networks
     return (own_step + options.ahead(turn)) % options.network_steps == 0
+
+
+def _epochs_of(feed: TrainingFeed, options: Training, generator: torch.Generator) -> Iterator[Batch]:
+    for _ in range(options.epochs):
+        yield from feed.training_batches(options.augment, options.batch_size, generator)
 
 
 class SomeOf:

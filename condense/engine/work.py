@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from condense.engine.epochs import judge_epochs, teacher_epochs, training_steps
+from condense.engine.epochs import judge_epochs, teacher_epochs, training_steps, unrolled_steps
 from condense.engine.labels import LABELS
 from condense.engine.plan import Plan
 from condense.recipe.config import Evaluation, Recipe
@@ -242,8 +242,11 @@ def _recover(plan: Plan, counts: Counts) -> Work:
             if recover.inner_on == "synthetic"
             else min(recover.inner_images or counts.train, counts.train)
         )
-        trained = recover.iterations if unrolled else _inner_steps(recover)
-        inner = trained * recover.inner.epochs * shown
+        inner = _inner_steps(recover) * recover.inner.epochs * shown
+        if unrolled:
+            batch = recover.inner.batch_size
+            epochs, rest = divmod(unrolled_steps(recover, size), -(-size // batch))
+            inner = recover.iterations * (epochs * size + min(size, rest * batch))
         answers = inner if recover.inner_labels == "online" else 0
         forward += recover.iterations * (size * len(kinds) + real) + inner + answers
         backward += recover.iterations * (size * len(kinds) * (2 if twice else 1) + real * of_weights)

@@ -74,7 +74,7 @@ _RULES: tuple[_Rule, ...] = (
         unread=(0,),
     ),
     _Rule(
-        below=tuple(f"recover.inner_{name}" for name in ("on", "images", "labels", "temperature")),
+        below=tuple(f"recover.inner_{name}" for name in ("on", "images", "steps", "labels", "temperature")),
         gate="recover.inner.epochs",
         unread=(0,),
     ),

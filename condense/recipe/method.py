@@ -86,7 +86,8 @@ class Recover:
     inner: how the random network, or the drawn one of a pool, is trained between two steps on it (DC, Zhao et al.,
         ICLR 2021); 0 epochs: not at all. A student that a loss unrolls is trained right before each step, with the
         schedule of its learning rate over the `network_steps` of its life.
-    inner_labels: what it learns: the hard labels, or with "online" the teacher's answers, for every view.
+    inner_steps: the maximum number of steps of such a student at a time; 0: no maximum.
+    inner_labels: what it learns: the hard labels, or with "online" the teacher's answers to every view.
     inner_temperature: the softmax temperature of these answers.
     inner_on: the images that it is trained on: the labelled synthetic images of the chunk (DC), or real images (IDC,
         Kim et al., ICML 2022).
@@ -112,6 +113,7 @@ class Recover:
     networks: int = 1
     network_steps: int = 1
     inner: Training = field(default_factory=lambda: NO_TRAINING)
+    inner_steps: int = 0
     inner_labels: Literal["hard", "online"] = "hard"
     inner_temperature: float = 20.0
     inner_on: Literal["synthetic", "real"] = "synthetic"
@@ -124,8 +126,6 @@ class Recover:
             raise ValueError(
                 f"iterations and batch must be 0 or more, not {self.iterations} and {self.batch}"
             )
-        if self.measured_views < 0:
-            raise ValueError(f"measured_views must be 0 (whole images) or more, not {self.measured_views}")
         for name in ("log_every", "networks", "network_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -135,8 +135,9 @@ class Recover:
             raise ValueError(f"momentum must lie in [0, 1), not {self.momentum}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers in [0, 1), not {self.betas}")
-        if self.inner_images < 0:
-            raise ValueError(f"inner_images must be 0 (all real images) or more, not {self.inner_images}")
+        for name in ("inner_images", "inner_steps", "measured_views"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
         if self.augment.cutmix:
             raise ValueError("recover.augment.cutmix has no meaning: an image being recovered has one class")
         if not 0 < self.inner_temperature < math.inf:

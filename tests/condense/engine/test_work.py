@@ -135,6 +135,10 @@ def test_steps_of_a_student_that_is_differentiated_through_by_hand(registry: Reg
     inner = 4 * 3 * 6
     assert recover.forward == 4 * (6 + 21) + 2 * inner
     assert recover.backward == 4 * (6 + 21) + 4 * inner
+    few = work(
+        registry, "unrolled", settings={**settings, "recover.inner.batch_size": 4, "recover.inner_steps": 3}
+    )
+    assert few["recover", "recover"].forward == 4 * (6 + 21) + 2 * 4 * (4 + 2 + 4)  # in batches of 4 and of 2
     recover = work(registry, "unrolled", settings={**settings, "recover.inner_labels": "hard"})[
         "recover", "recover"
     ]

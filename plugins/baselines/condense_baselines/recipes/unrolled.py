@@ -30,18 +30,13 @@ UNROLLED = Method(
             schedule="cosine",
             augment=Augment(crop_scale=(0.08, 1.0), flip=True, cutmix=1.0),
         ),
+        inner_steps=8,
         inner_labels="online",
     ),
     protocol="fkd",
-    # As many steps of a student, of 50 images each, whatever the number of images.
-    for_ipc={
-        10: {"recover.inner.epochs": 4},
-        20: {"recover.inner.epochs": 2},
-        50: {"recover.inner.epochs": 1},
-    },
     variants=(
         Variant(label="the whole method"),
         Variant(label="students of one age", settings={"recover.networks": 1}),
-        Variant(label="one step of a student", settings={"recover.inner.epochs": 1}),
+        Variant(label="one step of a student", settings={"recover.inner_steps": 1}),
     ),
 )
