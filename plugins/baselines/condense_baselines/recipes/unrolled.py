@@ -1,4 +1,10 @@
-"""Unrolled training as a recipe: images from which students in training learn to know real images."""
+"""Unrolled training as a recipe: images from which students in training learn to know real images.
+
+A form of RaT-BPTT (Feng et al., ICLR 2024, arXiv 2311.07025) for students that learn from a teacher. It differs from
+the paper: students are trained as the protocol `fkd` has it, with the teacher's answers to every view. A window has 8
+steps. Several students of different ages take turns, and each goes on where its last window ended; the paper trains a
+new student up to a random place for each window, of 60 steps. Students answer real images in eval mode.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +13,7 @@ from condense import Augment, Method, Recover, Training, Use, Variant, Weighted
 UNROLLED = Method(
     name="unrolled",
     summary="images that make students, whose training is differentiated through, know real images",
-    source="after Wang et al., arXiv 1811.10959, and Feng et al., ICLR 2024, arXiv 2310.13999",
+    source="after Wang et al., arXiv 1811.10959, and Feng et al., ICLR 2024, arXiv 2311.07025",
     initializer=Use(name="real"),
     targets={"student-entropy": Weighted(options={"real_batch": 16})},
     recover=Recover(
