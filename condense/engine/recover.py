@@ -128,9 +128,11 @@ def recover_chunk(
         fraction = learning_rate_fraction(options.schedule, iteration, options.iterations)
         optimizer.param_groups[0]["lr"] = options.lr * fraction
         current = networks.of_step([loss.needs for loss in losses], iteration, options, generator)
-        if any(loss.needs.unrolled for loss in losses):
+        unrolling = [loss for loss in losses if loss.needs.unrolled]
+        if unrolling:
+            shown, exact = coder.decode(pixels), _exact(runtime, unrolling)
             current["random"] = networks.unrolled(
-                iteration, coder.decode(pixels), labels, options, generator=generator, runtime=runtime
+                iteration, shown, labels, options, generator=generator, runtime=exact
             )
         augment = replace(options.augment, crop_scale=crop_scale(options, iteration))
         fast = step_compiled(current, compiling)
@@ -259,10 +261,14 @@ def _observe(
                     f"{loss.name!r} reads the inputs of {_LAYERS[statistic]}, and {network.name!r} has none; choose "
                     f"another network with --set {_SETTING[loss.needs.network]}=NAME"
                 )
-    exact = any(loss.needs.float32 for loss in looking)
     statistics = {statistic for loss in looking for statistic in loss.needs.statistics}
-    with (replace(runtime, bf16=False) if exact else runtime).autocast():
+    with _exact(runtime, looking).autocast():
         return network.observe(images, batch, statistics)
+
+
+def _exact(runtime: Runtime, looking: Sequence[WeightedLoss]) -> Runtime:
+    """Return the runtime for losses: without bfloat16 if one of them needs float32."""
+    return replace(runtime, bf16=False) if any(loss.needs.float32 for loss in looking) else runtime
 
 
 _LAYERS = {"batchnorm": "BatchNorm layers", "convolutions": "convolutions"}

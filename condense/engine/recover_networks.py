@@ -103,19 +103,24 @@ class Networks:
 
         pixels: (n, C, S, S), with a gradient. labels: (n,) int64. `of_step` has been called.
 
-        Its training of earlier steps is taken as given. Raises NumericalError if its weights are no longer finite.
+        Its training of earlier steps is taken as given. The first students of a chunk are trained ahead, so that their
+        ages differ from the first step on.
         """
-        turn = iteration % options.networks
-        feed = PixelFeed(pixels, labels, runtime)
-        each = unrolled_steps(options, len(pixels))
-        if turn not in self._unrolled:
-            network = self._random[turn]
-            self._unrolled[turn] = UnrolledStudent(network, options.inner, options.network_steps * each)
-        student = self._unrolled[turn]
-        student.settle()
-        batches = itertools.islice(_epochs_of(feed, options.inner, generator), each)
+        turn, each = iteration % options.networks, unrolled_steps(options, len(pixels))
+        loss = self._inner_loss(options)
+
+        def steps(shown: Tensor) -> Iterator[Batch]:
+            feed = PixelFeed(shown, labels, runtime)
+            return itertools.islice(_epochs_of(feed, options.inner, generator), each)
+
         with isolated_global_rng(generator), runtime.autocast():
-            return student.train(batches, self._inner_loss(options))
+            if turn not in self._unrolled:
+                student = UnrolledStudent(self._random[turn], options.inner, options.network_steps * each)
+                self._unrolled[turn] = student
+                for _ in range(options.ahead(turn) if iteration < options.networks else 0):
+                    student.train(steps(pixels.detach()), loss, through=False)
+            self._unrolled[turn].settle()
+            return self._unrolled[turn].train(steps(pixels), loss)
 
     def learn(
         self,

@@ -39,23 +39,27 @@ class UnrolledStudent:
         self._states = {name: Updates(options, value) for name, value in self._weights.items()}
         self._done = 0
 
-    def train(self, batches: Iterable[Batch], loss: BatchLoss) -> Network:
+    def train(self, batches: Iterable[Batch], loss: BatchLoss, *, through: bool = True) -> Network:
         """Take a step on each batch, and return the network with the weights that it then has, in eval mode.
 
-        The weights have a gradient to the images of the batches. `settle` ends it.
+        The weights have a gradient to the images of the batches, unless `through` is False. `settle` ends it.
         """
         model = self._network.model.train()
         weights = {name: value.requires_grad_(True) for name, value in self._weights.items()}
         for batch in batches:
             logits = Reweighted(self._network, weights, self._buffers).logits(batch.images)
             value = loss(batch, logits)
-            gradients = torch.autograd.grad(value, list(weights.values()), create_graph=True)
+            gradients = torch.autograd.grad(value, list(weights.values()), create_graph=through)
             rate = self._options.lr * learning_rate_fraction(self._options.schedule, self._done, self._steps)
             weights = {
                 name: self._states[name].updated(weight, gradient, rate)
                 for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
             }
             self._done += 1
+            if not through:
+                self._weights = weights
+                self.settle()
+                weights = {name: value.requires_grad_(True) for name, value in self._weights.items()}
         self._weights = weights
         model.eval()
         return Reweighted(self._network, weights, self._buffers)

@@ -221,7 +221,8 @@ def _recover(plan: Plan, counts: Counts) -> Work:
     Every kind of network passes each image of the chunk once forward and once backward. Gradients of weights take a
     second backward pass, and real images beside the synthetic ones pass once forward, or in both directions for
     gradients of weights. A network that is trained between steps passes the chunk again, or real images, and the
-    teacher too if it answers. Steps of a student that are differentiated through take two further backward passes.
+    teacher too if it answers. Steps of a student that are differentiated through take two further backward passes; those that
+    the first students are ahead of each other do not.
     """
     recover, recipe = plan.recipe.recover, plan.recipe
     needs = [loss.needs for loss in plan.losses]
@@ -232,6 +233,7 @@ def _recover(plan: Plan, counts: Counts) -> Work:
     per_class = min(
         max((wanted.real_per_class for wanted in needs), default=0), counts.train // counts.classes
     )
+    early = sum(recover.ahead(turn) for turn in range(min(recover.networks, recover.iterations))) * unrolled
     forward = backward = read = steps = 0
     for size in chunk_sizes(counts.classes, recipe.ipc, recover, plan.images_per_stored):
         stored = size // plan.images_per_stored
@@ -242,17 +244,15 @@ def _recover(plan: Plan, counts: Counts) -> Work:
             if recover.inner_on == "synthetic"
             else min(recover.inner_images or counts.train, counts.train)
         )
-        inner = _inner_steps(recover) * recover.inner.epochs * shown
+        inner, ahead = _inner_steps(recover) * recover.inner.epochs * shown, 0
         if unrolled:
-            batch = recover.inner.batch_size
-            epochs, rest = divmod(unrolled_steps(recover, size), -(-size // batch))
-            inner = recover.iterations * (epochs * size + min(size, rest * batch))
-        answers = inner if recover.inner_labels == "online" else 0
-        forward += recover.iterations * (size * len(kinds) + real) + inner + answers
+            inner, ahead = (windows * _of_a_window(recover, size) for windows in (recover.iterations, early))
+        answered = recover.inner_labels == "online"
+        forward += recover.iterations * (size * len(kinds) + real) + (inner + ahead) * (1 + answered)
         backward += recover.iterations * (size * len(kinds) * (2 if twice else 1) + real * of_weights)
-        backward += 3 * inner + answers if unrolled else inner
+        backward += (3 + answered) * inner + ahead if unrolled else inner
         read += recover.iterations * real + (inner if recover.inner_on == "real" else 0)
-        steps += recover.iterations
+        steps += recover.iterations + early // 3  # a window without a graph takes about a third of the time
     return Work(
         stage="recover",
         step="recover",
@@ -262,6 +262,13 @@ def _recover(plan: Plan, counts: Counts) -> Work:
         backward=backward,
         real=True,
     )
+
+
+def _of_a_window(recover: Recover, size: int) -> int:
+    """Return how many images a student that is unrolled learns at once. size: of the chunk."""
+    batch = recover.inner.batch_size
+    epochs, rest = divmod(unrolled_steps(recover, size), -(-size // batch))
+    return epochs * size + min(size, rest * batch)
 
 
 def _inner_steps(recover: Recover) -> int:

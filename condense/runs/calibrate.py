@@ -310,7 +310,8 @@ class Calibration:
             real = noise_feed(dataset, self.counts.train, self.runtime)
 
         def steps(count: int) -> None:
-            options = replace(recipe.recover, iterations=count)
+            # Of several networks in turn, all but the first may be trained ahead, which is counted apart.
+            options = replace(recipe.recover, iterations=count, networks=1)
             with isolated_global_rng(draws):
                 recover_chunk(
                     chunk,

@@ -333,6 +333,16 @@ def test_a_student_goes_on_until_a_fresh_one_comes(chunks: Callable[..., Chunks]
     assert reached[2].model is not reached[1].model
 
 
+def test_the_first_students_differ_in_age(chunks: Callable[..., Chunks]) -> None:
+    """Of two with 4 turns each, the second is 2 turns of 3 steps ahead, and is replaced as much earlier."""
+    site = chunks(networks=2, network_steps=4, inner=replace(PLAIN, epochs=3))
+    ages = []
+    for iteration in range(8):
+        site.unrolled(iteration)
+        ages.append(site.networks._unrolled[iteration % 2]._done // 3)
+    assert ages == [1, 3, 2, 4, 3, 1, 4, 2]
+
+
 def test_what_a_student_answers_has_a_gradient_to_the_pixels_of_this_turn(
     chunks: Callable[..., Chunks],
 ) -> None:

@@ -119,6 +119,19 @@ def test_settling_ends_the_graph_and_keeps_the_state() -> None:
     assert bool((gradient[2:].flatten(1).norm(dim=1) > 0).all())
 
 
+def test_steps_that_nothing_flows_through_are_the_same_steps() -> None:
+    training = Training(epochs=1, optimizer="adamw", lr=0.01)
+    shown = torch.randn(9, 1, 6, 6, generator=seeded(4))
+    pixels = images().requires_grad_(True)
+    through = (
+        UnrolledStudent(network(), training, steps=STEPS).train(batches(pixels), hard_loss()).logits(shown)
+    )
+    plain = UnrolledStudent(network(), training, steps=STEPS)
+    found = plain.train(batches(pixels), hard_loss(), through=False).logits(shown)
+    torch.testing.assert_close(found, through)
+    assert torch.autograd.grad(found.sum(), [pixels], allow_unused=True) == (None,)
+
+
 def test_the_network_itself_keeps_its_weights() -> None:
     given = network()
     before = copy.deepcopy(given.model.state_dict())

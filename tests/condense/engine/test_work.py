@@ -130,7 +130,7 @@ def test_gradients_of_weights_and_an_inner_training_by_hand(registry: Registry) 
 def test_steps_of_a_student_that_is_differentiated_through_by_hand(registry: Registry) -> None:
     """Each of 4 steps trains on 6 images for 3 epochs: the student and the teacher forward, and backward once and
     through that again. Then the student sees the synthetic images and all 21 real ones in both directions."""
-    settings = {"iterations": 4, "recover.inner.epochs": 3}
+    settings = {"iterations": 4, "recover.inner.epochs": 3, "recover.networks": 1}
     recover = work(registry, "unrolled", settings=settings)["recover", "recover"]
     inner = 4 * 3 * 6
     assert recover.forward == 4 * (6 + 21) + 2 * inner
@@ -144,6 +144,15 @@ def test_steps_of_a_student_that_is_differentiated_through_by_hand(registry: Reg
     ]
     assert recover.forward == 4 * (6 + 21) + inner
     assert recover.backward == 4 * (6 + 21) + 3 * inner
+    settings = {
+        **settings,
+        "recover.networks": 2,
+        "recover.network_steps": 10,
+    }  # the second is 5 windows ahead
+    recover = work(registry, "unrolled", settings=settings)["recover", "recover"]
+    assert recover.forward == 4 * (6 + 21) + 2 * inner + 2 * 5 * 3 * 6
+    assert recover.backward == 4 * (6 + 21) + 4 * inner + 5 * 3 * 6
+    assert recover.steps == 4 + 1
 
 
 def test_an_inner_training_on_real_images_by_hand(registry: Registry) -> None:

@@ -24,8 +24,8 @@ UNROLLED = Method(
         betas=(0.9, 0.99),
         schedule="cosine",
         network=Use(name="teacher"),
-        networks=6,
-        network_steps=25,
+        networks=5,
+        network_steps=50,
         # As the protocol trains students.
         inner=Training(
             epochs=8,
