@@ -131,9 +131,7 @@ def recover_chunk(
         unrolling = [loss for loss in losses if loss.needs.unrolled]
         if unrolling:
             shown, exact = coder.decode(pixels), _exact(runtime, unrolling)
-            current["random"] = networks.unrolled(
-                iteration, shown, labels, options, generator=generator, runtime=exact
-            )
+            current["random"] = networks.unrolled(iteration, shown, labels, options, generator, exact)
         augment = replace(options.augment, crop_scale=crop_scale(options, iteration))
         fast = step_compiled(current, compiling)
         optimizer.zero_grad(set_to_none=True)

@@ -95,7 +95,6 @@ class Networks:
         pixels: Tensor,
         labels: Tensor,
         options: Recover,
-        *,
         generator: torch.Generator,
         runtime: Runtime,
     ) -> Network:

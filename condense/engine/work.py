@@ -221,8 +221,8 @@ def _recover(plan: Plan, counts: Counts) -> Work:
     Every kind of network passes each image of the chunk once forward and once backward. Gradients of weights take a
     second backward pass, and real images beside the synthetic ones pass once forward, or in both directions for
     gradients of weights. A network that is trained between steps passes the chunk again, or real images, and the
-    teacher too if it answers. Steps of a student that are differentiated through take two further backward passes; those that
-    the first students are ahead of each other do not.
+    teacher too if it answers. Steps of a student that are differentiated through take two further backward passes;
+    those by which the first students are ahead do not.
     """
     recover, recipe = plan.recipe.recover, plan.recipe
     needs = [loss.needs for loss in plan.losses]

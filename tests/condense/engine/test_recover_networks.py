@@ -73,9 +73,7 @@ class Chunks:
     def unrolled(self, iteration: int, *, begin: bool = True) -> Network:
         if begin:
             self.networks.of_step([UNROLLED], iteration, self.options, self.draws)
-        return self.networks.unrolled(
-            iteration, self.pixels, self.labels, self.options, generator=self.draws, runtime=RUNTIME
-        )
+        return self.networks.unrolled(iteration, self.pixels, self.labels, self.options, self.draws, RUNTIME)
 
     def learn(self, iteration: int) -> None:
         self.networks.learn(
