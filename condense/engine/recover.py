@@ -128,8 +128,7 @@ def recover_chunk(
         fraction = learning_rate_fraction(options.schedule, iteration, options.iterations)
         optimizer.param_groups[0]["lr"] = options.lr * fraction
         current = networks.of_step([loss.needs for loss in losses], iteration, options, generator)
-        unrolling = [loss for loss in losses if loss.needs.unrolled]
-        if unrolling:
+        if unrolling := [loss for loss in losses if loss.needs.unrolled]:
             shown, exact = coder.decode(pixels), _exact(runtime, unrolling)
             current["random"] = networks.unrolled(iteration, shown, labels, options, generator, exact)
         augment = replace(options.augment, crop_scale=crop_scale(options, iteration))
