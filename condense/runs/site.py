@@ -64,6 +64,10 @@ class RunOrder:
         """The device, as the settings name it."""
         return self.machine.device
 
+    def registry(self) -> Registry:
+        """Return what the plugins of a worker offer."""
+        return load_registry(self.plugins.disabled, files=self.plugins.files)
+
     @contextmanager
     def site(self, placement: Placement) -> Iterator[RunSite]:
         """Build a site for another process inside the block. Raises StorageError if storage is not shared."""
@@ -80,8 +84,8 @@ class RunOrder:
         machine = replace(self.machine, device=placement.device, loaders=0)
         runtime = runtime_of(machine)
         with ExitStack() as stack:
-            stack.enter_context(process_settings(runtime))
-            registry = load_registry(self.plugins.disabled, files=self.plugins.files)
+            stack.enter_context(numeric_settings(runtime))
+            registry = self.registry()
             yield RunSite(
                 jobs=self.jobs,
                 registry=registry,

@@ -17,6 +17,7 @@ from condense.runtime import Reporter, SilentReporter, make_runtime, process_set
 from condense.testing.declared import changed_by_saving, count_of_forms, lost_option, refused_form
 from condense.testing.elsewhere import import_cost
 from condense.testing.findings import CHECKS, Finding, Report, State
+from condense.testing.offered import CHECKS_OF, KIND_OF, Offered, findings_of_offers, offered_by
 from condense.testing.subjects import COLOUR, Subject, subject_of, subjects_of, with_offers
 from condense.testing.trial import Trial
 from condense.testing.tried import OF_TRIALS, findings_of
@@ -45,8 +46,8 @@ def examine_plugin(
     """Try a plugin in short runs on made-up images, and return what each check of `CHECKS` found.
 
     Its methods are tried, and its losses, initializers, parametrizations, networks and evaluators that none of them
-    uses. That takes about a second for each method, and some seconds for another process, on the CPU. It leaves nothing
-    behind.
+    uses. Its datasets, protocols, networks, parametrizations and executors are looked at by themselves. That takes about
+    a second for each, and some seconds for every other process, on the CPU. It leaves nothing behind.
 
     names: of one plugin or several, as `condense plugins` lists them.
     checks: names of `CHECKS`; by default all of them.
@@ -64,10 +65,13 @@ def examine_plugin(
         _check_works(name, registry)
         tried, recipes = subjects_of(name, known)
         subjects, made = [*subjects, *tried], [*made, *recipes]
-        offers = [offer for kind, _ in KINDS.values() for offer in registry.offers(kind)]
-        specs += [offer.spec for offer in offers if offer.plugin == name and isinstance(offer.spec, Spec)]
+        own = [
+            offer for kind, _ in KINDS.values() for offer in registry.offers(kind) if offer.plugin == name
+        ]
+        specs += [offer.spec for offer in own if isinstance(offer.spec, Spec)]
     title = f"plugin{'s' * (len(names) > 1)} {' and '.join(map(repr, names))}"
-    return _examined(title, names, specs, subjects, with_offers(registry, made), checks, reporter)
+    offers = offered_by(names, registry)
+    return _examined(title, names, specs, subjects, offers, with_offers(registry, made), checks, reporter)
 
 
 def _check_works(plugin: str, registry: Registry) -> None:
@@ -95,7 +99,9 @@ def examine_method(
     plugins = dict.fromkeys(known.plugin_of(kind, part) for kind, part in parts)
     specs = [known.find(kind, part) for kind, part in parts if kind not in ("method", "dataset", "model")]
     own = [plugin for plugin in plugins if plugin != HOST]
-    return _examined(f"method {name!r}", own, specs, [subject_of(name)], known, checks, reporter)
+    used = (Offered(kind=kind, name=part.partition(":")[0]) for kind, part in parts)
+    offers = [one for one in used if one.kind in CHECKS_OF and known.plugin_of(one.kind, one.name) in own]
+    return _examined(f"method {name!r}", own, specs, [subject_of(name)], offers, known, checks, reporter)
 
 
 def _examined(
@@ -103,6 +109,7 @@ def _examined(
     plugins: Sequence[str],
     specs: Sequence[Spec],
     subjects: Sequence[Subject],
+    offers: Sequence[Offered],
     registry: Registry,
     checks: Collection[str],
     reporter: Reporter | None,
@@ -113,14 +120,19 @@ def _examined(
     wanted = [check for check in CHECKS if check in (checks or CHECKS)]
     # Of each check as many findings as it has subjects.
     of_all = {"import": len(plugins), "options": 1}
+    of_all |= {check: sum(offer.kind == kind for offer in offers) for check, kind in KIND_OF.items()}
     total = sum(of_all.get(check, len(subjects)) for check in wanted)
     told = reporter or SilentReporter()
     told.start("check", f"{title}, {counted(len(wanted), 'check')}", total, "finding")
     found: list[Finding] = []
-    for finding in _findings(title, plugins, specs, subjects, registry, wanted):
+    for finding in _findings(title, plugins, specs, subjects, offers, registry, wanted):
         found.append(finding)
         told.advance(1)
     told.finish()
+    for check in dict.fromkeys(checks):
+        if not of_all.get(check, len(subjects)):
+            nothing = f"it offers no {KIND_OF[check]}" if check in KIND_OF else "nothing of it is tried in runs"
+            found.append(_finding(check, title, "skipped", nothing))
     return Report(subject=title, findings=tuple(found))
 
 
@@ -129,6 +141,7 @@ def _findings(
     plugins: Sequence[str],
     specs: Sequence[Spec],
     subjects: Sequence[Subject],
+    offers: Sequence[Offered],
     registry: Registry,
     wanted: Sequence[str],
 ) -> Iterator[Finding]:
@@ -139,11 +152,12 @@ def _findings(
         yield _options(title, specs, subjects, registry)
     if "settings" in wanted:
         yield from (_settings(subject, registry) for subject in subjects)
-    if any(check in OF_TRIALS for check in wanted):
+    if any(check in OF_TRIALS or check in KIND_OF for check in wanted):
         scratch = tempfile.TemporaryDirectory(prefix="condense-check-")
         with scratch as folder, process_settings(make_runtime("cpu", "fp32")):
             trials = [Trial(subject, registry, Path(folder)) for subject in subjects]
             yield from findings_of(trials, wanted, registry)
+            yield from findings_of_offers(offers, wanted, registry, Path(folder))
 
 
 def _import(plugin: str, registry: Registry) -> Finding:

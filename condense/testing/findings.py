@@ -9,6 +9,8 @@ from typing import Literal
 from condense.text import counted
 
 State = Literal["passed", "failed", "skipped"]
+# What a check found of one thing: the state, and a sentence.
+Answer = tuple[State, str]
 
 # Every check with what it means, in the order in which they are reported.
 CHECKS: Mapping[str, str] = {
@@ -24,6 +26,19 @@ CHECKS: Mapping[str, str] = {
     "channels": "Images may be grey or in colour.",
     "repeats": "Two runs with one seed give the same bytes.",
     "resume": "A run that is interrupted and goes on in another process gives the same bytes.",
+    "images": "A dataset has the images, labels and counts that the contract and its spec promise.",
+    "reload": "A dataset that is loaded twice is the same.",
+    "absent": "A dataset whose files are not there says so in a sentence.",
+    "students": "Students of a protocol are trained to a finite loss, and twice alike.",
+    "shapes": "A network gives logits, features and finite gradients for images of several sizes.",
+    "weights": "One seed gives a network the same first weights.",
+    "memory": "A network remembers parameters and buffers, and nothing else.",
+    "stored": "Stored images have the shape of images, and gradients from what is decoded of them.",
+    "apart": "What is decoded depends on its own stored image alone.",
+    "unfolding": "The lines for people without condense decode as `decode` does.",
+    "pieces": "An executor leaves the bytes of one process, and tells what pieces report.",
+    "failure": "The error of a piece arrives as it was raised.",
+    "workers": "Workers end with their run, also with one that fails.",
 }
 
 

@@ -9,7 +9,7 @@ from condense.recipe.method import IMPORTED, Method, Recover, Use, Weighted
 from condense.recipe.plugin_code import titled
 from condense.recipe.registry import HOST, KINDS, Offer, Registry
 from condense.recipe.resolve import configure
-from condense.recipe.sources import judges_of, parts_of
+from condense.recipe.sources import parts_of
 from condense.recipe.specs import DatasetSpec
 
 # The datasets of made-up images, by the number of channels, and one that stands for photographs.
@@ -37,12 +37,14 @@ class Subject:
 
     title: for people. method: the recipe that it is tried in.
     students: how many judge the outcome.
+    epochs: how many each of them learns, at most.
     alone: whether the recipe was made for a component that no method of its plugin uses.
     """
 
     title: str
     method: str
     students: int = 0
+    epochs: int = 1
     alone: bool = False
 
 
@@ -65,7 +67,7 @@ def subjects_of(plugin: str, registry: Registry) -> tuple[list[Subject], list[Me
             name = offer.spec.name
             if offer.plugin != plugin or (kind, name) in used or not _can_be_tried(kind, offer):
                 continue
-            method = _recipe(kind, name)
+            method = recipe_of(kind, name)
             made.append(method)
             title = titled(kind, name, "")
             judged = kind == "evaluator"
@@ -79,9 +81,8 @@ def subject_of(method: str) -> Subject:
 
 
 def _used(method: str, registry: Registry) -> Iterator[tuple[str, str]]:
-    config = configure(registry, method=method, dataset=COLOUR, alone=False)
-    yield from parts_of(config.recipe)
-    yield from judges_of(config.evaluation, config.recipe.teacher)
+    """Yield what takes part when a method is tried: no students, and so neither their evaluator nor their network."""
+    yield from parts_of(configure(registry, method=method, dataset=COLOUR, alone=False).recipe)
 
 
 def _can_be_tried(kind: str, offer: Offer) -> bool:
@@ -93,8 +94,8 @@ _RECIPES = ("feature target", "regularizer", "initializer", "parametrization", "
 _TARGET = {"cross-entropy": Weighted()}
 
 
-def _recipe(kind: str, name: str) -> Method:
-    """Return the recipe that a component alone is tried in."""
+def recipe_of(kind: str, name: str) -> Method:
+    """Return the recipe that a component alone is tried in. Of other kinds than those it is a usual one."""
     return Method(
         name=f"{kind.replace(' ', '-')}-{name}",
         summary=f"the {kind} {name} alone",
@@ -105,5 +106,5 @@ def _recipe(kind: str, name: str) -> Method:
         evaluator=Use(name=name if kind == "evaluator" else "students"),
         recover=_SHORT,
         presets={one.name: {"teacher.model": name} for one in DATASETS} if kind == "model" else {},
-        protocol="dc",
+        protocol=name if kind == "protocol" else "dc",
     )

@@ -81,9 +81,9 @@ class Trial:
         fails = self.on(COLOUR).error and not self.on(COLOUR).changed
         return GREY if fails and not self.on(GREY).error else COLOUR
 
-    def on(self, dataset: str) -> Outcome:
-        """Return the outcome of the usual run on some of the made-up images."""
-        return self._outcome(dataset, "usual", "")
+    def on(self, dataset: str, attempt: str = "") -> Outcome:
+        """Return the outcome of the usual run on some of the made-up images. attempt: as in `outcome`."""
+        return self._outcome(dataset, "usual", attempt)
 
     def outcome(self, situation: Situation, attempt: str = "") -> Outcome:
         """Return the outcome of a run. attempt: another text for each run of the same situation."""
@@ -139,7 +139,7 @@ class Trial:
             alone=False,
         )
         now = flatten(config)
-        for key, value in _cuts(config, make_plan(config, self.registry), self.registry, situation).items():
+        for key, value in _cuts(config, make_plan(config, self.registry), self.registry, situation, self.subject.epochs).items():
             if now.get(key) != value:
                 config = assign(config, key, value, self.registry)
         return complete(config, self.registry)
@@ -182,8 +182,13 @@ def _pieces(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.suffix in _PIECES}
 
 
-def _cuts(config: RunConfig, plan: Plan, registry: Registry, situation: Situation) -> dict[str, Any]:
-    """Return the settings that make a run short: few steps, small networks. What is short already stays."""
+def _cuts(
+    config: RunConfig, plan: Plan, registry: Registry, situation: Situation, epochs: int
+) -> dict[str, Any]:
+    """Return the settings that make a run short: few steps, small networks. What is short already stays.
+
+    epochs: of students, at most.
+    """
     recipe = config.recipe
     recover, pool, teacher = recipe.recover, recipe.pool, recipe.teacher
     cuts: dict[str, Any] = {"teacher.checkpoint": "", "teacher.epochs": min(1, teacher.epochs)}
@@ -206,6 +211,6 @@ def _cuts(config: RunConfig, plan: Plan, registry: Registry, situation: Situatio
     if plan.selects:
         most |= {"select.students": 1, "select.epochs": 1, "select.snapshots": 1}
     if config.evaluation.students:
-        most |= {"protocol.epochs": 1}
+        most |= {"protocol.epochs": epochs}
     now = flatten(config)
     return cuts | {key: maximum for key, maximum in most.items() if now[key] > maximum}

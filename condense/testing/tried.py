@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from condense.recipe.registry import Registry
 from condense.testing.declared import refused_form
 from condense.testing.elsewhere import gone_on
-from condense.testing.findings import Finding, State
+from condense.testing.findings import Answer, Finding
 from condense.testing.measuring import Measured, UnsteadyError
 from condense.testing.subjects import COLOUR, GREY
 from condense.testing.trial import Outcome, Situation, Trial, differing, sentence_of
 from condense.text import counted
-
-Answer = tuple[State, str]
 
 
 class Tried:
