@@ -46,8 +46,8 @@ def examine_plugin(
     """Try a plugin in short runs on made-up images, and return what each check of `CHECKS` found.
 
     Its methods are tried, and its losses, initializers, parametrizations, networks and evaluators that none of them
-    uses. Its datasets, protocols, networks, parametrizations and executors are looked at by themselves. That takes about
-    a second for each, and some seconds for every other process, on the CPU. It leaves nothing behind.
+    uses. Its datasets, protocols, networks, parametrizations and executors are looked at by themselves. That takes
+    some seconds for each and for every other process, on the CPU. It leaves nothing behind.
 
     names: of one plugin or several, as `condense plugins` lists them.
     checks: names of `CHECKS`; by default all of them.
@@ -65,9 +65,7 @@ def examine_plugin(
         _check_works(name, registry)
         tried, recipes = subjects_of(name, known)
         subjects, made = [*subjects, *tried], [*made, *recipes]
-        own = [
-            offer for kind, _ in KINDS.values() for offer in registry.offers(kind) if offer.plugin == name
-        ]
+        own = [offer for kind, _ in KINDS.values() for offer in registry.offers(kind) if offer.plugin == name]
         specs += [offer.spec for offer in own if isinstance(offer.spec, Spec)]
     title = f"plugin{'s' * (len(names) > 1)} {' and '.join(map(repr, names))}"
     offers = offered_by(names, registry)
@@ -131,7 +129,9 @@ def _examined(
     told.finish()
     for check in dict.fromkeys(checks):
         if not of_all.get(check, len(subjects)):
-            nothing = f"it offers no {KIND_OF[check]}" if check in KIND_OF else "nothing of it is tried in runs"
+            nothing = (
+                f"it offers no {KIND_OF[check]}" if check in KIND_OF else "nothing of it is tried in runs"
+            )
             found.append(_finding(check, title, "skipped", nothing))
     return Report(subject=title, findings=tuple(found))
 

@@ -139,7 +139,9 @@ class Trial:
             alone=False,
         )
         now = flatten(config)
-        for key, value in _cuts(config, make_plan(config, self.registry), self.registry, situation, self.subject.epochs).items():
+        for key, value in _cuts(
+            config, make_plan(config, self.registry), self.registry, situation, self.subject.epochs
+        ).items():
             if now.get(key) != value:
                 config = assign(config, key, value, self.registry)
         return complete(config, self.registry)
