@@ -205,6 +205,7 @@ def evaluate(
     loaders: int | None = None,
     jpeg_decoder: str = "cpu",
     compile: str = "auto",
+    keep_minutes: float = 5.0,
     yes: bool = False,
     reporter: Reporter | None = None,
     registry: Registry | None = None,
@@ -218,12 +219,12 @@ def evaluate(
     students: how many of each network, at least 1. seed: of everything random; by default the run's.
     settings: dotted keys to values, of protocol, student, teacher, evaluator or dataset.
     teacher: a file with its weights, if the labels need it and it does not lie beside the artifact.
-    out: the folder for the table, as Markdown and JSON; by default `evaluations` in the run directory, and no file for
-        an artifact alone.
+    out: the folder for the table, Markdown and JSON; by default `evaluations` in the run, none for an artifact alone.
     data_dir: the folder of datasets; by default where the run found them.
     yes: do what the artifact's own settings ask for, also if somebody else chose them: read a folder, fetch a dataset
         or weights, train for more than 10,000 epochs. What is named here, and runs that were made here, need no yes.
-    device, precision, loaders, jpeg_decoder, compile, reporter, registry: as for `run`.
+    device, precision, loaders, jpeg_decoder, compile, keep_minutes, reporter, registry: as for `run`. What is kept lies
+        beside the table. The same evaluation goes on from there, and takes finished students as they are.
 
     Raises CondenseError as `run` does.
     """
@@ -235,7 +236,7 @@ def evaluate(
     registry = registry or default_registry()
     machine = Machine(data_dir=str(data_dir or ""))
     own = {"device": device, "precision": precision, "jpeg_decoder": jpeg_decoder, "compile": compile}
-    for key, value in (*own.items(), ("loaders", loaders)):
+    for key, value in {**own, "loaders": loaders, "keep_minutes": keep_minutes}.items():
         machine = assign(machine, key, value, registry)
     return reevaluate(
         located(path),

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from condense_cli.loaded import plugin_option, registry_of
-from condense_cli.machine import compute_options
+from condense_cli.machine import compute_options, keep_option
 from condense_cli.options import (
     SectionedCommand,
     given_only,
@@ -90,6 +90,7 @@ WHERE = "Where things lie and how they are computed"
     default_shown="evaluations in the run directory",
 )
 @compute_options(WHERE)
+@keep_option(WHERE)
 @plugin_option
 @json_option
 @click.pass_context

@@ -233,8 +233,8 @@ class EvaluationRequest:
     build_student: returns a new student network with weights drawn from a generator.
     teacher: the teacher, or None if the protocol's labels need none during training.
     runtime: the device and precision.
-    unfinished: keeps the training of the student for a resumed run; None if nothing does. condense's own evaluators
-        use it.
+    unfinished: keeps the training of the student, to go on after a kill; None if nothing does.
+        `unfinished.training(model)` has `resume` before the first epoch and `keep` after each.
     """
 
     distilled: DistilledDataset

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -175,6 +175,19 @@ class Score:
         }
 
 
+class Kept(Protocol):
+    """Where the students of a score are kept, so that one that was interrupted goes on."""
+
+    def result(self, number: int) -> StudentResult | None:
+        """Return the result of a student that an earlier attempt finished, or None."""
+
+    def keep(self, result: StudentResult) -> None:
+        """Keep the result of a student."""
+
+    def unfinished(self, number: int) -> Unfinished:
+        """Return what keeps the training of a student."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudentTrainer:
     """Trains and tests students on distilled datasets, in a run, in a comparison or for an earlier artifact.
@@ -220,14 +233,26 @@ class StudentTrainer:
                 if request.unfinished:
                     discard(request.unfinished.file)
 
-    def score(self, distilled: DistilledDataset, label: str) -> Score:
-        """Train and test every student on `distilled` and return their score. label: the label of the score."""
+    def score(self, distilled: DistilledDataset, label: str, kept: Kept | None = None) -> Score:
+        """Train and test every student on `distilled` that has no result yet, and return the score of all of them.
+
+        label: the label of the score. kept: where they are kept; None keeps nothing.
+        """
         protocol, count = self.evaluation.protocol, self.evaluation.students
         reporter = self.runtime.reporter
         reporter.start(
             self.stage, f"{counted(count, 'student')} on {label}", count * protocol.epochs, "epoch"
         )
-        score = Score(label=label, students=tuple(self.students(distilled, range(count))))
+        earlier = (kept.result(number) for number in range(count)) if kept else ()
+        found = {result.student: result for result in earlier if result}
+        if found:
+            reporter.advance(len(found) * protocol.epochs)
+        left = [number for number in range(count) if number not in found]
+        for result in self.students(distilled, left, kept.unfinished if kept else None):
+            found[result.student] = result
+            if kept:
+                kept.keep(result)
+        score = Score(label=label, students=tuple(found[number] for number in range(count)))
         reporter.finish(score.text())
         return score
 

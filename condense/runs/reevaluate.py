@@ -33,6 +33,7 @@ from condense.runs import provenance
 from condense.runs.evaluations import keep_evaluation, table_path
 from condense.runs.foreign import check_wishes
 from condense.runs.journal import is_own, naming_plugin_files, saved_config
+from condense.runs.kept_students import keeping_students
 from condense.runs.machine import runtime_of
 from condense.runs.result import EvaluationResult
 from condense.runs.teachers import recorded
@@ -97,13 +98,14 @@ def reevaluate(
         result = EvaluationResult(
             path=path, config=config, distilled=distilled, scores={}, versions=versions, table=table
         )
-        for network, trainer in trainers.items():
-            title = distilled.method if len(trainers) == 1 else f"{distilled.method}, {network}"
-            score = replace(trainer, teacher=answers).score(distilled, title)
-            scores = {**result.scores, network: replace(score, label=distilled.method)}
-            result = keep_evaluation(
-                replace(result, scores=scores), runtime.reporter, required=out is not None
-            )
+        with keeping_students(table, judged, distilled, config, versions, registry, runtime) as kept:
+            for network, trainer in trainers.items():
+                title = distilled.method if len(trainers) == 1 else f"{distilled.method}, {network}"
+                score = replace(trainer, teacher=answers).score(distilled, title, kept.get(network))
+                scores = {**result.scores, network: replace(score, label=distilled.method)}
+                result = keep_evaluation(
+                    replace(result, scores=scores), runtime.reporter, required=out is not None
+                )
     return result
 
 

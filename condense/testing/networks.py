@@ -23,7 +23,7 @@ from condense.testing.findings import Answer
 from condense.testing.trial import sentence_of
 
 # Channels and side lengths of the images that a network is shown.
-_IMAGES = ((3, 32), (1, 28), (3, 224))
+_IMAGES = ((3, 32), (1, 28), (3, 128))
 _CLASSES, _BATCH, _STEPS = 3, 2, 2
 
 

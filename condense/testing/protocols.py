@@ -12,7 +12,7 @@ from condense.testing.trial import Trial, differing
 from condense.text import counted
 
 # Epochs of the student, at most: enough steps for a learning rate that is too large to show.
-_EPOCHS = 20
+_EPOCHS = 10
 
 
 class TriedProtocol:

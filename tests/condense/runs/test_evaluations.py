@@ -6,6 +6,7 @@ import json
 import shutil
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from condense.recipe.registry import Registry
 from condense.recipe.specs import ModelSpec
 from condense.runs.evaluations import render_markdown
 from condense.runs.result import EvaluationResult, RunResult
+from condense.storage import artifact
+from condense.storage.encoding import PngFiles
+from condense.storage.locks import held
 
 NARROW, WIDE = "convnet(width=4,depth=1)", "convnet(width=16,depth=2)"
 
@@ -166,3 +170,117 @@ def test_students_that_cannot_be_are_refused_before_any_training(
         evaluate(run.path, registry, **options)
     assert says in str(caught.value)
     assert isinstance(caught.value, (OptionError, ModelError)) or "unknown model" in says + str(caught.value)
+
+
+def attempts(
+    path: Path, registry: Registry, impatient: Any, **options: Any
+) -> tuple[EvaluationResult, list[str]]:
+    """The result of an evaluation after as many attempts as it takes, and what all of them said."""
+    told: list[str] = []
+    while True:
+        reporter = impatient()
+        try:
+            found = evaluate(path, registry, reporter=reporter, keep_minutes=0, **options)
+            return found, told + reporter.notes
+        except impatient.Stopped:
+            told += reporter.notes
+
+
+def untimed(found: EvaluationResult) -> dict[str, Any]:
+    data = found.to_dict()
+    for row in data["rows"]:
+        del row["seconds"]
+    return {**data, "table": ""}
+
+
+def test_an_evaluation_that_ends_in_every_epoch_goes_on_to_the_same_numbers(
+    run: RunResult, registry: Registry, impatient: Any, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {
+        "student": f"{NARROW},{WIDE}",
+        "settings": {"protocol.epochs": 3, "protocol.optimizer": "adamw"},
+    }
+    whole = evaluate(run.path, registry, out=tmp_path / "whole", **options)
+    found, told = attempts(run.path, registry, impatient, out=tmp_path / "cut", **options)
+    assert untimed(found) == untimed(whole)
+    going_on = [note for note in told if "goes on after epoch" in note]
+    each = [f"student {number} goes on after epoch {done} of 3" for number in (0, 1) for done in (1, 2)]
+    assert going_on == [*each, *each]
+    assert {"the evaluation goes on with 3 finished students of an earlier attempt"} <= set(told)
+    assert [file.suffix for file in sorted((tmp_path / "cut").iterdir())] == [".json", ".md"]
+
+
+def test_a_finished_student_is_not_trained_again(
+    run: RunResult, registry: Registry, impatient: Any, tmp_path: Path
+) -> None:
+    class Counting(impatient):  # type: ignore[misc]
+        trained = 0
+
+        def advance(self, count: int, values: Any = None) -> None:
+            self.trained += bool(count and values)
+            super().advance(count, values)
+
+    options: dict[str, Any] = {"out": tmp_path, "settings": {"protocol.epochs": 2}}
+    with pytest.raises(impatient.Stopped):
+        evaluate(run.path, registry, reporter=impatient(2), **options)
+    [kept] = (tmp_path / "unfinished").rglob("*.json")
+    other = Counting(9)
+    evaluate(run.path, registry, reporter=other, seed=5, **options)  # another evaluation has its own folder
+    assert (other.trained, kept.exists()) == (4, True)
+    rest = Counting(9)
+    evaluate(run.path, registry, reporter=rest, **options)
+    assert rest.trained == 2
+    assert not (tmp_path / "unfinished").exists()
+
+
+def test_a_damaged_result_is_told_and_trained_again(
+    run: RunResult, registry: Registry, impatient: Any, tmp_path: Path
+) -> None:
+    whole = evaluate(run.path, registry)
+    with pytest.raises(impatient.Stopped):
+        evaluate(run.path, registry, reporter=impatient(1), out=tmp_path)
+    [kept] = (tmp_path / "unfinished").rglob("*.json")
+    kept.write_bytes(kept.read_bytes()[:-2] + b"9}")
+    reporter = impatient(9)
+    found = evaluate(run.path, registry, reporter=reporter, out=tmp_path)
+    assert untimed(found) == untimed(whole)
+    assert any("Student 0 is trained again" in note for note in reporter.notes)
+
+
+def test_results_of_other_images_are_not_taken(
+    run: RunResult, registry: Registry, impatient: Any, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path / "distilled", copy)
+    with pytest.raises(impatient.Stopped):
+        evaluate(copy, registry, reporter=impatient(1), out=tmp_path / "tables", dataset="tiny")
+    distilled = artifact.load(copy, registry)
+    other = replace(distilled, images=distilled.images.flip(3), files=PngFiles())
+    artifact.save(other, copy, overwrite=True)
+    reporter = impatient(9)
+    evaluate(copy, registry, reporter=reporter, out=tmp_path / "tables", dataset="tiny")
+    assert not any("goes on with" in note for note in reporter.notes)
+    assert not (tmp_path / "tables" / "unfinished").exists()
+
+
+def test_without_a_table_nothing_is_kept(
+    run: RunResult, registry: Registry, impatient: Any, tmp_path: Path
+) -> None:
+    shutil.copytree(run.path / "distilled", tmp_path / "alone")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(impatient.Stopped):
+        evaluate(tmp_path / "alone", registry, reporter=impatient(1), keep_minutes=0)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_same_evaluation_twice_at_a_time_is_kept_once(
+    run: RunResult, registry: Registry, impatient: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(impatient.Stopped):
+        evaluate(run.path, registry, reporter=impatient(1), out=tmp_path)
+    [folder] = [one for one in (tmp_path / "unfinished").iterdir() if one.is_dir()]
+    reporter = impatient(9)
+    with held(folder):
+        evaluate(run.path, registry, reporter=reporter, out=tmp_path)
+    assert any("nothing is kept of this evaluation" in note for note in reporter.notes)
+    assert list(folder.glob("*.json"))

@@ -189,7 +189,7 @@ def test_a_network_may_refuse_images(write_offers: Written) -> None:
         "        self.seen = 0\n        if request.size > 100:\n            raise DataError('too large for it')\n",
     )
     [finding] = check_plugin(name, checks=["shapes"], registry=registry).findings
-    assert finding.text == "images of 3x32x32, 1x28x28 were shown; 3x224x224: too large for it"
+    assert finding.text == "images of 3x32x32, 1x28x28 were shown; 3x128x128: too large for it"
 
 
 def test_a_check_says_that_there_is_nothing_for_it(write_plugin: Written) -> None:

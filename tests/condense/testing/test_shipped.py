@@ -65,7 +65,7 @@ def _takes(spec: object) -> bool:
     return bool(getattr(spec, "takes", ""))
 
 
-@pytest.mark.parametrize("plugin", [HOST, "baselines"])
+@pytest.mark.parametrize("plugin", [HOST, pytest.param("baselines", marks=pytest.mark.slow)])
 def test_protocols_that_are_shipped_train_students(plugin: str) -> None:
     report = check_plugin(plugin, checks=CHECKS_OF["protocol"], registry=load_registry())
     assert {finding.state for finding in report.findings} == {"passed"}
