@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import condense
 from condense.data.dataset import RealDataset
+from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
 from condense.engine.evaluate import StudentEvaluator
 from condense.errors import CondenseError, ModelError, OptionError, StorageError
 from condense.recipe.registry import Registry
-from condense.recipe.specs import ModelSpec
+from condense.recipe.specs import EvaluatorSpec, ModelSpec
 from condense.runs.evaluations import render_markdown
 from condense.runs.result import EvaluationResult, RunResult
 from condense.storage import artifact
@@ -31,10 +33,39 @@ def refuses(options: Any, request: Any) -> Any:
     raise ModelError("this network takes no such images")
 
 
+class OwnLoop(Evaluator):
+    """An evaluator of a plugin, with the loop of docs/plugins.md: it learns the images in one batch."""
+
+    def __init__(self, options: Any) -> None:
+        pass
+
+    def evaluate(self, request: EvaluationRequest) -> StudentResult:
+        draws = torch.Generator().manual_seed(request.seed + request.student)
+        model = request.build_student(draws).model.train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        images, labels, _ = map(torch.stack, zip(*request.distilled, strict=True))
+        options, what = request.protocol, f"student {request.student}"
+        kept = request.unfinished.training(model) if request.unfinished else None
+        done = kept.resume(optimizer, draws, options, steps=1, what=what) if kept else 0
+        for epoch in range(done, options.epochs):
+            noise = torch.randn(images.shape, generator=draws)
+            loss = torch.nn.functional.cross_entropy(model(images + 0.1 * noise), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if kept:
+                kept.keep(epoch + 1, optimizer, draws, options, steps=1)
+            request.runtime.reporter.advance(1, {"loss": loss.item()})
+        reached = sum(float(weight.double().sum()) for weight in model.parameters()) % 1
+        return StudentResult(student=request.student, accuracy=reached, seconds=0.0, steps=options.epochs)
+
+
 @pytest.fixture(scope="module")
 def registry(make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]) -> Registry:
     return make_registry(
-        make_dataset(), models=[ModelSpec(name="picky", summary="refuses everything", build=refuses)]
+        make_dataset(),
+        models=[ModelSpec(name="picky", summary="refuses everything", build=refuses)],
+        evaluators=[EvaluatorSpec(name="own-loop", summary="x", build=OwnLoop)],
     )
 
 
@@ -208,6 +239,18 @@ def test_an_evaluation_that_ends_in_every_epoch_goes_on_to_the_same_numbers(
     assert going_on == [*each, *each]
     assert {"the evaluation goes on with 3 finished students of an earlier attempt"} <= set(told)
     assert [file.suffix for file in sorted((tmp_path / "cut").iterdir())] == [".json", ".md"]
+
+
+def test_an_evaluator_of_a_plugin_goes_on_too(
+    run: RunResult, registry: Registry, impatient: Any, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"settings": {"evaluator": "own-loop", "protocol.epochs": 3}, "students": 1}
+    whole = evaluate(run.path, registry, **options)
+    found, told = attempts(run.path, registry, impatient, out=tmp_path, **options)
+    assert untimed(found) == untimed(whole)
+    assert [note for note in told if "goes on after" in note] == [
+        f"student 0 goes on after epoch {done} of 3" for done in (1, 2)
+    ]
 
 
 def test_a_finished_student_is_not_trained_again(
