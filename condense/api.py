@@ -212,8 +212,7 @@ def evaluate(
 ) -> EvaluationResult:
     """Train students on an earlier artifact, alone or inside its run directory, and test them on real images.
 
-    path: a folder, or "hf:OWNER/NAME" for an artifact on the Hugging Face hub.
-    protocol, dataset: names; by default the artifact's own.
+    path: a folder, or "hf:OWNER/NAME" on the Hugging Face hub. protocol, dataset: names; by default the artifact's own.
     student: one network or several, each judged by itself under the one protocol, such as "resnet18" or
         "convnet(width=64)"; by default the protocol's.
     students: how many of each network, at least 1. seed: of everything random; by default the run's.
