@@ -84,7 +84,7 @@ class RunOrder:
         machine = replace(self.machine, device=placement.device, loaders=0)
         runtime = runtime_of(machine)
         with ExitStack() as stack:
-            stack.enter_context(numeric_settings(runtime))
+            stack.enter_context(process_settings(runtime))
             registry = self.registry()
             yield RunSite(
                 jobs=self.jobs,
