@@ -43,7 +43,7 @@ class SharedSettings:
     def with_students_like(self, teacher: Teacher) -> SharedSettings:
         """Return the settings with a network of its own for students that were like the teacher."""
         network = self.evaluation(self.protocol, 1).student_network(teacher)
-        return replace(self, student=Student(model=network))
+        return replace(self, student=replace(self.student, model=network))
 
     def student_text(self, registry: Registry) -> str:
         """Return the students' network as people write it."""
@@ -137,7 +137,9 @@ def make_columns(
             raise OptionError(f"epochs must be at least 1, not {count}")
     columns: list[ColumnSetup] = []
     for settings in shared:
-        of_network = [replace(settings, student=Student(model=use)) for use in networks] or [settings]
+        of_network = [
+            replace(settings, student=replace(settings.student, model=use)) for use in networks
+        ] or [settings]
         of_network = [one.with_students_like(like) if like else one for one in of_network]
         names = [one.student_text(registry) for one in of_network]
         _refuse_repeated("student network", names)

@@ -24,7 +24,6 @@ from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
 from condense.recipe.config import Evaluation, Machine, Recipe, RunConfig, digest, public_settings
 from condense.recipe.effects import refuse_without_effect
-from condense.recipe.method import Student
 from condense.recipe.networks import with_network
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import convert
@@ -124,7 +123,8 @@ def _students(config: RunConfig, networks: Sequence[str], registry: Registry) ->
     found: dict[str, Evaluation] = {}
     chosen = [network_of(text, registry) for text in networks] if len(networks) > 1 else []
     for use in chosen or [config.evaluation.student.model]:
-        evaluation = replace(config.evaluation, student=Student(model=use))
+        student = replace(config.evaluation.student, model=use)
+        evaluation = replace(config.evaluation, student=student)
         name = network_text(evaluation.student_network(config.recipe.teacher), registry)
         if name in found:
             raise OptionError(f"student {name} stands twice; name each network once")

@@ -101,6 +101,20 @@ def test_every_network_is_judged_as_if_it_were_alone(run: RunResult, registry: R
     assert both.score is both.scores[NARROW]
 
 
+def test_students_of_every_network_are_trained_together_if_that_is_asked_for(
+    run: RunResult, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stacks: list[int] = []
+
+    def noted(self: StudentEvaluator, requests: list[EvaluationRequest]) -> list[StudentResult]:
+        stacks.append(len(requests))
+        return [self.evaluate(request) for request in requests]
+
+    monkeypatch.setattr(StudentEvaluator, "evaluate_together", noted)
+    evaluate(run.path, registry, student=[NARROW, WIDE], settings={"student.together": 2})
+    assert stacks == [2, 2]
+
+
 def test_the_table_lies_in_the_run_as_json_and_markdown(run: RunResult, registry: Registry) -> None:
     found = evaluate(run.path / "distilled", registry, student=[NARROW, WIDE])
     assert found.table is not None
