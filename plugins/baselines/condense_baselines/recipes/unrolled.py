@@ -8,7 +8,7 @@ new student up to a random place for each window, of 60 steps. Students answer r
 
 from __future__ import annotations
 
-from condense import Augment, Method, Recover, Training, Use, Variant, Weighted
+from condense import Augment, Method, Recover, Selection, Training, Use, Variant, Weighted
 
 UNROLLED = Method(
     name="unrolled",
@@ -39,9 +39,13 @@ UNROLLED = Method(
         inner_steps=8,
         inner_labels="online",
     ),
+    # Real images of two kinds may be the start, and are kept where recovery does not make them better.
+    select=Selection(students=3, epochs=200, snapshots=2, starts=("real", "k-means")),
     protocol="fkd",
+    for_ipc={5: {"select.students": 2, "select.epochs": 100}},
     variants=(
         Variant(label="the whole method"),
+        Variant(label="no judges", settings={"select.students": 0}),
         Variant(label="students of one age", settings={"recover.networks": 1}),
         Variant(label="one step of a student", settings={"recover.inner_steps": 1}),
     ),

@@ -25,7 +25,7 @@ def test_it_needs_a_teacher_that_answers_and_no_pass_over_the_real_images() -> N
 
 
 def test_hard_labels_need_no_teacher() -> None:
-    settings = {"recover.inner_labels": "hard", "recover.network": "convnet"}
+    settings = {"recover.inner_labels": "hard", "recover.network": "convnet", "select.students": 0}
     plan = make_plan(
         configure(REGISTRY, method="unrolled", dataset="cifar10", ipc=10, settings=settings, protocol="dc"),
         REGISTRY,
@@ -75,6 +75,7 @@ def test_students_know_real_images_better_in_the_end(short_run: Callable[..., co
     """Fresh students at every step, so that all losses are of students of one age."""
     settings = {
         "iterations": 60,
+        "select.students": 0,
         "lr": 0.1,
         "recover.log_every": 1,
         "recover.network": "convnet(width=4,depth=2)",
