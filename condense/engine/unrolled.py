@@ -13,6 +13,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from condense.data.feed import Batch
 from condense.engine.training import BatchLoss, learning_rate_fraction
@@ -47,7 +48,9 @@ class UnrolledStudent:
         model = self._network.model.train()
         weights = {name: value.requires_grad_(True) for name, value in self._weights.items()}
         for batch in batches:
-            logits = Reweighted(self._network, weights, self._buffers).logits(batch.images)
+            # Fused attention has no second derivative.
+            with sdpa_kernel(SDPBackend.MATH):
+                logits = Reweighted(self._network, weights, self._buffers).logits(batch.images)
             value = loss(batch, logits)
             gradients = torch.autograd.grad(value, list(weights.values()), create_graph=through)
             rate = self._options.lr * learning_rate_fraction(self._options.schedule, self._done, self._steps)

@@ -119,6 +119,25 @@ def test_settling_ends_the_graph_and_keeps_the_state() -> None:
     assert bool((gradient[2:].flatten(1).norm(dim=1) > 0).all())
 
 
+def test_attention_is_differentiated_twice() -> None:
+    class Attentive(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inputs, self.outputs = nn.Linear(6, 12), nn.Linear(12, 3)
+
+        def forward(self, shown: Tensor) -> Tensor:
+            rows = self.inputs(shown[:, 0]).unsqueeze(1)
+            return self.outputs(F.scaled_dot_product_attention(rows, rows, rows).mean(dim=(1, 2)))
+
+    student = UnrolledStudent(
+        Network(Attentive(), "attentive"), Training(epochs=1, optimizer="adam"), steps=STEPS
+    )
+    pixels = images().requires_grad_(True)
+    found = student.train(batches(pixels), hard_loss()).logits(torch.ones(3, 1, 6, 6))
+    (gradient,) = torch.autograd.grad(found.square().sum(), [pixels])
+    assert bool((gradient.flatten(1).norm(dim=1) > 0).all())
+
+
 def test_steps_that_nothing_flows_through_are_the_same_steps() -> None:
     training = Training(epochs=1, optimizer="adamw", lr=0.01)
     shown = torch.randn(9, 1, 6, 6, generator=seeded(4))
