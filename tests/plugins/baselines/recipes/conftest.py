@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,3 +37,14 @@ def short_run(
         )
 
     return run
+
+
+@pytest.fixture
+def losses_of() -> Callable[[condense.RunResult], list[float]]:
+    """A function from a run to the losses that its recovery logged, in order."""
+
+    def losses(result: condense.RunResult) -> list[float]:
+        lines = map(json.loads, (result.path / "metrics.jsonl").read_text().splitlines())
+        return [line["loss"] for line in lines if line["stage"] == "recover"]
+
+    return losses

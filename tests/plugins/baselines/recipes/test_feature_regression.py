@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import pytest
 import torch
-from condense_baselines.recipes.feature_regression import FEATURE_REGRESSION
 
 import condense
 from condense.engine.plan import make_plan
@@ -40,16 +38,9 @@ def test_digits_are_not_mirrored() -> None:
         assert ("flip" in recover.augment.siamese) is ("flip" in recover.inner.augment.siamese) is mirrored
 
 
-@pytest.mark.parametrize("variant", FEATURE_REGRESSION.variants, ids=lambda variant: variant.label)
-def test_variants_resolve(variant: condense.Variant) -> None:
-    recipe = configure(
-        REGISTRY, method="feature-regression", dataset="fashion-mini", ipc=1, settings=variant.settings
-    ).recipe
-    whole = configure(REGISTRY, method="feature-regression", dataset="fashion-mini", ipc=1).recipe
-    assert (recipe == whole) is (variant.label == "the whole method")
-
-
-def test_the_error_of_the_regression_falls(short_run: Callable[..., condense.RunResult]) -> None:
+def test_the_error_of_the_regression_falls(
+    short_run: Callable[..., condense.RunResult], losses_of: Callable[[condense.RunResult], list[float]]
+) -> None:
     """In one network that learns nothing: networks of other ages have errors of other sizes."""
     settings = {
         "iterations": 60,
@@ -64,6 +55,5 @@ def test_the_error_of_the_regression_falls(short_run: Callable[..., condense.Run
     result = short_run("feature-regression", settings)
     assert result.distilled.images.shape == (3, 1, 8, 8)
     assert len(result.distilled) == 12
-    lines = map(json.loads, (result.path / "metrics.jsonl").read_text().splitlines())
-    losses = [line["loss"] for line in lines if line["stage"] == "recover"]
+    losses = losses_of(result)
     assert torch.tensor(losses[-20:]).mean() < 0.5 * torch.tensor(losses[:5]).mean()
