@@ -204,7 +204,12 @@ def compare_by(
 
 
 def _carried_out(
-    ctx: click.Context, design: Design, out: Path, executor: Executor, registry: Registry, as_json: bool
+    ctx: click.Context,
+    design: Design,
+    out: Path,
+    executor: Executor | None,
+    registry: Registry,
+    as_json: bool,
 ) -> bool:
     """Carry out a comparison and print its outcome. Return whether everything worked."""
     from condense.api import carry_out
@@ -233,7 +238,7 @@ def _how_to_go_on(ctx: click.Context) -> str:
 
 def _show_plan(design: Design, out: Path, registry: Registry, as_json: bool) -> None:
     from condense.comparison.ahead import check_comparison_ahead, warned
-    from condense.comparison.amount import amount_of
+    from condense.comparison.amount import amount_ahead
     from condense.comparison.graph import pieces_ahead
     from condense.comparison.workspace import look_ahead
     from condense.executors.pieces import outlined
@@ -242,7 +247,7 @@ def _show_plan(design: Design, out: Path, registry: Registry, as_json: bool) -> 
 
     refused = check_comparison_ahead(design, out, registry)
     design = warned(design, refused)
-    outlook, amount = look_ahead(design, out, registry), amount_of(design, registry, refused)
+    outlook, amount = look_ahead(design, out, registry), amount_ahead(design, registry, refused)
     pieces = pieces_ahead(design, registry, refused)
     outlines = None if pieces is None else outlined(pieces)
     if as_json:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_AUTO = "auto"
+
 
 def executor_options(section: str) -> Callable[[F], F]:
     """Return the options --executor, --workers and --address."""
@@ -25,8 +27,8 @@ def executor_options(section: str) -> Callable[[F], F]:
             section=section,
             metavar="NAME",
             help="Who does the pieces of the work: local (this process), processes (of this computer), or one of a "
-            "plugin, such as ray or submitit.",
-            default_shown="local",
+            "plugin, such as ray or submitit. auto is processes where many students learn on a CPU, otherwise local.",
+            default_shown="auto",
         )
         workers = option(
             "--workers",
@@ -47,13 +49,18 @@ def executor_options(section: str) -> Callable[[F], F]:
     return add
 
 
-def executor_of(registry: Registry, given: dict[str, Any], jobs: int = 1) -> Executor:
-    """Return the executor that options name, and take them out of `given`.
+def executor_of(registry: Registry, given: dict[str, Any], jobs: int = 1) -> Executor | None:
+    """Return the executor that options name, or None for the one that suits the work, and take them out of `given`.
 
-    `loaders` stays for the executor that does everything in this process, and becomes 0 for others.
+    `loaders` stays for the executor that does everything in this process, and becomes 0 for others. A user who asks for
+    loaders wants this process.
     """
     from condense.executors.catalog import LOCAL, chosen_executor
 
+    if given.get("executor") == _AUTO:
+        del given["executor"]
+    if jobs == 1 and given.keys().isdisjoint({"executor", "workers", "address", "loaders"}):
+        return None
     found = chosen_executor(
         registry,
         given.pop("executor", LOCAL),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from condense.comparison.design import Design, Place
 from condense.engine.plan import make_plan
-from condense.engine.work import Work, distil_work, known_counts, passes, squeeze_work, student_work
+from condense.engine.work import Counts, Work, distil_work, known_counts, passes, squeeze_work, student_work
 from condense.recipe.config import digest
 from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
@@ -30,16 +30,21 @@ class Amount:
         return {"teachers": self.teachers, "images": self.images, "students": self.students}
 
 
-def amount_of(design: Design, registry: Registry, refused: Collection[Place] = ()) -> Amount | None:
+def amount_ahead(design: Design, registry: Registry, refused: Collection[Place] = ()) -> Amount | None:
     """Return the work of a comparison, or None for a dataset whose images would have to be looked at.
 
     refused: places that will fail.
     """
     use = design.recipe.dataset
     known = known_counts(registry.dataset(use.name)[0], options_of(use, "dataset", registry))
-    if known is None:
-        return None
-    counts = known.held_out(design.validation)
+    return amount_of(design, registry, known.held_out(design.validation), refused) if known else None
+
+
+def amount_of(design: Design, registry: Registry, counts: Counts, refused: Collection[Place] = ()) -> Amount:
+    """Return the work of a comparison on a dataset of these counts, of which no more are held out.
+
+    refused: places that will fail.
+    """
     images: list[Work] = []
     pools: dict[str, Work] = {}
     students: list[Work] = []

@@ -26,8 +26,9 @@ from condense.recipe.config import Recipe, RunConfig, public_settings
 from condense.recipe.method import IMPORTED
 from condense.recipe.registry import Registry
 from condense.runs import provenance
-from condense.runs.bench import Judging, RunJob
+from condense.runs.bench import RunJob
 from condense.runs.graph import students_together, unfinished_of
+from condense.runs.lessons import Judging
 from condense.runs.pipeline import RunDriver
 from condense.runs.result import RunResult
 from condense.runtime import Runtime
@@ -53,7 +54,7 @@ class Workshop:
     jobs: the runs of the cells by the names of their folders, as workers know them.
     folder: the comparison's own folder.
     refused: places that cannot be worked on, with the reasons.
-    threads: of each worker; 0 for those of this process.
+    threads: as in `Crew`: of each worker, and for a piece that is done alone.
     """
 
     design: Design
@@ -65,7 +66,7 @@ class Workshop:
     jobs: Mapping[str, RunJob]
     folder: Path
     refused: Mapping[Place, str] = field(default_factory=dict)
-    threads: int = 0
+    threads: tuple[int, int] = (0, 0)
 
     def is_done(self, place: Place) -> bool:
         """Return whether nothing is left to compute for a place."""
@@ -187,7 +188,7 @@ class _Cell:
 
     def _tell_threads(self, made_on: Mapping[str, str]) -> None:
         """Note that a finished run stands beside work that is left and will have another number of threads."""
-        host = provenance.host(self.shop.runtime, self.config, self.shop.threads)
+        host = provenance.host(self.shop.runtime, self.config, *self.shop.threads)
         told = provenance.other_threads(made_on.get("threads", host["threads"]), host)
         if told and not all(map(self.shop.is_done, self.shop.design.places())):
             self.shop.progress.note(told)

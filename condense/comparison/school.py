@@ -86,7 +86,10 @@ class School:
         """Yield the teachers that are missing, and take down what is known of each. Raises what training raises."""
         pieces = {
             name: Piece(
-                kind="teacher", job=f"teacher {name}", outputs=(file.name, file.with_suffix(".json").name)
+                kind="teacher",
+                job=f"teacher {name}",
+                alone=len(self.files) == 1,
+                outputs=(file.name, file.with_suffix(".json").name),
             )
             for name, file in self.files.items()
         }

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from condense.comparison.amount import amount_of
 from condense.comparison.cells import Workshop, jobs_of
 from condense.comparison.design import Design, Place
 from condense.comparison.outcome import Cell, Distilled, Outcome, TeacherFacts
@@ -22,21 +23,20 @@ from condense.data.parametrizations.base import coder_of
 from condense.engine.parts import Part, parts_of
 from condense.engine.plan import make_plan
 from condense.engine.preflight import preflight
-from condense.engine.real import real_dataset
+from condense.engine.real import counts_in, real_dataset
 from condense.errors import CondenseError, StorageError
 from condense.executors.board import Board
 from condense.executors.executor import Executor
 from condense.executors.foreman import OneScript, Script
 from condense.executors.foreman import carry_out as finish
-from condense.executors.local import Local
 from condense.recipe.config import Recipe, RunConfig, dataset_label, digest
 from condense.recipe.registry import Registry
-from condense.recipe.specs import NoOptions
 from condense.runs import provenance
 from condense.runs.build import build_parts, check_images
 from condense.runs.machine import runtime_of
 from condense.runs.pipeline import order_of
 from condense.runs.site import RunSite
+from condense.runs.usual import usual_executor
 from condense.runtime import Reporter, SilentReporter, process_settings
 from condense.storage.files import read_json, write_json
 from condense.storage.locks import held
@@ -83,16 +83,15 @@ def carry_out(
 ) -> ComparisonResult:
     """Carry out the comparison in out/name, or what is missing of it. The caller writes the reports.
 
-    executor: has the pieces of all cells done; by default this process does them.
+    executor: has the pieces of all cells done; None for the one that suits the work.
 
     A row that fails says why in the outcome, and the others go on. Raises CondenseError if something that all
     rows need fails.
     """
-    executor = executor or Local(NoOptions())
     progress = Progress(reporter or SilentReporter())
     recipe, machine = design.recipe, design.machine
     # Several processes that compute share the cores already.
-    loaders = machine.loaders if executor.alone else 0
+    loaders = machine.loaders if executor is None or executor.alone else 0
     runtime = runtime_of(replace(machine, loaders=loaders), progress)
     folder = out / design.name
     check_folder(folder)
@@ -123,11 +122,15 @@ def carry_out(
         )
         config = RunConfig(recipe=recipe, evaluation=design.columns[0].evaluation, machine=machine)
         order = order_of(site, config, probe=out / DATASETS)
+        if executor is None:
+            counts = counts_in(dataset)
+            _, backward = amount_of(design, registry, counts, refused).students
+            executor = usual_executor(backward, counts, runtime, registry)
         board = Board(progress)
         with executor.crew(order, site, board.tell) as crew:
             finish(OneScript(school.script()), crew, board)
             book = _Book(design, dataset, school.facts, provenance.versions(registry))
-            cells = _Cells(replace(shop, threads=crew.threads), book, crew.size)
+            cells = _Cells(replace(shop, threads=(crew.threads, crew.alone)), book, crew.size)
             finish(cells, crew, board)
     return ComparisonResult(path=folder, outcome=book.outcome(complete=True))
 

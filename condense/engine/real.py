@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from condense.data.dataset import RealDataset
+from condense.data.dataset import MemoryImages, RealDataset
 from condense.data.load import load_dataset
+from condense.engine.work import Counts
 from condense.models.pretrained import preprocessing_of
 from condense.recipe.config import Machine, Recipe
 from condense.recipe.registry import Registry
@@ -21,3 +22,15 @@ def real_dataset(
     the distilled dataset. Raises DataError if the dataset is missing or not usable, and what `preprocessing_of` raises.
     """
     return load_dataset(recipe, machine, registry, preprocessing_of(recipe.teacher.model, registry), runtime)
+
+
+def counts_in(dataset: RealDataset) -> Counts:
+    """Return the counts of a dataset that is loaded."""
+    return Counts(
+        classes=len(dataset.classes),
+        train=len(dataset.train),
+        test=len(dataset.test),
+        side=dataset.size,
+        channels=dataset.channels,
+        in_memory=isinstance(dataset.train.images, MemoryImages),
+    )

@@ -23,7 +23,8 @@ class ProcessesOptions:
     """Options of `processes`.
 
     workers: how many; 0 for one for each GPU or each pair of cores.
-    threads: of torch that each has; 0 divides those of one process. On a CPU, the last bits of sums depend on it.
+    threads: of torch that each has; 0 divides those of one process, all of which the teacher of a run has. On a CPU,
+        the last bits of sums depend on it.
 
     Raises ValueError for a negative number.
     """

@@ -55,10 +55,12 @@ class Crew(ABC):
     """The workers of one driver. Each does one piece at a time.
 
     size: how many there are, or may be. threads: of torch that each has; 0 for as many as the driver.
+    alone: threads of torch for a piece that is done alone; 0 for as many as for any other.
     """
 
     size: int
     threads: int = 0
+    alone: int = 0
 
     @abstractmethod
     def idle(self) -> int:

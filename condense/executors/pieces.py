@@ -25,6 +25,7 @@ class Piece:
     index: its number among the pieces of its kind and name.
     group: the key of the `Group` in which its progress is shown; "" for a piece that is shown by itself.
     stage: the stage of the run that its seconds belong to.
+    alone: whether no other piece of the work can be done beside it, so that it may have all cores.
     inputs, outputs: files of the run directory, with slashes.
     """
 
@@ -34,6 +35,7 @@ class Piece:
     index: int = 0
     group: str = ""
     stage: str = ""
+    alone: bool = False
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
 

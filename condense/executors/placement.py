@@ -14,10 +14,16 @@ class Placement:
 
     device: that computes tensors: "cpu", "cuda:1", ...
     threads: of torch; 0 leaves them as they are.
+    alone: threads of torch for a piece beside which no other is done; 0 for as many as for any other.
     """
 
     device: str
     threads: int = 0
+    alone: int = 0
+
+    def threads_for(self, *, alone: bool) -> int:
+        """Return the threads of torch for a piece, or 0 to leave them as they are. alone: as in `Piece`."""
+        return self.alone or self.threads if alone else self.threads
 
 
 def own_placement(kind: str, *, cores: int, threads: int) -> Placement:
@@ -42,12 +48,13 @@ def usual_count(device: str, *, cards: int, cores: int) -> int:
     return max(min(2, cores), cores // 2) if device == "cpu" else 1
 
 
-def placements(device: str, count: int, *, cards: int, threads: int) -> tuple[Placement, ...]:
+def placements(device: str, count: int, *, cards: int, threads: int, alone: int = 0) -> tuple[Placement, ...]:
     """Return the places of `count` workers on one computer.
 
     device: "cuda" stands for all GPUs in turn; a device with a number is shared by all workers.
     cards: how many GPUs there are.
     threads: of torch that all workers have together. Each has at least one.
+    alone: as in `Placement`.
 
     Raises OptionError for fewer than one worker.
     """
@@ -57,4 +64,7 @@ def placements(device: str, count: int, *, cards: int, threads: int) -> tuple[Pl
         [f"cuda:{number}" for number in range(cards)] if device == "cuda" and cards else [device]
     )
     share = max(1, threads // count)
-    return tuple(Placement(device=devices[number % len(devices)], threads=share) for number in range(count))
+    return tuple(
+        Placement(device=devices[number % len(devices)], threads=share, alone=alone)
+        for number in range(count)
+    )

@@ -34,7 +34,9 @@ class Processes(Executor):
         cards = torch.cuda.device_count() if order.kind.startswith("cuda") else 0
         count = self.options.workers or usual_count(order.kind, cards=cards, cores=available_cores())
         together = self.options.threads * count or torch.get_num_threads()
-        crew = _Processes(order, placements(order.kind, count, cards=cards, threads=together), tell)
+        alone = 0 if self.options.threads else together
+        places = placements(order.kind, count, cards=cards, threads=together, alone=alone)
+        crew = _Processes(order, places, tell)
         try:
             yield crew
         finally:
@@ -52,7 +54,7 @@ class _Worker:
 
 class _Processes(Crew):
     def __init__(self, order: Order, places: Sequence[Placement], tell: Tell) -> None:
-        self.size, self.threads = len(places), places[0].threads
+        self.size, self.threads, self.alone = len(places), places[0].threads, places[0].alone
         self._order, self._places, self._tell = order, places, tell
         self._workers: list[_Worker | None] = [None] * len(places)
 

@@ -12,10 +12,8 @@ from typing import Any
 import msgspec
 from torch import Tensor
 
-from condense.engine.build import build_component, build_losses, state_of
+from condense.engine.build import build_losses, state_of
 from condense.engine.components import Evaluator
-from condense.engine.evaluate import StudentTrainer
-from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.measure import Shard, fit_merged, look, measure, observed_by
 from condense.engine.measured import check_state, measured_bytes, read_measured, read_state
 from condense.engine.plan import make_plan
@@ -27,30 +25,17 @@ from condense.engine.unfinished import Unfinished
 from condense.executors.pieces import Piece
 from condense.models.checkpoints import load_checkpoint
 from condense.models.network import Network
-from condense.recipe.config import Evaluation, Recipe, RunConfig
+from condense.recipe.config import RunConfig
 from condense.runs import pools
-from condense.runs.build import build_parts
+from condense.runs.build import Parts, build_parts
 from condense.runs.graph import METHOD, REFERENCE, graph_of, students_together, title_of
+from condense.runs.lessons import Judging, Lessons
 from condense.runs.metrics import MetricsReporter
 from condense.runs.site import Bench, RunSite
 from condense.runs.teachers import Teachers, check_same_teacher, recorded_of, weights_of
 from condense.storage import artifact
-from condense.storage.distilled import DistilledDataset
 from condense.storage.files import file_hash, json_bytes, read_json
 from condense.storage.run_folder import RunFolder
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judging:
-    """Students of a comparison's column, which learn from the images of a run.
-
-    evaluation: how they are trained and tested.
-    recipe, teacher: of the teacher that labels come from, and the file of its weights; None if they need none.
-    """
-
-    evaluation: Evaluation
-    recipe: Recipe | None = None
-    teacher: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +65,8 @@ class RunBench:
         self.recipe, self.folder = job.config.recipe, RunFolder(job.path)
         self.plan = make_plan(job.config, site.registry)
         self._graph = graph_of(self.plan, site.dataset, self.folder)
-        self._trainers: dict[str, tuple[StudentTrainer, DistilledDataset]] = {}
+        self.evaluation = job.config.evaluation
+        self._lessons = Lessons(self, job.columns, site)
 
     def do(self, piece: Piece) -> Mapping[str, Any]:
         """Do a piece, write its outputs and return what it found as plain data."""
@@ -105,9 +91,14 @@ class RunBench:
         return does[piece.kind](piece)
 
     @cached_property
-    def parts(self) -> Any:
+    def parts(self) -> Parts:
         """What the run is built from."""
         return build_parts(self.plan, self._site.registry)
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """What trains and tests the students of the run."""
+        return self.parts.evaluator
 
     @cached_property
     def teacher(self) -> Network | None:
@@ -257,14 +248,14 @@ class RunBench:
             distilled = self.synthesis.distilled()
         if not artifact.holds(self.folder.distilled, distilled, self._runtime.reporter.note):
             artifact.save(distilled, self.folder.distilled, overwrite=True)
-        self._trainers.pop(METHOD, None)
+        self._lessons.forget()
         return facts
 
     def _student(self, piece: Piece) -> Mapping[str, Any]:
         """Train and test the students of a piece that have no result yet. Write and return how all of them did."""
         if piece.stage == "select":
             return {"students": [self._judge(piece)]}
-        trainer, distilled = self._learning(piece.name)
+        trainer, distilled = self._lessons.of(piece.name)
         [numbers] = [
             numbers
             for index, numbers in enumerate(students_together(trainer.evaluation))
@@ -273,6 +264,7 @@ class RunBench:
         files = {number: self.folder.path / name for number, name in zip(numbers, piece.outputs, strict=True)}
         usable = self.folder.checksums.usable  # the driver has told of what is damaged
         left = [number for number, file in files.items() if not usable(file, lambda _: None)]
+        left = [number for number in left if not self._taken_over(piece.name, files[number])]
         more = {"bytes": distilled.sizes()} if piece.name in self._job.columns else {}
         epochs = trainer.evaluation.protocol.epochs
         detail = f"{_students(left)} on {title_of(piece.name, self.recipe.method)}"
@@ -282,6 +274,19 @@ class RunBench:
         for result in trainer.students(distilled, left, lambda number: self._unfinished(files[number].stem)):
             self._write(files[result.student], {**msgspec.to_builtins(result), **more})
         return {"students": [read_json(file) for file in files.values()]}
+
+    def _taken_over(self, name: str, file: Path) -> bool:
+        """Take the result of a student of the same number who learned from the very same images, if it is there."""
+        others = {METHOD: REFERENCE, REFERENCE: METHOD}
+        other = file.with_name(file.name.replace(name, others.get(name, name), 1))
+        there = other != file and self.folder.checksums.usable(other, lambda _: None)
+        if not (there and self._lessons.same()):
+            return False
+        self._write(file, read_json(other))
+        self._runtime.reporter.note(
+            "the images are the random real ones of the reference, so that each student of both is trained once"
+        )
+        return True
 
     def _judge(self, piece: Piece) -> Mapping[str, Any]:
         file = self.folder.path / piece.outputs[0]
@@ -297,47 +302,6 @@ class RunBench:
 
     def _write(self, file: Path, found: Mapping[str, Any]) -> None:
         self.folder.checksums.write(file, json_bytes(found))
-
-    def _learning(self, name: str) -> tuple[StudentTrainer, DistilledDataset]:
-        """Return what trains the students of a name, and the images that they learn from."""
-        if name not in self._trainers:
-            made = self._of_column(name) if name in self._job.columns else self._of_run(name)
-            self._trainers = {name: made}  # one at a time in memory
-        return self._trainers[name]
-
-    def _of_run(self, name: str) -> tuple[StudentTrainer, DistilledDataset]:
-        evaluation = self._job.config.evaluation
-        answers = LABELS[evaluation.protocol.labels].answers
-        trainer = self._trainer(evaluation, self.parts.evaluator, self.teacher if answers else None)
-        if name == REFERENCE:
-            return trainer, self.synthesis.reference()
-        return trainer, artifact.load(self.folder.distilled, self._site.registry)
-
-    def _of_column(self, name: str) -> tuple[StudentTrainer, DistilledDataset]:
-        column, registry = self._job.columns[name], self._site.registry
-        labels = LABELS[column.evaluation.protocol.labels]
-        teacher = self._labelled_by(column)
-        distilled = labels.attach(artifact.load(self.folder.distilled, registry), teacher, self._runtime)
-        evaluator = build_component(column.evaluation.evaluator, "evaluator", Evaluator, registry)
-        return self._trainer(column.evaluation, evaluator, labels.during_training(teacher)), distilled
-
-    def _labelled_by(self, column: Judging) -> LabelledBy | None:
-        if column.recipe is None or column.teacher is None:
-            return None
-        return self._site.labelled_by(column.recipe, column.teacher)
-
-    def _trainer(
-        self, evaluation: Evaluation, evaluator: Evaluator, teacher: Network | None
-    ) -> StudentTrainer:
-        return StudentTrainer(
-            recipe=self.recipe,
-            evaluation=evaluation,
-            evaluator=evaluator,
-            dataset=self._site.dataset,
-            teacher=teacher,
-            registry=self._site.registry,
-            runtime=self._runtime,
-        )
 
 
 def _students(numbers: Sequence[int]) -> str:

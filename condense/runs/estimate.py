@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 
-from condense.data.dataset import MemoryImages
 from condense.data.parametrizations.base import coder_of
 from condense.engine.plan import Plan, make_plan
 from condense.engine.price import Footprint, Price, Throughput, loads_of, memory_advice, time_advice
-from condense.engine.real import real_dataset
+from condense.engine.real import counts_in, real_dataset
 from condense.engine.work import Counts, known_counts, passes, work_of
 from condense.errors import DataError, OptionError
 from condense.recipe.config import RunConfig
@@ -185,15 +184,7 @@ def counts_of(config: RunConfig, registry: Registry) -> tuple[Counts, tuple[str,
     if known:
         return known, ()
     dataset = real_dataset(replace(config.recipe, validation=0.0), config.machine, registry)
-    counts = Counts(
-        classes=len(dataset.classes),
-        train=len(dataset.train),
-        test=len(dataset.test),
-        side=dataset.size,
-        channels=dataset.channels,
-        in_memory=isinstance(dataset.train.images, MemoryImages),
-    )
-    return counts, dataset.notes
+    return counts_in(dataset), dataset.notes
 
 
 def _most_in_memory(runtime: Runtime) -> int:

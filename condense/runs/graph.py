@@ -57,7 +57,7 @@ class RunGraph:
         plan, folder = self.plan, self.folder
         pieces = []
         if plan.needs_teacher:
-            pieces.append(self._piece("teacher", "squeeze", outputs=[folder.teacher]))
+            pieces.append(self._piece("teacher", "squeeze", alone=self._alone, outputs=[folder.teacher]))
         if plan.needs_pool:
             for number in range(plan.recipe.pool.networks):
                 outputs = [folder.pool(number)]
@@ -72,7 +72,9 @@ class RunGraph:
                     )
                 )
             shown = [folder.shard(number) for number in range(self.shards)] if self.shards > 1 else inputs
-            pieces.append(self._piece("fit", "measure", inputs=shown, outputs=[folder.measurements]))
+            pieces.append(
+                self._piece("fit", "measure", alone=self._alone, inputs=shown, outputs=[folder.measurements])
+            )
         return pieces
 
     def candidates(self) -> list[Piece]:
@@ -152,6 +154,11 @@ class RunGraph:
         """Return all pieces. The start of a run that chooses one is called "best"."""
         return [*self.trained(), *self.candidates(), *self.images("best"), *self.students()]
 
+    @property
+    def _alone(self) -> bool:
+        """Whether nothing can be done beside the teacher and what fits losses: neither a pool nor other runs."""
+        return not (self.plan.needs_pool or self.job)
+
     def _before(self) -> list[Path]:
         made = (piece for piece in self.trained() if piece.kind != "shard")
         return [self.path / name for piece in made for name in piece.outputs]
@@ -164,6 +171,7 @@ class RunGraph:
         name: str = "",
         index: int = 0,
         group: str = "",
+        alone: bool = False,
         inputs: list[Path] | None = None,
         outputs: list[Path],
     ) -> Piece:
@@ -174,6 +182,7 @@ class RunGraph:
             index=index,
             group=group,
             stage=stage,
+            alone=alone,
             inputs=tuple(file.relative_to(self.path).as_posix() for file in inputs or ()),
             outputs=tuple(file.relative_to(self.path).as_posix() for file in outputs),
         )

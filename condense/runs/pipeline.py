@@ -16,19 +16,17 @@ from condense.engine.measure import check_teacher
 from condense.engine.parts import parts_of
 from condense.engine.plan import Plan, make_plan
 from condense.engine.preflight import preflight
-from condense.engine.real import real_dataset
+from condense.engine.real import counts_in, real_dataset
 from condense.engine.select import Choice, best, candidate_text, judge_of, judged_starts
 from condense.engine.squeeze import fresh_teacher
 from condense.engine.unfinished import discard
 from condense.executors.board import Board
 from condense.executors.executor import Executor
 from condense.executors.foreman import OneScript, Results, Script, carry_out
-from condense.executors.local import Local
 from condense.executors.pieces import Batch, Failed, Finished, Group, Piece, grouped
 from condense.recipe.config import RunConfig
 from condense.recipe.registry import Chosen, Registry
 from condense.recipe.sources import files_of_run, sources_of_run
-from condense.recipe.specs import NoOptions
 from condense.runs import provenance
 from condense.runs.ahead import check_teacher_is_needed
 from condense.runs.bench import RunJob
@@ -41,6 +39,7 @@ from condense.runs.report import write_report
 from condense.runs.result import RunResult
 from condense.runs.site import RunOrder, RunSite
 from condense.runs.teachers import Teachers
+from condense.runs.usual import students_backward, usual_executor
 from condense.runtime import Reporter, Runtime, process_settings
 from condense.storage import artifact
 from condense.storage.files import read_json
@@ -65,14 +64,13 @@ def run(
 
     resume: continue the run in `path`, which must have the same recipe.
     teachers: the folder of trained teachers that runs share; None keeps the teacher to this run.
-    executor: has the pieces done; by default this process does them.
+    executor: has the pieces done; None for the one that suits the work.
     given: keys of the user's settings for this run; None if it need not be said that one has no effect.
 
     Raises CondenseError with a message for users.
     """
-    executor = executor or Local(NoOptions())
     machine = config.machine
-    loaders = machine.loaders if executor.alone else 0
+    loaders = machine.loaders if executor is None or executor.alone else 0
     runtime = runtime_of(replace(machine, loaders=loaders), reporter)
     job = RunJob(config=config, path=path, teachers=teachers.path if teachers else None)
     results: list[RunResult] = []
@@ -83,6 +81,10 @@ def run(
         board = Board(runtime.reporter)
         dataset = real_dataset(config.recipe, machine, registry, runtime)
         site = RunSite(jobs={"": job}, registry=registry, machine_runtime=runtime, dataset=dataset)
+        if executor is None:
+            counts = counts_in(dataset)
+            backward = students_backward(make_plan(config, registry), counts)
+            executor = usual_executor(backward, counts, runtime, registry)
         # It is there before any worker starts.
         order = order_of(site, config, probe=path / "run.json")
 
@@ -96,7 +98,7 @@ def run(
                 runtime=runtime,
                 dataset=dataset,
                 shown=path,
-                threads=crew.threads,
+                threads=(crew.threads, crew.alone),
                 given=given,
             )
             carry_out(OneScript(script(driver)), crew, board)
@@ -128,7 +130,7 @@ class RunDriver:
     """The driver's part of a run: it writes run.json, and has the pieces done by whoever does pieces.
 
     key: of the job in the order that workers have. shown: the run directory as the user wrote it.
-    threads: of each worker; 0 for those of this process.
+    threads: as in `Crew`: of each worker, and for a piece that is done alone.
     given: keys of the user's settings for this run; None in a comparison, where a row may leave its teacher unread.
     """
 
@@ -138,7 +140,7 @@ class RunDriver:
     dataset: RealDataset
     shown: Path
     key: str = ""
-    threads: int = 0
+    threads: tuple[int, int] = (0, 0)
     given: Collection[str] | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -158,7 +160,7 @@ class RunDriver:
         if plan.needs_teacher:
             teacher = fresh_teacher(config.recipe, self.dataset, registry, self.runtime)
             check_teacher({loss.name: loss.needs for loss in parts.losses}, teacher)
-        host = provenance.host(self.runtime, config, self.threads)
+        host = provenance.host(self.runtime, config, *self.threads)
         sources = sources_of_run(config, registry), files_of_run(config, registry)
         if resume:
             earlier = earlier_config(path, registry)

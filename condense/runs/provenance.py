@@ -28,15 +28,16 @@ def versions(registry: Registry) -> dict[str, str]:
     return found
 
 
-def host(runtime: Runtime, config: RunConfig, threads: int = 0) -> dict[str, str]:
+def host(runtime: Runtime, config: RunConfig, threads: int = 0, alone: int = 0) -> dict[str, str]:
     """Return what kind of computer this is, without names or paths, and what of a run is compiled on it.
 
-    threads: of each worker; 0 for those of this process.
+    threads: of each worker; 0 for those of this process. alone: as in `Crew`.
     """
+    teacher = f" ({alone} for the teacher)" if alone not in (0, threads) else ""
     found = {
         "system": f"{platform.system()} {platform.machine()}",
         "cores": str(os.cpu_count()),
-        "threads": str(threads or torch.get_num_threads()),
+        "threads": f"{threads or torch.get_num_threads()}{teacher}",
         "computes": runtime.describe(),
         "compiled": ", ".join(stages_compiled(runtime, config)),
     }

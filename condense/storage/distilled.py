@@ -122,6 +122,20 @@ class DistilledDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         """(m,) int64 in [0, ipc), the position of each stored image in its class."""
         return self.slots[:: self.coder.images_per_stored] // self.coder.images_per_stored
 
+    def teaches_as(self, other: DistilledDataset) -> bool:
+        """Return whether students that learn from another dataset see the very same tensors."""
+        mine, theirs = self.soft_labels, other.soft_labels
+        return (
+            (self.coder.use, self.mean, self.std, self.label_mode)
+            == (other.coder.use, other.mean, other.std, other.label_mode)
+            and (mine is None) == (theirs is None)
+            and all(
+                torch.equal(getattr(self, name), getattr(other, name))
+                for name in ("images", "labels", "slots", "weights")
+            )
+            and (mine is None or theirs is None or torch.equal(mine, theirs))
+        )
+
     @property
     def png_images(self) -> list[bytes]:
         """Each stored image as a PNG file: the bytes that `save` writes."""

@@ -97,7 +97,7 @@ class _Watching(Executor):
     def __init__(self, executor: Executor, marks: Path, fails: str) -> None:
         self._executor, self._marks, self._fails = executor, marks, fails
         self.alone = executor.alone
-        self.threads = 0
+        self.place = Placement(device="cpu")
 
     @contextmanager
     def crew(self, order: Order, own: Site, tell: Tell) -> Iterator[Crew]:
@@ -106,8 +106,40 @@ class _Watching(Executor):
         knowing = _KnowingOrder(**{field.name: getattr(order, field.name) for field in fields(order)})
         watched = _WatchedOrder(order=knowing, marks=str(self._marks), fails=self._fails)
         with self._executor.crew(watched, watched.watched(own), tell) as crew:
-            self.threads = crew.threads
+            self.place = Placement(device="cpu", threads=crew.threads, alone=crew.alone)
             yield crew
+
+
+class _WithThreads(Local):
+    """The executor of this process, with as many threads of torch for each piece as a worker at a place has."""
+
+    def __init__(self, place: Placement) -> None:
+        super().__init__(NoOptions())
+        self._place = place
+
+    @contextmanager
+    def crew(self, order: Order, own: Site, tell: Tell) -> Iterator[Crew]:
+        """Have this process as the one worker; its threads are as before after the block."""
+        before = torch.get_num_threads()
+        try:
+            with super().crew(order, _ThreadedSite(own, self._place), tell) as crew:
+                yield crew
+        finally:
+            torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class _ThreadedSite:
+    """A site whose pieces have the threads of a place."""
+
+    site: Site
+    place: Placement
+
+    def do(self, piece: Piece, reporter: Reporter) -> Mapping[str, Any]:
+        """Do a piece."""
+        if threads := self.place.threads_for(alone=piece.alone):
+            torch.set_num_threads(threads)
+        return self.site.do(piece, reporter)
 
 
 class _Counting(SilentReporter):
@@ -125,7 +157,7 @@ class _Attempt:
     """A run by an executor.
 
     path: its directory. error: what ended it, or None. units: that its pieces reported.
-    refused: whether no piece was begun, because the executor lacks something. threads: of each worker.
+    refused: whether no piece was begun, because the executor lacks something. place: with the threads of each worker.
     left: the processes of this computer that did its pieces and were there some time after its end.
     """
 
@@ -133,7 +165,7 @@ class _Attempt:
     error: BaseException | None
     units: int
     refused: bool
-    threads: int
+    place: Placement
     left: tuple[int, ...]
 
 
@@ -155,12 +187,7 @@ class TriedExecutor:
         whole = self._whole
         if whole.error:
             return "failed", f"a run of several pieces failed: {sentence_of(whole.error)}"
-        before = torch.get_num_threads()
-        torch.set_num_threads(whole.threads or before)  # The last bits of sums depend on it.
-        try:
-            own = self._run("own", Local(NoOptions()))
-        finally:
-            torch.set_num_threads(before)
+        own = self._run("own", _WithThreads(whole.place))  # The last bits of sums depend on threads.
         if own.error:
             return "skipped", f"the run fails in this process too: {sentence_of(own.error)}"
         other = differing(own.path, whole.path)
@@ -240,7 +267,7 @@ class TriedExecutor:
             error=error,
             units=counting.units,
             refused=isinstance(error, CondenseError) and not any(marks.iterdir()),
-            threads=watching.threads,
+            place=watching.place,
             left=_left({*seen} - {os.getpid()}),
         )
 

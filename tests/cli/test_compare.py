@@ -220,6 +220,8 @@ def test_the_defaults_in_the_help_are_the_librarys(command: object) -> None:
         if isinstance(parameter, SectionedOption) and parameter.default_shown
     }
     assert len(shown) > 10
+    # A script of a user may do its work at import, which other processes would do again; a command does not.
+    assert (shown.pop("executor"), parameters["executor"].default) == ("auto", "local")
     for name, text in shown.items():
         default = parameters[name].default
         if default in (None, ()):

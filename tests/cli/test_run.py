@@ -305,6 +305,8 @@ def test_the_defaults_in_the_help_are_the_librarys(command: object, function: Ca
         if isinstance(parameter, SectionedOption) and parameter.default_shown
     }
     assert len(shown) > 4
+    # A script of a user may do its work at import, which other processes would do again; a command does not.
+    assert (shown.pop("executor", "auto"), defaults.get("executor", "local")) == ("auto", "local")
     for name, text in shown.items():
         default = defaults[name]
         if default is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from condense.comparison.amount import amount_of
+from condense.comparison.amount import amount_ahead
 from condense.comparison.design import Design, design_comparison
 from condense.data.dataset import RealDataset
 from condense.recipe.registry import KINDS, Offer, Registry
@@ -40,7 +40,7 @@ def test_teachers_images_and_students_are_added_up(registry: Registry) -> None:
         students=3,
         settings={"wmdd:iterations": 7, "wmdd:initializer": "real", "wmdd:select.students": 0},
     )
-    found = amount_of(made, registry)
+    found = amount_ahead(made, registry)
     assert found is not None
     assert found.teachers == (21 + 12, 21)
     assert found.images == (2 * (2 * 21 + 42), 2 * 42)
@@ -53,15 +53,15 @@ def test_rows_and_seeds_share_a_pool(registry: Registry) -> None:
     drawn network forward, and the synthetic ones it and the trained network in both directions."""
     settings = {"iterations": 4, "pool.networks": 3, "pool.epochs": 2, "parametrization": "identity"}
     made = design(registry, ["ncfm"], reference=False, ipc=(1, 2), settings=settings)
-    found = amount_of(made, registry)
+    found = amount_ahead(made, registry)
     assert found is not None
     pool, synthetic = 3 * 2 * 21, 2 * 4 * 2 * (3 + 6)
     assert found.images == (pool + synthetic + 2 * 2 * 4 * 21, pool + synthetic)
 
 
 def test_every_teacher_and_every_student_network_counts(registry: Registry) -> None:
-    one = amount_of(design(registry, ["random"]), registry)
-    more = amount_of(
+    one = amount_ahead(design(registry, ["random"]), registry)
+    more = amount_ahead(
         design(
             registry,
             ["random"],
@@ -79,4 +79,4 @@ def test_a_dataset_that_has_to_be_looked_at_is_not_counted(
     make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]
 ) -> None:
     plain = make_registry(make_dataset())
-    assert amount_of(design(plain, ["random"]), plain) is None
+    assert amount_ahead(design(plain, ["random"]), plain) is None

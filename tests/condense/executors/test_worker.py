@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import torch
 
 from condense.errors import OptionError, PluginError
 from condense.executors.executor import Message, needed_package, unpacked
@@ -52,6 +53,25 @@ def test_a_worker_builds_its_site_once_and_leaves_it_when_it_is_closed() -> None
     assert order.built == [Placement(device="cpu", threads=2)]
     worker.close()
     assert order.left == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "threads"), [((1, 3), [1, 3, 1]), ((2, 0), [2, 2, 2]), ((0, 0), [4, 4, 4])]
+)
+def test_a_piece_that_is_alone_has_the_threads_of_all_workers(
+    place: tuple[int, int], threads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [4]
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: now.__setitem__(0, count))
+
+    class Watching(Order):
+        def do(self, piece: Piece, reporter: Any) -> dict[str, int]:
+            return {"threads": now[0]}
+
+    worker = Worker(Watching(), Placement(device="cpu", threads=place[0], alone=place[1]))
+    pieces = [Piece(kind="chunk"), Piece(kind="teacher", alone=True), Piece(kind="student")]
+    found = [unpacked(worker.do(piece, lambda _: None)) for piece in pieces]
+    assert [event.facts["threads"] for event in found if isinstance(event, Finished)] == threads
 
 
 def test_all_that_a_piece_reports_is_sent_before_its_outcome() -> None:

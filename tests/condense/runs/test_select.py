@@ -117,7 +117,8 @@ def run(site: Any, method: str, name: str = "one", **options: Any) -> Any:
     """A run without students, which the test images would be for."""
     settings = options.pop("settings", {})
     usual = {"dataset": "tiny", "ipc": 2, "students": 0, "device": "cpu", "out": site.out, "name": name}
-    return condense.run(method=method, settings=settings, registry=site.registry, **{**usual, **options})
+    usual["registry"] = site.registry
+    return condense.run(method=method, settings=settings, **{**usual, **options})
 
 
 def images_of(result: Any, file: str, name: str = "images") -> Tensor:
@@ -167,6 +168,52 @@ def test_recovery_that_makes_images_worse_is_not_kept(site: Any) -> None:
     first = choice.judged[0].mean
     assert line.startswith(f"note select: start real {first:.1%}; step 4 ")
     assert line.endswith("; kept the start real, without recovery")
+
+
+def test_where_real_images_are_kept_their_students_are_those_of_the_reference(
+    site: Any, make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]
+) -> None:
+    """They would learn the same, as the runs show in which one of the two is trained alone."""
+    readable = make_registry(
+        make_dataset((10, 11, 12), tests=4),
+        feature_targets=[
+            FeatureTargetSpec(name="away", summary="x", build=Away, needs=Needs(through=ImagesAlone()))
+        ],
+        protocols=[PLAINLY],
+        methods=[method("away", "real")],
+    )
+    usual = {"registry": readable, "students": 2}
+    diary = site.diary()
+    both = run(site, "away-from-real", reporter=diary, **usual)
+    assert both.choice.kept.after == 0
+    assert sum(event.startswith("note the images are the random real ones") for event in diary.events) == 1
+    own, reference = both.scores
+    assert [found.accuracy for found in own.students] == [found.accuracy for found in reference.students]
+    alone = run(site, "away-from-real", "alone", reference=False, **usual)
+    real = run(site, "random", "real", protocol="plainly", **usual)
+    for other in (alone, real):
+        assert [found.accuracy for found in other.scores[0].students] == [
+            found.accuracy for found in own.students
+        ]
+
+
+def test_other_images_have_students_of_their_own(
+    site: Any, make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]
+) -> None:
+    readable = make_registry(
+        make_dataset((10, 11, 12), tests=4),
+        feature_targets=[
+            FeatureTargetSpec(name="towards", summary="x", build=Towards, needs=Needs(through=ImagesAlone()))
+        ],
+        protocols=[PLAINLY],
+        methods=[method("towards", "noise")],
+    )
+    diary = site.diary()
+    both = run(site, "towards-from-noise", reporter=diary, registry=readable, students=1)
+    assert both.choice.kept.after > 0
+    assert not any("random real ones" in event for event in diary.events)
+    files = sorted((both.path / "students").glob("*.json"))
+    assert len(files) == 2 and files[0].read_bytes() != files[1].read_bytes()
 
 
 def test_the_best_of_several_starts_is_recovered_from(site: Any) -> None:
