@@ -23,6 +23,7 @@ from condense.engine.recover_networks import Networks
 from condense.engine.training import learning_rate_fraction, make_optimizer
 from condense.engine.work import stored_batch
 from condense.errors import ModelError, PluginError
+from condense.models.attention import attention
 from condense.models.compiled import step_compiled
 from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation
@@ -245,8 +246,7 @@ def _observe(
 ) -> Observation:
     """Return `network`'s observation of a batch for the losses that look through it.
 
-    Without a network, return the images alone. Raises ModelError if the network lacks the layers that a loss
-    reads.
+    Without a network, return the images alone. Raises ModelError if the network lacks the layers that a loss reads.
     """
     if network is None:
         nothing = images.new_empty((len(images), 0))
@@ -259,7 +259,8 @@ def _observe(
                     f"another network with --set {_SETTING[loss.needs.network]}=NAME"
                 )
     statistics = {statistic for loss in looking for statistic in loss.needs.statistics}
-    with _exact(runtime, looking).autocast():
+    twice = any(loss.needs.weight_gradients for loss in looking)
+    with _exact(runtime, looking).autocast(), attention(twice=twice):
         return network.observe(images, batch, statistics)
 
 

@@ -13,10 +13,10 @@ from typing import assert_never
 import torch
 from torch import Tensor
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from condense.data.feed import Batch
 from condense.engine.training import BatchLoss, learning_rate_fraction
+from condense.models.attention import attention
 from condense.models.network import Network
 from condense.recipe.training import Training
 
@@ -48,8 +48,7 @@ class UnrolledStudent:
         model = self._network.model.train()
         weights = {name: value.requires_grad_(True) for name, value in self._weights.items()}
         for batch in batches:
-            # Fused attention has no second derivative.
-            with sdpa_kernel(SDPBackend.MATH):
+            with attention(twice=through):
                 logits = Reweighted(self._network, weights, self._buffers).logits(batch.images)
             value = loss(batch, logits)
             gradients = torch.autograd.grad(value, list(weights.values()), create_graph=through)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from condense.data.dataset import RealDataset
 from condense.engine.components import FeatureTarget, Loss, WeightedLoss
@@ -244,6 +244,29 @@ def match_in_float64(
         ):
             total += (one - other).square().sum().item()
     return total
+
+
+class Attentive(nn.Module):
+    """Attention of rows of pixels to each other, which PyTorch fuses into one operation, then a classifier."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.rows, self.classifier = nn.Linear(size, 6), nn.Linear(6, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = self.rows(images[:, :1])
+        logits: Tensor = self.classifier(F.scaled_dot_product_attention(rows, rows, rows).mean(dim=(1, 2)))
+        return logits
+
+
+def test_a_loss_of_weight_gradients_looks_through_attention(
+    dataset: RealDataset, chunk: Chunk, make_network: MakeNetwork
+) -> None:
+    site = Site(dataset, make_network, (GradientMatch(), gradient_needs()), lr=1.0)
+    torch.manual_seed(0)
+    site.networks = Networks(site.teacher, lambda _: Network(Attentive(dataset.size), "attentive"))
+    moved = (site(chunk) - chunk.images).flatten(1).norm(dim=1)
+    assert bool((moved > 0).all())
 
 
 @pytest.mark.parametrize(
