@@ -72,11 +72,11 @@ class StudentEvaluator(Evaluator):
     def evaluate_together(self, requests: Sequence[EvaluationRequest]) -> list[StudentResult]:
         """Return the results of students of one network and protocol, who are trained at once.
 
-        Each has the draws that it has alone, and its result within rounding. The stack is neither compiled nor kept at
-        epochs. Seconds are divided among them.
+        Each has the draws that it has alone, and its result within rounding. The stack is not compiled, and what is
+        kept of it lies where the first student's training would. Seconds are divided among them.
         """
         began = time.perf_counter()
-        runtime, protocol = requests[0].runtime, requests[0].protocol
+        runtime, protocol, unfinished = requests[0].runtime, requests[0].protocol, requests[0].unfinished
         learners = []
         with ExitStack() as isolated:
             for request in requests:
@@ -91,11 +91,12 @@ class StudentEvaluator(Evaluator):
                         what=f"student {request.student}",
                     )
                 )
-            steps = train_together(learners, protocol, runtime)
+            steps = train_together(learners, protocol, runtime, unfinished)
         reached = [
             self._test(learner.network, request) for learner, request in zip(learners, requests, strict=True)
         ]
-        seconds = (time.perf_counter() - began) / len(requests)
+        spent = time.perf_counter() - began + (unfinished.spent if unfinished else 0.0)
+        seconds = spent / len(requests)
         return [
             StudentResult(student=request.student, accuracy=accurate, seconds=seconds, steps=steps)
             for request, accurate in zip(requests, reached, strict=True)

@@ -17,6 +17,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from condense.data.feed import Batch
 from condense.engine.training import BatchLoss, TrainingFeed, learning_rate_fraction, make_optimizer
+from condense.engine.unfinished import Unfinished
 from condense.errors import ModelError, NumericalError
 from condense.models.network import Network
 from condense.recipe.training import Training
@@ -50,8 +51,12 @@ def stackable(network: Network) -> bool:
 _DRAWING = ("StochasticDepth", "DropPath", "DropBlock2d", "PatchDropout")
 
 
-def train_together(learners: Sequence[Learner], options: Training, runtime: Runtime) -> int:
+def train_together(
+    learners: Sequence[Learner], options: Training, runtime: Runtime, unfinished: Unfinished | None = None
+) -> int:
     """Train networks of one architecture in place, and return the number of steps of each.
+
+    unfinished: keeps the training, which goes on where it was kept.
 
     The reporter advances by the number of networks after every epoch. Raises NumericalError, which names the training,
     if a loss is not finite at the end of an epoch, and ModelError if the networks do not make a stack.
@@ -64,9 +69,16 @@ def train_together(learners: Sequence[Learner], options: Training, runtime: Runt
         momentum=options.momentum,
         weight_decay=options.weight_decay,
     )
-    total = options.epochs * _equal_steps(learners, options)
-    step = 0
-    for epoch in range(options.epochs):
+    per_epoch = _equal_steps(learners, options)
+    total = options.epochs * per_epoch
+    draws = [learner.generator for learner in learners]
+    kept = unfinished.stack({**stack.weights, **stack.buffers}) if unfinished else None
+    what = "the stack of " + " and ".join(learner.what for learner in learners)
+    done = kept.resume(optimizer, draws, options, steps=per_epoch, what=what) if kept else 0
+    if done:
+        runtime.reporter.advance(done * len(learners))
+    step = done * per_epoch
+    for epoch in range(done, options.epochs):
         for batches in zip(*_batches(learners, options), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = options.lr * learning_rate_fraction(options.schedule, step, total)
@@ -83,6 +95,8 @@ def train_together(learners: Sequence[Learner], options: Training, runtime: Runt
         _check_finite(learners, [value.detach() for value in values], epoch, options)
         mean = float(torch.stack(values).detach().mean())
         runtime.reporter.advance(len(learners), {"loss": mean})
+        if kept:
+            kept.keep(epoch + 1, optimizer, draws, options, steps=per_epoch)
     stack.give_back()
     return step
 

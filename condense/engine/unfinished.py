@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,7 +26,8 @@ State = Mapping[str, Tensor]
 class Unfinished:
     """The file that keeps the trainings of one piece of work, which is removed when the piece has a file of its own.
 
-    A piece is a teacher, whose members are trained one after the other, a network of a pool, or a student.
+    A piece is a teacher, whose members are trained one after the other, a network of a pool, a student, or students
+    that are trained together.
 
     file: its path. It is written whole or not at all, with its checksum inside.
     runtime: says after how many minutes the next end of an epoch is kept, and whom to tell.
@@ -47,7 +48,11 @@ class Unfinished:
         number: of the training. Those of one piece are done in the order of their numbers.
         states: what the training has gathered so far; the same list gets them back.
         """
-        return KeptTraining(self, model, number, [] if states is None else states)
+        return KeptTraining(self, _tensors_of(model), number, [] if states is None else states)
+
+    def stack(self, tensors: State) -> KeptTraining:
+        """Return the one training of networks that are trained together. tensors: their weights and buffers by name."""
+        return KeptTraining(self, tensors, 0, [])
 
     def is_due(self) -> bool:
         """Return whether the next end of an epoch is kept."""
@@ -95,17 +100,20 @@ def discard(file: Path) -> None:
 
 @dataclass(frozen=True)
 class KeptTraining:
-    """A training that is kept; made by `Unfinished.training`, which explains the fields."""
+    """A training that is kept; made by `Unfinished.training`, which explains the fields.
+
+    own: the parameters and buffers that are kept.
+    """
 
     kept: Unfinished
-    model: nn.Module
+    own: State
     number: int
     states: MutableSequence[State]
 
     def resume(
         self,
         optimizer: torch.optim.Optimizer,
-        draws: torch.Generator,
+        draws: torch.Generator | Sequence[torch.Generator],
         options: Training,
         *,
         steps: int,
@@ -115,16 +123,16 @@ class KeptTraining:
 
         That is 0 if nothing is kept, and all of them if a later training of the piece is kept.
 
-        optimizer: of the network, new. draws: what the training draws from. The global generators are set as well, so
-            the caller isolates them. steps: of an epoch. what: names the training.
+        optimizer: of the network, new. draws: what the training, or each network of a stack, draws from. The global
+            generators are set as well, so the caller isolates them. steps: of an epoch. what: names the training.
         """
         found = self.kept.read()
         if found is None:
             return 0
         tensors, facts = found
         network = tensors_below(tensors, "network")
-        of_file, own = int(facts["number"]), _tensors_of(self.model)
-        shapes = {name: value.shape for name, value in own.items()}
+        of_file, generators = int(facts["number"]), _several(draws)
+        shapes = {name: value.shape for name, value in self.own.items()}
         fits = {name: value.shape for name, value in network.items()} == shapes
         if not fits or facts["options"] != _fingerprint(options, steps):
             self.kept.runtime.reporter.note(
@@ -135,12 +143,13 @@ class KeptTraining:
             return 0
         with torch.no_grad():
             for name, value in network.items():
-                own[name].copy_(value)
+                self.own[name].copy_(value)
         self.kept.spent = float(facts["seconds"])
         if of_file > self.number:
             return options.epochs
         _set_optimizer(optimizer, tensors_below(tensors, "optimizer"))
-        draws.set_state(tensors["draws"])
+        for generator, state in zip(generators, tensors["draws"].view(len(generators), -1), strict=True):
+            generator.set_state(state.clone())  # which must not be a part of another tensor
         set_global_state(tensors_below(tensors, "global"), facts["global"], self.kept.runtime.device)
         self.states[:] = [tensors_below(tensors, f"states/{index}") for index in range(int(facts["states"]))]
         done = int(facts["epochs"])
@@ -151,7 +160,7 @@ class KeptTraining:
         self,
         epochs: int,
         optimizer: torch.optim.Optimizer,
-        draws: torch.Generator,
+        draws: torch.Generator | Sequence[torch.Generator],
         options: Training,
         *,
         steps: int,
@@ -164,7 +173,7 @@ class KeptTraining:
             return
         of_globals, text = global_state(self.kept.runtime.device)
         parts: dict[str, Mapping[str, Tensor]] = {
-            "network": _tensors_of(self.model),
+            "network": self.own,
             "optimizer": _optimizer_state(optimizer),
             "global": of_globals,
             **{f"states/{index}": state for index, state in enumerate(self.states)},
@@ -177,12 +186,17 @@ class KeptTraining:
             "options": _fingerprint(options, steps),
             "global": text,
         }
-        self.kept.write({**tensors, "draws": draws.get_state()}, facts)
+        states = torch.cat([generator.get_state() for generator in _several(draws)])
+        self.kept.write({**tensors, "draws": states}, facts)
 
 
 def _tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """Return the parameters and buffers of a network by name, also buffers that its state_dict leaves out."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _several(draws: torch.Generator | Sequence[torch.Generator]) -> Sequence[torch.Generator]:
+    return [draws] if isinstance(draws, torch.Generator) else draws
 
 
 def _fingerprint(options: Training, steps: int) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from condense.data.dataset import RealDataset
 from condense.data.feed import feed_of
@@ -15,12 +17,13 @@ from condense.engine.components import EvaluationRequest
 from condense.engine.evaluate import StudentEvaluator
 from condense.engine.together import Learner, stackable, train_together
 from condense.engine.training import hard_loss, train
+from condense.engine.unfinished import Unfinished
 from condense.errors import ModelError, NumericalError
 from condense.models.network import Network
 from condense.recipe.protocol import Protocol
 from condense.recipe.specs import NoOptions
 from condense.recipe.training import Augment, Optimizer, Training
-from condense.runtime import make_runtime
+from condense.runtime import Runtime, make_runtime
 from condense.storage.distilled import DistilledDataset
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -76,6 +79,38 @@ def test_each_learns_what_it_learns_alone(
         for name, value in alone.model.state_dict().items():
             torch.testing.assert_close(found[seed][name], value, rtol=1e-3, atol=1e-4)
     assert not any(network.model.training for network in networks)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_interrupted_after_each_epoch(
+    optimizer: Optimizer, make_dataset: MakeDataset, make_network: MakeNetwork, impatient: Any, tmp_path: Path
+) -> None:
+    """One attempt for each epoch leaves the very weights and running statistics of one attempt at all of them."""
+    dataset = make_dataset()
+    options = replace(OPTIONS, optimizer=optimizer, lr=0.02 if optimizer == "sgd" else 0.001)
+
+    def attempt(file: Path | None, runtime: Runtime) -> tuple[int, list[dict[str, Tensor]]]:
+        networks = [trainable(make_network, dataset, seed) for seed in range(2)]
+        learners = [learner(dataset, network, seed) for seed, network in enumerate(networks)]
+        steps = train_together(learners, options, runtime, Unfinished(file, runtime) if file else None)
+        return steps, [network.model.state_dict() for network in networks]
+
+    def patient(epochs: int) -> Runtime:
+        return replace(RUNTIME, keep_minutes=0, reporter=impatient(epochs))
+
+    steps, whole = attempt(None, RUNTIME)
+    file = tmp_path / "stack"
+    for _ in range(options.epochs - 1):
+        with pytest.raises(KeyboardInterrupt):
+            attempt(file, patient(1))
+    last = patient(99)
+    again, found = attempt(file, last)
+    assert again == steps
+    reporter: Any = last.reporter
+    assert reporter.notes == ["the stack of student 0 and student 1 goes on after epoch 2 of 3"]
+    for one, other in zip(found, whole, strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_an_evaluator_gives_each_student_the_draws_that_it_has_alone(

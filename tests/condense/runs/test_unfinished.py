@@ -54,6 +54,19 @@ def test_every_epoch_is_kept(labels: str, shared: bool, site: Any, tmp_path: Pat
     assert not list(tmp_path.rglob("unfinished"))
 
 
+def test_students_that_are_trained_together(site: Any, tmp_path: Path, impatient: Any) -> None:
+    settings = {**EPOCHS, "protocol.labels": "hard", "student.together": 2}
+    options = {"students": 2, "reference": False, "settings": settings}
+    whole = site.run(name="whole", **options)
+    result, told = attempts(site, impatient, name="one", **options)
+    assert results(site, result.path) == results(site, whole.path)
+    going_on = [note for note in told if note.startswith("the stack")]
+    assert going_on == [
+        f"the stack of student 0 and student 1 goes on after epoch {done} of 3" for done in (1, 2)
+    ]
+    assert not list(tmp_path.rglob("unfinished"))
+
+
 def test_the_judges_of_a_selection_and_the_networks_of_a_pool(
     site: Any, tmp_path: Path, impatient: Any
 ) -> None:
