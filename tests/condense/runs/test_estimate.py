@@ -15,9 +15,9 @@ from condense.engine.plan import make_plan
 from condense.engine.work import Counts, work_of
 from condense.errors import DataError, ModelError, OptionError, UnknownNameError
 from condense.models.network import Network
-from condense.recipe.registry import Registry
+from condense.recipe.registry import Registry, load_registry
 from condense.recipe.resolve import configure
-from condense.runs import calibrate, timing
+from condense.runs import calibrate, timing, usual
 from condense.runs.calibrate import Calibration
 from condense.runs.estimate import Estimate
 from condense.runs.footprint import footprint
@@ -173,3 +173,14 @@ def test_nothing_is_trained_to_an_end(registry: Registry, monkeypatch: pytest.Mo
     seconds = calibration.seconds(work_of(calibration.plan, counts))
     assert 0 < sum(taken) < 1000
     assert seconds["recover"] > 100
+
+
+@pytest.mark.parametrize("epochs", [3, 30000])
+def test_a_note_says_where_several_processes_will_train_students(
+    epochs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usual, "available_cores", lambda: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    settings = {"protocol.epochs": epochs, "protocol.model.width": 8}
+    found = plan(load_registry(), "random", dataset="fashion-mini", protocol="dc", ipc=10, settings=settings)
+    assert any("times of one process" in note for note in found.notes) == (epochs == 30000)
