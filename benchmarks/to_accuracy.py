@@ -1,7 +1,7 @@
 """Time from real images to an equally accurate student: condense against the plain way.
 
     python benchmarks/to_accuracy.py --data-dir DIR --out runs/to-accuracy [--seeds 3] [--device auto]
-    python benchmarks/to_accuracy.py --only resnet18 [--folder DIR]
+    python benchmarks/to_accuracy.py --only resnet18 [--folder DIR] [--set teacher.epochs=5]
     python benchmarks/to_accuracy.py --quick
 
 The ways are condense.run followed by a student, and benchmarks/plain_way.py, which has the structure of published
@@ -63,15 +63,16 @@ def photographs(folder: Path) -> Path:
 
 
 def problems(options: argparse.Namespace, out: Path) -> list[Problem]:
-    """Return what is asked for."""
+    """Return what is asked for. Settings of the user come last, for both ways."""
+    own = dict(text.split("=", 1) for text in options.set)
     if options.quick:
-        return [Problem(name="fashion-mini", dataset="fashion-mini", settings={**SETTINGS, **QUICK})]
+        return [Problem(name="fashion-mini", dataset="fashion-mini", settings={**SETTINGS, **QUICK, **own})]
     found = []
     if options.only != "resnet18":
-        found.append(Problem(name="Fashion-MNIST", dataset="fashion-mnist", settings=SETTINGS))
+        found.append(Problem(name="Fashion-MNIST", dataset="fashion-mnist", settings={**SETTINGS, **own}))
     if options.only != "fashion":
         folder = Path(options.folder) if options.folder else photographs(out / "generated")
-        settings = {**SETTINGS, **RESNET, "dataset.size": 64}
+        settings = {**SETTINGS, **RESNET, "dataset.size": 64, **own}
         found.append(Problem(name="ResNet-18, 64x64", dataset=f"folder:{folder}", settings=settings))
     return found
 
@@ -129,6 +130,7 @@ def main() -> None:
     parser.add_argument("--ipc", type=int, default=10)
     parser.add_argument("--every", type=int, default=10, help="epochs of the student between tests")
     parser.add_argument("--workers", type=int, default=0, help="processes of the plain way's loaders")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of condense run")
     parser.add_argument("--quick", action="store_true", help="fashion-mini, one seed, short trainings")
     options = parser.parse_args()
     if options.quick:
