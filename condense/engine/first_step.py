@@ -1,4 +1,7 @@
-"""What is checked at the first step of each chunk: that losses give gradients, and leave what they see as it is."""
+"""What is checked at the first step of each chunk: that losses give gradients, and leave what they see as it is.
+
+Initializers must leave what they see as it is, too.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from condense.data.dataset import MemoryImages, RealDataset
 from condense.engine.components import WeightedLoss
 from condense.errors import InputChangedError, NumericalError, PluginError
 from condense.models.observation import Observation
@@ -27,6 +31,17 @@ def versions(**seen: Observation | None) -> Versions:
         for name, tensor in _tensors(place, observation)
         if not tensor.is_inference()  # has no version, and cannot be changed in place outside of inference mode
     ]
+
+
+def dataset_versions(dataset: RealDataset) -> Versions:
+    """Return the labels of a dataset and its images in memory by name ("dataset.train.images"), with their versions."""
+    found: Versions = []
+    for part, split in (("train", dataset.train), ("test", dataset.test)):
+        found.append((f"dataset.{part}.labels", split.labels, split.labels._version))
+        if isinstance(split.images, MemoryImages):
+            pixels = split.images.pixels
+            found.append((f"dataset.{part}.images", pixels, pixels._version))
+    return found
 
 
 def _tensors(name: str, value: object) -> Iterator[tuple[str, Tensor]]:
@@ -51,6 +66,19 @@ def check_unchanged(before: Versions, title: str, hook: str) -> None:
                 f"{title} changed {name} in place in {hook}, which other components and later steps see as well; work "
                 "on a copy, such as x.clone()"
             )
+
+
+def scalar(value: object, title: str) -> Tensor:
+    """Return what a loss returned. Raises PluginError, which names its title, for anything but a real scalar."""
+    if not isinstance(value, Tensor):
+        came = f"{value!r:.200}"
+    elif value.dim() != 0:
+        came = f"shape {tuple(value.shape)}"
+    elif not value.is_floating_point():
+        came = f"one of {value.dtype}"
+    else:
+        return value
+    raise PluginError(f"{title} must return a scalar tensor from loss, and returned {came}")
 
 
 def check_gradients(

@@ -10,6 +10,7 @@ from torch import Tensor
 from condense.data.pixels import valid_range
 from condense.engine.build import build_component
 from condense.engine.components import FeatureTarget, Initializer, InitialRequest
+from condense.engine.first_step import check_unchanged, dataset_versions
 from condense.engine.imported import Imported
 from condense.errors import NumericalError, PluginError
 from condense.recipe.method import Use
@@ -62,12 +63,15 @@ class Anew(Initializer):
     def images(self, request: InitialRequest) -> Tensor:
         """Return the images of one class, (ipc, C, H, W) float32 on the CPU.
 
-        Raises PluginError for anything but such a tensor, and NumericalError if a value is not finite. Clips values
-        outside the range of valid pixels, and notes so once, unless the initializer may go beyond them.
+        Raises PluginError for anything but such a tensor, InputChangedError if real images in memory were changed in
+        place, and NumericalError if a value is not finite. Clips values outside the range of valid pixels, and notes
+        so once, unless the initializer may go beyond them.
         """
         made = self._make()
+        before = dataset_versions(request.dataset)
         with plugin_code(self._title, "images", self._draws("images", request.label)):
             images: object = made.images(request)
+        check_unchanged(before, self._title, "images")
         return self._valid(self._checked(images, request), request)
 
     def slot_weights(self) -> Tensor | None:

@@ -18,11 +18,11 @@ from condense.data.pixels import valid_range
 from condense.data.siamese import apply_siamese, draw_siamese
 from condense.data.views import apply_view, draw_view
 from condense.engine.components import WeightedLoss
-from condense.engine.first_step import check_finite, check_gradients, check_unchanged, versions
+from condense.engine.first_step import check_finite, check_gradients, check_unchanged, scalar, versions
 from condense.engine.recover_networks import Networks
 from condense.engine.training import learning_rate_fraction, make_optimizer
 from condense.engine.work import stored_batch
-from condense.errors import ModelError, PluginError
+from condense.errors import ModelError
 from condense.models.attention import attention
 from condense.models.compiled import step_compiled
 from condense.models.network import Network
@@ -234,7 +234,8 @@ def _values(
 def _backward(values: Mapping[str, Tensor], losses: Sequence[WeightedLoss], pixels: Tensor) -> None:
     """Add the gradient of the weighted sum of losses to the pixels' gradient, and to no other tensor's."""
     total = torch.stack([loss.weight * values[loss.name] for loss in losses]).sum()
-    total.backward(inputs=[pixels])
+    with plugin_code(" or ".join(loss.title for loss in losses), "the gradient of its loss"):
+        total.backward(inputs=[pixels])
 
 
 def _observe(
@@ -282,10 +283,7 @@ _SETTING: dict[NetworkKind, str] = {
 def _value(weighted: WeightedLoss, synthetic: Observation, real: Observation | None) -> Tensor:
     with plugin_code(weighted.title, "loss"):
         value: object = weighted.loss.loss(synthetic, real)
-    if not isinstance(value, Tensor) or value.dim() != 0:
-        came = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.200}"
-        raise PluginError(f"{weighted.title} must return a scalar tensor from loss, and returned {came}")
-    return value
+    return scalar(value, weighted.title)
 
 
 class _RealBatches:

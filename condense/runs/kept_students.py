@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from condense.data.dataset import RealDataset
 from condense.engine.components import StudentResult
 from condense.engine.evaluate import known_result
 from condense.engine.unfinished import Unfinished
@@ -69,6 +70,7 @@ def keeping_students(
     table: Path | None,
     judged: Mapping[str, Evaluation],
     distilled: DistilledDataset,
+    real: RealDataset,
     config: RunConfig,
     versions: Mapping[str, str],
     registry: Registry,
@@ -79,14 +81,16 @@ def keeping_students(
     Nothing is kept, {}, without a table, where its folder cannot be written, and where another process does the same.
 
     table: of the evaluation, which stands for its settings. judged: the evaluations by network.
-    distilled: with the labels that students learn from.
+    distilled: with the labels that students learn from. real: the dataset that they are tested on; results of other
+        images of the same name are not taken.
     """
     with ExitStack() as stack:
         folder = table.parent / "unfinished" / table.stem if table else None
         if folder is None or not _locked(folder, stack, runtime):
             yield {}
             return
-        made_of = [_hash_of(distilled), distilled.teacher_hash, dict(versions), host(runtime, config)]
+        shown = [_hash_of(distilled), distilled.teacher_hash, real.train.hash, real.test.hash]
+        made_of = [*shown, dict(versions), host(runtime, config)]
         found = {}
         for network, evaluation in judged.items():
             parts = [*judges_of(evaluation, config.recipe.teacher), ("dataset", config.recipe.dataset.name)]

@@ -97,7 +97,7 @@ def reevaluate(
         result = EvaluationResult(
             path=path, config=config, distilled=distilled, scores={}, versions=versions, table=table
         )
-        with keeping_students(table, judged, distilled, config, versions, registry, runtime) as kept:
+        with keeping_students(table, judged, distilled, real, config, versions, registry, runtime) as kept:
             for network, trainer in trainers.items():
                 title = distilled.method if len(trainers) == 1 else f"{distilled.method}, {network}"
                 score = replace(trainer, teacher=answers).score(distilled, title, kept.get(network))

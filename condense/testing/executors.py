@@ -27,10 +27,13 @@ from condense.runs.site import RunOrder
 from condense.runtime import Reporter, SilentReporter
 from condense.testing.findings import Answer
 from condense.testing.subjects import COLOUR, Subject, with_offers
+from condense.testing.time_limit import Overtime, limited
 from condense.testing.trial import Trial, differing, sentence_of
 
 # Seconds that a worker may take to end after its run.
 _TO_END = 15.0
+# Seconds that a run may take, which takes some seconds in this process. Jobs of a cluster may have to wait.
+_LONGEST = 600.0
 _ERROR = "the images of this piece cannot be read, because the check `failure` wants to see how that is told"
 
 
@@ -157,7 +160,8 @@ class _Attempt:
     """A run by an executor.
 
     path: its directory. error: what ended it, or None. units: that its pieces reported.
-    refused: whether no piece was begun, because the executor lacks something. place: with the threads of each worker.
+    refused: whether no piece was begun, because the executor lacks something. endless: whether it had to be ended.
+    place: with the threads of each worker.
     left: the processes of this computer that did its pieces and were there some time after its end.
     """
 
@@ -165,6 +169,7 @@ class _Attempt:
     error: BaseException | None
     units: int
     refused: bool
+    endless: bool
     place: Placement
     left: tuple[int, ...]
 
@@ -205,6 +210,9 @@ class TriedExecutor:
         if self._broken:
             return self._broken
         error = self._failing.error
+        if self._failing.endless:
+            assert error is not None
+            return "failed", f"a piece raised DataError, and its run did not end: {error}"
         if isinstance(error, DataError) and str(error) == _ERROR:
             return "passed", "the error of a student ended its run"
         came = sentence_of(error) if error else "nothing"
@@ -230,7 +238,10 @@ class TriedExecutor:
         if self._registry.chosen is None:
             return "skipped", "other processes cannot load a registry that was put together by hand"
         try:
-            made: object = self._spec.builder()(self._spec.options())
+            with limited(_LONGEST):
+                made: object = self._spec.builder()(self._spec.options())
+        except Overtime:
+            return "failed", f"it was not built after {_LONGEST:.0f} s"
         except CondenseError as error:
             return "skipped", f"it cannot be tried here: {error}"
         except Exception as error:  # What comes of a plugin's code may be anything.
@@ -240,6 +251,8 @@ class TriedExecutor:
         if self._whole.refused:
             assert self._whole.error is not None
             return "skipped", f"it cannot be tried here: {sentence_of(self._whole.error)}"
+        if self._whole.endless:
+            return "failed", f"a run of several pieces did not end: {self._whole.error}"
         return None
 
     @cached_property
@@ -257,8 +270,13 @@ class TriedExecutor:
         watching, counting = _Watching(executor, marks, fails), _Counting()
         config = self._trial.config(COLOUR, "one class")
         error: BaseException | None = None
+        endless = False
         try:
-            run(config, path, registry=self._registry, reporter=counting, executor=watching)
+            with limited(_LONGEST):
+                run(config, path, registry=self._registry, reporter=counting, executor=watching)
+        except Overtime:
+            error = CondenseError(_endless(marks))
+            endless = True
         except (Exception, SystemExit) as raised:  # What comes of a plugin's code may be anything.
             error = raised
         seen = [int(mark.name) for mark in marks.iterdir() if mark.read_text("utf-8") == platform.node()]
@@ -266,10 +284,21 @@ class TriedExecutor:
             path=path,
             error=error,
             units=counting.units,
-            refused=isinstance(error, CondenseError) and not any(marks.iterdir()),
+            refused=isinstance(error, CondenseError) and not endless and not any(marks.iterdir()),
+            endless=endless,
             place=watching.place,
             left=_left({*seen} - {os.getpid()}),
         )
+
+
+def _endless(marks: Path) -> str:
+    """Return what there is to say of a run that had to be ended. marks: its folder of marks."""
+    if any(marks.iterdir()):
+        return f"pieces were begun, and after {_LONGEST:.0f} s `wait` had not told the end of each; let it"
+    return (
+        f"no piece was begun in {_LONGEST:.0f} s; have `idle` tell the free workers and `give` pass the piece to one "
+        "(and if jobs of a cluster wait for their turn, check again when it is less busy)"
+    )
 
 
 def _left(processes: set[int]) -> tuple[int, ...]:

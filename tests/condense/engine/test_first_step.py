@@ -71,6 +71,8 @@ TITLE = "regularizer 'odd' of plugin 'mine'"
         (lambda seen: None, f"{TITLE} must return a scalar tensor from loss, and returned None"),
         (lambda seen: 0.5, f"{TITLE} must return a scalar tensor from loss, and returned 0.5"),
         (lambda seen: seen.features, "and returned shape (6,"),
+        (lambda seen: torch.complex(*[seen.features.sum()] * 2), "and returned one of torch.complex64"),
+        (lambda seen: seen.batch.labels.sum(), "and returned one of torch.int64"),
         (
             lambda seen: seen.features.sum().detach(),
             f"{TITLE} returned a loss without a gradient to the pixels",
@@ -107,6 +109,23 @@ def test_a_gradient_that_is_not_finite_is_blamed_on_the_loss_that_has_it(recover
     assert str(caught.value).startswith(
         "the gradient of 'odd' is not finite at the first step of recover, chunk 0"
     )
+
+
+def test_a_gradient_that_fails_at_a_later_step_names_who_may_have_broken_it(recover: Recover) -> None:
+    """A change in place after the first step: autograd finds out what it cannot use, and not whose fault that is."""
+    calls: list[int] = []
+
+    def late(seen: Observation) -> Tensor:
+        calls.append(1)
+        value = seen.features.square().sum()
+        if len(calls) > 1:
+            in_place(seen.features)
+        return value
+
+    with pytest.raises(PluginError, match="modified by an inplace operation") as caught:
+        recover(late, iterations=3)
+    assert f" or {TITLE} failed in the gradient of its loss" in str(caught.value)
+    assert len(calls) == 2
 
 
 def test_the_first_step_alone_costs_more_calls_of_no_loss(recover: Recover) -> None:

@@ -17,7 +17,7 @@ from condense.data.dataset import RealDataset
 from condense.data.pixels import valid_range
 from condense.engine.components import Initializer, InitialRequest
 from condense.engine.initial import build_initializer
-from condense.errors import CondenseError, NumericalError, PluginError
+from condense.errors import CondenseError, InputChangedError, NumericalError, PluginError
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
 from condense.recipe.specs import InitializerSpec
@@ -110,6 +110,16 @@ def site(make_dataset: Callable[..., RealDataset], make_registry: Callable[..., 
             lambda _: torch.full((2, 1, 8, 8), torch.inf),
             NumericalError,
             "values that are not finite for class",
+        ),
+        (
+            lambda request: request.dataset.train.images.pixels.zero_(),
+            InputChangedError,
+            "changed dataset.train.images in place in images",
+        ),
+        (
+            lambda request: request.dataset.test.labels.add_(0),
+            InputChangedError,
+            "changed dataset.test.labels in place in images",
         ),
         (lambda request: request.nothing, PluginError, f"{TITLE} failed in images (test_initial.py, line "),
     ],

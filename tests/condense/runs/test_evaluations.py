@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import condense
-from condense.data.dataset import RealDataset
+from condense.data.dataset import MemoryImages, RealDataset
 from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
 from condense.engine.evaluate import StudentEvaluator
 from condense.errors import CondenseError, ModelError, OptionError, StorageError
@@ -317,6 +317,29 @@ def test_results_of_other_images_are_not_taken(
     evaluate(copy, registry, reporter=reporter, out=tmp_path / "tables", dataset="tiny")
     assert not any("goes on with" in note for note in reporter.notes)
     assert not (tmp_path / "tables" / "unfinished").exists()
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_results_on_another_dataset_of_the_same_name_are_not_taken(
+    part: str,
+    run: RunResult,
+    registry: Registry,
+    make_dataset: Callable[..., RealDataset],
+    make_registry: Callable[..., Registry],
+    impatient: Any,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(impatient.Stopped):
+        evaluate(run.path, registry, reporter=impatient(1), out=tmp_path)
+    dataset = make_dataset()
+    before = getattr(dataset, part)
+    pixels = before.images.pixels.clone()
+    pixels[-1, 0, 0, 0] ^= 1
+    changed = replace(dataset, **{part: replace(before, images=MemoryImages(pixels))})
+    reporter = impatient(9)
+    evaluate(run.path, make_registry(changed), reporter=reporter, out=tmp_path)
+    assert not any("goes on with" in note for note in reporter.notes)
+    assert reporter.left == 7  # both students were trained
 
 
 def test_without_a_table_nothing_is_kept(

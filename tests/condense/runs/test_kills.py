@@ -1,5 +1,7 @@
 """A run that is killed again and again, at any moment, ends with the same bytes as one that is left alone.
 
+So does an evaluation, with the same table.
+
 CONDENSE_KILLS sets the number of kills; docs/reliability.md tells of a long test. Trainings are kept at every epoch,
 so that most kills are in the middle of one.
 """
@@ -17,7 +19,7 @@ import pytest
 TOYS = Path(__file__).parents[2] / "conftest.py"
 
 # A process that never computes starts a child for each attempt, so that torch is loaded once.
-SCRIPT = """
+KILLING = """
 import importlib, importlib.util, json, os, random, signal, sys, time
 from pathlib import Path
 import torch
@@ -32,31 +34,19 @@ spec = importlib.util.spec_from_file_location("tiny", sys.argv[3])
 tiny = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tiny)
 registry = tiny.registry_with(tiny.tiny_dataset())
-SETTINGS = {
-    "teacher.epochs": 16, "protocol.epochs": 16, "recover.iterations": 4, "recover.batch": 2, "log_every": 1,
-    "select.students": 1, "select.epochs": 8, "select.snapshots": 1, "protocol.labels": "soft",
-}
-RESULTS = ("teacher.safetensors", "measurements.safetensors", "chunks", "candidates", "distilled")
 
 class Telling(condense.runtime.SilentReporter):
     def note(self, text):
         if "goes on after epoch" in text:
             print(text, flush=True)
 
-def attempt(name):
-    resume = (out / name / "run.json").exists()
-    condense.run(
-        method="wmdd", dataset="tiny", ipc=2, students=1, reference=False, device="cpu", out=out, name=name,
-        resume=resume, settings=SETTINGS, registry=registry, keep_minutes=0, reporter=Telling(),
-    )
-    (out / "modules").write_text(json.dumps(list(sys.modules)))
-
-def forked(name, seconds, sign=None):
+def forked(attempt, name, seconds, sign=None):
     "Return whether the attempt was killed after this time, or as soon as a file `sign` was there."
     child = os.fork()
     if not child:
         try:
             attempt(name)
+            (out / "modules").write_text(json.dumps(list(sys.modules)))
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             os._exit(1)
@@ -72,6 +62,43 @@ def forked(name, seconds, sign=None):
     os.waitpid(child, 0)
     return True
 
+def kill(attempt, results, signs, look=lambda name: None):
+    "Kill attempts, first as soon as each of some files is there and then at random; each ends with the same results."
+    assert not forked(attempt, "first", 600)
+    for module in json.loads((out / "modules").read_text()):  # so that no attempt spends its time on imports
+        if module.partition(".")[0] in ("condense", "condense_wmdd", "condense_baselines"):
+            importlib.import_module(module)
+    began = time.monotonic()
+    assert not forked(attempt, "whole", 600)
+    whole, expected = time.monotonic() - began, results("whole")
+    moments, kills, number = random.Random(0), 0, 0
+    while kills < wanted:
+        name = f"killed{number}"
+        while kills < wanted and forked(
+            attempt, name, 600 if signs else moments.uniform(0, whole), signs.pop(0) if signs else None
+        ):
+            kills += 1
+            look(name)
+        forked(attempt, name, 600)
+        assert results(name) == expected, f"{name} has other results"
+        number += 1
+    print(kills, "kills of", number, "attempts at the same")
+"""
+
+RUNS = """
+SETTINGS = {
+    "teacher.epochs": 16, "protocol.epochs": 16, "recover.iterations": 4, "recover.batch": 2, "log_every": 1,
+    "select.students": 1, "select.epochs": 8, "select.snapshots": 1, "protocol.labels": "soft",
+}
+RESULTS = ("teacher.safetensors", "measurements.safetensors", "chunks", "candidates", "distilled")
+
+def attempt(name):
+    resume = (out / name / "run.json").exists()
+    condense.run(
+        method="wmdd", dataset="tiny", ipc=2, students=1, reference=False, device="cpu", out=out, name=name,
+        resume=resume, settings=SETTINGS, registry=registry, keep_minutes=0, reporter=Telling(),
+    )
+
 def results(name):
     files = [file for piece in RESULTS for file in [out / name / piece, *(out / name / piece).rglob("*")]]
     files = [file for file in files if file.is_file() and not file.match("candidates/*.json")]
@@ -80,35 +107,48 @@ def results(name):
     assert not (out / name / "unfinished").exists(), f"{name} left what it kept of a training"
     return found, [row["accuracies"] for row in outcome["rows"]]
 
-assert not forked("first", 600)
-for module in json.loads((out / "modules").read_text()):  # so that no further attempt spends its time on imports
-    if module.partition(".")[0] in ("condense", "condense_wmdd", "condense_baselines"):
-        importlib.import_module(module)
-began = time.monotonic()
-assert not forked("whole", 600)
-whole, expected = time.monotonic() - began, results("whole")
+def look(name):
+    if (out / name / "run.json").exists():
+        assert RunFolder(out / name).state() in ("was interrupted", "is done")
+
 # The first two are in the middle of the training of a teacher, and of a student.
-signs = ["unfinished/teacher.training", "unfinished/method-*.training"]
-moments, kills, number = random.Random(0), 0, 0
-while kills < wanted:
-    name = f"killed{number}"
-    while kills < wanted and forked(name, 600 if signs else moments.uniform(0, whole), signs.pop(0) if signs else None):
-        kills += 1
-        if (out / name / "run.json").exists():
-            assert RunFolder(out / name).state() in ("was interrupted", "is done")
-    forked(name, 600)
-    assert results(name) == expected, f"{name} has other bytes"
-    number += 1
-print(kills, "kills of", number, "runs")
+kill(attempt, results, ["unfinished/teacher.training", "unfinished/method-*.training"], look)
+"""
+
+EVALUATIONS = """
+condense.run(
+    method="random", dataset="tiny", ipc=2, students=0, device="cpu", out=out, name="judged", registry=registry,
+    settings={"protocol.labels": "hard", "protocol.epochs": 6, "protocol.batch_size": 4},
+)
+
+def attempt(name):
+    networks = ["convnet(width=4,depth=1)", "convnet(width=8,depth=2)"]
+    condense.evaluate(
+        out / "judged", student=networks, students=2, device="cpu", out=out / name, registry=registry,
+        keep_minutes=0, reporter=Telling(),
+    )
+
+def results(name):
+    [table] = (out / name).glob("*.json")
+    [page] = (out / name).glob("*.md")
+    assert not (out / name / "unfinished").exists(), f"{name} left what it kept of a training"
+    found = read_json(table)
+    times = [row.pop("seconds") for row in found["rows"]]
+    assert len(times) == 2 and found.pop("table")
+    return found, page.read_text()
+
+# The first is in the middle of the training of a student.
+kill(attempt, results, ["unfinished/*/*.training"])
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
-def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", [RUNS, EVALUATIONS], ids=["run", "evaluate"])
+def test_what_is_killed_ends_with_the_same_results(script: str, tmp_path: Path) -> None:
     kills = os.environ.get("CONDENSE_KILLS", "12" if os.environ.get("CONDENSE_THOROUGH") else "6")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path), kills, str(TOYS)],
+        [sys.executable, "-W", "ignore", "-c", KILLING + script, str(tmp_path), kills, str(TOYS)],
         capture_output=True,
         text=True,
     )

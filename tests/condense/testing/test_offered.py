@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +13,12 @@ import pytest
 from condense.recipe.registry import KINDS, Registry
 from condense.testing import check_plugin, examine_plugin
 from condense.testing.offered import CHECKS_OF, KIND_OF
+from condense.testing.time_limit import limited
 
 # Writes a plugin with some of its text changed, installs it, and returns its name and what is offered then.
 Written = Callable[..., tuple[str, Registry]]
+
+EXECUTOR = CHECKS_OF["executor"]
 
 # For each check: what is changed in the sound plugin, into what, and words of the finding.
 FAULTS: dict[str, tuple[str, str, str]] = {
@@ -161,6 +166,55 @@ def test_files_that_are_not_there_are_no_fault(write_offers: Written, tmp_path: 
         assert finding.state == "skipped"
         assert finding.text.startswith("nothing could be looked at: ")
         assert "d-images.pt is not there" in finding.text
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="a signal ends the wait")
+@pytest.mark.parametrize(
+    ("old", "new", "failed"),
+    [
+        (
+            "return int(self.piece is None)",
+            "time.sleep(60)",
+            dict.fromkeys(EXECUTOR, "a run of several pieces did not end: no piece was begun in 600 s"),
+        ),
+        (
+            "        return [self.done(piece)]",
+            "        return [self.done(piece)] + [time.sleep(60)]",
+            dict.fromkeys(EXECUTOR, "a run of several pieces did not end: "),
+        ),
+        (  # also where it waits at its end, and where it goes on after any error
+            "        yield OneByOne(own, tell)",
+            "        try:\n            yield OneByOne(own, tell)\n        finally:\n"
+            "            with contextlib.suppress(Exception):\n                time.sleep(60)",
+            dict.fromkeys(EXECUTOR, "a run of several pieces did not end: "),
+        ),
+        (
+            "        self.options = options\n\n    @contextlib",
+            "        time.sleep(60)\n\n    @contextlib",
+            dict.fromkeys(EXECUTOR, "it was not built after 600 s"),
+        ),
+        (
+            "return Failed(piece=piece, error=error, seconds=time.perf_counter() - began)",
+            "time.sleep(60)",
+            {"failure": "a piece raised DataError, and its run did not end: "},
+        ),
+    ],
+)
+def test_an_executor_that_hangs_fails_with_a_sentence(
+    old: str, new: str, failed: dict[str, str], write_offers: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importlib.import_module("torch._dynamo")  # which must not be cut short, and optimizers import it
+    # The last one must finish two runs first, on a busy computer too, and fails in the third.
+    limits = iter([2.0] * 2 if len(failed) > 1 else [60.0, 60.0, 60.0, 2.0])
+    monkeypatch.setattr("condense.testing.executors.limited", lambda _: limited(next(limits)))
+    before = signal.getsignal(signal.SIGALRM)
+    name, registry = write_offers(old, new)
+    report = examine_plugin(name, checks=EXECUTOR, registry=registry)
+    assert {finding.check for finding in report.failed} == {*failed}, report.text()
+    for finding in report.failed:
+        assert failed[finding.check] in finding.text
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_an_executor_that_lacks_something_is_skipped(write_offers: Written) -> None:
