@@ -13,6 +13,7 @@ import torch
 
 from condense.data.dataset import RealDataset
 from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
+from condense.engine.first_step import check_unchanged, dataset_versions, distilled_versions
 from condense.engine.intervals import Interval, t_interval
 from condense.engine.labels import LABELS
 from condense.engine.together import Learner, stackable, train_together
@@ -290,7 +291,10 @@ class StudentTrainer:
         if len(requests) > 1 and isinstance(self.evaluator, StudentEvaluator):
             return self.evaluator.evaluate_together(requests)
         found = []
+        title = f"evaluator {self.evaluation.evaluator.name!r}"
         for request in requests:
+            before = [*distilled_versions(request.distilled), *dataset_versions(request.dataset)]
             with isolated_global_rng(generator(self.recipe.seed, "plugin", "evaluator", request.student)):
                 found.append(self.evaluator.evaluate(request))
+            check_unchanged(before, title, "evaluate")
         return found

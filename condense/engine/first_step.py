@@ -1,6 +1,6 @@
 """What is checked at the first step of each chunk: that losses give gradients, and leave what they see as it is.
 
-Initializers must leave what they see as it is, too.
+Initializers and evaluators must leave what they see as it is, too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from condense.engine.components import WeightedLoss
 from condense.errors import InputChangedError, NumericalError, PluginError
 from condense.models.observation import Observation
 from condense.recipe.plugin_code import plugin_code
+from condense.storage.distilled import DistilledDataset
 
 # The version of each tensor of some observations; a change in place raises the version.
 Versions = list[tuple[str, Tensor, int]]
@@ -31,6 +32,11 @@ def versions(**seen: Observation | None) -> Versions:
         for name, tensor in _tensors(place, observation)
         if not tensor.is_inference()  # has no version, and cannot be changed in place outside of inference mode
     ]
+
+
+def distilled_versions(distilled: DistilledDataset) -> Versions:
+    """Return the tensors of a distilled dataset by name ("distilled.images"), with their versions."""
+    return [(name, tensor, tensor._version) for name, tensor in _tensors("distilled", distilled)]
 
 
 def dataset_versions(dataset: RealDataset) -> Versions:

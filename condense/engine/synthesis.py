@@ -261,6 +261,7 @@ class Synthesis:
         return build_network(self.recipe.random_network, self.dataset, self.registry, self.runtime, draws)
 
     def _log(self, chunk: int, iteration: int, losses: Mapping[str, float]) -> None:
+        self.folder.check_there()
         append_line(
             self.folder.metrics_of("chunk", chunk),
             {"stage": "recover", "chunk": chunk, "iteration": iteration, **losses},

@@ -70,6 +70,7 @@ class RunBench:
 
     def do(self, piece: Piece) -> Mapping[str, Any]:
         """Do a piece, write its outputs and return what it found as plain data."""
+        self.folder.check_there()
         name = piece.name.replace("/", "-")
         metrics = self.folder.metrics_of(piece.kind, piece.index, name)
         if piece.kind == "chunk":
@@ -77,7 +78,7 @@ class RunBench:
         told = self._site.told
         # Students of columns leave no metrics.
         if piece.stage:
-            self._site.told = MetricsReporter(told, metrics)
+            self._site.told = MetricsReporter(told, self.folder, metrics)
         does: Mapping[str, Callable[[Piece], Mapping[str, Any]]] = {
             "teacher": self._teach,
             "pool": self._train_network,

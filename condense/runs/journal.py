@@ -158,11 +158,8 @@ class Journal:
 
     def save(self) -> None:
         """Write run.json. Raises StorageError if it was there and has gone, because the pieces have gone with it."""
-        if self._begun and not self.folder.run_json.exists():
-            raise StorageError(
-                f"{self.folder.run_json} has gone: the run directory was moved or removed while the run worked in it. "
-                "Put it back and go on with --resume, or start the run again"
-            )
+        if self._begun:
+            self.folder.check_there()
         self._begun = True
         self._data["seal"] = seal_of(self._data["settings"])
         write_json(self.folder.run_json, self._data)

@@ -34,10 +34,12 @@ class MetricsReporter:
     """A Reporter that passes everything on, and appends the values of finished units (epochs) to a file.
 
     The recover stage writes its own lines, which name chunk and iteration.
+
+    folder: of the run. path: of the file. Raises StorageError if the folder has gone.
     """
 
-    def __init__(self, told: Reporter, path: Path) -> None:
-        self._told, self._path = told, path
+    def __init__(self, told: Reporter, folder: RunFolder, path: Path) -> None:
+        self._told, self._folder, self._path = told, folder, path
         self._work: dict[str, str | int] = {}
         self._done = 0
 
@@ -49,6 +51,7 @@ class MetricsReporter:
     def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
         """Report that `count` units are done."""
         self._done += count
+        self._folder.check_there()
         if values and count:
             append_line(self._path, {**self._work, "done": self._done, **values})
         self._told.advance(count, values)

@@ -115,6 +115,14 @@ class RunFolder:
         found: dict[str, Any] = data
         return found
 
+    def check_there(self) -> None:
+        """Raise StorageError if run.json has gone: whoever writes now would make the folder anew, without the rest."""
+        if not self.run_json.exists():
+            raise StorageError(
+                f"{self.run_json} has gone: the run directory was moved or removed while the run worked in it. "
+                "Put it back and go on with --resume, or start the run again"
+            )
+
     def status(self) -> RunStatus:
         """Return how the run is. Whatever shows that asks here, because run.json alone does not know.
 

@@ -17,7 +17,7 @@ import condense
 from condense.data.dataset import MemoryImages, RealDataset
 from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
 from condense.engine.evaluate import StudentEvaluator
-from condense.errors import CondenseError, ModelError, OptionError, StorageError
+from condense.errors import CondenseError, InputChangedError, ModelError, OptionError, StorageError
 from condense.recipe.registry import Registry
 from condense.recipe.specs import EvaluatorSpec, ModelSpec
 from condense.runs.evaluations import render_markdown
@@ -58,6 +58,58 @@ class OwnLoop(Evaluator):
             request.runtime.reporter.advance(1, {"loss": loss.item()})
         reached = sum(weight.double().sum().item() for weight in model.parameters()) % 1
         return StudentResult(student=request.student, accuracy=reached, seconds=0.0, steps=options.epochs)
+
+
+class Careless(OwnLoop):
+    """Changes in place what it is given; `of` returns the tensor."""
+
+    of: Callable[[EvaluationRequest], torch.Tensor]
+
+    def evaluate(self, request: EvaluationRequest) -> StudentResult:
+        type(self).of(request).zero_()
+        return StudentResult(student=request.student, accuracy=0.5, seconds=0.0, steps=1)
+
+
+class ChangesDistilled(Careless):
+    of = staticmethod(lambda request: request.distilled.images)
+
+
+class ChangesTestLabels(Careless):
+    of = staticmethod(lambda request: request.dataset.test.labels)
+
+
+class ChangesTestImages(Careless):
+    of = staticmethod(lambda request: request.dataset.test.images.pixels)
+
+
+@pytest.mark.parametrize(
+    ("build", "tensor"),
+    [
+        (ChangesDistilled, "distilled.images"),
+        (ChangesTestLabels, "dataset.test.labels"),
+        (ChangesTestImages, "dataset.test.images"),
+    ],
+)
+def test_an_evaluator_that_changes_what_it_is_given_is_refused(
+    build: type, tensor: str, make_dataset: Any, make_registry: Any, tmp_path: Path
+) -> None:
+    registry = make_registry(
+        make_dataset(), evaluators=[EvaluatorSpec(name="careless", summary="x", build=build)]
+    )
+    with pytest.raises(
+        InputChangedError, match=f"evaluator 'careless' changed {tensor} in place in evaluate"
+    ):
+        condense.run(
+            method="random",
+            dataset="tiny",
+            ipc=2,
+            students=2,
+            reference=False,
+            device="cpu",
+            settings={"evaluator": "careless", "protocol.labels": "hard"},
+            out=tmp_path,
+            registry=registry,
+        )
 
 
 @pytest.fixture(scope="module")

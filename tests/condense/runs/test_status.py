@@ -56,3 +56,18 @@ def test_what_is_no_run_is_told(content: Any, tmp_path: Path) -> None:
         states_below(tmp_path)
     with pytest.raises(StorageError, match="there is no folder"):
         states_below(tmp_path / "gone")
+
+
+def test_a_damaged_run_hides_no_other(tmp_path: Path) -> None:
+    written(tmp_path / "done", "done")
+    write_json(tmp_path / "wrong" / "run.json", [])
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "run.json").write_text('{"status": "do')
+    found = {state.path.name: state for state in states_below(tmp_path)}
+    assert {name: state.status for name, state in found.items()} == {
+        "done": "done",
+        "torn": "unreadable",
+        "wrong": "unreadable",
+    }
+    assert "is not the run.json of a run of condense" in found["wrong"].failure
+    assert str(tmp_path / "torn" / "run.json") in found["torn"].failure
