@@ -29,17 +29,18 @@ def save(distilled: DistilledDataset, path: str | Path, *, overwrite: bool = Fal
     artifact.save(distilled, checked_path(path), overwrite=overwrite)
 
 
-def load(path: str | Path) -> DistilledDataset:
+def load(path: str | Path, *, registry: Registry | None = None) -> DistilledDataset:
     """Return the distilled dataset in an artifact folder or a run directory: a torch Dataset of (image, label, weight).
 
     path: a folder, or "hf:OWNER/NAME" for one on the Hugging Face hub.
+    registry: offers the parametrization of the images; by default what is installed.
 
-    Raises StorageError if there is none.
+    Raises StorageError if there is none, and PluginError if nothing is there that decodes its images.
     """
     from condense.storage import artifact
     from condense.storage.hub import located
 
-    return artifact.load(located(path))
+    return artifact.load(located(path), registry)
 
 
 def push(
@@ -49,6 +50,7 @@ def push(
     private: bool | None = None,
     teacher: bool = True,
     message: str = "",
+    registry: Registry | None = None,
 ) -> Pushed:
     """Upload the distilled dataset in an artifact folder or a run directory to the Hugging Face hub.
 
@@ -57,12 +59,15 @@ def push(
         it says otherwise.
     teacher: whether the teacher goes up too, if it lies beside the artifact and the labels come from it in training.
     message: of the commit.
+    registry: as for `load`.
 
     Raises StorageError if the artifact is incomplete, or if the hub refuses or cannot be reached.
     """
     from condense.storage import hub
 
-    return hub.push(checked_path(path), name, private=private, teacher=teacher, message=message)
+    return hub.push(
+        checked_path(path), name, private=private, teacher=teacher, message=message, registry=registry
+    )
 
 
 def import_distilled(

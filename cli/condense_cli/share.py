@@ -40,8 +40,10 @@ WHERE = "Where things lie"
     default_shown="--teacher",
 )
 @option("--message", section=WHAT, metavar="TEXT", help="Message of the commit.")
+@plugin_option
 @json_option
-def push(path: str, name: str, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def push(ctx: click.Context, /, path: str, name: str, as_json: bool, **options: Any) -> None:
     """Upload a distilled dataset to the Hugging Face hub.
 
     NAME is OWNER/NAME, or a name below your own account. `condense evaluate hf:NAME` trains students on it, and
@@ -53,7 +55,7 @@ def push(path: str, name: str, as_json: bool, **options: Any) -> None:
     from condense_cli.render.console import make_console, write, write_json
     from condense_cli.render.tables import pushed_table
 
-    data = msgspec.to_builtins(upload(path, name, **given_only(options)))
+    data = msgspec.to_builtins(upload(path, name, registry=registry_of(ctx), **given_only(options)))
     if as_json:
         write_json(data)
     else:

@@ -13,6 +13,7 @@ from typing import Any
 from condense.data.hub_packages import hub_package
 from condense.errors import CondenseError, StorageError, checked_path
 from condense.recipe.config import HUB, is_path
+from condense.recipe.registry import Registry
 from condense.runtime import physical_memory
 from condense.storage import artifact
 from condense.storage.files import LARGEST_JSON, file_hash, read_bytes, same_file
@@ -56,6 +57,7 @@ def push(
     private: bool | None = None,
     teacher: bool = True,
     message: str = "",
+    registry: Registry | None = None,
 ) -> Pushed:
     """Upload the artifact at `path`, or the one inside a run directory, as the dataset `name` of the hub.
 
@@ -65,7 +67,7 @@ def push(
     something else, or if the hub refuses.
     """
     folder = artifact.find(path)
-    data = artifact.load(folder)
+    data = artifact.load(folder, registry)
     manifest = read_manifest(folder / "distilled.json")
     for file in _FILES[:3]:
         if not (folder / file).is_file():

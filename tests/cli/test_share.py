@@ -11,15 +11,23 @@ import torch
 from click.testing import Result
 
 import condense.sharing
+from condense.recipe.registry import Registry
 from condense.storage.hub import Pushed
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def registries() -> list[Registry]:
+    """What the library was asked to take parametrizations from."""
+    return []
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, registries: list[Registry]) -> list[dict[str, Any]]:
     """What the library was asked to push."""
     found: list[dict[str, Any]] = []
 
     def push(path: str, name: str, **options: Any) -> Pushed:
+        registries.append(options.pop("registry"))
         found.append({"path": path, "name": name, **options})
         return Pushed(
             name=f"me/{name}",
@@ -50,6 +58,21 @@ def test_only_what_is_given_is_passed_on(condense: Any, asked: list[dict[str, An
     assert "everybody" in result.output
     assert "of the real images not known" in result.output
     assert "others need it for the protocol" in " ".join(result.output.split())
+
+
+def test_a_plugin_in_a_file_decodes_what_is_pushed(
+    condense: Any, asked: list[dict[str, Any]], registries: list[Registry], tmp_path: Path
+) -> None:
+    file = tmp_path / "mirrored.py"
+    file.write_text(
+        "from condense import Parametrization, ParametrizationSpec, hookimpl\n"
+        "@hookimpl\n"
+        "def condense_parametrizations():\n"
+        '    return [ParametrizationSpec(name="mirrored", summary="x", build=Parametrization)]\n'
+    )
+    result = condense("push", "runs/known", "mini", "--plugin", str(file))
+    assert result.exit_code == 0, result.output
+    assert registries[0].find("parametrization", "mirrored").summary == "x"
 
 
 def test_push_as_json(condense: Any, asked: list[dict[str, Any]]) -> None:
