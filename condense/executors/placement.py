@@ -21,9 +21,12 @@ class Placement:
     threads: int = 0
     alone: int = 0
 
-    def threads_for(self, *, alone: bool) -> int:
-        """Return the threads of torch for a piece, or 0 to leave them as they are. alone: as in `Piece`."""
-        return self.alone or self.threads if alone else self.threads
+    def set_threads(self, *, alone: bool = False) -> None:
+        """Give torch the threads that it has here, for a site or for a piece. alone: as in `Piece`."""
+        if threads := (self.alone or self.threads) if alone else self.threads:
+            import torch
+
+            torch.set_num_threads(threads)
 
 
 def own_placement(kind: str, *, cores: int, threads: int) -> Placement:

@@ -30,10 +30,7 @@ class Worker:
             site = self._at_site()
         except Exception as error:  # The driver tells what the site lacks.
             return packed(Failed(piece=piece, error=error))
-        if threads := self._placement.threads_for(alone=piece.alone):
-            import torch
-
-            torch.set_num_threads(threads)
+        self._placement.set_threads(alone=piece.alone)
         outcome = attempt(site, piece, told)
         told.flush()
         return packed(outcome)

@@ -15,6 +15,7 @@ from condense.recipe.config import Evaluation, Recipe
 from condense.runs.graph import METHOD, REFERENCE
 from condense.storage import artifact
 from condense.storage.distilled import DistilledDataset
+from condense.storage.manifest import read_manifest
 
 if TYPE_CHECKING:
     from condense.engine.synthesis import Synthesis
@@ -78,11 +79,14 @@ class Lessons:
         """Return whether the images of the run are those of its reference, random real images, tensor by tensor.
 
         That is so where students have chosen real images; two students of one number then have the same result. Only
-        what the host's evaluator trains is known to depend on these tensors alone.
+        what the host's evaluator trains is known to depend on these tensors alone. No image is read where those of the
+        run were recovered.
         """
         if not isinstance(self._of.evaluator, StudentEvaluator):
             return False
-        return self._images(METHOD).teaches_as(self._images(REFERENCE))
+        if read_manifest(self._of.folder.distilled / "distilled.json").origin != "real":
+            return False
+        return self._images(METHOD).taught == self._images(REFERENCE).taught
 
     def _images(self, name: str) -> DistilledDataset:
         if name == REFERENCE:

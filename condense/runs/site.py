@@ -71,16 +71,13 @@ class RunOrder:
     @contextmanager
     def site(self, placement: Placement) -> Iterator[RunSite]:
         """Build a site for another process inside the block. Raises StorageError if storage is not shared."""
-        import torch
-
         where = f"the worker on {platform.node()}"
         if not Path(self.folder).is_dir():
             raise not_shared(self.folder, where)
         os.chdir(self.folder)
         if self.probe and not Path(self.probe).exists():
             raise not_shared(self.probe, where)
-        if placement.threads:
-            torch.set_num_threads(placement.threads)
+        placement.set_threads()
         machine = replace(self.machine, device=placement.device, loaders=0)
         runtime = runtime_of(machine)
         with ExitStack() as stack:

@@ -140,8 +140,7 @@ class _ThreadedSite:
 
     def do(self, piece: Piece, reporter: Reporter) -> Mapping[str, Any]:
         """Do a piece."""
-        if threads := self.place.threads_for(alone=piece.alone):
-            torch.set_num_threads(threads)
+        self.place.set_threads(alone=piece.alone)
         return self.site.do(piece, reporter)
 
 

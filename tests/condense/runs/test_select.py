@@ -95,8 +95,10 @@ def dataset(make_dataset: Callable[..., RealDataset]) -> RealDataset:
     return replace(tiny, test=Split(Unreadable(), tiny.test.labels))
 
 
-@pytest.fixture(scope="module")
-def registry(dataset: RealDataset, make_registry: Callable[..., Registry]) -> Registry:
+MakeRegistry = Callable[..., Registry]
+
+
+def offering(dataset: RealDataset, make_registry: MakeRegistry) -> Registry:
     alone = Needs(through=ImagesAlone())
     return make_registry(
         dataset,
@@ -111,6 +113,17 @@ def registry(dataset: RealDataset, make_registry: Callable[..., Registry]) -> Re
             method("away", "noise", select=Selection()),
         ],
     )
+
+
+@pytest.fixture(scope="module")
+def registry(dataset: RealDataset, make_registry: MakeRegistry) -> Registry:
+    return offering(dataset, make_registry)
+
+
+@pytest.fixture(scope="module")
+def readable(make_dataset: Callable[..., RealDataset], make_registry: MakeRegistry) -> Registry:
+    """The same with test images that students may read."""
+    return offering(make_dataset((10, 11, 12), tests=4), make_registry)
 
 
 def run(site: Any, method: str, name: str = "one", **options: Any) -> Any:
@@ -171,17 +184,9 @@ def test_recovery_that_makes_images_worse_is_not_kept(site: Any) -> None:
 
 
 def test_where_real_images_are_kept_their_students_are_those_of_the_reference(
-    site: Any, make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]
+    site: Any, readable: Registry
 ) -> None:
     """They would learn the same, as the runs show in which one of the two is trained alone."""
-    readable = make_registry(
-        make_dataset((10, 11, 12), tests=4),
-        feature_targets=[
-            FeatureTargetSpec(name="away", summary="x", build=Away, needs=Needs(through=ImagesAlone()))
-        ],
-        protocols=[PLAINLY],
-        methods=[method("away", "real")],
-    )
     usual = {"registry": readable, "students": 2}
     diary = site.diary()
     both = run(site, "away-from-real", reporter=diary, **usual)
@@ -197,17 +202,7 @@ def test_where_real_images_are_kept_their_students_are_those_of_the_reference(
         ]
 
 
-def test_other_images_have_students_of_their_own(
-    site: Any, make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]
-) -> None:
-    readable = make_registry(
-        make_dataset((10, 11, 12), tests=4),
-        feature_targets=[
-            FeatureTargetSpec(name="towards", summary="x", build=Towards, needs=Needs(through=ImagesAlone()))
-        ],
-        protocols=[PLAINLY],
-        methods=[method("towards", "noise")],
-    )
+def test_other_images_have_students_of_their_own(site: Any, readable: Registry) -> None:
     diary = site.diary()
     both = run(site, "towards-from-noise", reporter=diary, registry=readable, students=1)
     assert both.choice.kept.after > 0
