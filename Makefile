@@ -9,7 +9,7 @@ DOCS_READY := $(VENV)/.docs-ready
 
 # Condenses the dataset that ships with condense, with WMDD: 10 images per class, a shortened training of students.
 demo: $(READY)
-	$(BIN)/condense run --method wmdd --students 2 --set protocol.epochs=100
+	$(BIN)/condense run --method wmdd --students 2 --epochs 100
 
 # A process for each core. Their networks have one thread each, or they would wait for each other.
 test: $(READY)

@@ -9,7 +9,10 @@ import click
 from condense_cli.loaded import plugin_option, registry_of
 from condense_cli.machine import compute_options, keep_option
 from condense_cli.options import (
+    EPOCHS_FORM,
     SectionedCommand,
+    epochs_option,
+    expand_short_forms,
     given_only,
     json_option,
     option,
@@ -49,6 +52,7 @@ WHERE = "Where things lie and how they are computed"
     "are judged one by one. `condense models` lists them.",
     default_shown="the protocol's own",
 )
+@epochs_option(HOW)
 @option(
     "--students",
     section=HOW,
@@ -101,6 +105,8 @@ def command(ctx: click.Context, /, path: str, as_json: bool, **options: Any) -> 
     the Hugging Face hub. With several --student networks the table says how well the images carry over from one
     network to another; nothing is distilled again.
     """
+    given = given_only(options)
+    expand_short_forms(given, EPOCHS_FORM)
     registry = registry_of(ctx)
     from condense.api import evaluate
     from condense_cli.render.console import make_console, write, write_json
@@ -108,7 +114,7 @@ def command(ctx: click.Context, /, path: str, as_json: bool, **options: Any) -> 
     from condense_cli.render.tables import evaluation_table
 
     with make_reporter(make_console(stderr=as_json), plain=as_json) as reporter:
-        result = evaluate(path, reporter=reporter, registry=registry, **given_only(options))
+        result = evaluate(path, reporter=reporter, registry=registry, **given)
     if as_json:
         write_json(result.to_dict())
     else:

@@ -197,7 +197,20 @@ RECIPE = "The recipe"
 MEASURE = "How it is measured"
 
 # Options that are short for one setting each.
-SHORT_FORMS = {"iterations": "recover.iterations", "teacher": "teacher.checkpoint"}
+EPOCHS_FORM = {"epochs": "protocol.epochs"}
+SHORT_FORMS = {"iterations": "recover.iterations", "teacher": "teacher.checkpoint", **EPOCHS_FORM}
+
+
+def epochs_option(section: str) -> Callable[[F], F]:
+    """Return the option --epochs for students of one length."""
+    return option(
+        "--epochs",
+        section=section,
+        type=int,
+        metavar="N",
+        help="Length of a student's training; short for --set protocol.epochs=N.",
+    )
+
 
 _RECIPE: tuple[Callable[[Any], Any], ...] = (
     option("--method", section=WHAT, metavar="NAME", help="Required; `condense methods` lists them."),
@@ -237,6 +250,7 @@ _RECIPE: tuple[Callable[[Any], Any], ...] = (
         help="How students are trained; `condense protocols` lists them.",
         default_shown="the method's own",
     ),
+    epochs_option(MEASURE),
     option(
         "--students",
         section=MEASURE,
@@ -270,11 +284,14 @@ def recipe_options(function: F) -> F:
     return function
 
 
-def expand_short_forms(given: dict[str, Any]) -> None:
-    """Turn --iterations and --teacher into settings. Raises UsageError if --set says the same."""
+def expand_short_forms(given: dict[str, Any], forms: Mapping[str, str] = SHORT_FORMS) -> None:
+    """Turn --iterations, --teacher and --epochs into settings. Raises UsageError if --set says the same.
+
+    forms: the setting that each option is short for.
+    """
     settings: list[tuple[str, Any]] = list(given.pop("settings", ()))
     taken = {key for key, _ in settings}
-    for name, key in SHORT_FORMS.items():
+    for name, key in forms.items():
         if name in given:
             if taken & {key, key.removeprefix("recover.")}:
                 raise click.UsageError(f"--{name} and --set {key} say the same thing; give one of them")

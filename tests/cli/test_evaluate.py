@@ -52,6 +52,7 @@ def test_json_is_alone_on_stdout(condense: Invoke, small_run: tuple[Path, Result
         (["--protocol", "fdk"], "Did you mean 'fkd'?"),
         (["--set", "protocol.epoch=1"], "Did you mean 'protocol.epochs'?"),
         (["--device", "abacus"], "device must be auto, cpu, cuda, cuda:N or mps, not 'abacus'"),
+        (["--epochs", "-1"], "protocol.epochs"),
         (["--teacher", "absent.safetensors"], "absent.safetensors"),
         (["--student", "convnet,"], "has an empty place"),
         (["--student", "convnet(width=64"], "is not a network; write NAME"),
@@ -63,6 +64,19 @@ def test_errors(condense: Invoke, small_run: tuple[Path, Result], words: list[st
     assert result.exit_code == 1, result.output
     assert message in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_epochs_are_said_once(condense: Invoke, small_run: tuple[Path, Result]) -> None:
+    result = condense("evaluate", str(small_run[0]), "--epochs", "2", "--set", "protocol.epochs=3")
+    assert result.exit_code == 2
+    assert "--epochs and --set protocol.epochs say the same thing" in result.stderr
+
+
+def test_epochs_are_short_for_a_setting(condense: Invoke, small_run: tuple[Path, Result]) -> None:
+    words = ("--students", "1", "--device", "cpu", "--epochs", "2", "--json")
+    result = condense("evaluate", str(small_run[0]), *words)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["protocol"]["epochs"] == 2
 
 
 def test_what_is_no_artifact(condense: Invoke, tmp_path: Path) -> None:

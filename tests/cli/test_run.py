@@ -267,10 +267,14 @@ def test_every_setting_shown_can_be_set_as_it_is_shown(condense: Invoke) -> None
     assert set(data["stages"]) == {"squeeze", "measure", "recover", "relabel", "evaluate"}
 
 
-def test_teacher_is_short_for_a_setting(condense: Invoke) -> None:
+def test_teacher_iterations_and_epochs_are_short_for_settings(condense: Invoke) -> None:
     Path("some.safetensors").write_bytes(b"weights")
-    result = condense("run", "--method", "wmdd", "--teacher", "some.safetensors", "--dry-run", "--json")
-    assert json.loads(result.stdout)["settings"]["recipe"]["teacher"]["checkpoint"] == "some.safetensors"
+    words = ("--teacher", "some.safetensors", "--iterations", "7", "--epochs", "9")
+    result = condense("run", "--method", "wmdd", *words, "--dry-run", "--json")
+    settings = json.loads(result.stdout)["settings"]
+    assert settings["recipe"]["teacher"]["checkpoint"] == "some.safetensors"
+    assert settings["recipe"]["recover"]["iterations"] == 7
+    assert settings["evaluation"]["protocol"]["epochs"] == 9
 
 
 def test_trained_teachers_are_kept_in_a_folder_and_used_again(condense: Invoke) -> None:

@@ -66,7 +66,7 @@ def new_plugin_table(name: str, folder: str, files: Iterable[str]) -> list[Rende
         f"pip install -e '{folder}[dev]'",
         f"condense plugins show {name}",
         f"condense plugins check {name}",
-        f"condense run --method {name} --iterations 20 --students 1 --set protocol.epochs=5",
+        f"condense run --method {name} --iterations 20 --students 1 --epochs 5",
         f"pytest {folder}",
     )
     return [
