@@ -19,11 +19,18 @@ class Amount:
 
     teachers, images, students: (forward, backward), of training the teachers, of making the images of every row, and of
         training and testing all students.
+    recovered: how many cells have images that gradients make.
     """
 
     teachers: tuple[int, int]
     images: tuple[int, int]
     students: tuple[int, int]
+    recovered: int = 0
+
+    @property
+    def divided(self) -> int:
+        """How many of the backward passes can be done side by side: of students, and of the images of several cells."""
+        return self.students[1] + (self.images[1] if self.recovered > 1 else 0)
 
     def parts(self) -> Mapping[str, tuple[int, int]]:
         """Return the parts by name."""
@@ -48,6 +55,7 @@ def amount_of(design: Design, registry: Registry, counts: Counts, refused: Colle
     images: list[Work] = []
     pools: dict[str, Work] = {}
     students: list[Work] = []
+    recovered = 0
     for row in design.rows:
         for ipc in design.ipcs:
             # Seeds differ in nothing that counts.
@@ -56,6 +64,7 @@ def amount_of(design: Design, registry: Registry, counts: Counts, refused: Colle
                 continue
             config = design.runs[place]
             plan = make_plan(replace(config, evaluation=design.columns[0].evaluation), registry)
+            recovered += len(design.seeds) * bool(config.recipe.recover.iterations)
             for part in distil_work(plan, counts):
                 if part.stage == "pool":  # trained once, whatever row or seed comes first
                     pools[digest([config.recipe.pool, config.recipe.pool_network])] = part
@@ -68,5 +77,8 @@ def amount_of(design: Design, registry: Registry, counts: Counts, refused: Colle
                 )
     teachers = [part for teacher in design.teachers.values() for part in squeeze_work(teacher, counts)]
     return Amount(
-        teachers=passes(teachers), images=passes([*images, *pools.values()]), students=passes(students)
+        teachers=passes(teachers),
+        images=passes([*images, *pools.values()]),
+        students=passes(students),
+        recovered=recovered,
     )

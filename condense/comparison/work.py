@@ -124,8 +124,8 @@ def carry_out(
         order = order_of(site, config, probe=out / DATASETS)
         if executor is None:
             counts = counts_in(dataset)
-            _, backward = amount_of(design, registry, counts, refused).students
-            executor = usual_executor(backward, counts, runtime, registry)
+            amount = amount_of(design, registry, counts, refused)
+            executor = usual_executor(amount.divided, counts, runtime, registry)
         board = Board(progress)
         with executor.crew(order, site, board.tell) as crew:
             finish(OneScript(school.script()), crew, board)

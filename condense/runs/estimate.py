@@ -20,7 +20,7 @@ from condense.recipe.registry import Registry
 from condense.recipe.settings import options_of
 from condense.runs.ahead import check_teacher_is_needed
 from condense.runs.calibrate import Calibration
-from condense.runs.usual import students_backward, usual_executor
+from condense.runs.usual import divided_backward, usual_executor
 from condense.runtime import Reporter, Runtime, make_runtime, process_settings
 
 # A process of this size where the system does not say how large ours is.
@@ -131,11 +131,11 @@ def estimate(
             *notes,
             "reading and decoding images is not counted; --throughput load=N does, in images per second",
         )
-    usual = usual_executor(students_backward(plan, counts), counts, runtime, registry)
+    usual = usual_executor(divided_backward(plan, counts), counts, runtime, registry)
     if not (throughput or usual.alone):
         notes = (
             *notes,
-            "these are the times of one process; condense run trains students in several here, which takes less",
+            "these are the times of one process; condense run does some of it in several here, which takes less",
         )
     return Estimate(
         config=config,

@@ -39,7 +39,7 @@ from condense.runs.report import write_report
 from condense.runs.result import RunResult
 from condense.runs.site import RunOrder, RunSite
 from condense.runs.teachers import Teachers
-from condense.runs.usual import students_backward, usual_executor
+from condense.runs.usual import divided_backward, usual_executor
 from condense.runtime import Reporter, Runtime, process_settings
 from condense.storage import artifact
 from condense.storage.files import read_json
@@ -83,7 +83,7 @@ def run(
         site = RunSite(jobs={"": job}, registry=registry, machine_runtime=runtime, dataset=dataset)
         if executor is None:
             counts = counts_in(dataset)
-            backward = students_backward(make_plan(config, registry), counts)
+            backward = divided_backward(make_plan(config, registry), counts)
             executor = usual_executor(backward, counts, runtime, registry)
         # It is there before any worker starts.
         order = order_of(site, config, probe=path / "run.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from condense.engine.plan import Plan
-from condense.engine.work import Counts, work_of
+from condense.engine.work import Counts, chunk_sizes, work_of
 from condense.executors.catalog import ProcessesOptions
 from condense.executors.executor import Executor
 from condense.executors.local import Local
@@ -21,19 +21,21 @@ _WORTH = 50 * 10**6
 _PART = 4
 
 
-def students_backward(plan: Plan, counts: Counts) -> int:
-    """Return how many times images pass backward through the students of a run and those that judge its images."""
-    return sum(
-        part.backward
-        for part in work_of(plan, counts)
-        if part.stage in ("select", "evaluate") and part.step == "train"
-    )
+def divided_backward(plan: Plan, counts: Counts) -> int:
+    """Return how many times images pass backward through networks in the pieces of a run that can be done side by side.
+
+    These are its students, those that judge its images, and its chunks if there are several.
+    """
+    recipe = plan.recipe
+    chunks = chunk_sizes(counts.classes, recipe.ipc, recipe.recover, plan.images_per_stored)
+    stages = ("select", "evaluate", *["recover"] * (len(chunks) > 1))
+    return sum(part.backward for part in work_of(plan, counts) if part.stage in stages)
 
 
 def usual_executor(backward: int, counts: Counts, runtime: Runtime, registry: Registry) -> Executor:
-    """Return who does the work: several processes where many students learn on a CPU, otherwise this process.
+    """Return who does the work: several processes where a CPU has much to do side by side, otherwise this process.
 
-    backward: how many times images pass backward through students, who are independent of each other.
+    backward: how many times images pass backward through networks in pieces that are independent of each other.
     counts: of the dataset. Each process has a copy of its images; if they stay in files, decoding them needs the cores.
     registry: other processes have the installed plugins alone.
 

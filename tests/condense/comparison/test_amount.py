@@ -46,6 +46,15 @@ def test_teachers_images_and_students_are_added_up(registry: Registry) -> None:
     assert found.images == (2 * (2 * 21 + 42), 2 * 42)
     assert found.students == (12 * (2 * 30 + 12), 12 * 30)
     assert list(found.parts()) == ["teachers", "images", "students"]
+    assert found.divided == found.students[1] + found.images[1]  # two seeds side by side
+
+
+def test_the_images_of_one_cell_are_not_divided(registry: Registry) -> None:
+    settings = {"wmdd:iterations": 7, "wmdd:initializer": "real", "wmdd:select.students": 0}
+    found = amount_ahead(design(registry, ["wmdd"], seeds=1, settings=settings), registry)
+    assert found is not None
+    assert found.images[1] == 42
+    assert found.divided == found.students[1]
 
 
 def test_rows_and_seeds_share_a_pool(registry: Registry) -> None:

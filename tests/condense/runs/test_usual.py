@@ -15,7 +15,7 @@ from condense.executors.processes import Processes
 from condense.recipe.registry import Registry, load_registry
 from condense.recipe.resolve import configure
 from condense.runs import usual
-from condense.runs.usual import students_backward, usual_executor
+from condense.runs.usual import divided_backward, usual_executor
 from condense.runtime import Runtime, SilentReporter
 
 SMALL = Counts(classes=10, train=5000, test=1000, side=28, channels=1, in_memory=True)
@@ -80,7 +80,7 @@ def test_the_work_of_students_by_hand(installed: Registry) -> None:
         protocol="fkd",
         settings={"select.students": 0},
     )
-    assert students_backward(make_plan(config, installed), SMALL) == 2 * 3 * 300 * 100
+    assert divided_backward(make_plan(config, installed), SMALL) == 2 * 3 * 300 * 100
     judged = configure(
         installed,
         method="wmdd",
@@ -91,4 +91,17 @@ def test_the_work_of_students_by_hand(installed: Registry) -> None:
     )
     candidates, judges, epochs = 4, 2, 100
     more = candidates * judges * epochs * 100
-    assert students_backward(make_plan(judged, installed), SMALL) == 2 * 3 * 300 * 100 + more
+    assert divided_backward(make_plan(judged, installed), SMALL) == 2 * 3 * 300 * 100 + more
+
+
+def test_chunks_are_divided_where_there_are_several(installed: Registry) -> None:
+    """7 steps on 100 images, through the teacher: in one chunk, or in 5 of two classes each."""
+
+    def work(batch: int) -> int:
+        settings = {"recover.batch": batch, "select.students": 0, "recover.iterations": 7}
+        config = configure(
+            installed, method="wmdd", dataset="fashion-mini", ipc=10, students=0, settings=settings
+        )
+        return divided_backward(make_plan(config, installed), SMALL)
+
+    assert (work(100), work(20)) == (0, 7 * 100)
