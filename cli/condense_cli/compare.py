@@ -13,10 +13,13 @@ from condense_cli.executors import executor_of, executor_options
 from condense_cli.loaded import disabled_words, plugin_option, registry_of
 from condense_cli.machine import compute_options, keep_option
 from condense_cli.options import (
+    RECIPE_FORMS,
     WORDS,
     Interrupted,
     RepeatableCommand,
+    expand_short_forms,
     given_only,
+    iterations_option,
     json_option,
     option,
     parse_names,
@@ -24,6 +27,7 @@ from condense_cli.options import (
     parse_numbers,
     set_option,
     skip_broken_option,
+    teacher_option,
 )
 
 if TYPE_CHECKING:
@@ -114,6 +118,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="The teacher's network; of several, every row is there once for each, under the same students.",
         default_shown="the dataset's own",
     ),
+    teacher_option(WHAT),
+    iterations_option(WHAT),
     option(
         "--scores/--no-scores",
         section=MEASURE,
@@ -194,6 +200,7 @@ def compare_by(
 
     registry = registry_of(ctx)
     given = given_only(options)
+    expand_short_forms(given, RECIPE_FORMS)
     executor = executor_of(registry, given, jobs)
     with fetching_nothing(when=dry_run):
         design = design_comparison(kind, methods, registry, **given)

@@ -198,7 +198,25 @@ MEASURE = "How it is measured"
 
 # Options that are short for one setting each.
 EPOCHS_FORM = {"epochs": "protocol.epochs"}
-SHORT_FORMS = {"iterations": "recover.iterations", "teacher": "teacher.checkpoint", **EPOCHS_FORM}
+RECIPE_FORMS = {"iterations": "recover.iterations", "teacher": "teacher.checkpoint"}
+SHORT_FORMS = {**RECIPE_FORMS, **EPOCHS_FORM}
+
+
+def iterations_option(section: str) -> Callable[[F], F]:
+    """Return the option --iterations."""
+    return option(
+        "--iterations", section=section, type=int, metavar="N", help="Short for --set recover.iterations=N."
+    )
+
+
+def teacher_option(section: str) -> Callable[[F], F]:
+    """Return the option --teacher, for a teacher that need not be trained."""
+    return option(
+        "--teacher",
+        section=section,
+        metavar="FILE",
+        help="Weights of a teacher, instead of training one; short for --set teacher.checkpoint=FILE.",
+    )
 
 
 def epochs_option(section: str) -> Callable[[F], F]:
@@ -234,15 +252,8 @@ _RECIPE: tuple[Callable[[Any], Any], ...] = (
         multiple=True,
         help="Leave out a target or a regularizer; repeatable.",
     ),
-    option(
-        "--iterations", section=RECIPE, type=int, metavar="N", help="Short for --set recover.iterations=N."
-    ),
-    option(
-        "--teacher",
-        section=RECIPE,
-        metavar="FILE",
-        help="Weights of a teacher, instead of training one; short for --set teacher.checkpoint=FILE.",
-    ),
+    iterations_option(RECIPE),
+    teacher_option(RECIPE),
     option(
         "--protocol",
         section=MEASURE,

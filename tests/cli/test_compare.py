@@ -283,3 +283,20 @@ def test_a_dry_run_refuses_what_the_comparison_would(
     result = condense("compare", "wmdd", *words, "--dry-run")
     assert result.exit_code == 1
     assert message in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "words", [("compare", "wmdd", "dm"), ("sweep", "--method", "wmdd", "--set", "lr=1,2"), ("ablate", "sre2l")]
+)
+def test_iterations_and_teacher_are_short_for_settings_of_all_rows(
+    condense: Invoke, words: tuple[str, ...]
+) -> None:
+    result = condense(*words, "--iterations", "7", "--no-reference", "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    assert {row["settings"]["recover.iterations"] for row in json.loads(result.stdout)["rows"]} == {7}
+    result = condense(*words, "--iterations", "7", "--set", "iterations=8", "--dry-run")
+    assert result.exit_code == 2
+    assert "--iterations and --set recover.iterations say the same thing" in result.stderr
+    result = condense(*words, "--teacher", "absent.pt", "--dry-run")
+    assert result.exit_code == 1
+    assert "absent.pt" in result.stderr
