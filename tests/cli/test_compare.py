@@ -286,7 +286,8 @@ def test_a_dry_run_refuses_what_the_comparison_would(
 
 
 @pytest.mark.parametrize(
-    "words", [("compare", "wmdd", "dm"), ("sweep", "--method", "wmdd", "--set", "lr=1,2"), ("ablate", "sre2l")]
+    "words",
+    [("compare", "wmdd", "dm"), ("sweep", "--method", "wmdd", "--set", "lr=1,2"), ("ablate", "sre2l")],
 )
 def test_iterations_and_teacher_are_short_for_settings_of_all_rows(
     condense: Invoke, words: tuple[str, ...]
