@@ -65,6 +65,8 @@ def cut_chunks(classes: int, ipc: int, options: Recover, images_per_stored: int 
     everything = torch.arange(classes * ipc).view(classes, ipc)
     if options.chunk == "slots":
         return list(everything.T.flatten().split(batch))
+    if options.chunk == "one-slot":
+        return [part for slot in everything.T for part in slot.split(batch)]
     if options.chunk == "classes":
         return [part.flatten() for part in everything.split(max(1, batch // ipc))]
     assert_never(options.chunk)

@@ -322,9 +322,16 @@ def chunk_sizes(classes: int, ipc: int, recover: Recover, per_stored: int = 1) -
     """
     total = classes * ipc
     batch = stored_batch(recover, per_stored) or total
-    size = batch if recover.chunk == "slots" else max(1, batch // ipc) * ipc
+    if recover.chunk == "one-slot":
+        parts = _parts(classes, batch) * ipc
+    else:
+        parts = _parts(total, batch if recover.chunk == "slots" else max(1, batch // ipc) * ipc)
+    return [part * per_stored for part in parts]
+
+
+def _parts(total: int, size: int) -> list[int]:
     whole, rest = divmod(total, size)
-    return [part * per_stored for part in [size] * whole + ([rest] if rest else [])]
+    return [size] * whole + ([rest] if rest else [])
 
 
 def stored_batch(recover: Recover, per_stored: int) -> int:
