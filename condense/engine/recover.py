@@ -63,10 +63,9 @@ def cut_chunks(classes: int, ipc: int, options: Recover, images_per_stored: int 
     """
     batch = stored_batch(options, images_per_stored) or classes * ipc
     everything = torch.arange(classes * ipc).view(classes, ipc)
-    if options.chunk == "slots":
-        return list(everything.T.flatten().split(batch))
-    if options.chunk == "one-slot":
-        return [part for slot in everything.T for part in slot.split(batch)]
+    if options.chunk in ("slots", "one-slot"):
+        rows = everything.T if options.chunk == "one-slot" else everything.T.reshape(1, -1)
+        return [part for row in rows for part in row.split(batch)]
     if options.chunk == "classes":
         return [part.flatten() for part in everything.split(max(1, batch // ipc))]
     assert_never(options.chunk)

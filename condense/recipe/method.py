@@ -67,8 +67,7 @@ class Recover:
     batch: images per step, 0 for all. The images of a step are a chunk. Where a stored image holds several, these
         are counted, and a chunk has whole stored images.
     chunk: how images are cut into chunks. "classes" takes as many whole classes as fit, at least one. "slots"
-        takes the first image of every class, then the second of every class, and so on. "one-slot" does so too, and
-        ends a chunk with each of these slots, so that no chunk has two images of a class.
+        takes the first image of every class, then the second, and so on; "one-slot" never two of a class.
     optimizer: adam with `betas`, or sgd with `momentum`.
     lr: the initial learning rate.
     betas: of adam.
