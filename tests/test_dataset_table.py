@@ -38,6 +38,12 @@ def test_the_methods_and_datasets_with_published_settings_exist(tool: ModuleType
         assert set(names) <= datasets
 
 
+def test_where_authors_published_accuracies_they_published_settings(tool: ModuleType) -> None:
+    for offer in load_registry(environment={}).offers("method"):
+        own = {one.dataset for one in offer.spec.published if not one.second_hand}
+        assert own <= set(tool.PUBLISHED.get(offer.spec.name, ())), offer.spec.name
+
+
 def test_a_page_without_the_markers_is_refused(tool: ModuleType) -> None:
     with pytest.raises(ValueError, match="the page needs the lines"):
         tool.with_table(PAGE.replace(tool.END, ""))

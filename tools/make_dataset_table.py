@@ -26,6 +26,8 @@ PUBLISHED: Mapping[str, tuple[str, ...]] = {
     "dm": ("mnist", "cifar10", "cifar100", "tiny-imagenet"),
     "dc": ("mnist", "fashion-mnist", "svhn", "cifar10", "cifar100"),
     "dsa": ("mnist", "fashion-mnist", "svhn", "cifar10", "cifar100"),
+    "idc": ("mnist", "fashion-mnist", "svhn", "cifar10", "cifar100"),
+    "ncfm": ("cifar10", "cifar100", "tiny-imagenet", "imagenette", "imagewoof"),
 }
 
 HEADER = (

@@ -131,8 +131,8 @@ def _check_pool(losses: Sequence[PlannedLoss], recipe: Recipe) -> None:
 
 def _check_chunks(losses: Sequence[PlannedLoss], recipe: Recipe) -> None:
     whole = [loss.name for loss in losses if loss.needs.at_once != "batch"]
-    if recipe.recover.chunk == "slots" and whole:
+    if recipe.recover.chunk != "classes" and whole:
         raise OptionError(
-            f"recover.chunk=slots: {whole[0]!r} needs all images of a class at once; use recover.chunk=classes, or "
-            f"leave it out with --without {whole[0]}"
+            f"recover.chunk={recipe.recover.chunk}: {whole[0]!r} needs all images of a class at once; use "
+            f"recover.chunk=classes, or leave it out with --without {whole[0]}"
         )

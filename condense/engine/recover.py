@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -63,11 +62,10 @@ def cut_chunks(classes: int, ipc: int, options: Recover, images_per_stored: int 
     """
     batch = stored_batch(options, images_per_stored) or classes * ipc
     everything = torch.arange(classes * ipc).view(classes, ipc)
-    if options.chunk == "slots":
-        return list(everything.T.flatten().split(batch))
     if options.chunk == "classes":
         return [part.flatten() for part in everything.split(max(1, batch // ipc))]
-    assert_never(options.chunk)
+    rows = {"slots": everything.T.reshape(1, -1), "one-slot": everything.T}[options.chunk]
+    return [part for row in rows for part in row.split(batch)]
 
 
 def crop_scale(options: Recover, iteration: int) -> tuple[float, float] | None:

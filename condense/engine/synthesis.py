@@ -212,7 +212,7 @@ class Synthesis:
             with torch.no_grad():
                 images = self.coder.encode(shown).float()
         everything = images.numel() * images.element_size() * len(self.dataset.classes)
-        if self.recipe.recover.chunk == "slots" and everything <= _KEPT_BYTES:
+        if self.recipe.recover.chunk != "classes" and everything <= _KEPT_BYTES:
             self._kept[label] = images
         return images
 

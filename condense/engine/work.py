@@ -322,9 +322,11 @@ def chunk_sizes(classes: int, ipc: int, recover: Recover, per_stored: int = 1) -
     """
     total = classes * ipc
     batch = stored_batch(recover, per_stored) or total
-    size = batch if recover.chunk == "slots" else max(1, batch // ipc) * ipc
-    whole, rest = divmod(total, size)
-    return [part * per_stored for part in [size] * whole + ([rest] if rest else [])]
+    one_slot = recover.chunk == "one-slot"
+    size = max(1, batch // ipc) * ipc if recover.chunk == "classes" else batch
+    whole, rest = divmod(classes if one_slot else total, size)
+    parts = [size] * whole + ([rest] if rest else [])
+    return [part * per_stored for part in parts] * (ipc if one_slot else 1)
 
 
 def stored_batch(recover: Recover, per_stored: int) -> int:

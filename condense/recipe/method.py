@@ -67,7 +67,7 @@ class Recover:
     batch: images per step, 0 for all. The images of a step are a chunk. Where a stored image holds several, these
         are counted, and a chunk has whole stored images.
     chunk: how images are cut into chunks. "classes" takes as many whole classes as fit, at least one. "slots"
-        takes the first image of every class, then the second of every class, and so on.
+        takes the first image of every class, then the second, and so on; "one-slot" never two of a class.
     optimizer: adam with `betas`, or sgd with `momentum`.
     lr: the initial learning rate.
     betas: of adam.
@@ -99,7 +99,7 @@ class Recover:
 
     iterations: int = 2000
     batch: int = 100
-    chunk: Literal["classes", "slots"] = "classes"
+    chunk: Literal["classes", "slots", "one-slot"] = "classes"
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: float = 0.25
     betas: tuple[float, float] = (0.5, 0.9)

@@ -1,7 +1,8 @@
 """Resolving names and settings into a configuration.
 
 Settings are dotted keys. They are applied in this order, later ones winning: the method's own, the dataset's for every
-method, the method's presets for the images per class, the kind of images and the dataset, and the user's.
+method, the method's presets for the images per class, the kind of images and the dataset, and the user's. What presets
+say of the protocol is for the method's own: another is taken as it stands.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from condense.recipe.specs import ImageKind
 T = TypeVar("T")
 
 # The settings of the students that select images, and those that are decided elsewhere.
-_JUDGE = "judge."
+_JUDGE, _PROTOCOL = "judge.", "protocol."
 _FIXED = {
     "epochs": "the students that judge have select.epochs",
     **dict.fromkeys(("name", "summary", "source"), "it is that of the method's protocol"),
@@ -108,9 +109,12 @@ def configure(
     config = assign(config, "ipc", ipc, registry)
     teacher = network or _named_network(given, registry)
     presets = (*spec.settings_for(kind), *found.settings_for(spec.name, kind, ipc, str(preset), teacher))
+    # What a method's presets say of students belongs to its own protocol.
+    elsewhere = (_JUDGE,) if protocol in (None, found.protocol) else (_JUDGE, _PROTOCOL)
     # The kind of images that was found stays, so that it is looked for once.
     chosen = [(key, value) for key, value in given if key != "dataset.like"]
-    for key, value in (*presets, *chosen, *own.items()):
+    ours = [pair for pair in presets if not pair[0].startswith(elsewhere)]
+    for key, value in (*ours, *chosen, *own.items()):
         if not key.startswith(_JUDGE):
             config = assign(config, key, value, registry)
     config = _with_judge(config, found, presets, chosen, registry)

@@ -217,7 +217,7 @@ class Calibration:
         recipe = self.plan.recipe
         held = self.plan.images_per_stored
         size = max(chunk_sizes(self.counts.classes, recipe.ipc, recipe.recover, held)) // held
-        per_chunk = size if recipe.recover.chunk == "slots" else -(-size // recipe.ipc)
+        per_chunk = -(-size // recipe.ipc) if recipe.recover.chunk == "classes" else size
         dataset = noise_dataset(self.counts, max(2, min(self.counts.classes, per_chunk)))
         teacher = self._network(recipe.teacher.model, dataset).frozen() if self.plan.needs_teacher else None
         return dataset, build_losses(self.plan), teacher

@@ -199,7 +199,7 @@ def _cuts(
     if recover.iterations:
         cuts["recover.iterations"] = min(_STEPS, recover.iterations)
     held = plan.images_per_stored
-    alone = held if recover.chunk == "slots" else recipe.ipc * held
+    alone = recipe.ipc * held if recover.chunk == "classes" else held
     cuts["recover.batch"] = alone if situation == "one class" else 0
     if recover.network.name != "teacher" and registry.plugin_of("model", recover.network.name) == HOST:
         cuts["recover.network"] = "teacher"

@@ -134,7 +134,7 @@ _EQUAL_WEIGHTS: Mapping[str, Any] = {
 # The weight of the first layer, 10, is the default of this regularizer.
 _OTHER_SCRIPT: Mapping[str, Any] = {
     "regularizers.batchnorm": 0.01,
-    "recover.chunk": "slots",
+    "recover.chunk": "one-slot",
 }
 
 VARIANTS = (

@@ -223,13 +223,14 @@ def test_nothing_is_planned_that_is_not_used(registry: Registry) -> None:
     assert moving.initializer is registry.find("initializer", "reader")
 
 
+@pytest.mark.parametrize("chunk", ["slots", "one-slot"])
 @pytest.mark.parametrize("method", ["whole", "single"])
-def test_chunks_of_slots_tear_classes_apart(method: str, registry: Registry) -> None:
-    slots = ("chunk", "slots")
+def test_chunks_of_slots_tear_classes_apart(method: str, chunk: str, registry: Registry) -> None:
+    slots = ("chunk", chunk)
     with pytest.raises(OptionError) as caught:
         plan(registry, method, settings=[slots])
     assert str(caught.value) == (
-        f"recover.chunk=slots: '{method}' needs all images of a class at once; use recover.chunk=classes, or leave "
+        f"recover.chunk={chunk}: '{method}' needs all images of a class at once; use recover.chunk=classes, or leave "
         f"it out with --without {method}"
     )
     assert plan(registry, method).losses

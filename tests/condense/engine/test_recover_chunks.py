@@ -52,6 +52,20 @@ def test_chunks_of_slots_by_hand(batch: int, expected: list[list[int]]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("batch", "expected"),
+    [
+        (3, [[0, 2, 4], [1, 3, 5]]),
+        (2, [[0, 2], [4], [1, 3], [5]]),
+        (4, [[0, 2, 4], [1, 3, 5]]),
+        (1, [[0], [2], [4], [1], [3], [5]]),
+        (0, [[0, 2, 4], [1, 3, 5]]),
+    ],
+)
+def test_chunks_of_one_slot_by_hand(batch: int, expected: list[list[int]]) -> None:
+    assert cut(3, 2, batch=batch, chunk="one-slot") == expected
+
+
+@pytest.mark.parametrize(
     ("batch", "chunk", "expected"),
     [
         # 3 classes of 2 stored images; each holds 4, so that 16 images are 4 stored ones.

@@ -136,6 +136,8 @@ EVERY_PLACE = [marked(label, slot) for label in range(3) for slot in range(3)]
         ("slots", 4, 0),
         ("slots", 4, 1),
         ("slots", 6, 1),
+        ("one-slot", 0, 1),
+        ("one-slot", 2, 1),
     ],
 )
 def test_images_come_by_class_and_slot_however_chunks_are_cut(

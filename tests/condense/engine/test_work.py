@@ -48,7 +48,7 @@ def work(registry: Registry, method: str, **changes: Any) -> dict[tuple[str, str
     st.integers(1, 12),
     st.integers(1, 12),
     st.integers(0, 50),
-    st.sampled_from(["classes", "slots"]),
+    st.sampled_from(["classes", "slots", "one-slot"]),
     st.sampled_from([1, 4, 9]),
 )
 def test_chunks_are_those_that_are_cut(classes: int, ipc: int, batch: int, chunk: Any, held: int) -> None:

@@ -113,7 +113,12 @@ TOY = Method(
     teacher=Teacher(epochs=1, lr=0.1, batch_size=11),
     protocol="dc",
     presets={
-        "special": {"teacher.lr": 0.3, "teacher.batch_size": 33, "regularizers.smooth": 3.0},
+        "special": {
+            "teacher.lr": 0.3,
+            "teacher.batch_size": 33,
+            "regularizers.smooth": 3.0,
+            "protocol.batch_size": 7,
+        },
         "small-colour": {"teacher.lr": 0.4, "teacher.momentum": 0.6},
     },
 )

@@ -66,6 +66,15 @@ def test_the_protocol_of_the_method_unless_another_is_named(toys: Registry) -> N
     assert protocol(protocol="fkd") == "fkd"
 
 
+def test_what_a_preset_says_of_students_is_for_the_protocol_of_the_method(toys: Registry) -> None:
+    def batch(**changes: Any) -> int:
+        return configure(toys, method="toy", dataset="special:x", **changes).evaluation.protocol.batch_size
+
+    assert batch() == batch(protocol="dc") == 7
+    assert batch(protocol="fkd") == toys.protocol("fkd").batch_size
+    assert batch(protocol="fkd", settings={"protocol.batch_size": 9}) == 9
+
+
 def test_the_settings_for_many_images_lose_to_every_preset_and_to_the_user(toys: Registry) -> None:
     def lr(dataset: str, ipc: int, **changes: Any) -> float:
         return configure(toys, method="keeper", dataset=dataset, ipc=ipc, **changes).recipe.recover.lr

@@ -30,8 +30,8 @@ PARTS = {
 # cut. run.sh has --weight-wb false; the rows without statistics of each class come from another script.
 PUBLISHED = {
     "as published": (["barycenter", "cross-entropy", "class-batchnorm"], "classes"),
-    "published script, barycenter": (["barycenter", "batchnorm"], "slots"),
-    "published script, cross-entropy": (["cross-entropy", "batchnorm"], "slots"),
+    "published script, barycenter": (["barycenter", "batchnorm"], "one-slot"),
+    "published script, cross-entropy": (["cross-entropy", "batchnorm"], "one-slot"),
 }
 
 

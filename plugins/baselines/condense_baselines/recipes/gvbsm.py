@@ -10,10 +10,12 @@ Deviations from that code (shaoshitong/G_VBSM_Dataset_Condensation), besides tho
 - BatchNorm statistics, too, are compared without a moving average over the steps.
 - The protocol is `fkd`. Labels are the mean of the teachers' logits, as in the code (for ImageNet-1K it first
   brings each teacher's logits of a batch to one norm). In the code, students minimise the squared error of
-  logits and a tenth of cross-entropy. At temperature 20 the divergence of `fkd` is nearly the squared error
-  of centred logits, and its scale does not matter to AdamW.
+  logits and a tenth of cross-entropy (0.15 for CIFAR). At temperature 20 the divergence of `fkd` is nearly the
+  squared error of centred logits, and its scale does not matter to AdamW.
 - Teachers are trained like every teacher here.
 - Shifts of Tiny-ImageNet's images roll them. The code also shifts them by up to 8 pixels and fills up with 0.
+- A ResNet-18 among the teachers of Tiny-ImageNet has the stem that its images get by default, of stride 2; in the code
+  its stride is 1, and there is no pooling.
 - The student is the first of the teachers, if neither the protocol nor the user chooses one.
 """
 

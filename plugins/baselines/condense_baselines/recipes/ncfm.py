@@ -49,6 +49,7 @@ _SHORT: Mapping[str, Any] = {
     "pool.model.width": 64,
 }
 _PHOTOGRAPHS: Mapping[str, Any] = {
+    "dataset.size": 128,
     "pool.model.depth": 5,
     "protocol.model.depth": 5,
     "pool.epochs": 80,
@@ -89,7 +90,6 @@ NCFM = Method(
     ),
     parametrization=MOSAIC,
     protocol="ncfm",
-    # As published, but for the side length of photographs, which is 128 there.
     presets={
         "small-grey": _SHORT,
         "small-colour": _SHORT,

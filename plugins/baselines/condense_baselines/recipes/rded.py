@@ -7,13 +7,13 @@ Deviations of the protocol from that code:
 - The learning rate changes at every step instead of every epoch.
 - Weight decay also applies to biases and BatchNorm's weights.
 - The accuracy is that of the last epoch; the code takes the best of the last fifth.
-- Crops have at least half of the area. In the code this is 1 / factor, so with one tile per image it crops
-  nothing, as `--set protocol.augment.crop_scale=1,1` does.
 
 Settings of the code that depend on the case:
 
-- The batch size of 50 is for 10 images per class of ten classes. The code has 10 for 1 image per class and
-  100 for 50, twice as many for 100 or 1000 classes, and 100 for Tiny-ImageNet: `--set protocol.batch_size`.
+- Crops have at least half of the area. In the code this is 1 / factor, so with one tile per image it crops nothing; the
+  settings for small images say so.
+- The batch size of 50 is for 10 images per class of ten classes; 1 image has 10, 50 images have 100, and Tiny-ImageNet
+  has 100. The code has twice as many for 100 or 1000 classes: `--set protocol.batch_size`.
 - The learning rate is that for ResNets and ConvNets. The code has 5e-4 for VGG-11, 2e-3 for EfficientNet-B0,
   2.5e-3 for MobileNet-V2, and 1e-4 for AlexNet and transformers.
 - Images that are not made of 2 x 2 tiles need `--set protocol.augment.shuffle_patches`, too.
@@ -32,13 +32,22 @@ _SOURCE = (
 )
 
 # The published scripts for small images (CIFAR at 32, Tiny-ImageNet at 64) keep one crop per image, --factor 1.
-# Students shuffle by the same number.
-_ONE_TILE: Mapping[str, Any] = {"initializer.factor": 1, "protocol.augment.shuffle_patches": 1}
+# Students shuffle by the same number, and see whole images.
+_ONE_TILE: Mapping[str, Any] = {
+    "initializer.factor": 1,
+    "protocol.augment.shuffle_patches": 1,
+    "protocol.augment.crop_scale": None,
+}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "cifar10": _ONE_TILE,
     "cifar100": _ONE_TILE,
-    "tiny-imagenet": {**_ONE_TILE, "teacher.model": "resnet18", "teacher.model.stem": "cifar"},
+    "tiny-imagenet": {
+        **_ONE_TILE,
+        "protocol.batch_size": 100,
+        "teacher.model": "resnet18",
+        "teacher.model.stem": "cifar",
+    },
     "imagenet-1k": {
         "teacher.model": "resnet18",
         "teacher.model.pretrained": True,
@@ -46,6 +55,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     # Not published: as for the other small images.
     "small-grey": _ONE_TILE,
+    "small-colour": _ONE_TILE,
 }
 
 _TABLE = "Sun et al., CVPR 2024, Table 2, as later papers repeat it"
@@ -88,6 +98,7 @@ RDED = Method(
     recover=Recover(iterations=0),
     teacher=Teacher(model=Use(name="resnet18")),
     protocol="rded",
+    for_ipc={ipc: {"protocol.batch_size": batch} for ipc, batch in ((1, 10), (10, 50), (50, 100))},
     presets=PRESETS,
     published=PUBLISHED,
 )

@@ -5,7 +5,7 @@ Deviations from the code of SRe2L (VILA-Lab/SRe2L):
 - Crops, flips and shifts are drawn for every image; in the code one draw serves the batch. Shifts go both
   ways also at 224.
 - If a dataset has fewer classes than fit in a batch, the batch takes further slots of every class. In the
-  code it never holds two images of one class.
+  code it never holds two images of one class, as with `--set recover.chunk=one-slot`.
 - Images are kept without JPEG.
 """
 

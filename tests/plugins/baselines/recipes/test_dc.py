@@ -78,13 +78,28 @@ def test_dsa_is_dc_but_for_augmentation_and_the_initial_images(dataset: str, ipc
     mine, dc = ours.recipe.recover, theirs.recipe.recover
     recover = replace(mine, augment=dc.augment, inner=replace(mine.inner, augment=dc.inner.augment))
     recipe = replace(ours.recipe, method="dc", recover=recover, initializer=theirs.recipe.initializer)
-    assert replace(ours, recipe=recipe) == theirs
+    assert replace(ours, recipe=recipe, evaluation=theirs.evaluation) == theirs
+
+
+def test_students_of_dc_learn_for_300_epochs_without_augmentation_but_on_mnist() -> None:
+    """VICO-UoE/DatasetCondensation, get_eval_pool and get_daparam: DSA has 1000 epochs with its augmentation."""
+    for ipc in (1, 10, 50):
+        protocol = resolved("dc", ipc, "cifar10").evaluation.protocol
+        assert (protocol.epochs, protocol.augment) == (300, Augment())
+        protocol = resolved("dsa", ipc, "cifar10").evaluation.protocol
+        assert (protocol.epochs, protocol.augment) == (1000, Augment(siamese=SIAMESE_OPERATIONS))
+    protocol = resolved("dc", dataset="mnist").evaluation.protocol
+    assert (protocol.epochs, protocol.augment.siamese) == (1000, ("crop", "scale", "rotate"))
+    elsewhere = configure(REGISTRY, method="dc", dataset="mnist", protocol="fkd").evaluation.protocol
+    assert elsewhere == REGISTRY.protocol("fkd")
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "svhn"])
 def test_digits_are_not_mirrored(dataset: str) -> None:
-    recover = resolved("dsa", dataset=dataset).recipe.recover
+    config = resolved("dsa", dataset=dataset)
+    recover = config.recipe.recover
     expected = ("color", "crop", "cutout", "scale", "rotate")
+    assert config.evaluation.protocol.augment.siamese == expected
     assert recover.augment.siamese == recover.inner.augment.siamese == expected
     assert resolved("dc", dataset=dataset).recipe.recover.augment.siamese == ()
 

@@ -28,8 +28,9 @@ def resolved(dataset: str = "fashion-mnist", ipc: int = 10) -> RunConfig:
 
 @pytest.mark.parametrize("dataset", ["mnist", "svhn"])
 def test_digits_are_not_mirrored(dataset: str) -> None:
-    augment = resolved(dataset).recipe.recover.augment
-    assert augment.siamese == ("color", "crop", "cutout", "scale", "rotate")
+    config = resolved(dataset)
+    for augment in (config.recipe.recover.augment, config.evaluation.protocol.augment):
+        assert augment.siamese == ("color", "crop", "cutout", "scale", "rotate")
 
 
 @pytest.mark.parametrize("ipc", [1, 10, 50])

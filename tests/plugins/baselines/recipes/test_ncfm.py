@@ -76,6 +76,14 @@ def test_networks_are_as_deep_as_published(dataset: str, depth: int, epochs: int
     student = config.evaluation.student_network(config.recipe.teacher)
     assert config.recipe.pool_network.options["depth"] == student.options["depth"] == depth
     assert config.recipe.pool.epochs == epochs
+    if depth == 5:
+        assert config.recipe.dataset.options["size"] == 128
+
+
+def test_other_protocols_are_left_as_they_are() -> None:
+    """The students of its own protocol are ConvNets of a certain depth; those of `fkd` are like the teacher."""
+    config = configure(REGISTRY, method="ncfm", dataset="imagenette", protocol="fkd")
+    assert config.evaluation.protocol == REGISTRY.protocol("fkd")
 
 
 def test_students_are_those_of_the_published_code() -> None:

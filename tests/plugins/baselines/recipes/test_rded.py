@@ -60,8 +60,21 @@ def test_it_resolves_under_the_teacher_of_random_and_needs_it(dataset: str) -> N
     assert hard.needs_teacher
     assert not hard.measures
     assert not hard.losses
-    # What the preset says of the protocol leaves others as they are: 1 is off.
-    assert hard.evaluation.protocol.augment.shuffle_patches <= 1
+    # What the preset says of its own protocol leaves others as they are.
+    found, plain = hard.evaluation.protocol, REGISTRY.protocol("dc")
+    assert (found.augment, found.batch_size) == (plain.augment, plain.batch_size)
+
+
+def test_students_see_views_and_batches_as_in_the_published_scripts() -> None:
+    """Crops from 1 / factor, so none of single tiles; 10, 50 and 100 images a batch, and 100 for Tiny-ImageNet."""
+    for dataset in ("cifar10", "svhn", "mnist", "tiny-imagenet"):
+        augment = resolved(dataset).evaluation.protocol.augment
+        assert augment == Augment(shuffle_patches=1, flip=True, cutmix=1.0)
+    assert resolved("imagenette").evaluation.protocol.augment == RDED_PROTOCOL.augment
+    for ipc, batch in ((1, 10), (10, 50), (50, 100)):
+        for dataset, wanted in (("imagenette", batch), ("cifar10", batch), ("tiny-imagenet", 100)):
+            config = configure(REGISTRY, method="rded", dataset=dataset, ipc=ipc)
+            assert config.evaluation.protocol.batch_size == wanted
 
 
 def test_the_protocol_is_that_of_the_published_code() -> None:
