@@ -45,6 +45,26 @@ class SectionedOption(click.Option):
 class SectionedCommand(click.Command):
     """A command whose help lists its options by section, in the order they were declared."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words. Raises UsageError, which says what a word without an option was probably meant for."""
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if type(error) is not click.UsageError and not isinstance(error, click.MissingParameter):
+                raise
+            given, extra, _ = self.make_parser(ctx).parse_args(words)
+            if not extra:
+                raise
+            names = {parameter.name for parameter in self.params}
+            if "method" in names and not given.get("method") and "methods" not in names:
+                raise click.UsageError(
+                    f"a method is named by --method: {ctx.command_path} --method {extra[0]}", ctx
+                ) from error
+            raise click.UsageError(
+                f"{extra[0]!r} belongs to no option; a value with spaces needs quotes around it", ctx
+            ) from error
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one list for each section."""
         sections: dict[str, list[tuple[str, str]]] = {}

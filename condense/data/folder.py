@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from condense.data.dataset import DatasetRequest, ImageSource, RealDataset, Split
-from condense.data.headers import choose_channels, choose_sizes
+from condense.data.headers import choose_channels, choose_sizes, enlargement_note
 from condense.data.images import image_bytes, load_images
 from condense.data.options import FolderOptions
 from condense.data.survey import survey
@@ -39,7 +39,7 @@ def load_folder(options: FolderOptions, request: DatasetRequest) -> RealDataset:
         size=size,
         mean=mean,
         std=std,
-        notes=tree.notes + notes,
+        notes=tree.notes + notes + enlargement_note(options.size, size, found.sides),
     )
 
 

@@ -89,6 +89,22 @@ def grey_note(grey: int, total: int) -> tuple[str, ...]:
     return (f"{grey} of {total} images are grey: converted to RGB like the others",) if grey else ()
 
 
+def enlargement_note(asked: int, size: int, sides: Collection[tuple[int, int]]) -> tuple[str, ...]:
+    """Return a note that every image is enlarged, if a side length that nobody asked for does so.
+
+    asked: `size` as in FolderOptions; 0 is automatic.
+    size: the side length in pixels that networks see.
+    sides: as in `choose_sizes`.
+    """
+    largest = max((shorter for shorter, _ in sides), default=size)
+    if asked or largest >= size:
+        return ()
+    return (
+        f"images have different sizes, with shorter sides of at most {largest} pixels, and are all enlarged to {size}: "
+        f"--set dataset.size={largest} is {(size / largest) ** 2:.0f} times less work",
+    )
+
+
 def read_header(path: ImageFile) -> Header:
     """Return the header of an image file. Raises DataError or StorageError that names the file."""
     with opened(path) as image:

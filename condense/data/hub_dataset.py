@@ -11,7 +11,7 @@ from torch import Tensor
 
 from condense.data.dataset import DatasetRequest, RealDataset, Split
 from condense.data.folder import statistics
-from condense.data.headers import choose_channels, choose_sizes, read_header
+from condense.data.headers import choose_channels, choose_sizes, enlargement_note, read_header
 from condense.data.hub_packages import hub_package
 from condense.data.hub_source import EncodedImages, HubTable, open_splits
 from condense.data.images import image_bytes, load_images
@@ -73,7 +73,7 @@ def load_hub(options: HubOptions, request: DatasetRequest) -> RealDataset:
         size=size,
         mean=mean,
         std=std,
-        notes=notes + mixed,
+        notes=notes + mixed + enlargement_note(options.size, size, sides),
         licence=licence,
         source=source,
     )

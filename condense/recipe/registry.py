@@ -168,6 +168,12 @@ class Registry:
 
     def dataset(self, name: str) -> tuple[DatasetSpec, str]:
         """Return the spec behind "NAME" or "NAME:ARGUMENT", and the argument ("" if there is none)."""
+        if (
+            name not in self._offers["dataset"]
+            and "folder" in self._offers["dataset"]
+            and Path(name).is_dir()
+        ):
+            raise UnknownNameError(f"{name!r} is a folder, not the name of a dataset: write folder:{name}")
         spec, argument = self._with_argument("dataset", name)
         assert isinstance(spec, DatasetSpec)
         return spec, argument

@@ -50,6 +50,11 @@ def test_the_library_refuses(condense: Invoke, tmp_path: Path, line: str, messag
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ("run wmdd --ipc 1", "a method is named by --method: condense run --method wmdd"),
+        ("plan wmdd", "a method is named by --method: condense plan --method wmdd"),
+        ("sweep dm --set recover.lr=1,2", "a method is named by --method: condense sweep --method dm"),
+        (f"{RUN} --dataset folder:my pets", "'pets' belongs to no option; a value with spaces needs quotes"),
+        ("ablate wmdd dm", "'dm' belongs to no option"),
         ("run", "--method is missing; `condense methods` lists what there is"),
         (f"{RUN} --set iterations", "'iterations' is not KEY=VALUE"),
         (f"{RUN} --set =3", "'=3' is not KEY=VALUE"),
@@ -80,3 +85,14 @@ def test_an_output_directory_that_exists(condense: Invoke, tmp_path: Path) -> No
     assert "runs/mine" in result.stderr
     assert "exist" in result.stderr
     assert list(kept.parent.iterdir()) == [kept]
+
+
+@pytest.mark.parametrize("name", ["pets", "./pets", "pets/"])
+def test_a_folder_without_its_prefix_is_named(
+    condense: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "pets").mkdir()
+    monkeypatch.chdir(tmp_path)
+    result = condense(*RUN.split(), "--dataset", name)
+    assert result.exit_code == 1
+    assert f"is a folder, not the name of a dataset: write folder:{name}" in result.stderr

@@ -59,6 +59,18 @@ def test_grey_and_colour_mixed_become_rgb_and_are_mentioned_once(tmp_path: Path)
     assert dataset.mean == pytest.approx((1.4 / 3, 0.4 / 3, 0.4 / 3))
 
 
+def test_small_images_of_different_sizes_are_enlarged_and_that_is_said(tmp_path: Path) -> None:
+    grey_tree(tmp_path)
+    write(tmp_path / "train" / "dog" / "2.png", 9, size=(56, 40))
+    (note,) = load(tmp_path).notes
+    # The shorter sides are 10 and 40; 224 / 40 = 5.6, and 5.6 squared is 31.36.
+    assert "at most 40 pixels" in note and "enlarged to 224" in note
+    assert "--set dataset.size=40 is 31 times less work" in note
+    assert load(tmp_path, size=40).notes == load(tmp_path, size=224).notes == ()
+    write(tmp_path / "train" / "dog" / "3.png", 9, size=(300, 224))
+    assert load(tmp_path).notes == ()
+
+
 def test_constant_images_have_a_usable_deviation(tmp_path: Path) -> None:
     grey_tree(tmp_path, 255, 255)
     dataset = load(tmp_path)
