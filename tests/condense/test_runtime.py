@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -168,6 +169,40 @@ def test_freed_memory_is_taken_again_until_the_end(environment: dict[str, str]) 
     else:
         assert again < 10 * first  # a few times, until blocks of that size have their places
         assert freed > 0.9 * 16 * 2**20 / resource.getpagesize()
+
+
+HUGE_PAGES = """
+import resource, torch
+from condense.runtime import make_runtime
+
+torch.set_num_threads(1)
+make_runtime("cpu", "fp32")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(64 * 2**20)  # 256 MiB, which no setting keeps
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+SETTING_OF_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(
+    not SETTING_OF_HUGE_PAGES.exists() or "[madvise]" not in SETTING_OF_HUGE_PAGES.read_text(),
+    reason="the system gives huge pages to nobody, or to everybody",
+)
+@pytest.mark.parametrize("environment", [{}, {"THP_MEM_ALLOC_ENABLE": "0"}])
+def test_large_tensors_lie_in_huge_pages(environment: dict[str, str]) -> None:
+    ours = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+    done = subprocess.run(
+        [sys.executable, "-c", HUGE_PAGES],
+        env={**ours, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    small = 2**28 / resource.getpagesize()
+    if environment:  # the user's choice stays
+        assert int(done.stdout) > 0.9 * small
+    else:
+        assert int(done.stdout) < 0.1 * small
 
 
 def test_process_settings_are_put_back_after_an_error() -> None:
