@@ -20,6 +20,7 @@ from condense.engine.labels import LABELS
 from condense.engine.plan import Plan
 from condense.engine.synthesis import Synthesis
 from condense.engine.unfinished import Unfinished
+from condense.engine.work import Counts, work_of
 from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe
 from condense.recipe.protocol import Protocol
@@ -29,6 +30,9 @@ from condense.storage.distilled import DistilledDataset
 from condense.storage.files import read_json
 from condense.storage.run_folder import RunFolder
 from condense.storage.tensors import read_tensors, tensor_of, tensors_to_bytes
+
+# How many times as long as testing the images choosing them may take before a note says so.
+_LONG = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,3 +230,20 @@ def with_held_images(dataset: RealDataset, recipe: Recipe) -> RealDataset:
         order = torch.randperm(len(indices), generator=generator(recipe.seed, "select", "images", label))
         chosen.append(indices[order[:share]])
     return replace(dataset, test=part_of(dataset.train, torch.cat(chosen).sort().values))
+
+
+def long_choice_note(plan: Plan, counts: Counts) -> tuple[str, ...]:
+    """Return a note if the students that choose the images learn much longer than those that test them.
+
+    That is so in a short trial, for the settings of the protocol say nothing of the students that choose.
+    """
+    work = work_of(plan, counts)
+    choosing, testing = (
+        sum(part.backward for part in work if part.stage == stage) for stage in ("select", "evaluate")
+    )
+    if not testing or choosing < _LONG * testing:
+        return ()
+    return (
+        f"the students that choose the images learn {choosing / testing:.0f} times as long as those that test them: "
+        "--set select.epochs=N shortens it, and --set select.students=0 leaves the choice out",
+    )

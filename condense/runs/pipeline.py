@@ -17,7 +17,7 @@ from condense.engine.parts import parts_of
 from condense.engine.plan import Plan, make_plan
 from condense.engine.preflight import preflight
 from condense.engine.real import counts_in, real_dataset
-from condense.engine.select import Choice, best, candidate_text, judge_of, judged_starts
+from condense.engine.select import Choice, best, candidate_text, judge_of, judged_starts, long_choice_note
 from condense.engine.squeeze import fresh_teacher
 from condense.engine.unfinished import discard
 from condense.executors.board import Board
@@ -185,7 +185,7 @@ class RunDriver:
         )
 
     def _execute(self, plan: Plan, journal: Journal) -> Script[RunResult]:
-        self.notes += [*self.dataset.notes, *plan.notes]
+        self.notes += [*self.dataset.notes, *plan.notes, *long_choice_note(plan, counts_in(self.dataset))]
         for note in self.notes:
             self.runtime.reporter.note(note)
         label = provenance.students_label(plan.evaluation, self.runtime)

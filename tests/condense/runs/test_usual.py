@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from condense.engine.plan import make_plan
+from condense.engine.select import long_choice_note
 from condense.engine.work import Counts
 from condense.executors.local import Local
 from condense.executors.processes import Processes
@@ -105,3 +106,18 @@ def test_chunks_are_divided_where_there_are_several(installed: Registry) -> None
         return divided_backward(make_plan(config, installed), SMALL)
 
     assert (work(100), work(20)) == (0, 7 * 100)
+
+
+@pytest.mark.parametrize(("epochs", "told"), [(300, 0), (20, 1)])
+def test_students_that_choose_are_named_where_they_take_most_of_the_time(
+    installed: Registry, epochs: int, told: int
+) -> None:
+    """4 candidates, 2 judges of 100 epochs: 80,000 images. Testing: 2 rows of 3 students, 180,000 or 12,000."""
+    settings = {"preset": "small-grey", "protocol.epochs": epochs}
+    config = configure(
+        installed, method="wmdd", dataset="fashion-mini", ipc=10, protocol="fkd", settings=settings
+    )
+    notes = long_choice_note(make_plan(config, installed), SMALL)
+    assert len(notes) == told
+    for note in notes:
+        assert "learn 7 times as long" in note and "--set select.students=0" in note
