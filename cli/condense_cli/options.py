@@ -46,10 +46,18 @@ class SectionedCommand(click.Command):
     """A command whose help lists its options by section, in the order they were declared."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the words. Raises UsageError, which says what a word without an option was probably meant for."""
+        """Parse the words. Raises UsageError, which says what an unknown word or option was probably meant for."""
         words = list(args)
         try:
             return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            others = _commands_with(error.option_name, ctx)
+            if not others:
+                raise
+            raise click.UsageError(
+                f"No such option {error.option_name!r} here; {', '.join(others)} {'have' if others[1:] else 'has'} it",
+                ctx,
+            ) from error
         except click.UsageError as error:
             if type(error) is not click.UsageError and not isinstance(error, click.MissingParameter):
                 raise
@@ -75,6 +83,19 @@ class SectionedCommand(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+def _commands_with(option_name: str, ctx: click.Context) -> list[str]:
+    """Return the other commands that have an option, such as "condense compare"; at most three."""
+    group = ctx.parent.command if ctx.parent else None
+    if not isinstance(group, click.Group) or ctx.parent is None:
+        return []
+    found = []
+    for name in group.list_commands(ctx.parent):
+        command = group.get_command(ctx.parent, name)
+        if command and any(option_name in parameter.opts for parameter in command.params):
+            found.append(f"{ctx.parent.command_path} {name}")
+    return found[:3]
 
 
 class RepeatableCommand(SectionedCommand):

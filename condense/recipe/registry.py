@@ -171,7 +171,7 @@ class Registry:
         if (
             name not in self._offers["dataset"]
             and "folder" in self._offers["dataset"]
-            and Path(name).is_dir()
+            and os.path.isdir(name)  # False for a name that no file can have
         ):
             raise UnknownNameError(f"{name!r} is a folder, not the name of a dataset: write folder:{name}")
         spec, argument = self._with_argument("dataset", name)

@@ -60,6 +60,11 @@ def test_the_library_refuses(condense: Invoke, tmp_path: Path, line: str, messag
         (f"{RUN} --set =3", "'=3' is not KEY=VALUE"),
         (f"{RUN} --iterations 3 --set iterations=4", "say the same thing"),
         (f"{RUN} --epochs 3 --set protocol.epochs=4", "say the same thing"),
+        (
+            f"{RUN} --seeds 3",
+            "No such option '--seeds' here; condense compare, condense sweep, condense ablate have it",
+        ),
+        (f"{RUN} --secds 3", "Did you mean"),
         (f"{RUN} --precision half", "'half' is not one of 'auto', 'bf16', 'fp32'"),
         (f"{RUN} --ipc ten", "'ten' is not a valid integer"),
         ("run --from x --ipc 3 --set lr=1", "cannot be combined with --ipc, --set"),
