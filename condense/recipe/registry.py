@@ -171,7 +171,7 @@ class Registry:
         if (
             name not in self._offers["dataset"]
             and "folder" in self._offers["dataset"]
-            and os.path.isdir(name)  # False for a name that no file can have
+            and os.path.isdir(name)  # noqa: PTH112  # Path.is_dir raises for a name that no file can have
         ):
             raise UnknownNameError(f"{name!r} is a folder, not the name of a dataset: write folder:{name}")
         spec, argument = self._with_argument("dataset", name)
