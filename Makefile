@@ -10,9 +10,9 @@ DOCS_READY := $(VENV)/.docs-ready
 # Condenses the dataset that ships with condense: with WMDD to 10 images per class, for students that learn from a
 # teacher, and with feature regression to 1 image per class, for students that learn from hard labels. Both are shortened.
 demo: $(READY)
-	$(BIN)/condense run --method wmdd --students 2 --epochs 100 --teachers runs/teachers
-	$(BIN)/condense compare feature-regression wmdd --ipc 1 --protocol dc --epochs 300 --seeds 2 --no-scores \
-		--set feature-regression:iterations=100 --set protocol.model.width=64
+	$(BIN)/condense run --method wmdd --students 2 --epochs 100
+	$(BIN)/condense run --method feature-regression --ipc 1 --iterations 100 --students 2 --epochs 300 \
+		--set protocol.model.width=64
 
 # A process for each core. Their networks have one thread each, or they would wait for each other.
 test: $(READY)

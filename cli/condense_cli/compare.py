@@ -14,9 +14,7 @@ from condense_cli.loaded import disabled_words, plugin_option, registry_of
 from condense_cli.machine import compute_options, keep_option
 from condense_cli.options import (
     RECIPE_FORMS,
-    WORDS,
     Interrupted,
-    RepeatableCommand,
     expand_short_forms,
     given_only,
     iterations_option,
@@ -29,6 +27,7 @@ from condense_cli.options import (
     skip_broken_option,
     teacher_option,
 )
+from condense_cli.sections import WORDS, RepeatableCommand
 
 if TYPE_CHECKING:
     from condense.comparison.design import Design

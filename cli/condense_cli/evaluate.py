@@ -10,7 +10,6 @@ from condense_cli.loaded import plugin_option, registry_of
 from condense_cli.machine import compute_options, keep_option
 from condense_cli.options import (
     EPOCHS_FORM,
-    SectionedCommand,
     epochs_option,
     expand_short_forms,
     given_only,
@@ -20,6 +19,7 @@ from condense_cli.options import (
     set_option,
     skip_broken_option,
 )
+from condense_cli.sections import SectionedCommand
 
 HOW = "How students are trained"
 WHERE = "Where things lie and how they are computed"

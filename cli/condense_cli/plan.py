@@ -8,14 +8,8 @@ import click
 
 from condense_cli.loaded import plugin_option, registry_of
 from condense_cli.machine import compute_options
-from condense_cli.options import (
-    SectionedCommand,
-    expand_short_forms,
-    given_only,
-    json_option,
-    option,
-    recipe_options,
-)
+from condense_cli.options import expand_short_forms, given_only, json_option, option, recipe_options
+from condense_cli.sections import SectionedCommand
 
 HOW = "How it is found out"
 BUDGET = "What there is"

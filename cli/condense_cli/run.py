@@ -14,7 +14,6 @@ from condense_cli.loaded import disabled_words, file_words, plugin_option, regis
 from condense_cli.machine import compute_options, keep_option
 from condense_cli.options import (
     Interrupted,
-    SectionedCommand,
     expand_short_forms,
     given_only,
     json_option,
@@ -22,6 +21,7 @@ from condense_cli.options import (
     option_words,
     recipe_options,
 )
+from condense_cli.sections import SectionedCommand
 
 if TYPE_CHECKING:
     from condense.recipe.config import RunConfig

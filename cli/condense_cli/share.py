@@ -7,14 +7,8 @@ from typing import Any
 import click
 
 from condense_cli.loaded import plugin_option, registry_of
-from condense_cli.options import (
-    SectionedCommand,
-    given_only,
-    json_option,
-    option,
-    parse_reals,
-    set_option,
-)
+from condense_cli.options import given_only, json_option, option, parse_reals, set_option
+from condense_cli.sections import SectionedCommand
 
 WHAT = "What goes up"
 STANDS = "What the images stand for"

@@ -16,7 +16,6 @@ from condense_cli.loaded import disabled_words, file_words, plugin_option, regis
 from condense_cli.machine import compute_options, keep_option
 from condense_cli.options import (
     Interrupted,
-    SectionedCommand,
     given_only,
     json_option,
     option,
@@ -24,6 +23,7 @@ from condense_cli.options import (
     set_option,
     skip_broken_option,
 )
+from condense_cli.sections import SectionedCommand
 
 if TYPE_CHECKING:
     from condense.executors.ranks import Ranks

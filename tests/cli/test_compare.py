@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 from condense_cli import compare
-from condense_cli.options import SectionedOption
+from condense_cli.sections import SectionedOption
 
 from condense.api import run
 from condense.comparison.design import design_comparison

@@ -256,4 +256,4 @@ def test_a_method_lists_what_was_published_for_it(condense: Invoke) -> None:
     }.items() <= next(
         one for one in data["published"] if (one["ipc"], one["student"]) == (50, "convnet")
     ).items()
-    assert "Published" not in condense("methods", "show", "random").stdout
+    assert "Published" not in condense("methods", "show", "k-center").stdout

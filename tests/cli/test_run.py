@@ -13,8 +13,8 @@ import pytest
 from click.testing import Result
 from condense_cli import evaluate as evaluate_module
 from condense_cli import run as run_module
-from condense_cli.options import SectionedOption
 from condense_cli.render.tables import COMPONENTS
+from condense_cli.sections import SectionedOption
 from PIL import Image
 
 from condense import api
