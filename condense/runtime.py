@@ -32,7 +32,7 @@ _MOST_LOADERS = 16
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
-_KEPT_BLOCK = 128 * 2**20  # maximum size in bytes
+_KEPT_BLOCK = 128 * 2**20  # bytes; smaller blocks stay with the process
 
 
 class Reporter(Protocol):

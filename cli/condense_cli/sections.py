@@ -65,14 +65,14 @@ class SectionedCommand(click.Command):
 
 def _commands_with(option_name: str, ctx: click.Context) -> list[str]:
     """Return the other commands that have an option, such as "condense compare"; at most three."""
-    group = ctx.parent.command if ctx.parent else None
-    if not isinstance(group, click.Group) or ctx.parent is None:
+    parent = ctx.parent
+    if parent is None or not isinstance(parent.command, click.Group):
         return []
-    found = []
-    for name in group.list_commands(ctx.parent):
-        command = group.get_command(ctx.parent, name)
+    group, found = parent.command, []
+    for name in group.list_commands(parent):
+        command = group.get_command(parent, name)
         if command and any(option_name in parameter.opts for parameter in command.params):
-            found.append(f"{ctx.parent.command_path} {name}")
+            found.append(f"{parent.command_path} {name}")
     return found[:3]
 
 

@@ -20,7 +20,7 @@ from condense.engine.labels import LABELS
 from condense.engine.plan import Plan
 from condense.engine.synthesis import Synthesis
 from condense.engine.unfinished import Unfinished
-from condense.engine.work import Counts, work_of
+from condense.engine.work import Counts, passes, work_of
 from condense.errors import OptionError
 from condense.recipe.config import Evaluation, Recipe
 from condense.recipe.protocol import Protocol
@@ -238,9 +238,7 @@ def long_choice_note(plan: Plan, counts: Counts) -> tuple[str, ...]:
     That is so in a short trial, for the settings of the protocol say nothing of the students that choose.
     """
     work = work_of(plan, counts)
-    choosing, testing = (
-        sum(part.backward for part in work if part.stage == stage) for stage in ("select", "evaluate")
-    )
+    (_, choosing), (_, testing) = passes(work, "select"), passes(work, "evaluate")
     if not testing or choosing < _LONG * testing:
         return ()
     return (

@@ -168,13 +168,16 @@ class Registry:
 
     def dataset(self, name: str) -> tuple[DatasetSpec, str]:
         """Return the spec behind "NAME" or "NAME:ARGUMENT", and the argument ("" if there is none)."""
-        if (
-            name not in self._offers["dataset"]
-            and "folder" in self._offers["dataset"]
-            and os.path.isdir(name)  # noqa: PTH112  # Path.is_dir raises for a name that no file can have
-        ):
-            raise UnknownNameError(f"{name!r} is a folder, not the name of a dataset: write folder:{name}")
-        spec, argument = self._with_argument("dataset", name)
+        offers = self._offers["dataset"]
+        try:
+            spec, argument = self._with_argument("dataset", name)
+        except UnknownNameError as error:
+            # Path.is_dir raises for a name that no file can have.
+            if name in offers or "folder" not in offers or not os.path.isdir(name):  # noqa: PTH112
+                raise
+            raise UnknownNameError(
+                f"{name!r} is a folder, not the name of a dataset: write folder:{name}"
+            ) from error
         assert isinstance(spec, DatasetSpec)
         return spec, argument
 

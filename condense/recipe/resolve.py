@@ -1,8 +1,8 @@
 """Resolving names and settings into a configuration.
 
 Settings are dotted keys. They are applied in this order, later ones winning: the method's own, the dataset's for every
-method, the method's presets for the images per class, the kind of images and the dataset, and the user's. What presets
-say of the protocol is for the method's own: another is taken as it stands.
+method, the method's presets for the images per class, the kind of images and the dataset, and the user's. What a
+method's presets say of the protocol is for its own protocol alone.
 """
 
 from __future__ import annotations
@@ -108,16 +108,17 @@ def configure(
     config = _of_method(found, use, registry.protocol(protocol or found.protocol))
     config = assign(config, "ipc", ipc, registry)
     teacher = network or _named_network(given, registry)
-    presets = (*spec.settings_for(kind), *found.settings_for(spec.name, kind, ipc, str(preset), teacher))
+    of_dataset = spec.settings_for(kind)
+    of_method = found.settings_for(spec.name, kind, ipc, str(preset), teacher)
     # What a method's presets say of students belongs to its own protocol.
-    elsewhere = (_JUDGE,) if protocol in (None, found.protocol) else (_JUDGE, _PROTOCOL)
+    its_own = protocol in (None, found.protocol)
+    taken = [pair for pair in of_method if its_own or not pair[0].startswith(_PROTOCOL)]
     # The kind of images that was found stays, so that it is looked for once.
     chosen = [(key, value) for key, value in given if key != "dataset.like"]
-    ours = [pair for pair in presets if not pair[0].startswith(elsewhere)]
-    for key, value in (*ours, *chosen, *own.items()):
+    for key, value in (*of_dataset, *taken, *chosen, *own.items()):
         if not key.startswith(_JUDGE):
             config = assign(config, key, value, registry)
-    config = _with_judge(config, found, presets, chosen, registry)
+    config = _with_judge(config, found, (*of_dataset, *of_method), chosen, registry)
     for name in without:
         config = _leave_out(config, name)
     recipe = config.recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from condense.engine.plan import Plan
-from condense.engine.work import Counts, chunk_sizes, work_of
+from condense.engine.work import Counts, chunk_sizes, passes, work_of
 from condense.executors.catalog import ProcessesOptions
 from condense.executors.executor import Executor
 from condense.executors.local import Local
@@ -29,7 +29,8 @@ def divided_backward(plan: Plan, counts: Counts) -> int:
     recipe = plan.recipe
     chunks = chunk_sizes(counts.classes, recipe.ipc, recipe.recover, plan.images_per_stored)
     stages = ("select", "evaluate", *["recover"] * (len(chunks) > 1))
-    return sum(part.backward for part in work_of(plan, counts) if part.stage in stages)
+    work = work_of(plan, counts)
+    return sum(passes(work, stage)[1] for stage in stages)
 
 
 def usual_executor(backward: int, counts: Counts, runtime: Runtime, registry: Registry) -> Executor:

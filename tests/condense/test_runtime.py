@@ -128,6 +128,19 @@ def test_denormals_are_flushed_with_bfloat16_only(bf16: bool) -> None:
     assert denormals_survive()
 
 
+def printed(script: str, environment: dict[str, str]) -> list[int]:
+    """Return the numbers that a script prints in a process of its own, with no other setting of memory around it."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "THP_MEM_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**ours, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [int(word) for word in done.stdout.split()]
+
+
 FAULTS = """
 import resource
 import torch
@@ -155,15 +168,7 @@ print(first, again, during - resident())
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
 @pytest.mark.parametrize("environment", [{}, {"MALLOC_TOP_PAD_": "131072"}])
 def test_freed_memory_is_taken_again_until_the_end(environment: dict[str, str]) -> None:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    done = subprocess.run(
-        [sys.executable, "-c", FAULTS],
-        env={**ours, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    first, again, freed = map(int, done.stdout.split())
+    first, again, freed = printed(FAULTS, environment)
     if environment:  # the user's settings stay: every tensor takes its pages anew
         assert again > 38 * first
     else:
@@ -190,19 +195,12 @@ SETTING_OF_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 )
 @pytest.mark.parametrize("environment", [{}, {"THP_MEM_ALLOC_ENABLE": "0"}])
 def test_large_tensors_lie_in_huge_pages(environment: dict[str, str]) -> None:
-    ours = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
-    done = subprocess.run(
-        [sys.executable, "-c", HUGE_PAGES],
-        env={**ours, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    (faults,) = printed(HUGE_PAGES, environment)
     small = 2**28 / resource.getpagesize()
     if environment:  # the user's choice stays
-        assert int(done.stdout) > 0.9 * small
+        assert faults > 0.9 * small
     else:
-        assert int(done.stdout) < 0.1 * small
+        assert faults < 0.1 * small
 
 
 def test_process_settings_are_put_back_after_an_error() -> None:

@@ -96,11 +96,11 @@ DC = Method(
 
 _VIEWS = Augment(siamese=SIAMESE_OPERATIONS)
 # As published: digits are not mirrored.
-_NO_FLIP = tuple(name for name in SIAMESE_OPERATIONS if name != "flip")
+NO_FLIP = tuple(name for name in SIAMESE_OPERATIONS if name != "flip")
 _DIGITS: Mapping[str, Any] = {
-    "recover.augment.siamese": _NO_FLIP,
-    "recover.inner.augment.siamese": _NO_FLIP,
-    "protocol.augment.siamese": _NO_FLIP,
+    "recover.augment.siamese": NO_FLIP,
+    "recover.inner.augment.siamese": NO_FLIP,
+    "protocol.augment.siamese": NO_FLIP,
 }
 
 DSA = replace(

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from condense import SIAMESE_OPERATIONS, Augment, Method, Recover, Training, Use, Variant, Weighted
+from condense_baselines.recipes.dc import NO_FLIP
 
 _VIEWS = Augment(siamese=SIAMESE_OPERATIONS)
-_DIGITS_VIEWS = tuple(name for name in SIAMESE_OPERATIONS if name != "flip")
 _DIGITS: Mapping[str, Any] = {
-    "recover.augment.siamese": _DIGITS_VIEWS,
-    "recover.inner.augment.siamese": _DIGITS_VIEWS,
+    "recover.augment.siamese": NO_FLIP,
+    "recover.inner.augment.siamese": NO_FLIP,
 }
 
 FEATURE_REGRESSION = Method(
