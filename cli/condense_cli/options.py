@@ -72,6 +72,16 @@ def parse_reals(
         ) from error
 
 
+class OneNumber(click.types.IntParamType):
+    """A whole number, where other commands take a list of them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number. Raises BadParameter that names `condense compare` if several are given."""
+        if isinstance(value, str) and "," in value:
+            self.fail(f"{value!r} is more than one number; `condense compare` takes several", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def option(*names: str, section: str, default_shown: str = "", **more: Any) -> Callable[[F], F]:
     """Return an option that is passed on only if it is given, so that only the library holds its default.
 
@@ -204,9 +214,16 @@ _RECIPE: tuple[Callable[[Any], Any], ...] = (
         default_shown="fashion-mini",
     ),
     skip_broken_option(WHAT),
-    option("--ipc", section=WHAT, type=int, metavar="N", help="Images per class.", default_shown="10"),
     option(
-        "--seed", section=WHAT, type=int, metavar="N", help="Seed of everything random.", default_shown="0"
+        "--ipc", section=WHAT, type=OneNumber(), metavar="N", help="Images per class.", default_shown="10"
+    ),
+    option(
+        "--seed",
+        section=WHAT,
+        type=OneNumber(),
+        metavar="N",
+        help="Seed of everything random.",
+        default_shown="0",
     ),
     set_option(RECIPE, "Change a setting; repeatable. --dry-run lists them all."),
     option(

@@ -70,8 +70,10 @@ def choose_sizes(
     """
     usual = preprocessing or _DEFAULT
     different = set(sides)
-    if size == 0 and len(different) == 1 and min(different)[0] <= _LARGEST_AUTOMATIC:
-        size = min(different)[0]
+    largest = max((shorter for shorter, _ in different), default=usual.size)
+    alike = len(different) == 1 and largest <= _LARGEST_AUTOMATIC
+    if size == 0 and (alike or largest < SMALLEST_PHOTOGRAPH):
+        size = largest
         resize_share = resize_share or 1.0
     size = size or usual.size
     if resize_share == 0:
@@ -90,19 +92,27 @@ def grey_note(grey: int, total: int) -> tuple[str, ...]:
 
 
 def enlargement_note(asked: int, size: int, sides: Collection[tuple[int, int]]) -> tuple[str, ...]:
-    """Return a note that every image is enlarged, if a side length that nobody asked for does so.
+    """Return a note that small images are enlarged, if a side length that nobody asked for does so.
 
     asked: `size` as in FolderOptions; 0 is automatic.
     size: the side length in pixels that networks see.
     sides: as in `choose_sizes`.
     """
-    largest = max((shorter for shorter, _ in sides), default=size)
-    if asked or largest >= size:
+    shorter = [side for side, _ in sides]
+    if asked or not shorter:
         return ()
-    return (
-        f"images have different sizes, with shorter sides of at most {largest} pixels, and are all enlarged to {size}: "
-        f"--set dataset.size={largest} is {(size / largest) ** 2:.0f} times less work",
-    )
+    least, largest = min(shorter), max(shorter)
+    if largest < size:
+        return (
+            f"images have different sizes, with shorter sides of at most {largest} pixels, and are all enlarged to "
+            f"{size}: --set dataset.size={largest} is {(size / largest) ** 2:.0f} times less work",
+        )
+    if least < SMALLEST_PHOTOGRAPH <= size:
+        return (
+            f"images have different sizes, with shorter sides of {least} to {largest} pixels, and the smaller ones are "
+            f"enlarged to {size}: --set dataset.size=N chooses another side length",
+        )
+    return ()
 
 
 def read_header(path: ImageFile) -> Header:

@@ -106,7 +106,8 @@ class FolderOptions:
     """The options of a folder of images.
 
     size: the side length in pixels that networks see. 0 is automatic: the shorter side length of the images
-        if all have one size of at most 256 pixels, otherwise 224.
+        if all have one size of at most 256 pixels; the largest of the shorter side lengths if all of them are below
+        128; otherwise 224.
     resize_share: images are stored at size * resize_share pixels, and training and testing crop from them. 0
         is automatic: 1 if `size` was taken from the images or is below 128, otherwise 256/224.
     test_share: the fraction of each class that becomes the test split if the folder has none.

@@ -10,6 +10,8 @@ from condense.errors import CondenseError, DataError, StorageError
 from condense.text import shown_path
 
 TEST_NAMES = ("val", "test")
+# What operating systems leave in folders that somebody looked at, in lower case. Other such names begin with a dot.
+_OF_THE_SYSTEM = ("thumbs.db", "desktop.ini", "__macosx")
 
 # Is told what cannot be walked, and raises it or remembers it.
 Refuse = Callable[[CondenseError], None]
@@ -61,8 +63,9 @@ def folders_in(folder: Path) -> list[str]:
 def files_below(root: Path, name: str, refuse: Refuse) -> Iterator[str]:
     """Yield the files in root/name and all folders below it, as names relative to `root`.
 
-    Links are followed. Files and folders whose names begin with a dot are passed over. `refuse` is told of folders
-    that cannot be read, and of links to a folder that they lie in, which would lead round in circles.
+    Links are followed. Names that begin with a dot, and what operating systems leave behind (Thumbs.db), are passed
+    over. `refuse` is told of folders that cannot be read, and of links to a folder that they lie in, which would lead
+    round in circles.
     """
     yield from _below(str(root), name, (), refuse)
 
@@ -98,10 +101,14 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as found:
             return sorted(
-                (entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name
+                (entry for entry in found if not _is_passed_over(entry.name)), key=lambda entry: entry.name
             )
     except OSError as error:
         raise StorageError(f"{shown_path(folder)} cannot be read: {error.strerror}") from error
+
+
+def _is_passed_over(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _OF_THE_SYSTEM
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:

@@ -76,15 +76,17 @@ class Choice:
         starts = [f"{found.start} {found.mean:.1%}" for found in self.judged if not found.after]
         states = [f"step {found.after} {found.mean:.1%}" for found in self.judged if found.after]
         told = "; ".join(part for part in (", ".join(starts), ", ".join(states)) if part)
+        return f"select: start {told}; kept {self.kept_text()}"
+
+    def kept_text(self) -> str:
+        """Return what the images are: the start that they are, or the step of recovery that they are from."""
         if self.kept.after:
-            kept = f"step {self.kept.after} of {self.iterations}, begun with {self.kept.start}"
-        else:
-            kept = f"the start {self.kept.start}, without recovery" if self.iterations else self.kept.start
-        return f"select: start {told}; kept {kept}"
+            return f"step {self.kept.after} of {self.iterations}, begun with {self.kept.start}"
+        return f"the start {self.kept.start}, without recovery" if self.iterations else self.kept.start
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON; accuracies are fractions."""
-        data: dict[str, Any] = msgspec.to_builtins(self)
+        """Return plain data for JSON, with `kept_text`; accuracies are fractions."""
+        data: dict[str, Any] = {**msgspec.to_builtins(self), "kept_text": self.kept_text()}
         return data
 
 

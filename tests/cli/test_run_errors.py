@@ -67,6 +67,8 @@ def test_the_library_refuses(condense: Invoke, tmp_path: Path, line: str, messag
         (f"{RUN} --secds 3", "Did you mean"),
         (f"{RUN} --precision half", "'half' is not one of 'auto', 'bf16', 'fp32'"),
         (f"{RUN} --ipc ten", "'ten' is not a valid integer"),
+        (f"{RUN} --ipc 1,10", "'1,10' is more than one number; `condense compare` takes several"),
+        (f"{RUN} --seed 0,1", "'0,1' is more than one number; `condense compare` takes several"),
         ("run --from x --ipc 3 --set lr=1", "cannot be combined with --ipc, --set"),
         ("run --from x --teachers y", "cannot be combined with --teachers"),
         ("run --from x --resume --teachers y", "cannot be combined with --teachers"),

@@ -42,6 +42,8 @@ def outcome_table(data: Mapping[str, Any]) -> list[RenderableType]:
         ("time", _times(data["seconds"])),
         ("size", _sizes(data["bytes"])),
     ]
+    if data["choice"]:
+        facts.insert(0, ("images", f"chosen by students: {data['choice']['kept_text']}"))
     fraction = data["settings"]["recipe"]["validation"]
     if fraction:
         facts.insert(

@@ -45,6 +45,7 @@ OUTCOME: dict[str, Any] = {
     "seconds": {"squeeze": 61.0, "measure": 0.5, "evaluate": 12.0},
     "bytes": {"images": 37_240, "labels": 100, "teacher": 1_300_000},
     "settings": {"recipe": {"validation": 0.0}},
+    "choice": None,
 }
 
 
@@ -101,6 +102,14 @@ def test_a_run_without_students_or_teacher() -> None:
 def test_accuracy_on_held_out_images_is_marked() -> None:
     text = drawn(outcome_table({**OUTCOME, "settings": {"recipe": {"validation": 0.1}}}), 80)
     assert "10.0 % of the training images" in " ".join(text.split())
+
+
+def test_images_that_students_chose_are_named() -> None:
+    """Without this, real images that the students kept would pass for the method's own."""
+    assert "chosen by students" not in drawn(outcome_table(OUTCOME), 80)
+    chosen = {"kept_text": "the start k-means, without recovery"}
+    text = drawn(outcome_table({**OUTCOME, "choice": chosen}), 80)
+    assert "images chosen by students: the start k-means, without recovery" in " ".join(text.split())
 
 
 def test_an_evaluation_has_a_row_for_each_network() -> None:

@@ -59,16 +59,35 @@ def test_grey_and_colour_mixed_become_rgb_and_are_mentioned_once(tmp_path: Path)
     assert dataset.mean == pytest.approx((1.4 / 3, 0.4 / 3, 0.4 / 3))
 
 
-def test_small_images_of_different_sizes_are_enlarged_and_that_is_said(tmp_path: Path) -> None:
+def test_small_images_of_different_sizes_have_the_side_of_the_largest(tmp_path: Path) -> None:
     grey_tree(tmp_path)
     write(tmp_path / "train" / "dog" / "2.png", 9, size=(56, 40))
+    dataset = load(tmp_path)
+    assert dataset.size == 40 and dataset.train.images.shape == (1, 40, 40)
+    assert dataset.notes == ()
+    assert load(tmp_path, size=64).size == 64
+
+
+def test_images_of_different_sizes_that_are_enlarged_are_mentioned(tmp_path: Path) -> None:
+    grey_tree(tmp_path)
+    write(tmp_path / "train" / "dog" / "2.png", 9, size=(150, 140))
     (note,) = load(tmp_path).notes
-    # The shorter sides are 10 and 40; 224 / 40 = 5.6, and 5.6 squared is 31.36.
-    assert "at most 40 pixels" in note and "enlarged to 224" in note
-    assert "--set dataset.size=40 is 31 times less work" in note
-    assert load(tmp_path, size=40).notes == load(tmp_path, size=224).notes == ()
-    write(tmp_path / "train" / "dog" / "3.png", 9, size=(300, 224))
-    assert load(tmp_path).notes == ()
+    # The shorter sides are 10 and 140; 224 / 140 = 1.6, and 1.6 squared is 2.56.
+    assert "at most 140 pixels" in note and "enlarged to 224" in note
+    assert "--set dataset.size=140 is 3 times less work" in note
+    assert load(tmp_path, size=140).notes == load(tmp_path, size=224).notes == ()
+    write(tmp_path / "train" / "dog" / "3.png", 9, size=(300, 260))
+    (note,) = load(tmp_path).notes
+    assert "10 to 260 pixels" in note and "the smaller ones are enlarged to 224" in note
+
+
+def test_photographs_of_different_sizes_are_not_mentioned(tmp_path: Path) -> None:
+    for number, size in enumerate([(130, 200), (300, 260)]):
+        for split in ("train", "test"):
+            for name in ("cat", "dog"):
+                write(tmp_path / split / name / f"{number}.png", 9, size=size)
+    dataset = load(tmp_path)
+    assert dataset.size == 224 and dataset.notes == ()
 
 
 def test_constant_images_have_a_usable_deviation(tmp_path: Path) -> None:
@@ -110,7 +129,9 @@ def test_statistics_look_at_2000_images_at_most() -> None:
         (0, 0.0, [(48, 64)], (48, 48)),
         (0, 0.0, [(256, 256)], (256, 256)),
         (0, 0.0, [(257, 257)], (224, 256)),
-        (0, 0.0, [(64, 64), (48, 64)], (224, 256)),
+        (0, 0.0, [(64, 64), (48, 64)], (64, 64)),
+        (0, 0.0, [(127, 127), (1, 3000)], (127, 127)),
+        (0, 0.0, [(128, 128), (48, 64)], (224, 256)),
         (0, 1.5, [(64, 64)], (64, 96)),
         (64, 0.0, [(300, 400)], (64, 64)),
         (128, 0.0, [(300, 400)], (128, 146)),  # 128 * 256 / 224 = 146.3

@@ -71,9 +71,11 @@ def test_one_image_in_colour_makes_small_images_colour(tmp_path: Path) -> None:
     assert kind(tmp_path) == "small-colour"
 
 
-def test_small_images_of_several_sizes_count_as_photographs(tmp_path: Path) -> None:
-    """They are loaded at 224 pixels."""
+def test_small_images_of_several_sizes_are_small_until_one_has_the_side_of_a_photograph(tmp_path: Path) -> None:
+    """They are loaded at the side of the largest; with a photograph among them all are loaded at 224 pixels."""
     write(tree(tmp_path) / "train" / "dog" / "9.png", (30, 30))
+    assert kind(tmp_path) == "small-grey"
+    write(tmp_path / "train" / "dog" / "8.png", (128, 140))
     assert kind(tmp_path) == "photographs"
 
 

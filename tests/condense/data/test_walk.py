@@ -28,6 +28,20 @@ def test_files_come_by_name_folder_by_folder_without_hidden_ones(tmp_path: Path)
     assert folders_in(tmp_path) == ["a", "b"]
 
 
+def test_what_operating_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "a/1.png",
+        "a/Thumbs.db",
+        "a/desktop.ini",
+        "a/b/thumbs.db",
+        "a/__MACOSX/1.png",
+        "__MACOSX/1.png",
+    )
+    assert walk(tmp_path) == (["a/1.png"], [])
+    assert folders_in(tmp_path) == ["a"]
+
+
 def test_links_are_followed(tmp_path: Path) -> None:
     touch(tmp_path, "elsewhere/1", "a/2")
     (tmp_path / "a" / "link").symlink_to(tmp_path / "elsewhere")
