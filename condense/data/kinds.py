@@ -25,9 +25,9 @@ _LOOKED_AT = 64
 def kind_of_folder(options: FolderOptions, argument: str) -> ImageKind:
     """Return the kind of the images below a folder, as `load_folder` would load them.
 
-    Images whose shorter sides are all below 128 pixels, or that `options.size` makes so small, are small images. They are
-    grey if all that were looked at are. Everything else counts as photographs, also a folder without a readable image: loading it
-    says what is wrong.
+    Images whose shorter sides are all below 128 pixels, or that `options.size` makes so small, are small images. They
+    are grey if all that were looked at are. Everything else counts as photographs, also a folder without a readable
+    image: loading it says what is wrong.
     """
     if options.like != "auto":
         return options.like

@@ -71,7 +71,9 @@ def test_one_image_in_colour_makes_small_images_colour(tmp_path: Path) -> None:
     assert kind(tmp_path) == "small-colour"
 
 
-def test_small_images_of_several_sizes_are_small_until_one_has_the_side_of_a_photograph(tmp_path: Path) -> None:
+def test_small_images_of_several_sizes_are_small_until_one_has_the_side_of_a_photograph(
+    tmp_path: Path,
+) -> None:
     """They are loaded at the side of the largest; with a photograph among them all are loaded at 224 pixels."""
     write(tree(tmp_path) / "train" / "dog" / "9.png", (30, 30))
     assert kind(tmp_path) == "small-grey"
