@@ -38,8 +38,9 @@ from torchvision.transforms import v2
 
 from condense.data.dataset import RealDataset
 from condense.data.pixels import valid_range
+from condense.engine.chunks import Chunk
 from condense.engine.measure import measure
-from condense.engine.recover import Chunk, recover_chunk
+from condense.engine.recover import recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.engine.standard import CrossEntropy
 from condense.models.build import build_network

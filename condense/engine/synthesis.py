@@ -15,12 +15,13 @@ from condense.data.parametrizations.base import Coder
 from condense.data.parametrizations.standard import AS_THEY_ARE
 from condense.data.pixels import to_bytes
 from condense.engine.build import restored_losses
+from condense.engine.chunks import Chunk, cut_chunks
 from condense.engine.components import FeatureTarget, Initializer, InitialRequest, WeightedLoss
 from condense.engine.imported import Imported
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.plan import Plan
 from condense.engine.pool import NetworkPool, States
-from condense.engine.recover import Chunk, cut_chunks, recover_chunk
+from condense.engine.recover import recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.engine.standard import RandomReal
 from condense.models.build import build_network

@@ -14,6 +14,7 @@ from condense.data.dataset import ImageSource, MemoryImages, RealDataset, Split
 from condense.data.feed import Batch, Feed
 from condense.data.parametrizations.base import coder_of
 from condense.engine.build import build_losses
+from condense.engine.chunks import Chunk, cut_chunks
 from condense.engine.components import (
     EvaluationRequest,
     FeatureTarget,
@@ -26,7 +27,7 @@ from condense.engine.measure import measure
 from condense.engine.plan import Plan
 from condense.engine.pool import NetworkPool
 from condense.engine.price import Footprint
-from condense.engine.recover import Chunk, cut_chunks, recover_chunk
+from condense.engine.recover import recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.engine.training import BatchLoss, accuracy, hard_loss, train
 from condense.engine.work import Counts, Work, chunk_sizes

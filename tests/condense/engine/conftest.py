@@ -12,8 +12,9 @@ from torch import Tensor
 from condense.data.dataset import RealDataset
 from condense.data.parametrizations.base import Coder
 from condense.data.parametrizations.standard import AS_THEY_ARE
+from condense.engine.chunks import Chunk
 from condense.engine.components import Loss, WeightedLoss
-from condense.engine.recover import Chunk, recover_chunk
+from condense.engine.recover import recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.models.network import Network
 from condense.recipe.method import Recover

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condense.engine.recover import cut_chunks
+from condense.engine.chunks import cut_chunks
 from condense.recipe.method import Recover
 
 

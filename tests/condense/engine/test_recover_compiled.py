@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
+from condense.engine.chunks import Chunk
 from condense.engine.components import WeightedLoss
 from condense.engine.measure import measure
-from condense.engine.recover import Chunk, recover_chunk
+from condense.engine.recover import recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.models import compiled as module
 from condense.models.network import Network

@@ -13,8 +13,8 @@ from torch import Tensor
 from condense.data.dataset import RealDataset
 from condense.data.parametrizations.base import Coder, coder_of
 from condense.data.pixels import valid_range
+from condense.engine.chunks import Chunk
 from condense.engine.components import FeatureTarget
-from condense.engine.recover import Chunk
 from condense.models.observation import Observation
 from condense.recipe.method import Use
 from condense.recipe.needs import ImagesAlone, Needs

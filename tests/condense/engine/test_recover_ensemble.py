@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
+from condense.engine.chunks import Chunk
 from condense.engine.components import FeatureTarget, Loss, WeightedLoss
-from condense.engine.recover import Chunk, recover_chunk
+from condense.engine.recover import recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.engine.standard import CrossEntropy
 from condense.errors import ModelError

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from condense.data.dataset import RealDataset
+from condense.engine.chunks import Chunk
 from condense.engine.components import FeatureTarget, Loss, WeightedLoss
-from condense.engine.recover import Chunk, recover_chunk
+from condense.engine.recover import recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.engine.standard import CrossEntropy
 from condense.models.network import Network

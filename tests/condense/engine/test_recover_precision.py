@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
+from condense.engine.chunks import Chunk
 from condense.engine.components import FeatureTarget, WeightedLoss
-from condense.engine.recover import Chunk, recover_chunk
+from condense.engine.recover import recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.models.network import Network
 from condense.models.observation import Observation

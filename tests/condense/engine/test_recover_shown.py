@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from condense.data.dataset import RealDataset
+from condense.engine.chunks import Chunk
 from condense.engine.components import FeatureTarget, Regularizer
-from condense.engine.recover import Chunk
 from condense.models.network import Network
 from condense.models.observation import Observation
 from condense.recipe.needs import ImagesAlone, Needs, ThroughRandomNetwork, ThroughTeacher

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from condense.data.dataset import MemoryImages, RealDataset
 from condense.data.feed import Feed
+from condense.engine.chunks import cut_chunks
 from condense.engine.epochs import training_steps
 from condense.engine.plan import make_plan
-from condense.engine.recover import cut_chunks
 from condense.engine.work import (
     Counts,
     Work,

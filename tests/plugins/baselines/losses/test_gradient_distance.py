@@ -18,8 +18,9 @@ from torch.func import functional_call
 
 from condense.data.dataset import RealDataset
 from condense.data.feed import feed_of
+from condense.engine.chunks import Chunk
 from condense.engine.components import WeightedLoss
-from condense.engine.recover import Chunk, recover_chunk
+from condense.engine.recover import recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.errors import ModelError
 from condense.models.network import Network

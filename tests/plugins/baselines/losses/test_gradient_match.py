@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.func import functional_call
 
 from condense.data.dataset import RealDataset
+from condense.engine.chunks import Chunk
 from condense.engine.components import WeightedLoss
-from condense.engine.recover import Chunk, recover_chunk
+from condense.engine.recover import recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.models.network import Network
 from condense.models.observation import BatchLabels, Observation

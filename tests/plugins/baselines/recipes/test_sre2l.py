@@ -14,8 +14,9 @@ from condense_baselines.recipes.sre2l import CDA, SRE2L
 import condense
 from condense.data.catalog import DATASETS
 from condense.data.dataset import RealDataset
+from condense.engine.chunks import Chunk
 from condense.engine.plan import make_plan
-from condense.engine.recover import Chunk, crop_scale, recover_chunk
+from condense.engine.recover import crop_scale, recover_chunk
 from condense.recipe.config import RunConfig
 from condense.recipe.method import Weighted
 from condense.recipe.registry import Registry, load_registry
