@@ -70,8 +70,8 @@ def run(
     loaders: processes that decode images from files; 0 for threads of this one, None to choose by the cores. The
         workers of another executor than "local" decode with threads.
     jpeg_decoder: "cpu", or "cuda" to decode JPEG files that are read at each pass on the device; pixels differ.
-    keep_minutes: how many minutes pass between two epochs at which an unfinished training of a teacher, of a pool's
-        network or of a student is kept for `resume`; 0 keeps every epoch. It changes no result.
+    keep_minutes: after how many minutes the next epoch of an unfinished training, or the next step of a chunk's
+        recovery, is kept for `resume`; 0 keeps every one. It changes no result.
     compile: "on" compiles the passes of networks in recover and in students' training, "off" does not, and "auto" does
         where there are enough steps to pay for it. The same seed gives the same bytes for each, and others for another.
         "graphs" is "on" with the kernels of a pass captured as one CUDA graph.

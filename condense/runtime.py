@@ -79,7 +79,7 @@ class Runtime:
     reporter: receives the progress of the run.
     loaders: processes that decode images from files while this one computes; 0: threads of this one.
     jpeg_decoder: what decodes JPEG files at each read, libjpeg or the CUDA device, whose pixels differ.
-    keep_minutes: how many minutes pass between two epochs at which an unfinished training is kept.
+    keep_minutes: after how many minutes an unfinished training or recovery is kept again.
     compile: whether the passes of networks are compiled in steps on pixels and in students' training, which changes
         the last bits: as in `condense.recipe.config.Machine`, or what `for_steps` made of it.
     """

@@ -58,6 +58,6 @@ def keep_option(section: str) -> Callable[[F], F]:
         section=section,
         type=click.FloatRange(min=0),
         metavar="N",
-        help="Minutes between two epochs at which an unfinished training is kept, to go on with; 0 keeps each.",
+        help="Minutes after which an unfinished training or recovery is kept, to go on with; 0 keeps each step.",
         default_shown="5",
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from condense.data.dataset import RealDataset
 from condense.data.feed import feed_of
 from condense.engine.training import hard_loss, train
-from condense.engine.unfinished import State, Unfinished
+from condense.engine.unfinished import State, Unfinished, set_tensors, tensors_of
 from condense.models.build import build_network
 from condense.models.network import Network
 from condense.recipe.config import Recipe
@@ -18,6 +19,7 @@ from condense.recipe.method import Pool
 from condense.recipe.registry import Registry
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import Runtime
+from condense.storage.tensors import tensors_below
 
 # Returns the states of a network of the pool: the initial one, then one for each number of `Pool.kept_after`.
 States = Callable[[int], Sequence[State]]
@@ -106,9 +108,37 @@ class NetworkPool:
             if options.draw == "interpolated":
                 state = between(states[0], state, share)
             mixed = self._with("mixed", state, draws)
-        for network in (mixed, trained):
-            network.model.train(options.mode == "train").requires_grad_(False)
-        return Drawn(mixed=mixed, trained=trained)
+        return self._ready(Drawn(mixed=mixed, trained=trained))
+
+    def state(self, drawn: Drawn) -> dict[str, Tensor]:
+        """Return what is left of the last draw, as "place/name of the tensor", for `drawn_again`."""
+        networks = {f"filled/{part}": network for part, network in self._filled.items()}
+        if drawn.mixed is not self._filled.get("mixed"):
+            networks["alone"] = drawn.mixed
+        return {
+            f"{place}/{name}": value
+            for place, network in networks.items()
+            for name, value in tensors_of(network.model).items()
+        }
+
+    def drawn_again(self, state: Mapping[str, Tensor]) -> Drawn:
+        """Bring back the draw that `state` returned. Nothing is drawn."""
+        for part in ("mixed", "trained"):
+            if found := tensors_below(state, f"filled/{part}"):
+                self._filled[part] = self._holding(found)
+        alone = tensors_below(state, "alone")
+        mixed = self._holding(alone) if alone else self._filled["mixed"]
+        return self._ready(Drawn(mixed=mixed, trained=self._filled["trained"]))
+
+    def _holding(self, tensors: State) -> Network:
+        network = self._build(torch.Generator())
+        set_tensors(tensors_of(network.model), tensors)
+        return network
+
+    def _ready(self, drawn: Drawn) -> Drawn:
+        for network in (drawn.mixed, drawn.trained):
+            network.model.train(self._options.mode == "train").requires_grad_(False)
+        return drawn
 
     def _with(self, part: str, state: State, draws: torch.Generator) -> Network:
         """Return the network of a part, filled with a state. It is built once."""

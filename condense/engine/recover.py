@@ -16,6 +16,7 @@ from condense.data.pixels import valid_range
 from condense.engine.chunks import Chunk, Part, parts_of_chunk, views_of_step
 from condense.engine.components import WeightedLoss
 from condense.engine.first_step import check_finite, check_gradients, check_unchanged, scalar, versions
+from condense.engine.kept_recovery import KeptRecovery, LogLosses
 from condense.engine.recover_networks import Networks
 from condense.engine.training import learning_rate_fraction, make_optimizer
 from condense.errors import ModelError
@@ -28,9 +29,6 @@ from condense.recipe.needs import NetworkKind
 from condense.recipe.plugin_code import plugin_code
 from condense.recipe.training import Augment
 from condense.runtime import Runtime
-
-# Called with the iteration and the losses by name (the weighted sum is "loss") whenever losses are logged.
-LogLosses = Callable[[int, Mapping[str, float]], None]
 
 
 def crop_scale(options: Recover, iteration: int) -> tuple[float, float] | None:
@@ -68,6 +66,7 @@ def recover_chunk(
     coder: Coder = AS_THEY_ARE,
     after_step: Callable[[int, Tensor], None] | None = None,
     checks: bool = True,
+    kept: KeptRecovery | None = None,
 ) -> Tensor:
     """Return the recovered images of a chunk as they are stored, (m, C, H, W) float32 on the CPU.
 
@@ -76,6 +75,7 @@ def recover_chunk(
 
     after_step: called with the number of finished iterations and the stored pixels, (m, C, H, W) on the device.
     checks: whether the first step looks at each loss for itself, as `condense.engine.first_step` does.
+    kept: keeps the recovery between two steps, which goes on where it was kept.
 
     Raises NumericalError, which names the loss, the chunk and the iteration, if a loss is not finite, and PluginError
     for a plugin's mistake.
@@ -88,7 +88,10 @@ def recover_chunk(
     compiling = runtime.for_steps(options.iterations)
     labels = chunk.labels.to(runtime.device)
     parts = parts_of_chunk(chunk, losses, dataset, runtime, coder)
-    for iteration in range(options.iterations):
+    done = kept.resume(pixels, optimizer, networks, options, generator, images=len(labels)) if kept else 0
+    if done:
+        runtime.reporter.advance(done)
+    for iteration in range(done, options.iterations):
         fraction = learning_rate_fraction(options.schedule, iteration, options.iterations)
         optimizer.param_groups[0]["lr"] = options.lr * fraction
         current = networks.of_step([loss.needs for loss in losses], iteration, options, generator)
@@ -118,6 +121,8 @@ def recover_chunk(
             _log(found, losses, chunk.index, iteration, log)
         if after_step:
             after_step(iteration + 1, pixels.detach())
+        if kept:
+            kept.keep(iteration + 1, pixels, optimizer, networks, options, generator)
         runtime.reporter.advance(1)
     return pixels.detach().float().cpu().contiguous()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -14,6 +14,7 @@ from condense.data.feed import Batch, Feed, augmented, mix_of
 from condense.engine.epochs import unrolled_steps
 from condense.engine.pool import Drawn, NetworkPool
 from condense.engine.training import BatchLoss, TrainingFeed, answers_loss, hard_loss, optimizer_of, train
+from condense.engine.unfinished import optimizer_state, set_optimizer, set_tensors, tensors_of
 from condense.engine.unrolled import UnrolledStudent
 from condense.models.network import Network
 from condense.recipe.method import Recover
@@ -21,6 +22,7 @@ from condense.recipe.needs import POOL_KINDS, Needs
 from condense.recipe.training import Augment, Training
 from condense.rng import isolated_global_rng
 from condense.runtime import Runtime, SilentReporter
+from condense.storage.tensors import tensors_below
 
 
 class Networks:
@@ -114,7 +116,7 @@ class Networks:
 
         with isolated_global_rng(generator), runtime.autocast():
             if turn not in self._unrolled:
-                student = UnrolledStudent(self._random[turn], options.inner, options.network_steps * each)
+                student = self._student(turn, options, len(pixels))
                 self._unrolled[turn] = student
                 for _ in range(options.ahead(turn) if iteration < options.networks else 0):
                     student.train(steps(pixels.detach()), loss, through=False)
@@ -164,6 +166,48 @@ class Networks:
                     optimizer=self._optimizers[kind],
                 )
             network.model.train(mode)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that changes from step to step, as "kind of thing/which one/name of the tensor"."""
+        random = {str(turn): tensors_of(network.model) for turn, network in self._random.items()}
+        parts: dict[str, Mapping[str, Mapping[str, Tensor]]] = {
+            "random": random,
+            "optimizers": {kind: optimizer_state(own) for kind, own in self._optimizers.items()},
+            "unrolled": {str(turn): student.state() for turn, student in self._unrolled.items()},
+            "pool": {"drawn": self._pool.state(self._drawn)} if self._pool and self._drawn else {},
+        }
+        return {
+            f"{part}/{which}/{name}": value
+            for part, several in parts.items()
+            for which, tensors in several.items()
+            for name, value in tensors.items()
+        }
+
+    def restore(self, state: Mapping[str, Tensor], options: Recover, images: int) -> None:
+        """Bring back what `state` returned. images: how many a student that is unrolled learns from."""
+        for turn in range(options.networks):
+            if found := tensors_below(state, f"random/{turn}"):
+                self._random[turn] = self._fresh(torch.Generator())
+                set_tensors(tensors_of(self._random[turn].model), found)
+            if found := tensors_below(state, f"unrolled/{turn}"):
+                self._unrolled[turn] = self._student(turn, options, images)
+                self._unrolled[turn].restore(found)
+        if found := tensors_below(state, "pool/drawn"):
+            assert self._pool is not None, "the same recipe has the same pool"
+            self._drawn = self._pool.drawn_again(found)
+        learning = {f"random {turn}": network for turn, network in self._random.items()}
+        if self._drawn:
+            learning["pool"] = self._drawn.mixed
+        for kind, network in learning.items():
+            if found := tensors_below(state, f"optimizers/{kind}"):
+                network.model.requires_grad_(True)
+                self._optimizers[kind] = optimizer_of(network, options.inner)
+                set_optimizer(self._optimizers[kind], found)
+
+    def _student(self, turn: int, options: Recover, images: int) -> UnrolledStudent:
+        """Return the student that is unrolled from a random network, before its first step."""
+        each = unrolled_steps(options, images)
+        return UnrolledStudent(self._random[turn], options.inner, options.network_steps * each)
 
     def _inner_loss(self, options: Recover) -> BatchLoss:
         """Return the loss of `Recover.inner`."""

@@ -18,12 +18,14 @@ from condense.engine.build import restored_losses
 from condense.engine.chunks import Chunk, cut_chunks
 from condense.engine.components import FeatureTarget, Initializer, InitialRequest, WeightedLoss
 from condense.engine.imported import Imported
+from condense.engine.kept_recovery import KeptRecovery
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.plan import Plan
 from condense.engine.pool import NetworkPool, States
 from condense.engine.recover import recover_chunk
 from condense.engine.recover_networks import Networks
 from condense.engine.standard import RandomReal
+from condense.engine.unfinished import Unfinished
 from condense.models.build import build_network
 from condense.models.network import Network
 from condense.recipe.config import Recipe, dataset_label, public_settings
@@ -143,16 +145,24 @@ class Synthesis:
         return tuple(after for after in self.plan.judged_after if after < self.recipe.recover.iterations)
 
     def recover(self, index: int) -> None:
-        """Recover a chunk, and write its file: the last images, and those of iterations that are judged."""
+        """Recover a chunk, and write its file: the last images, and those of iterations that are judged.
+
+        It is kept while it is not finished, and goes on where an earlier attempt was kept.
+        """
         steps = self.recipe.recover.iterations
         chunk = self._initial_chunk(index, self.chunks()[index])
-        images, kept = chunk.images, {}
+        images, seen = chunk.images, dict[str, Tensor]()
         mean, std, earlier = self.dataset.mean, self.dataset.std, self._earlier()
+        unfinished = Unfinished(self.folder.unfinished(f"chunk-{index:05d}"), self.runtime)
 
-        def keep(after: int, pixels: Tensor) -> None:
+        def write(iteration: int, losses: Mapping[str, float]) -> None:
+            self._log(index, iteration, losses)
+
+        def look(after: int, pixels: Tensor) -> None:
             if after in earlier:
-                kept[_named(after, steps)] = to_bytes(pixels.float().cpu(), mean, std)
+                seen[_named(after, steps)] = to_bytes(pixels.float().cpu(), mean, std)
 
+        kept = KeptRecovery(unfinished, f"chunk {index}", seen, write)
         if steps:
             draws = generator(self.recipe.seed, "recover", "chunk", index)
             exact = any(loss.needs.float32 for loss in self.losses)
@@ -165,14 +175,16 @@ class Synthesis:
                     self.dataset,
                     generator=draws,
                     runtime=self.runtime,
-                    log=lambda iteration, losses: self._log(index, iteration, losses),
+                    log=kept.log,
                     coder=self.coder,
-                    after_step=keep if earlier else None,
+                    after_step=look if earlier else None,
+                    kept=kept,
                 )
         else:
             self.runtime.reporter.advance(1)
-        kept[_named(steps, steps)] = to_bytes(images, mean, std)
-        self.folder.checksums.write(self.folder.chunk(index), tensors_to_bytes(kept))
+        seen[_named(steps, steps)] = to_bytes(images, mean, std)
+        self.folder.checksums.write(self.folder.chunk(index), tensors_to_bytes(seen))
+        unfinished.remove()
 
     def stored(self, tensors: Mapping[str, Tensor], name: str, count: int, file: Path) -> Tensor:
         """Return `count` images of a file as they are stored, (count, C, H, W) uint8, by their name.

@@ -1,4 +1,4 @@
-"""Trainings are kept at epochs until their outcome is written, so that a kill loses minutes and changes no byte."""
+"""Trainings, and recoveries of chunks, are kept until their outcome is written: a kill loses minutes and no byte."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ State = Mapping[str, Tensor]
 class Unfinished:
     """The file that keeps the trainings of one piece of work, which is removed when the piece has a file of its own.
 
-    A piece is a teacher, whose members are trained one after the other, a network of a pool, a student, or students
-    that are trained together.
+    A piece is a teacher, whose members are trained one after the other, a network of a pool, a student, students that
+    are trained together, or a chunk, whose pixels are (`condense.engine.kept_recovery`).
 
     file: its path. It is written whole or not at all, with its checksum inside.
-    runtime: says after how many minutes the next end of an epoch is kept, and whom to tell.
+    runtime: says after how many minutes the next end of an epoch, or the next step of a chunk, is kept, and whom to
+        tell.
     """
 
     def __init__(self, file: Path, runtime: Runtime) -> None:
@@ -48,14 +49,14 @@ class Unfinished:
         number: of the training. Those of one piece are done in the order of their numbers.
         states: what the training has gathered so far; the same list gets them back.
         """
-        return KeptTraining(self, _tensors_of(model), number, [] if states is None else states)
+        return KeptTraining(self, tensors_of(model), number, [] if states is None else states)
 
     def stack(self, tensors: State) -> KeptTraining:
         """Return the one training of networks that are trained together. tensors: their weights and buffers by name."""
         return KeptTraining(self, tensors, 0, [])
 
     def is_due(self) -> bool:
-        """Return whether the next end of an epoch is kept."""
+        """Return whether the next end of an epoch, or the next step of a chunk, is kept."""
         return time.monotonic() - self._written >= 60 * self.runtime.keep_minutes
 
     def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
@@ -70,7 +71,7 @@ class Unfinished:
             return None
         data = read_sealed(self.file)
         if data is None:
-            note = f"{self.file} is damaged: its bytes are not those that were written. The training starts again"
+            note = f"{self.file} is damaged: its bytes are not those that were written. The work starts again"
             self.runtime.reporter.note(note)
             self.remove()
             return None
@@ -141,13 +142,11 @@ class KeptTraining:
             return 0
         if of_file < self.number:
             return 0
-        with torch.no_grad():
-            for name, value in network.items():
-                self.own[name].copy_(value)
+        set_tensors(self.own, network)
         self.kept.spent = float(facts["seconds"])
         if of_file > self.number:
             return options.epochs
-        _set_optimizer(optimizer, tensors_below(tensors, "optimizer"))
+        set_optimizer(optimizer, tensors_below(tensors, "optimizer"))
         for generator, state in zip(generators, tensors["draws"].view(len(generators), -1), strict=True):
             generator.set_state(state.clone())  # which must not be a part of another tensor
         set_global_state(tensors_below(tensors, "global"), facts["global"], self.kept.runtime.device)
@@ -174,7 +173,7 @@ class KeptTraining:
         of_globals, text = global_state(self.kept.runtime.device)
         parts: dict[str, Mapping[str, Tensor]] = {
             "network": self.own,
-            "optimizer": _optimizer_state(optimizer),
+            "optimizer": optimizer_state(optimizer),
             "global": of_globals,
             **{f"states/{index}": state for index, state in enumerate(self.states)},
         }
@@ -190,9 +189,16 @@ class KeptTraining:
         self.kept.write({**tensors, "draws": states}, facts)
 
 
-def _tensors_of(model: nn.Module) -> dict[str, Tensor]:
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """Return the parameters and buffers of a network by name, also buffers that its state_dict leaves out."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+@torch.no_grad()
+def set_tensors(own: State, found: State) -> None:
+    """Copy values into tensors of the same names, which keep their layout in memory. Raises KeyError for others."""
+    for name, value in found.items():
+        own[name].copy_(value)
 
 
 def _several(draws: torch.Generator | Sequence[torch.Generator]) -> Sequence[torch.Generator]:
@@ -208,7 +214,7 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the state of an optimizer as "number of the parameter/key"."""
     return {
         f"{index}/{key}": value
@@ -218,8 +224,8 @@ def _optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _set_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
-    """Give an optimizer the state that `_optimizer_state` returned.
+def set_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
+    """Give an optimizer the state that `optimizer_state` returned.
 
     Its tensors get the layout in memory of their parameters, as they had it: fused kernels read both in one order.
     """

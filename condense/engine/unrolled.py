@@ -16,9 +16,11 @@ from torch.func import functional_call
 
 from condense.data.feed import Batch
 from condense.engine.training import BatchLoss, learning_rate_fraction
+from condense.engine.unfinished import set_tensors
 from condense.models.attention import attention
 from condense.models.network import Network
 from condense.recipe.training import Training
+from condense.storage.tensors import tensors_below
 
 _EPS = 1e-8  # of Adam
 # The square root of Adam has no gradient at 0, where a weight's gradient was 0 at every step. Far below any other.
@@ -34,7 +36,7 @@ class UnrolledStudent:
     """
 
     def __init__(self, network: Network, options: Training, steps: int) -> None:
-        self._network, self._options, self._steps = network, options, steps
+        self._network, self._options, self.steps = network, options, steps
         self._weights = {name: value.detach().clone() for name, value in network.model.named_parameters()}
         self._buffers = {name: value.detach().clone() for name, value in network.model.named_buffers()}
         self._states = {name: Updates(options, value) for name, value in self._weights.items()}
@@ -52,7 +54,7 @@ class UnrolledStudent:
                 logits = Reweighted(self._network, weights, self._buffers).logits(batch.images)
             value = loss(batch, logits)
             gradients = torch.autograd.grad(value, list(weights.values()), create_graph=through)
-            rate = self._options.lr * learning_rate_fraction(self._options.schedule, self._done, self._steps)
+            rate = self._options.lr * learning_rate_fraction(self._options.schedule, self._done, self.steps)
             weights = {
                 name: self._states[name].updated(weight, gradient, rate)
                 for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
@@ -65,6 +67,27 @@ class UnrolledStudent:
         self._weights = weights
         model.eval()
         return Reweighted(self._network, weights, self._buffers)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that changes as it learns, as "part/name of the weight", and how many steps it has done."""
+        return {
+            **{f"weights/{name}": value.detach() for name, value in self._weights.items()},
+            **{f"buffers/{name}": value for name, value in self._buffers.items()},
+            **{f"mean/{name}": state.mean.detach() for name, state in self._states.items()},
+            **{f"square/{name}": state.square.detach() for name, state in self._states.items()},
+            "done": torch.tensor(self._done),
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Bring back what `state` returned, of a student of the same network, options and steps."""
+        self.settle()
+        set_tensors(self._weights, tensors_below(state, "weights"))
+        set_tensors(self._buffers, tensors_below(state, "buffers"))
+        set_tensors({name: own.mean for name, own in self._states.items()}, tensors_below(state, "mean"))
+        set_tensors({name: own.square for name, own in self._states.items()}, tensors_below(state, "square"))
+        self._done = int(state["done"])
+        for own in self._states.values():
+            own.steps = self._done
 
     def settle(self) -> None:
         """Forget how the weights came about, so that the next steps begin a new graph."""
@@ -92,36 +115,38 @@ class Reweighted(Network):
 class Updates:
     """The state of an optimizer for one weight, and its step as a differentiable function.
 
+    mean, square: means of gradients and of their squares, of the weight's shape. steps: how many were taken.
+
     The formulas are those of `torch.optim.SGD`, `Adam` and `AdamW` with their default settings.
     """
 
     def __init__(self, options: Training, weight: Tensor) -> None:
         self._options = options
-        self._mean, self._square = torch.zeros_like(weight), torch.zeros_like(weight)
-        self._steps = 0
+        self.mean, self.square = torch.zeros_like(weight), torch.zeros_like(weight)
+        self.steps = 0
 
     def updated(self, weight: Tensor, gradient: Tensor, lr: float) -> Tensor:
         """Return the weight after a step. lr: the learning rate of the step."""
         options = self._options
-        self._steps += 1
+        self.steps += 1
         if options.optimizer == "adamw":
             return weight * (1 - lr * options.weight_decay) - lr * self._adam(gradient)
         gradient = gradient + options.weight_decay * weight
         if options.optimizer == "adam":
             return weight - lr * self._adam(gradient)
         if options.optimizer == "sgd":
-            self._mean = options.momentum * self._mean + gradient
-            return weight - lr * self._mean
+            self.mean = options.momentum * self.mean + gradient
+            return weight - lr * self.mean
         assert_never(options.optimizer)
 
     def _adam(self, gradient: Tensor) -> Tensor:
         first, second = 0.9, 0.999
-        self._mean = first * self._mean + (1 - first) * gradient
-        self._square = second * self._square + (1 - second) * gradient.square()
-        mean = self._mean / (1 - first**self._steps)
-        square = self._square / (1 - second**self._steps)
+        self.mean = first * self.mean + (1 - first) * gradient
+        self.square = second * self.square + (1 - second) * gradient.square()
+        mean = self.mean / (1 - first**self.steps)
+        square = self.square / (1 - second**self.steps)
         return mean / ((square + _LEAST_SQUARE).sqrt() + _EPS)
 
     def detach(self) -> None:
         """Forget how the state came about."""
-        self._mean, self._square = self._mean.detach(), self._square.detach()
+        self.mean, self.square = self.mean.detach(), self.square.detach()

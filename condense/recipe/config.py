@@ -231,8 +231,8 @@ class Machine:
     data_dir: the folder of datasets; "" for the default.
     loaders: processes that decode images from files; None chooses by the cores. They change no result.
     jpeg_decoder: "cpu" or "cuda": what decodes JPEG files that are read at each pass. Their pixels differ.
-    keep_minutes: how many minutes pass between two epochs at which an unfinished training is kept, for a resumed run;
-        0 keeps every epoch. It changes no result.
+    keep_minutes: after how many minutes the next epoch of an unfinished training, or the next step of an unfinished
+        recovery, is kept for a resumed run; 0 keeps every one. It changes no result.
     compile: "on" compiles the passes of networks in recover and in students' training, which changes the last bits.
         "auto" compiles where there are enough steps to pay for it, and "off" nothing. "graphs" is "on" with the kernels
         of a pass captured as one CUDA graph.

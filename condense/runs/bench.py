@@ -74,7 +74,7 @@ class RunBench:
         name = piece.name.replace("/", "-")
         metrics = self.folder.metrics_of(piece.kind, piece.index, name)
         if piece.kind == "chunk":
-            metrics.unlink(missing_ok=True)  # it begins anew; what trains a network may go on
+            metrics.unlink(missing_ok=True)  # a recovery that goes on writes its lines again
         told = self._site.told
         # Students of columns leave no metrics.
         if piece.stage:

@@ -195,10 +195,10 @@ def students_together(evaluation: Evaluation) -> list[range]:
 
 
 def unfinished_of(piece: Piece) -> list[str]:
-    """Return the files in which the trainings of a piece are kept until its outputs are there."""
-    if piece.kind not in ("teacher", "pool", "student"):
+    """Return the files in which the trainings of a piece, or its recovery, are kept until its outputs are there."""
+    if piece.kind not in ("teacher", "pool", "chunk", "student"):
         return []
-    prefix = "candidate-" if piece.stage == "select" else ""
+    prefix = "chunk-" if piece.kind == "chunk" else "candidate-" if piece.stage == "select" else ""
     folder = "pool/" if piece.kind == "pool" else ""
     return [f"{folder}unfinished/{prefix}{Path(name).stem}.training" for name in piece.outputs]
 

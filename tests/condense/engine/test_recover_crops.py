@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from condense.data.dataset import RealDataset
 from condense.data.views import draw_view
-from condense.engine import recover as recover_module
+from condense.engine import chunks as chunks_module
 from condense.engine.recover import crop_scale
 from condense.engine.standard import CrossEntropy
 from condense.models.network import Network
@@ -90,7 +90,7 @@ def test_every_step_has_the_crops_of_its_place_in_the_curriculum(
         asked.append(augment)
         return draw_view(augment, *more)
 
-    monkeypatch.setattr(recover_module, "draw_view", keep)
+    monkeypatch.setattr(chunks_module, "draw_view", keep)
     dataset = make_dataset()
     views = Augment(crop_scale=(0.2, 0.8), flip=True)
     recover = make_recovery(

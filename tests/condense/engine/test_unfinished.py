@@ -225,7 +225,7 @@ def test_a_damaged_file_is_noticed_and_the_training_starts_again(
     again = until(99)
     assert trained(dataset, file, runtime=again) == trained(dataset, None)
     assert notes(again) == [
-        f"{file} is damaged: its bytes are not those that were written. The training starts again"
+        f"{file} is damaged: its bytes are not those that were written. The work starts again"
     ]
 
 

@@ -75,7 +75,7 @@ class Site:
     def run(self, method: str = "wmdd", **options: Any) -> RunResult:
         steps = {} if method == "random" else {"iterations": 3}
         # Settings that nothing reads are refused, and these methods measure nothing through a teacher.
-        measures = method not in ("ncfm", "random")
+        measures = method not in ("dc", "feature-regression", "idc", "ncfm", "random")
         usual = {key: value for key, value in SETTINGS.items() if measures or not key.startswith("teacher.")}
         settings = {**usual, **steps, **options.pop("settings", {})}
         chosen = {"dataset": "tiny", "ipc": 2, "students": 2, "device": "cpu", "out": self.out, **options}
