@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -53,14 +53,14 @@ class Interruption(KeyboardInterrupt):
 
 
 class Interrupter(SilentReporter):
-    """Interrupts a run when one chunk of it is finished and another has begun."""
+    """Interrupts a run when one chunk of it is finished and a step of another."""
 
     def __init__(self, path: Path) -> None:
         self._first = RunFolder(path).chunk(0)
 
     def advance(self, count: int, values: Any = None) -> None:
-        """Raise Interruption if the first chunk is finished."""
-        if self._first.exists():
+        """Raise Interruption if the first chunk is finished, and a step of the second."""
+        if count and self._first.exists():
             raise Interruption
 
 
@@ -106,6 +106,8 @@ class Trial:
             config = self.config(dataset, situation)
         except CondenseError as error:
             return Outcome(path=path, error=str(error), refused=True)
+        if reporter:  # every step of a chunk is kept, and the run goes on in the middle of one
+            config = replace(config, machine=replace(config.machine, keep_minutes=0.0))
         try:
             run(config, path, registry=self.registry, reporter=reporter)
         except InputChangedError as error:

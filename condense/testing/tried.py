@@ -162,7 +162,7 @@ def _compared(first: Outcome, second: Outcome, what: str) -> Answer:
     if other:
         return "failed", (
             f"{other} is another in {what}; draw from the generator that is passed in, keep nothing outside of the "
-            "component, and rely on no order of a set"
+            "component and nothing from step to step, and rely on no order of a set"
         )
     return "passed", f"{what} gave the same bytes"
 

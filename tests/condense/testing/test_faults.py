@@ -92,6 +92,20 @@ def test_a_planted_fault_is_caught_by_its_check(check: str, write_plugin: Writte
     assert "Traceback" not in report.text()
 
 
+@pytest.mark.filterwarnings("ignore:std..:UserWarning")
+def test_a_loss_that_counts_its_steps_is_caught(write_plugin: Written) -> None:
+    """A run that goes on in the middle of a chunk would count from there."""
+    name, registry = write_plugin(
+        "return synthetic.images.diff(dim=3)",
+        "self.steps = getattr(self, 'steps', 0) + 1\n        return self.steps * synthetic.images.diff(dim=3)",
+    )
+    report = examine_plugin(name, checks={"repeats", "resume"}, registry=registry)
+    [finding] = report.failed
+    assert finding.check == "resume"
+    assert "is another in a run that another process finished" in finding.text
+    assert "nothing from step to step" in finding.text
+
+
 def test_the_plugin_without_a_fault_passes(write_plugin: Written) -> None:
     name, registry = write_plugin()
     report = check_plugin(name, checks=HERE, registry=registry)
