@@ -58,6 +58,6 @@ def keep_option(section: str) -> Callable[[F], F]:
         section=section,
         type=click.FloatRange(min=0),
         metavar="N",
-        help="Minutes after which an unfinished training or recovery is kept, to go on with; 0 keeps each step.",
+        help="Minutes after which unfinished work is kept at its next epoch or step, to go on with; 0 keeps each.",
         default_shown="5",
     )

@@ -73,12 +73,15 @@ def parse_reals(
 
 
 class OneNumber(click.types.IntParamType):
-    """A whole number, where other commands take a list of them."""
+    """A whole number, of which another command takes several. several: says which."""
+
+    def __init__(self, several: str) -> None:
+        self._several = several
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number. Raises BadParameter that names `condense compare` if several are given."""
+        """Return the number. Raises BadParameter that says what takes several if they are given."""
         if isinstance(value, str) and "," in value:
-            self.fail(f"{value!r} is more than one number; `condense compare` takes several", param, ctx)
+            self.fail(f"{value!r} is more than one number; {self._several}", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -215,12 +218,17 @@ _RECIPE: tuple[Callable[[Any], Any], ...] = (
     ),
     skip_broken_option(WHAT),
     option(
-        "--ipc", section=WHAT, type=OneNumber(), metavar="N", help="Images per class.", default_shown="10"
+        "--ipc",
+        section=WHAT,
+        type=OneNumber("`condense compare --ipc` takes several"),
+        metavar="N",
+        help="Images per class.",
+        default_shown="10",
     ),
     option(
         "--seed",
         section=WHAT,
-        type=OneNumber(),
+        type=OneNumber("`condense compare --seeds N` has N seeds"),
         metavar="N",
         help="Seed of everything random.",
         default_shown="0",

@@ -105,7 +105,7 @@ def enlargement_note(asked: int, size: int, sides: Collection[tuple[int, int]]) 
     if largest < size:
         return (
             f"images have different sizes, with shorter sides of at most {largest} pixels, and are all enlarged to "
-            f"{size}: --set dataset.size={largest} is {(size / largest) ** 2:.0f} times less work",
+            f"{size}: --set dataset.size={largest} is {(size / largest) ** 2:.1f} times less work",
         )
     if least < SMALLEST_PHOTOGRAPH <= size:
         return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,8 @@ def kind_of_folder(options: FolderOptions, argument: str) -> ImageKind:
     """
     if options.like != "auto":
         return options.like
-    return _kind_of(options, islice(_files(Path(argument).expanduser()), _LOOKED_AT))
+    root = Path(argument).expanduser()
+    return _kind_of(options, islice(_files(root, _LOOKED_AT), _LOOKED_AT), lambda: _files(root))
 
 
 def kind_of_hub(options: HubOptions, argument: str) -> ImageKind:
@@ -50,7 +51,8 @@ def kind_of_hub(options: HubOptions, argument: str) -> ImageKind:
         if may_fetch():
             raise
         return "photographs"
-    return _kind_of(options, splits.train.images().spread(_LOOKED_AT))
+    images = splits.train.images()
+    return _kind_of(options, images.spread(_LOOKED_AT), lambda: images.spread(len(images)))
 
 
 def unfetched_note(name: str, options: HubOptions, kind: ImageKind) -> str:
@@ -73,30 +75,47 @@ def unfetched_note(name: str, options: HubOptions, kind: ImageKind) -> str:
     return ""
 
 
-def _kind_of(options: FolderOptions | HubOptions, files: Iterable[ImageFile]) -> ImageKind:
+def _kind_of(
+    options: FolderOptions | HubOptions,
+    some: Iterable[ImageFile],
+    all_of_them: Callable[[], Iterable[ImageFile]],
+) -> ImageKind:
+    """Return the kind of images. All are looked at if some differ in size and are small: one could be a photograph."""
     # PIL is imported here alone, so that other datasets are resolved without it.
     from condense.data.headers import SMALLEST_PHOTOGRAPH, Header, choose_channels, choose_sizes, read_header
 
-    headers: list[Header] = []
-    for file in files:
-        with contextlib.suppress(CondenseError):  # Loading the dataset reports it.
-            headers.append(read_header(file))
-    if not headers:
+    def headers_of(files: Iterable[ImageFile]) -> Iterator[Header]:
+        for file in files:
+            with contextlib.suppress(CondenseError):  # Loading the dataset reports it.
+                yield read_header(file)
+
+    def is_small(sides: set[tuple[int, int]]) -> bool:
+        return choose_sizes(options.size, options.resize_share, sides)[0] < SMALLEST_PHOTOGRAPH
+
+    headers = [*headers_of(some)]
+    sides = {header.sides for header in headers}
+    if not sides or not is_small(sides):
         return "photographs"
-    size, _ = choose_sizes(options.size, options.resize_share, {header.sides for header in headers})
-    if size >= SMALLEST_PHOTOGRAPH:
+    if (
+        options.size == 0
+        and len(sides) > 1
+        and not is_small({one.sides for one in headers_of(all_of_them())})
+    ):
         return "photographs"
     grey = sum(header.grey for header in headers)
     return "small-grey" if choose_channels(grey, len(headers))[0] == 1 else "small-colour"
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Yield files below the class folders of `root`, some of each class first, so that no class decides alone."""
+def _files(root: Path, count: int | None = None) -> Iterator[Path]:
+    """Yield the training files below the class folders of `root`.
+
+    count: yield about so many, some of each class, so that no class decides alone.
+    """
     split, folders = "", list[str]()
     with contextlib.suppress(CondenseError, OSError):
         split = "train/" if (root / "train").is_dir() else ""
         folders = folders_in(root / split)
-    each = max(1, _LOOKED_AT // max(1, len(folders)))
+    each = None if count is None else max(1, count // max(1, len(folders)))
     for folder in folders:
         for name in islice(files_below(root, split + folder, pass_over), each):
             yield root / name

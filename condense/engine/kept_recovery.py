@@ -23,17 +23,17 @@ LogLosses = Callable[[int, Mapping[str, float]], None]
 class KeptRecovery:
     """What is kept of the recovery of one chunk.
 
-    Losses are not kept: they must remember nothing between two steps. What networks learn is.
+    The objects that compute losses are not kept: they remember nothing from step to step. Networks that learn are.
 
-    kept: the file. what: names the chunk for people.
+    unfinished: the file. what: names the chunk for people.
     seen: the images that are judged, by name, as far as there are any; the same mapping gets them back.
     write: writes down losses that are logged. A recovery that goes on writes the earlier ones again.
     """
 
     def __init__(
-        self, kept: Unfinished, what: str, seen: MutableMapping[str, Tensor], write: LogLosses
+        self, unfinished: Unfinished, what: str, seen: MutableMapping[str, Tensor], write: LogLosses
     ) -> None:
-        self.kept, self.what, self.seen, self._write = kept, what, seen, write
+        self.unfinished, self.what, self.seen, self._write = unfinished, what, seen, write
         self._logged: list[tuple[int, Mapping[str, float]]] = []
 
     def log(self, iteration: int, losses: Mapping[str, float]) -> None:
@@ -56,14 +56,14 @@ class KeptRecovery:
         pixels: (m, C, H, W), those that are optimised. images: how many the chunk shows. draws: what steps draw from.
         The global generators are set as well, so the caller isolates them.
         """
-        found = self.kept.read()
+        found = self.unfinished.read()
         if found is None:
             return 0
         tensors, facts = found
         known = tensors.get("pixels")
         if known is None or known.shape != pixels.shape or facts["options"] != _fingerprint(options):
-            self.kept.runtime.reporter.note(
-                f"{self.kept.file} belongs to another recovery, so {self.what} starts again"
+            self.unfinished.runtime.reporter.note(
+                f"{self.unfinished.file} belongs to another recovery, so {self.what} starts again"
             )
             return 0
         with torch.no_grad():
@@ -74,10 +74,11 @@ class KeptRecovery:
         for iteration, losses in json.loads(facts["logged"]):
             self.log(iteration, losses)
         draws.set_state(tensors["draws"])
-        set_global_state(tensors_below(tensors, "global"), facts["global"], self.kept.runtime.device)
-        self.kept.spent = float(facts["seconds"])
+        set_global_state(tensors_below(tensors, "global"), facts["global"], self.unfinished.runtime.device)
         done = int(facts["steps"])
-        self.kept.runtime.reporter.note(f"{self.what} goes on after step {done} of {options.iterations}")
+        self.unfinished.runtime.reporter.note(
+            f"{self.what} goes on after step {done} of {options.iterations}"
+        )
         return done
 
     def keep(
@@ -93,9 +94,9 @@ class KeptRecovery:
 
         steps: how many are done. The others: as in `resume`.
         """
-        if steps == options.iterations or not self.kept.is_due():
+        if steps == options.iterations or not self.unfinished.is_due():
             return
-        of_globals, text = global_state(self.kept.runtime.device)
+        of_globals, text = global_state(self.unfinished.runtime.device)
         parts: dict[str, Mapping[str, Tensor]] = {
             "optimizer": optimizer_state(optimizer),
             "networks": networks.state(),
@@ -109,7 +110,7 @@ class KeptRecovery:
             "logged": json.dumps(self._logged),
             "global": text,
         }
-        self.kept.write({**tensors, "pixels": pixels, "draws": draws.get_state()}, facts)
+        self.unfinished.write({**tensors, "pixels": pixels, "draws": draws.get_state()}, facts)
 
 
 def _fingerprint(options: Recover) -> str:

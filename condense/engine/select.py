@@ -80,9 +80,10 @@ class Choice:
 
     def kept_text(self) -> str:
         """Return what the images are: the start that they are, or the step of recovery that they are from."""
-        if self.kept.after:
-            return f"step {self.kept.after} of {self.iterations}, begun with {self.kept.start}"
-        return f"the start {self.kept.start}, without recovery" if self.iterations else self.kept.start
+        if not self.kept.after:
+            return f"the start {self.kept.start}" + (", without recovery" if self.iterations else "")
+        judged = "" if self.kept.accuracies else ", not judged"
+        return f"step {self.kept.after} of {self.iterations}{judged}, begun with {self.kept.start}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, with `kept_text`; accuracies are fractions."""

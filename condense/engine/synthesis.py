@@ -144,16 +144,15 @@ class Synthesis:
         """Return after which iterations before the last one images are kept."""
         return tuple(after for after in self.plan.judged_after if after < self.recipe.recover.iterations)
 
-    def recover(self, index: int) -> None:
+    def recover(self, index: int, unfinished: Unfinished) -> None:
         """Recover a chunk, and write its file: the last images, and those of iterations that are judged.
 
-        It is kept while it is not finished, and goes on where an earlier attempt was kept.
+        unfinished: keeps the recovery, which goes on where an earlier attempt was kept.
         """
         steps = self.recipe.recover.iterations
         chunk = self._initial_chunk(index, self.chunks()[index])
         images, seen = chunk.images, dict[str, Tensor]()
         mean, std, earlier = self.dataset.mean, self.dataset.std, self._earlier()
-        unfinished = Unfinished(self.folder.unfinished(f"chunk-{index:05d}"), self.runtime)
 
         def write(iteration: int, losses: Mapping[str, float]) -> None:
             self._log(index, iteration, losses)

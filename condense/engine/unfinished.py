@@ -27,7 +27,7 @@ class Unfinished:
     """The file that keeps the trainings of one piece of work, which is removed when the piece has a file of its own.
 
     A piece is a teacher, whose members are trained one after the other, a network of a pool, a student, students that
-    are trained together, or a chunk, whose pixels are (`condense.engine.kept_recovery`).
+    are trained together, or a chunk, whose recovery `KeptRecovery` keeps.
 
     file: its path. It is written whole or not at all, with its checksum inside.
     runtime: says after how many minutes the next end of an epoch, or the next step of a chunk, is kept, and whom to

@@ -36,7 +36,7 @@ class UnrolledStudent:
     """
 
     def __init__(self, network: Network, options: Training, steps: int) -> None:
-        self._network, self._options, self.steps = network, options, steps
+        self._network, self._options, self._steps = network, options, steps
         self._weights = {name: value.detach().clone() for name, value in network.model.named_parameters()}
         self._buffers = {name: value.detach().clone() for name, value in network.model.named_buffers()}
         self._states = {name: Updates(options, value) for name, value in self._weights.items()}
@@ -54,7 +54,7 @@ class UnrolledStudent:
                 logits = Reweighted(self._network, weights, self._buffers).logits(batch.images)
             value = loss(batch, logits)
             gradients = torch.autograd.grad(value, list(weights.values()), create_graph=through)
-            rate = self._options.lr * learning_rate_fraction(self._options.schedule, self._done, self.steps)
+            rate = self._options.lr * learning_rate_fraction(self._options.schedule, self._done, self._steps)
             weights = {
                 name: self._states[name].updated(weight, gradient, rate)
                 for (name, weight), gradient in zip(weights.items(), gradients, strict=True)

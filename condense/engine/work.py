@@ -316,7 +316,7 @@ def _test(stage: str, images: int, members: int) -> Work:
 
 
 def chunk_sizes(classes: int, ipc: int, recover: Recover, per_stored: int = 1) -> list[int]:
-    """Return how many decoded images each chunk has; `condense.engine.recover.cut_chunks` cuts them.
+    """Return how many decoded images each chunk has; `condense.engine.chunks.cut_chunks` cuts them.
 
     per_stored: how many decoded images one stored image holds.
     """

@@ -28,7 +28,7 @@ from condense.models.network import Network
 from condense.recipe.config import RunConfig
 from condense.runs import pools
 from condense.runs.build import Parts, build_parts
-from condense.runs.graph import METHOD, REFERENCE, graph_of, students_together, title_of
+from condense.runs.graph import METHOD, REFERENCE, graph_of, students_together, title_of, unfinished_of
 from condense.runs.lessons import Judging, Lessons
 from condense.runs.metrics import MetricsReporter
 from condense.runs.site import Bench, RunSite
@@ -236,7 +236,8 @@ class RunBench:
         return {}
 
     def _recover(self, piece: Piece) -> Mapping[str, Any]:
-        self.begun.recover(piece.index)
+        [name] = unfinished_of(piece)
+        self.begun.recover(piece.index, Unfinished(self.folder.path / name, self._runtime))
         return {}
 
     def _assemble(self, _: Piece) -> Mapping[str, Any]:

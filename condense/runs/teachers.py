@@ -127,7 +127,8 @@ def check_same_teacher(folder: RunFolder, sha256: str) -> None:
     sha256: of the file of the new teacher.
     """
     before = folder.checksums.recorded(folder.teacher)
-    used = folder.measurements.exists() or folder.chunk(0).parent.exists()
+    chunks = folder.chunk(0).parent.exists() or folder.has_unfinished("chunk-")
+    used = folder.measurements.exists() or chunks
     if used and before not in (None, sha256):
         raise DamagedError(
             f"{folder.teacher} is damaged or gone, and the teacher that was trained again has other weights, so the "

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -44,6 +44,10 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+# How often a file is created whose folder another process removes at that moment.
+_ATTEMPTS = 5
+
+
 def _sibling(path: Path) -> Path:
     """Return an unused hidden name beside `path`. Files made by tempfile would ignore the umask."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
@@ -54,6 +58,17 @@ def is_part(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
+def _created(path: Path) -> BinaryIO:
+    """Create a file to write to, and the folders above it."""
+    for _ in range(_ATTEMPTS - 1):
+        # Another process may remove the folder as an empty one, right after it was made or found.
+        with suppress(FileNotFoundError, FileExistsError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("xb")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("xb")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file completely or not at all, also across a crash or a power cut. Create the folders above it.
 
@@ -61,9 +76,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     temporary = _sibling(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("xb") as file:
+            with _created(temporary) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

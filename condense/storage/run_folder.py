@@ -239,6 +239,10 @@ class RunFolder:
         """
         return unfinished_file(self.path, _checked(name))
 
+    def has_unfinished(self, prefix: str) -> bool:
+        """Return whether anything is kept whose name begins with `prefix`."""
+        return any(unfinished_file(self.path, "").parent.glob(f"{prefix}*"))
+
 
 def unfinished_file(folder: Path, name: str) -> Path:
     """Return the path of what is kept of a training whose outcome will lie in `folder`."""

@@ -90,7 +90,7 @@ class Trial:
         return self._outcome(self.dataset, situation, attempt)
 
     def interrupted(self) -> Outcome:
-        """Return the outcome of a run of one class in a chunk that is interrupted after the first chunk."""
+        """Return the outcome of a run of one class in a chunk that is interrupted in the second chunk."""
         return self._outcome(self.dataset, "one class", "interrupted")
 
     def _outcome(self, dataset: str, situation: Situation, attempt: str) -> Outcome:

@@ -43,7 +43,7 @@ def outcome_table(data: Mapping[str, Any]) -> list[RenderableType]:
         ("size", _sizes(data["bytes"])),
     ]
     if data["choice"]:
-        facts.insert(0, ("images", f"chosen by students: {data['choice']['kept_text']}"))
+        facts.insert(0, ("images", f"chosen from candidates: {data['choice']['kept_text']}"))
     fraction = data["settings"]["recipe"]["validation"]
     if fraction:
         facts.insert(

@@ -106,10 +106,10 @@ def test_accuracy_on_held_out_images_is_marked() -> None:
 
 def test_images_that_students_chose_are_named() -> None:
     """Without this, real images that the students kept would pass for the method's own."""
-    assert "chosen by students" not in drawn(outcome_table(OUTCOME), 80)
+    assert "chosen from candidates" not in drawn(outcome_table(OUTCOME), 80)
     chosen = {"kept_text": "the start k-means, without recovery"}
     text = drawn(outcome_table({**OUTCOME, "choice": chosen}), 80)
-    assert "images chosen by students: the start k-means, without recovery" in " ".join(text.split())
+    assert "images chosen from candidates: the start k-means, without recovery" in " ".join(text.split())
 
 
 def test_an_evaluation_has_a_row_for_each_network() -> None:

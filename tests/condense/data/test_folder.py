@@ -74,7 +74,7 @@ def test_images_of_different_sizes_that_are_enlarged_are_mentioned(tmp_path: Pat
     (note,) = load(tmp_path).notes
     # The shorter sides are 10 and 140; 224 / 140 = 1.6, and 1.6 squared is 2.56.
     assert "at most 140 pixels" in note and "enlarged to 224" in note
-    assert "--set dataset.size=140 is 3 times less work" in note
+    assert "--set dataset.size=140 is 2.6 times less work" in note
     assert load(tmp_path, size=140).notes == load(tmp_path, size=224).notes == ()
     write(tmp_path / "train" / "dog" / "3.png", 9, size=(300, 260))
     (note,) = load(tmp_path).notes

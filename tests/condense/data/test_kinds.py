@@ -81,6 +81,18 @@ def test_small_images_of_several_sizes_are_small_until_one_has_the_side_of_a_pho
     assert kind(tmp_path) == "photographs"
 
 
+def test_one_photograph_behind_many_small_images_of_several_sizes_decides(tmp_path: Path) -> None:
+    """It is not among the images that are looked at first, and all are loaded at 224 pixels because of it."""
+    root = tree(tmp_path)
+    for number in range(70):
+        write(root / "train" / "dog" / f"{number:03d}.png", (28 + number % 2, 28))
+        write(root / "train" / "dog" / f"{number:03d}x.png", (30, 30))
+    assert kind(tmp_path) == "small-grey"
+    write(root / "train" / "dog" / "zzz.png", (140, 128))
+    assert kind(tmp_path) == "photographs"
+    assert kind(tmp_path, size=30) == "small-grey"
+
+
 def test_a_size_that_is_chosen_decides(tmp_path: Path) -> None:
     large, small = tree(tmp_path / "large", (500, 375), "RGB"), tree(tmp_path / "small")
     assert kind(large, size=64) == "small-colour"

@@ -290,7 +290,7 @@ def test_images_that_are_whole_in_unusual_ways(tree: Path) -> None:
         (folder / name).write_bytes(content)
     dataset = load(tree)
     assert dataset.class_counts() == [3, 12]
-    assert dataset.train.images.shape == (3, 16, 16)  # the shorter side of most of them
+    assert dataset.train.images.shape == (3, 16, 16)  # the largest of the shorter sides
 
 
 def test_files_are_decoded_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

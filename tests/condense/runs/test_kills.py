@@ -37,7 +37,7 @@ registry = tiny.registry_with(tiny.tiny_dataset())
 
 class Telling(condense.runtime.SilentReporter):
     def note(self, text):
-        if "goes on after epoch" in text:
+        if "goes on after" in text:
             print(text, flush=True)
 
 def forked(attempt, name, seconds, sign=None):
@@ -111,8 +111,8 @@ def look(name):
     if (out / name / "run.json").exists():
         assert RunFolder(out / name).state() in ("was interrupted", "is done")
 
-# The first two are in the middle of the training of a teacher, and of a student.
-kill(attempt, results, ["unfinished/teacher.training", "unfinished/method-*.training"], look)
+# The first three are in the middle of the training of a teacher, of the recovery of a chunk, and of a student.
+kill(attempt, results, [f"unfinished/{name}.training" for name in ("teacher", "chunk-*", "method-*")], look)
 """
 
 EVALUATIONS = """

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from condense.errors import StorageError
 from condense.runtime import SilentReporter
 
 STEPS = 5
@@ -119,3 +120,29 @@ def test_every_step_is_kept(case: str, site: Any, tmp_path: Path, impatient: Any
     going_on = [note for note in told if "goes on after step" in note]
     assert going_on[:4] == [f"chunk 0 goes on after step {done} of 5" for done in (1, 2, 3, 4)]
     assert not list(tmp_path.rglob("unfinished"))
+
+
+def test_a_teacher_that_comes_out_different_is_refused_in_the_middle_of_a_chunk(
+    site: Any, impatient: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SRe2L measures nothing, so that the half of its first chunk is all that the teacher was used for."""
+    from condense.runs import bench
+
+    options = {"students": 0, "reference": False, "keep_minutes": 0, "name": "one"}
+    with pytest.raises(impatient.Stopped):
+        site.run("sre2l", reporter=OneStep(impatient.Stopped), **options)
+    teacher = site.out / "one" / "teacher.safetensors"
+    assert not list(teacher.parent.glob("chunks/*")) and not list(teacher.parent.glob("measurements*"))
+    content = bytearray(teacher.read_bytes())
+    content[-1] ^= 1
+    teacher.write_bytes(content)
+    squeeze = bench.squeeze
+
+    def other(network: Any, *more: Any) -> float:
+        reached = squeeze(network, *more)
+        next(network.model.parameters()).data.mul_(2)
+        return reached
+
+    monkeypatch.setattr(bench, "squeeze", other)
+    with pytest.raises(StorageError, match="has other weights, so the images of this run do not belong"):
+        site.run("sre2l", resume=True, **options)

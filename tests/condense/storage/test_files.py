@@ -77,6 +77,24 @@ def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: py
     assert names(tmp_path) == ["file"]
 
 
+def test_a_folder_that_another_process_removes_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is done removes the folder of unfinished work if nothing is in it, as another begins to write."""
+    path, opening, removals = tmp_path / "unfinished" / "one", Path.open, [1, 2]
+
+    def after_removal(self: Path, *more: object) -> object:
+        if removals:
+            removals.pop()
+            self.parent.rmdir()
+        return opening(self, *more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", after_removal)
+    store.write_bytes(path, b"x")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"x" and not removals
+
+
 def test_no_folder_can_be_made_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="cannot write"):
