@@ -110,6 +110,18 @@ def test_methods_are_compared_under_one_teacher(dataset: str) -> None:
     assert ours.evaluation == theirs.evaluation
 
 
+def test_views_of_small_images_are_mirrored_where_they_are_known_to_bear_it() -> None:
+    """Mirrored digits and letters are others, or none; nobody knows what a folder holds."""
+    for dataset, mirrored in {"cifar10": True, "cifar100": True, "mnist": False, "svhn": False}.items():
+        recover = resolved(dataset).recipe.recover
+        assert (recover.augment.flip, recover.lr) == (mirrored, 0.02), dataset
+    for kind in ("small-grey", "small-colour"):
+        folder = resolved("folder:somewhere", ("dataset.like", kind))
+        assert not folder.recipe.recover.augment.flip
+    asked = resolved("folder:somewhere", ("dataset.like", kind), ("recover.augment.flip", True))
+    assert asked.recipe.recover.augment.flip
+
+
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_every_preset_is_valid(preset: str) -> None:
     found = flatten(resolved("imagenette", ("preset", preset)).recipe)
