@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -115,6 +115,8 @@ class RealDataset:
     mean, std: per channel, of pixels in [0, 1].
     notes: messages to show to the user once, about a split that was made or images that were converted.
     licence, source: of the images, for the card of the distilled dataset.
+    held_out: the test images, as paths below the folder they are read from, if they were drawn from all of its images;
+        () if the dataset has a test split of its own.
 
     Raises DataError if there are fewer than two classes, a class without training images or an empty test
     split, or if the parts do not fit together.
@@ -130,6 +132,7 @@ class RealDataset:
     notes: tuple[str, ...] = ()
     licence: str = ""
     source: str = ""
+    held_out: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:

@@ -40,6 +40,7 @@ def load_folder(options: FolderOptions, request: DatasetRequest) -> RealDataset:
         mean=mean,
         std=std,
         notes=tree.notes + notes + enlargement_note(options.size, size, found.sides),
+        held_out=tree.test.paths.relative() if tree.drawn else (),
     )
 
 

@@ -58,6 +58,10 @@ class Paths(Sequence[Path]):
         start = int(self.ends[position - 1]) if position else 0
         return self.names[start : int(self.ends[position])]
 
+    def relative(self) -> list[str]:
+        """Return every name relative to the folder, as text."""
+        return [os.fsdecode(self.name(index)) for index in range(len(self))]
+
     def take(self, indices: np.ndarray) -> Paths:
         """Return the paths at these positions (m,)."""
         return Paths.of(self.root, [self.name(index) for index in indices.tolist()])

@@ -42,6 +42,7 @@ class Tree:
     train, test: the images of each split. An empty test split has yet to be drawn.
     notes: messages to show to the user.
     broken: an error for each folder that cannot be read and each link that leads in circles; they are left out.
+    drawn: whether the test split was drawn from the images of the folder.
     """
 
     root: Path
@@ -50,6 +51,7 @@ class Tree:
     test: Listing
     notes: tuple[str, ...] = ()
     broken: tuple[CondenseError, ...] = ()
+    drawn: bool = False
 
 
 def read_tree(root: Path) -> Tree:
@@ -138,7 +140,7 @@ def split_tree(tree: Tree, *, seed: int, test_share: float) -> Tree:
         f"{shown_path(tree.root)} has no test split (no val/ or test/): {test_share:.0%} of each class, drawn by seed "
         f"{seed}, is held out ({len(train)} training, {len(test)} test images)"
     )
-    return replace(tree, train=train, test=test, notes=(*tree.notes, note))
+    return replace(tree, train=train, test=test, notes=(*tree.notes, note), drawn=True)
 
 
 def _listing(root: Path, order: Iterable[str], classes: Mapping[str, list[bytes]]) -> Listing:

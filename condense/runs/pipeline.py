@@ -42,7 +42,7 @@ from condense.runs.teachers import Teachers
 from condense.runs.usual import divided_backward, usual_executor
 from condense.runtime import Reporter, Runtime, process_settings
 from condense.storage import artifact
-from condense.storage.files import read_json
+from condense.storage.files import read_json, write_text
 from condense.storage.grid import save_grid
 from condense.storage.locks import held
 from condense.storage.run_folder import RunFolder
@@ -171,6 +171,8 @@ class RunDriver:
             if locks is not None:
                 locks.enter_context(held(path))
             journal = Journal.begin(path, config, provenance.versions(registry), host, *sources)
+            if self.dataset.held_out:
+                write_text(RunFolder(path).held_out, "".join(f"{name}\n" for name in self.dataset.held_out))
         with journal.stopping():
             return (yield from self._execute(plan, journal))
 

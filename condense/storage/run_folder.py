@@ -163,6 +163,11 @@ class RunFolder:
         return self.path / "run.json"
 
     @property
+    def held_out(self) -> Path:
+        """The list of the images that were drawn as test images, for a folder without a test split."""
+        return self.path / "held-out.txt"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 

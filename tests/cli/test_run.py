@@ -321,3 +321,17 @@ def test_the_defaults_in_the_help_are_the_librarys(command: object, function: Ca
             assert float(text) == default
         else:
             assert text == str(default)
+
+
+def test_a_folder_without_a_test_split_has_its_held_out_images_listed(
+    condense: Invoke, tmp_path: Path
+) -> None:
+    for name, colour in (("cat", 60), ("dog", 190)):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for index in range(5):
+            Image.new("L", (8, 8), colour + index).save(tmp_path / "pets" / name / f"{index}.png")
+    done = condense(*TINY, "--dataset", f"folder:{tmp_path / 'pets'}", "--name", "mine")
+    assert done.exit_code == 0, done.output
+    listed = Path("runs/mine/held-out.txt").read_text().splitlines()
+    assert [name.split("/")[0] for name in listed] == ["cat", "dog"]
+    assert all((tmp_path / "pets" / name).is_file() for name in listed)

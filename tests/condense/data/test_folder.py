@@ -187,6 +187,18 @@ def test_images_over_the_limit_are_decoded_when_read(tmp_path: Path) -> None:
     assert isinstance(partly.test.images, FolderImages)
 
 
+def test_images_that_were_drawn_as_test_images_are_listed(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for number in range(5):
+            write(tmp_path / name / "more" / f"{number}.png", 10 * number)
+    dataset = load(tmp_path)
+    assert [name.split("/")[0] for name in dataset.held_out] == ["cat", "dog"]
+    for name, pixels in zip(dataset.held_out, dataset.test.images.read(torch.arange(2)), strict=True):
+        assert torch.equal(pixels.unique(), torch.tensor([10 * int(Path(name).stem)], dtype=torch.uint8))
+    grey_tree(tmp_path / "split")
+    assert load(tmp_path / "split").held_out == ()
+
+
 def test_split_that_was_made_is_said(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         for index in range(10):
