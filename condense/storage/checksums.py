@@ -90,14 +90,14 @@ def write_sealed(path: Path, data: bytes) -> None:
 
     So the two change at once: a process that is killed meanwhile leaves the earlier file, whole and known.
     """
-    write_bytes(path, hashlib.sha256(data).digest() + data)
+    write_bytes(path, hashlib.sha256(data).digest(), data)
 
 
 def read_sealed(path: Path) -> bytes | None:
     """Return what `write_sealed` wrote, or None if the bytes are others. Raises StorageError if it cannot be read."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            seal, data = file.read(_SEAL_BYTES), file.read()
     except OSError as error:
         raise cannot_read(path, error) from error
-    seal, data = content[:_SEAL_BYTES], content[_SEAL_BYTES:]
     return data if hashlib.sha256(data).digest() == seal else None

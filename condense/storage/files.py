@@ -69,8 +69,10 @@ def _created(path: Path) -> BinaryIO:
     return path.open("xb")
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, *parts: bytes) -> None:
     """Write a file completely or not at all, also across a crash or a power cut. Create the folders above it.
+
+    parts: its content, one behind the other.
 
     Raises StorageError if that fails; the earlier content of `path` then remains.
     """
@@ -78,7 +80,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     try:
         try:
             with _created(temporary) as file:
-                file.write(data)
+                for part in parts:
+                    file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)  # noqa: PTH105 - tests replace this function

@@ -27,15 +27,16 @@ def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] 
         name: torch.clone(tensor.detach().cpu(), memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    raw = safetensors.torch.save(copies, metadata=dict(metadata))
+    raw = memoryview(safetensors.torch.save(copies, metadata=dict(metadata)))
+    del copies  # which may take much memory
     # safetensors writes metadata in hash map order, which differs between processes.
     size = int.from_bytes(raw[:8], "little")
-    header = json.loads(raw[8 : 8 + size])
+    header = json.loads(bytes(raw[8 : 8 + size]))
     if "__metadata__" in header:
         header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + raw[8 + size :]
+    return b"".join([len(text).to_bytes(8, "little"), text, raw[8 + size :]])
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] = _NONE) -> None:
