@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,27 +114,35 @@ class RunGraph:
         return pieces
 
     def students(self) -> list[Piece]:
-        """Return the students that learn from the images, and from random real ones."""
-        plan, folder = self.plan, self.folder
-        evaluation = plan.evaluation
-        learning = {METHOD: ("evaluate", [folder.distilled / "distilled.json"])}
-        if plan.reference:
-            learning[REFERENCE] = ("reference", self._before())
+        """Return the students that learn from the images, and from random real ones.
+
+        Students that judge may keep the random real images. Each student of both is then trained once, so those of the
+        images wait for those of the reference.
+        """
+        plan = self.plan
+        waiting = plan.selects and plan.reference
+        before = {METHOD: [self.folder.distilled / "distilled.json"], REFERENCE: self._before()}
+        stages = {METHOD: "evaluate", REFERENCE: "reference"}
+        names = [METHOD, REFERENCE] if plan.reference else [METHOD]
         return [
             self._piece(
                 "student",
-                stage,
+                stages[name],
                 name=name,
                 index=index,
                 group=name,
-                inputs=inputs,
-                outputs=[
-                    folder.student(f"{name}-{self.label or evaluation.label}", number) for number in some
-                ],
+                inputs=before[name]
+                + (self._results(REFERENCE, numbers) if waiting and name == METHOD else []),
+                outputs=self._results(name, numbers),
             )
-            for name, (stage, inputs) in learning.items()
-            for index, some in enumerate(students_together(evaluation))
+            for name in (reversed(names) if waiting else names)
+            for index, numbers in enumerate(students_together(plan.evaluation))
         ]
+
+    def _results(self, name: str, numbers: Iterable[int]) -> list[Path]:
+        """Return the files of the results of students. name: of what they learn from."""
+        label = f"{name}-{self.label or self.plan.evaluation.label}"
+        return [self.folder.student(label, number) for number in numbers]
 
     def judges(self, candidate: str, images: list[Path]) -> list[Piece]:
         """Return the students that judge a candidate. images: the files with its images."""
