@@ -160,7 +160,7 @@ class _Cell:
         """Recover the images unless that is done. Return what was distilled, or why it failed."""
         common: dict[str, Any] = {"row": self.place.row, "ipc": self.place.ipc, "seed": self.place.seed}
         try:
-            seconds, sizes = yield from self._costs()
+            seconds, sizes, kept = yield from self._facts()
             grid = self.shop.folder / "grids" / f"{self.folder.path.name}.png"
             if not grid.exists():
                 same_file(self.folder.grid, grid)
@@ -171,20 +171,22 @@ class _Cell:
                 seconds={} if self.recipe.method == IMPORTED else _of_distilling(seconds),
                 bytes={part: sizes[part] for part in ("images", "labels")},
                 settings=public_settings(self.recipe, self.config.evaluation)["recipe"],
+                kept=kept,
             )
         except (Exception, SystemExit) as error:  # A plugin's code may raise anything.
             return Distilled(**common, failure=self._reason(error, "distil"))
 
-    def _costs(self) -> Script[tuple[Mapping[str, float], Mapping[str, int]]]:
-        """Return the seconds of each stage and the bytes of each part, of a finished run or of a new one."""
+    def _facts(self) -> Script[tuple[Mapping[str, float], Mapping[str, int], str]]:
+        """Return the seconds of each stage, the bytes of each part and what students kept, of a finished or new run."""
         if finished(self.folder):
             saved = self.folder.read()
             self._tell_threads(saved.get("host", {}))
             outcome = saved["outcome"]
-            return outcome["seconds"], outcome["bytes"]
+            return outcome["seconds"], outcome["bytes"], (outcome.get("choice") or {}).get("kept_text", "")
         self.worked = True
         result = yield from self._run()
-        return result.seconds, result.distilled.sizes()
+        kept = result.choice.kept_text() if result.choice else ""
+        return result.seconds, result.distilled.sizes(), kept
 
     def _tell_threads(self, made_on: Mapping[str, str]) -> None:
         """Note that a finished run stands beside work that is left and will have another number of threads."""

@@ -86,6 +86,7 @@ class Distilled:
     seconds: by stage, without the training of the teacher; empty for images that were made elsewhere.
     bytes: of "images" and "labels" in the run's artifact.
     settings: the resolved configuration, nested.
+    kept: what the images are, if students chose them among candidates, else "".
     failure: why there are no images, or "".
     """
 
@@ -97,6 +98,7 @@ class Distilled:
     seconds: Mapping[str, float] = field(default_factory=dict)
     bytes: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    kept: str = ""
     failure: str = ""
 
     @property

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from condense.comparison.outcome import Column, Outcome, Row
+from condense.comparison.report.chosen import chosen_texts
 from condense.comparison.report.wording import (
     accuracy_text,
     column_title,
@@ -254,6 +255,7 @@ def _legend(result: ComparisonResult) -> Iterator[str]:
         yield f"To first teacher: points to the same row under {first}, paired by seed{star}."
     if published := published_note(outcome, summary):
         yield published
+    yield from chosen_texts(outcome)
     if summary.scored and not crossed(summary.columns):
         yield "LRS, ARS: DD-Ranking's scores, 0 to 1: how good the images are, apart from labels and augmentation."
     yield "Stored: images, labels and a teacher that answers in training. Compression: the real images over it."

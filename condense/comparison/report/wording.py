@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from condense.comparison.outcome import Column, Outcome
+from condense.comparison.report.chosen import chosen_texts
 from condense.comparison.statistics import augmentation_robust_score
 from condense.comparison.summary import Failure, Lead, Line, Summary
 from condense.engine.intervals import Interval
@@ -262,6 +263,7 @@ def footnotes(outcome: Outcome, summary: Summary) -> list[str]:
         )
     if published := published_note(outcome, summary):
         notes.append(published)
+    notes += chosen_texts(outcome)
     if crossed(summary.columns):
         protocols = protocols_text(summary.columns)
         notes.append(f"Students: every network learns from the same images. Protocol: {protocols}.")

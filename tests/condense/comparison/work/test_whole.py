@@ -197,3 +197,11 @@ def test_a_teacher_that_cannot_be_is_refused_before_any_is_trained(site: Site, s
 def test_a_student_that_does_not_fit_is_refused_before_any_work(site: Site) -> None:
     with pytest.raises(ModelError, match="depth 9"):
         site.compare("random", student="convnet(width=4,depth=1),convnet(depth=9)")
+
+
+def test_what_students_kept_is_told_of_new_and_of_finished_runs(site: Any) -> None:
+    settings = {"iterations": 2, "select.students": 1, "select.epochs": 1, "select.snapshots": 1}
+    terms: dict[str, Any] = {"epochs": 1, "reference": False, "settings": settings}
+    kept = [site.compare("wmdd", name=name, **terms).outcome.distilled[0].kept for name in ("new", "again")]
+    assert kept[0] == kept[1]
+    assert kept[0] in ("step 2 of 2, begun with noise", "the start noise, without recovery")
