@@ -17,7 +17,7 @@ from torch import Tensor
 
 from condense.data.dataset import RealDataset
 from condense.data.siamese import SiameseDraw, draw_siamese
-from condense.engine import recover
+from condense.engine import chunks
 from condense.engine.chunks import Chunk
 from condense.engine.components import WeightedLoss
 from condense.engine.recover import recover_chunk
@@ -175,7 +175,7 @@ def test_real_and_synthetic_images_share_a_view_of_their_class(
         draws.append(draw_siamese(*arguments, **named))
         return draws[-1]
 
-    monkeypatch.setattr(recover, "draw_siamese", spy)
+    monkeypatch.setattr(chunks, "draw_siamese", spy)
     dataset = make_dataset(counts=(4, 4, 4))
     images = dataset.training_images(torch.cat([dataset.train.of_class(label) for label in range(3)]))
     target = Watched(RealBatchOptions(real_batch=256))
