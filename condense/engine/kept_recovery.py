@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import fields
 
 import torch
 from torch import Tensor
 
 from condense.engine.recover_networks import Networks
-from condense.engine.unfinished import Unfinished, optimizer_state, set_optimizer
-from condense.recipe.config import digest
+from condense.engine.unfinished import Unfinished, fingerprint, optimizer_state, set_optimizer
 from condense.recipe.method import Recover
 from condense.rng import global_state, set_global_state
-from condense.storage.tensors import tensors_below
+from condense.storage.tensors import tensors_below, tensors_of_parts
 
 # Called with the iteration and the losses by name (the weighted sum is "loss") whenever losses are logged.
 LogLosses = Callable[[int, Mapping[str, float]], None]
@@ -61,7 +59,7 @@ class KeptRecovery:
             return 0
         tensors, facts = found
         known = tensors.get("pixels")
-        if known is None or known.shape != pixels.shape or facts["options"] != _fingerprint(options):
+        if known is None or known.shape != pixels.shape or facts["options"] != fingerprint(options, Recover):
             self.unfinished.runtime.reporter.note(
                 f"{self.unfinished.file} belongs to another recovery, so {self.what} starts again"
             )
@@ -103,16 +101,12 @@ class KeptRecovery:
             "seen": self.seen,
             "global": of_globals,
         }
-        tensors = {f"{part}/{name}": value for part, some in parts.items() for name, value in some.items()}
         facts = {
             "steps": str(steps),
-            "options": _fingerprint(options),
+            "options": fingerprint(options, Recover),
             "logged": json.dumps(self._logged),
             "global": text,
         }
-        self.unfinished.write({**tensors, "pixels": pixels, "draws": draws.get_state()}, facts)
-
-
-def _fingerprint(options: Recover) -> str:
-    """Return what has to be the same for a recovery to go on: its settings."""
-    return digest([{field.name: getattr(options, field.name) for field in fields(Recover)}])
+        self.unfinished.write(
+            {**tensors_of_parts(parts), "pixels": pixels, "draws": draws.get_state()}, facts
+        )

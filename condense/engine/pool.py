@@ -19,7 +19,7 @@ from condense.recipe.method import Pool
 from condense.recipe.registry import Registry
 from condense.rng import generator, isolated_global_rng
 from condense.runtime import Runtime
-from condense.storage.tensors import tensors_below
+from condense.storage.tensors import tensors_below, tensors_of_parts
 
 # Returns the states of a network of the pool: the initial one, then one for each number of `Pool.kept_after`.
 States = Callable[[int], Sequence[State]]
@@ -115,11 +115,7 @@ class NetworkPool:
         networks = {f"filled/{part}": network for part, network in self._filled.items()}
         if drawn.mixed is not self._filled.get("mixed"):
             networks["alone"] = drawn.mixed
-        return {
-            f"{place}/{name}": value
-            for place, network in networks.items()
-            for name, value in tensors_of(network.model).items()
-        }
+        return tensors_of_parts({place: tensors_of(network.model) for place, network in networks.items()})
 
     def drawn_again(self, state: Mapping[str, Tensor]) -> Drawn:
         """Bring back the draw that `state` returned. Nothing is drawn."""

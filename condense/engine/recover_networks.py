@@ -22,7 +22,7 @@ from condense.recipe.needs import POOL_KINDS, Needs
 from condense.recipe.training import Augment, Training
 from condense.rng import isolated_global_rng
 from condense.runtime import Runtime, SilentReporter
-from condense.storage.tensors import tensors_below
+from condense.storage.tensors import tensors_below, tensors_of_parts
 
 
 class Networks:
@@ -169,19 +169,14 @@ class Networks:
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that changes from step to step, as "kind of thing/which one/name of the tensor"."""
-        random = {str(turn): tensors_of(network.model) for turn, network in self._random.items()}
-        parts: dict[str, Mapping[str, Mapping[str, Tensor]]] = {
-            "random": random,
-            "optimizers": {kind: optimizer_state(own) for kind, own in self._optimizers.items()},
-            "unrolled": {str(turn): student.state() for turn, student in self._unrolled.items()},
-            "pool": {"drawn": self._pool.state(self._drawn)} if self._pool and self._drawn else {},
+        parts: dict[str, Mapping[str, Tensor]] = {
+            **{f"random/{turn}": tensors_of(network.model) for turn, network in self._random.items()},
+            **{f"optimizers/{kind}": optimizer_state(own) for kind, own in self._optimizers.items()},
+            **{f"unrolled/{turn}": student.state() for turn, student in self._unrolled.items()},
         }
-        return {
-            f"{part}/{which}/{name}": value
-            for part, several in parts.items()
-            for which, tensors in several.items()
-            for name, value in tensors.items()
-        }
+        if self._pool and self._drawn:
+            parts["pool/drawn"] = self._pool.state(self._drawn)
+        return tensors_of_parts(parts)
 
     def restore(self, state: Mapping[str, Tensor], options: Recover, images: int) -> None:
         """Bring back what `state` returned. images: how many a student that is unrolled learns from."""

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from condense.errors import cannot_write
 from condense.recipe.config import digest
+from condense.recipe.method import Recover
 from condense.recipe.training import Training
 from condense.rng import global_state, set_global_state
 from condense.runtime import Runtime
 from condense.storage.checksums import read_sealed, write_sealed
-from condense.storage.tensors import tensors_below, tensors_from_bytes, tensors_to_bytes
+from condense.storage.tensors import tensors_below, tensors_from_bytes, tensors_of_parts, tensors_to_bytes
 
 # The weights and buffers of a network by name.
 State = Mapping[str, Tensor]
@@ -135,7 +136,7 @@ class KeptTraining:
         of_file, generators = int(facts["number"]), _several(draws)
         shapes = {name: value.shape for name, value in self.own.items()}
         fits = {name: value.shape for name, value in network.items()} == shapes
-        if not fits or facts["options"] != _fingerprint(options, steps):
+        if not fits or facts["options"] != fingerprint(options, Training, steps):
             self.kept.runtime.reporter.note(
                 f"{self.kept.file} belongs to another training, so {what} starts again"
             )
@@ -177,16 +178,15 @@ class KeptTraining:
             "global": of_globals,
             **{f"states/{index}": state for index, state in enumerate(self.states)},
         }
-        tensors = {f"{part}/{name}": value for part, some in parts.items() for name, value in some.items()}
         facts = {
             "number": str(self.number),
             "epochs": str(epochs),
             "states": str(len(self.states)),
-            "options": _fingerprint(options, steps),
+            "options": fingerprint(options, Training, steps),
             "global": text,
         }
         states = torch.cat([generator.get_state() for generator in _several(draws)])
-        self.kept.write({**tensors, "draws": states}, facts)
+        self.kept.write({**tensors_of_parts(parts), "draws": states}, facts)
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
@@ -205,9 +205,9 @@ def _several(draws: torch.Generator | Sequence[torch.Generator]) -> Sequence[tor
     return [draws] if isinstance(draws, torch.Generator) else draws
 
 
-def _fingerprint(options: Training, steps: int) -> str:
-    """Return what has to be the same for a training to go on: its settings, and how many steps an epoch has."""
-    return digest([{field.name: getattr(options, field.name) for field in fields(Training)}, steps])
+def fingerprint(options: Training | Recover, kind: type[Training | Recover], *more: int) -> str:
+    """Return what has to be the same for work to go on: its settings, as far as `kind` has them, and more numbers."""
+    return digest([{field.name: getattr(options, field.name) for field in fields(kind)}, *more])
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

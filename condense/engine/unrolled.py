@@ -20,7 +20,7 @@ from condense.engine.unfinished import set_tensors
 from condense.models.attention import attention
 from condense.models.network import Network
 from condense.recipe.training import Training
-from condense.storage.tensors import tensors_below
+from condense.storage.tensors import tensors_below, tensors_of_parts
 
 _EPS = 1e-8  # of Adam
 # The square root of Adam has no gradient at 0, where a weight's gradient was 0 at every step. Far below any other.
@@ -70,13 +70,13 @@ class UnrolledStudent:
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that changes as it learns, as "part/name of the weight", and how many steps it has done."""
-        return {
-            **{f"weights/{name}": value.detach() for name, value in self._weights.items()},
-            **{f"buffers/{name}": value for name, value in self._buffers.items()},
-            **{f"mean/{name}": state.mean.detach() for name, state in self._states.items()},
-            **{f"square/{name}": state.square.detach() for name, state in self._states.items()},
-            "done": torch.tensor(self._done),
+        parts = {
+            "weights": {name: value.detach() for name, value in self._weights.items()},
+            "buffers": self._buffers,
+            "mean": {name: own.mean.detach() for name, own in self._states.items()},
+            "square": {name: own.square.detach() for name, own in self._states.items()},
         }
+        return {**tensors_of_parts(parts), "done": torch.tensor(self._done)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Bring back what `state` returned, of a student of the same network, options and steps."""

@@ -86,6 +86,11 @@ def tensor_of(
     return found
 
 
+def tensors_of_parts(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the tensors of several parts as "part/name"; `tensors_below` gives those of one part back."""
+    return {f"{part}/{name}": value for part, some in parts.items() for name, value in some.items()}
+
+
 def tensors_below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """Return the tensors whose names start with "name/", without that prefix."""
     prefix = f"{name}/"

@@ -14,6 +14,7 @@ import pytest
 import condense
 from condense.data.dataset import RealDataset
 from condense.recipe.registry import Registry
+from condense.runs import bench
 from condense.runs.result import RunResult
 from condense.runtime import SilentReporter
 
@@ -143,3 +144,16 @@ def copy(site: Site, finished: tuple[RunResult, list[str]]) -> RunResult:
     result, _ = finished
     shutil.copytree(result.path, site.out / "one")  # with its time stamps
     return replace(result, path=site.out / "one")
+
+
+@pytest.fixture
+def another_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher that is trained from now on comes out with other weights than the settings give."""
+    squeeze = bench.squeeze
+
+    def other(teacher: Any, *more: Any) -> float:
+        reached = squeeze(teacher, *more)
+        next(teacher.model.parameters()).data.mul_(2)
+        return reached
+
+    monkeypatch.setattr(bench, "squeeze", other)

@@ -57,19 +57,8 @@ def test_soft_labels_are_made_again(site: Any) -> None:
     assert site.accuracies(again) == site.accuracies(first)
 
 
-def test_a_teacher_that_comes_out_different_is_refused(
-    copy: Any, site: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from condense.runs import bench
-
-    squeeze = bench.squeeze
-
-    def other(teacher: Any, *more: Any) -> float:
-        reached = squeeze(teacher, *more)
-        next(teacher.model.parameters()).data.mul_(2)
-        return reached
-
-    monkeypatch.setattr(bench, "squeeze", other)
+@pytest.mark.usefixtures("another_teacher")
+def test_a_teacher_that_comes_out_different_is_refused(copy: Any, site: Any) -> None:
     flip(copy.path / "teacher.safetensors")
     for _ in range(2):
         with pytest.raises(StorageError, match="has other weights, so the images of this run do not belong"):

@@ -123,11 +123,9 @@ def test_every_step_is_kept(case: str, site: Any, tmp_path: Path, impatient: Any
 
 
 def test_a_teacher_that_comes_out_different_is_refused_in_the_middle_of_a_chunk(
-    site: Any, impatient: Any, monkeypatch: pytest.MonkeyPatch
+    site: Any, impatient: Any, request: pytest.FixtureRequest
 ) -> None:
     """SRe2L measures nothing, so that the half of its first chunk is all that the teacher was used for."""
-    from condense.runs import bench
-
     options = {"students": 0, "reference": False, "keep_minutes": 0, "name": "one"}
     with pytest.raises(impatient.Stopped):
         site.run("sre2l", reporter=OneStep(impatient.Stopped), **options)
@@ -136,13 +134,6 @@ def test_a_teacher_that_comes_out_different_is_refused_in_the_middle_of_a_chunk(
     content = bytearray(teacher.read_bytes())
     content[-1] ^= 1
     teacher.write_bytes(content)
-    squeeze = bench.squeeze
-
-    def other(network: Any, *more: Any) -> float:
-        reached = squeeze(network, *more)
-        next(network.model.parameters()).data.mul_(2)
-        return reached
-
-    monkeypatch.setattr(bench, "squeeze", other)
+    request.getfixturevalue("another_teacher")
     with pytest.raises(StorageError, match="has other weights, so the images of this run do not belong"):
         site.run("sre2l", resume=True, **options)
