@@ -8,11 +8,10 @@ DOCS_READY := $(VENV)/.docs-ready
 .PHONY: demo test quick lint format docs clean
 
 # Condenses the dataset that ships with condense: with WMDD to 10 images per class, for students that learn from a
-# teacher, and with feature regression to 1 image per class, for students that learn from hard labels. Both are shortened.
+# teacher, and with feature regression to 1 image per class, for students that learn from hard labels.
 demo: $(READY)
-	$(BIN)/condense run --method wmdd --students 2 --epochs 100
-	$(BIN)/condense run --method feature-regression --ipc 1 --iterations 100 --students 2 --epochs 300 \
-		--set protocol.model.width=64
+	$(BIN)/condense run --method wmdd --students 2
+	$(BIN)/condense run --method feature-regression --ipc 1 --iterations 100 --students 2 --set protocol.model.width=64
 
 # A process for each core. Their networks have one thread each, or they would wait for each other.
 test: $(READY)

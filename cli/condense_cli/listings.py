@@ -188,6 +188,7 @@ def spec_data(offer: Offer, kind: str) -> dict[str, Any]:
             data[fact] = _plain(getattr(spec, fact))
         data["settings"] = _plain(spec.settings)
         data["settings_by_kind"] = _plain(spec.settings_by_kind)
+        data["settings_by_protocol"] = _plain(spec.settings_by_protocol)
     return data
 
 

@@ -78,7 +78,7 @@ def shared_settings(
     )
     of_dataset = [
         (key, value)
-        for key, value in spec.settings_for(kind)
+        for key, value in spec.settings_for(kind, protocol)
         if key.partition(".")[0] in ("teacher", "student", "protocol", "evaluator")
     ]
     given = [pair for pair in settings if not pair[0].startswith("dataset.")]

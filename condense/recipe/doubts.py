@@ -15,7 +15,7 @@ from condense.recipe.method import Method
 from condense.recipe.presets import PRESET
 from condense.recipe.registry import PluginStatus, Registry
 from condense.recipe.resolve import configure
-from condense.recipe.specs import IMAGE_KINDS, kind_text
+from condense.recipe.specs import IMAGE_KINDS, DatasetSpec, kind_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +38,35 @@ def doubts(registry: Registry) -> list[Doubt]:
     for offer in methods:
         texts = [*_names(offer.spec, registry), *_tried(offer.spec, datasets, registry)]
         found += [Doubt(plugin=offer.plugin, text=text) for text in texts]
-    for offer in registry.offers("dataset") if methods else ():
-        if not offer.spec.takes:
-            reason = _refusal(registry, {"method": methods[0].spec.name, "dataset": offer.spec.name})
+    for offer in registry.offers("dataset"):
+        found += [Doubt(plugin=offer.plugin, text=text) for text in _protocols(offer.spec, registry)]
+        if methods and not offer.spec.takes:
             # A method that is broken everywhere was named above.
-            if reason and not any(doubt.text.endswith(reason) for doubt in found):
-                found.append(Doubt(plugin=offer.plugin, text=f"dataset {offer.spec.name!r}: {reason}"))
+            for reason in _refusals(offer.spec, methods[0].spec, registry):
+                if not any(doubt.text.endswith(reason) for doubt in found):
+                    found.append(Doubt(plugin=offer.plugin, text=f"dataset {offer.spec.name!r}: {reason}"))
     return found
+
+
+def _protocols(dataset: DatasetSpec, registry: Registry) -> Iterator[str]:
+    """Yield a remark for each protocol that a dataset has settings for and whose name is only like that of one."""
+    known = [offer.spec.name for offer in registry.offers("protocol")]
+    for name in dataset.settings_by_protocol:
+        close = nearest(name, known)
+        if name not in known and close:
+            yield (
+                f"dataset {dataset.name!r}: its settings for {name!r} are those of no protocol, so nothing uses them; "
+                f"did you mean {close!r}?"
+            )
+
+
+def _refusals(dataset: DatasetSpec, method: Method, registry: Registry) -> Iterator[str]:
+    """Yield why a dataset refuses a method, under its own protocol, and those that the dataset has settings for."""
+    known = {offer.spec.name for offer in registry.offers("protocol")}
+    for protocol in (None, *(name for name in dataset.settings_by_protocol if name in known)):
+        reason = _refusal(registry, {"method": method.name, "dataset": dataset.name, "protocol": protocol})
+        if reason:
+            yield reason
 
 
 def _slow_import(status: PluginStatus) -> str:

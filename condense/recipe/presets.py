@@ -68,6 +68,8 @@ def _settings_of(offer: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield f"dataset {offer.name!r}, settings", offer.settings
         for kind, settings in offer.settings_by_kind.items():
             yield f"dataset {offer.name!r}, settings for {kind}", settings
+        for protocol, settings in offer.settings_by_protocol.items():
+            yield f"dataset {offer.name!r}, settings for {protocol}", settings
 
 
 def _check_variants(method: Method) -> None:

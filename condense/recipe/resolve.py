@@ -108,7 +108,7 @@ def configure(
     config = _of_method(found, use, registry.protocol(protocol or found.protocol))
     config = assign(config, "ipc", ipc, registry)
     teacher = network or _named_network(given, registry)
-    of_dataset = spec.settings_for(kind)
+    of_dataset = spec.settings_for(kind, config.evaluation.protocol.name)
     of_method = found.settings_for(spec.name, kind, ipc, str(preset), teacher)
     # What a method's presets say of students belongs to its own protocol.
     its_own = protocol in (None, found.protocol)
@@ -118,7 +118,8 @@ def configure(
     for key, value in (*of_dataset, *taken, *chosen, *own.items()):
         if not key.startswith(_JUDGE):
             config = assign(config, key, value, registry)
-    config = _with_judge(config, found, (*of_dataset, *of_method), chosen, registry)
+    of_judge = (*spec.settings_for(kind, found.protocol), *of_method)
+    config = _with_judge(config, found, of_judge, chosen, registry)
     for name in without:
         config = _leave_out(config, name)
     recipe = config.recipe

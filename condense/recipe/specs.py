@@ -267,6 +267,7 @@ class DatasetSpec(Spec):
         choose the teacher, so that methods are compared under the same one. A method's presets and the user's
         settings win over them.
     settings_by_kind: the same for each kind, for a dataset that finds its kind; `settings` win over them.
+    settings_by_protocol: the same for each protocol, {"fkd": {"protocol.epochs": 100}}; they win over `settings`.
 
     What follows is shown to people and may be left out:
 
@@ -284,6 +285,7 @@ class DatasetSpec(Spec):
     takes: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     settings_by_kind: Mapping[ImageKind, Mapping[str, Any]] = field(default_factory=dict)
+    settings_by_protocol: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     classes: int = 0
     images: tuple[int, int] = (0, 0)
     side: int = 0
@@ -339,6 +341,7 @@ class DatasetSpec(Spec):
         size = getattr(options, "size", 0)
         return size if isinstance(size, int) and size > 0 else self.side
 
-    def settings_for(self, kind: ImageKind) -> list[tuple[str, Any]]:
-        """Return the settings for every method on this dataset with this kind of images, as pairs; later ones win."""
-        return [*self.settings_by_kind.get(kind, {}).items(), *self.settings.items()]
+    def settings_for(self, kind: ImageKind, protocol: str) -> list[tuple[str, Any]]:
+        """Return the settings for every method on this dataset under a protocol, as pairs; later ones win."""
+        groups = (self.settings_by_kind.get(kind), self.settings, self.settings_by_protocol.get(protocol))
+        return [pair for group in groups for pair in (group or {}).items()]

@@ -195,6 +195,10 @@ def _config(
     if protocol:
         evaluation = replace(evaluation, protocol=registry.protocol(protocol))
     config = RunConfig(recipe=recipe, evaluation=evaluation)
+    if protocol:
+        spec, _ = registry.dataset(recipe.dataset.name)
+        for key, value in spec.settings_by_protocol.get(protocol, {}).items():
+            config = assign(config, key, value, registry)
     for key, value in settings:
         if key.partition(".")[0] not in _EVALUATED:
             raise OptionError(

@@ -88,6 +88,20 @@ def test_an_artifact_alone_can_be_trained_on_with_hard_labels(alone: Path, regis
     assert (protocol.name, protocol.epochs) == ("dc", 1)
 
 
+def test_another_protocol_has_the_settings_of_the_dataset_for_it(
+    alone: Path, make_dataset: Callable[..., RealDataset], make_registry: Callable[..., Registry]
+) -> None:
+    spec, _ = make_registry(make_dataset()).dataset("tiny")
+    of_dataset = {"protocol.epochs": 1, "protocol.model.width": 4}
+    registry = make_registry(
+        make_dataset(), datasets=[replace(spec, settings_by_protocol={"dc": of_dataset})]
+    )
+    protocol = evaluate(alone, registry, protocol="dc", students=1).config.evaluation.protocol
+    assert (protocol.epochs, protocol.model.options["width"]) == (1, 4)
+    own = evaluate(alone, registry, settings=[("protocol.labels", "hard")]).config.evaluation.protocol
+    assert (own.name, own.epochs) == ("fkd", SETTINGS["protocol.epochs"])
+
+
 def test_an_artifact_alone_has_no_teacher_for_online_labels(alone: Path, registry: Registry) -> None:
     with pytest.raises(ModelError) as caught:
         evaluate(alone, registry)

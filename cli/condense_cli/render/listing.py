@@ -68,8 +68,9 @@ def detail(data: Mapping[str, Any]) -> list[RenderableType]:
         for_all = data.get("kind") == "dataset"
         heading = "Settings for every method" if for_all else "Settings, to be changed with --set KEY=VALUE"
         parts += ["", Text(heading, style=HEADING), _settings(data["settings"])]
-    for kind, settings in data.get("settings_by_kind", {}).items():
-        heading = f"Settings for every method, for {kind_text(kind)}"
+    groups = {kind_text(kind): settings for kind, settings in data.get("settings_by_kind", {}).items()}
+    for name, settings in (groups | data.get("settings_by_protocol", {})).items():
+        heading = f"Settings for every method, for {name}"
         parts += ["", Text(heading, style=HEADING), _settings(settings)]
     for least, settings in data.get("presets_by_ipc", {}).items():
         heading = f"Instead, from {counted(int(least), 'image')} per class on"

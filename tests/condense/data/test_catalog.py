@@ -56,7 +56,7 @@ def test_digits_are_not_mirrored() -> None:
 def test_a_folder_has_the_settings_of_its_kind(kind: Any, teacher: str) -> None:
     [folder] = [spec for spec in DATASETS if spec.name == "folder"]
     assert folder.kind_of(FolderOptions(like=kind), "") == kind
-    assert dict(folder.settings_for(kind))["teacher.model"] == teacher
+    assert dict(folder.settings_for(kind, "fkd"))["teacher.model"] == teacher
     assert set(folder.settings_by_kind) == set(IMAGE_KINDS)
     # Tests of methods look at folders alone: the kind of a dataset of the hub is found from what is fetched.
     [hub] = [spec for spec in DATASETS if spec.name == "hf"]

@@ -166,6 +166,7 @@ def toys() -> Registry:
                 settings={"teacher.epochs": 9, "teacher.model.depth": 2},
                 like="small-grey",
                 settings_by_kind=by_kind,
+                settings_by_protocol={"fkd": {"protocol.epochs": 12, "teacher.model.depth": 1}},
                 **PLAIN,
             ),
         ],

@@ -44,6 +44,18 @@ def test_settings_of_a_dataset_win_over_those_for_its_kind(toys: Registry) -> No
     assert teacher.model == Use(name="convnet", options={"width": 8, "depth": 2, "norm": "batch"})
 
 
+def test_settings_of_a_dataset_for_a_protocol_win_over_its_others_and_lose_to_the_user(
+    toys: Registry,
+) -> None:
+    def found(**changes: Any) -> tuple[int, int]:
+        config = configure(toys, method="toy", dataset="grey", **changes)
+        return config.evaluation.protocol.epochs, config.recipe.teacher.model.options["depth"]
+
+    assert found(protocol="fkd") == (12, 1)
+    assert found(protocol="fkd", settings={"protocol.epochs": 5}) == (5, 1)
+    assert found(protocol="dc") == (toys.protocol("dc").epochs, 2)
+
+
 def test_the_last_of_two_settings_wins(toys: Registry) -> None:
     assert teacher_on(toys, "plain", ("teacher.epochs", 5), ("teacher.epochs", 6))[0] == 6
 

@@ -97,5 +97,20 @@ def test_a_dataset_whose_settings_do_not_fit() -> None:
     assert doubt.text.startswith("dataset 'other': unknown option 'teacher.model.widht'")
 
 
+def test_a_dataset_whose_settings_do_not_fit_a_protocol() -> None:
+    kept = Method(name="mine", summary="x", recover=Recover(iterations=0))
+    broken = DatasetSpec(name="other", **PLAIN, settings_by_protocol={"fkd": {"teacher.model.widht": 3}})
+    [doubt] = doubts(registry_with(kept, broken))
+    assert doubt.text.startswith("dataset 'other': unknown option 'teacher.model.widht'")
+
+
+def test_settings_of_a_dataset_for_a_protocol_that_nothing_uses() -> None:
+    kept = Method(name="mine", summary="x", recover=Recover(iterations=0))
+    wrong = {name: {"protocol.epochs": 3} for name in ("fdk", "of-another-plugin")}
+    [doubt] = doubts(registry_with(kept, DatasetSpec(name="other", **PLAIN, settings_by_protocol=wrong)))
+    assert "settings for 'fdk' are those of no protocol" in doubt.text
+    assert doubt.text.endswith("did you mean 'fkd'?")
+
+
 def test_what_comes_with_condense_leaves_no_doubt() -> None:
     assert doubts(load_registry(environment={})) == []

@@ -78,6 +78,7 @@ def datasets(settings: dict[str, Any]) -> dict[str, DatasetSpec]:
         "dataset 'images', settings for photographs": DatasetSpec(
             **plain, settings_by_kind={"photographs": settings}
         ),
+        "dataset 'images', settings for fkd": DatasetSpec(**plain, settings_by_protocol={"fkd": settings}),
     }
 
 
