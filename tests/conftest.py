@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,10 @@ from condense.testing import made_up_dataset, made_up_network
 
 # On tensors this small a second thread costs more than it gains, above all where the cores are busy.
 torch.set_num_threads(1)
+
+# Whatever a shell starts in the background ignores Ctrl-C, and so would the processes of tests that send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # CI looks at the same examples every time; elsewhere hypothesis looks for new ones.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)

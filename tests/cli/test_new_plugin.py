@@ -89,6 +89,7 @@ def test_a_folder_that_exists_is_left_alone(condense: Invoke, tmp_path: Path) ->
     assert list((tmp_path / "condense-my-idea").iterdir()) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.skipif(
     not importlib.util.find_spec("hatchling") and not os.environ.get("CI"), reason="needs hatchling"

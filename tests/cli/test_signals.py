@@ -65,7 +65,13 @@ def wait_for(what: str, folder: Path, process: subprocess.Popen[str], count: int
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        *(pytest.param(one, marks=pytest.mark.thorough) for one in (signal.SIGTERM, signal.SIGHUP)),
+    ],
+)
 def test_a_comparison_leaves_no_helper_behind(number: signal.Signals, tmp_path: Path) -> None:
     with started(*COMPARE, cwd=tmp_path) as process:
         wait_for("grid.png", tmp_path, process, 2)  # of two cells: the helper works on one of them

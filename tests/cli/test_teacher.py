@@ -214,6 +214,7 @@ def test_two_processes_train_the_teacher_of_one_up_to_rounding(
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_process_ends_the_other_and_the_training_goes_on(
@@ -239,6 +240,7 @@ def test_a_killed_process_ends_the_other_and_the_training_goes_on(
     assert read_json(file.with_suffix(".json"))["processes"] == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_an_error_of_all_is_told_once(images: list[str], tmp_path: Path) -> None:
     line = ["teacher", str(tmp_path / "t.safetensors"), *words(images, "--set", "teacher.lr=1e30")]

@@ -182,6 +182,7 @@ def test_a_class_without_test_images_is_refused(tmp_path: Path, request_for: Cal
         load_imagenet(SMALL, request_for("imagenet-1k"))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_run(folders: Path, tmp_path: Path, run_wmdd: Callable[..., Any]) -> None:
     link(folders, tmp_path / "imagenet-1k")

@@ -13,6 +13,7 @@ from condense.testing.offered import CHECKS_OF, KIND_OF
 SHIPPED = ("wmdd", "baselines")
 
 
+@pytest.mark.thorough
 def test_what_is_shipped_passes_every_check_but_resume() -> None:
     """Another process would import torch again, which takes a third of the time."""
     registry = load_registry()
@@ -72,6 +73,7 @@ def test_protocols_that_are_shipped_train_students(plugin: str) -> None:
     assert len(report.findings) >= 2
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_executors_that_are_shipped_do_the_work_of_one_process() -> None:
     """Those of a cluster have their own tests, as no cluster is here."""

@@ -84,6 +84,7 @@ print("killed" if killer.killed else "not killed", *killer.notes, sep="\\n")
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Ray's clusters for tests need Linux or macOS")
 def test_a_killed_computer_changes_no_byte(tmp_path: Path) -> None:

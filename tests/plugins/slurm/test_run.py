@@ -74,6 +74,7 @@ def left_by(result: Any) -> tuple[dict[str, bytes], list[Any]]:
     return found, [score.to_dict()["accuracies"] for score in result.scores]
 
 
+@pytest.mark.thorough
 def test_a_killed_job_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draws = torch.Generator().manual_seed(0)
     for split, label, number in itertools.product(("train", "val"), "abc", range(6)):
