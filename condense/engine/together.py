@@ -29,7 +29,8 @@ class Learner:
     """One network of a stack, and what is its own in training.
 
     network: trained in place. feed: its images, as many as those of the others. loss: as for `train`.
-    generator: the source of its batches, views and mixing. what: the name of the training in errors.
+    generator: the source of its batches, views and mixing.
+    what: the name of the training, in errors and in what is kept of the stack. Each of a stack has another.
     """
 
     network: Network
@@ -72,8 +73,9 @@ def train_together(
     per_epoch = _equal_steps(learners, options)
     total = options.epochs * per_epoch
     draws = [learner.generator for learner in learners]
-    kept = unfinished.stack({**stack.weights, **stack.buffers}) if unfinished else None
-    what = "the stack of " + " and ".join(learner.what for learner in learners)
+    members = [learner.what for learner in learners]
+    kept = unfinished.stack({**stack.weights, **stack.buffers}, members) if unfinished else None
+    what = "the stack of " + " and ".join(members)
     done = kept.resume(optimizer, draws, options, steps=per_epoch, what=what) if kept else 0
     if done:
         runtime.reporter.advance(done * len(learners))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from condense.engine.build import build_component
 from condense.engine.components import Evaluator
-from condense.engine.evaluate import StudentEvaluator, StudentTrainer
+from condense.engine.evaluate import StudentEvaluator
 from condense.engine.labels import LABELS, LabelledBy
+from condense.engine.students import StudentTrainer
 from condense.recipe.config import Evaluation, Recipe
 from condense.runs.graph import METHOD, REFERENCE
 from condense.storage import artifact

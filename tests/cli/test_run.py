@@ -18,7 +18,7 @@ from condense_cli.sections import SectionedOption
 from PIL import Image
 
 from condense import api
-from condense.engine.evaluate import StudentTrainer
+from condense.engine.students import StudentTrainer
 from condense.recipe.registry import load_registry
 from condense.recipe.resolve import config_from_dict
 from condense.recipe.settings import assign, flatten

@@ -13,7 +13,8 @@ import torch
 from condense.data.dataset import RealDataset
 from condense.engine.build import build_component
 from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
-from condense.engine.evaluate import Score, StudentTrainer
+from condense.engine.evaluate import Score
+from condense.engine.students import StudentTrainer
 from condense.engine.unfinished import Unfinished
 from condense.errors import PluginError
 from condense.recipe.method import Use
