@@ -6,10 +6,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from condense.comparison.design import Design, Place
+from condense.comparison.tasks import blocks
 from condense.engine.plan import make_plan
 from condense.executors.pieces import Piece
 from condense.recipe.registry import Registry
-from condense.runs.graph import graph_ahead, students_together
+from condense.runs.graph import graph_ahead
 
 
 def pieces_ahead(design: Design, registry: Registry, refused: Collection[Place] = ()) -> list[Piece] | None:
@@ -24,22 +25,36 @@ def pieces_ahead(design: Design, registry: Registry, refused: Collection[Place] 
     for place, config in design.runs.items():
         if place in refused:
             continue
-        job = f"{place.row} {place.ipc} {place.seed}"
+        job = _job(place)
         graph = graph_ahead(make_plan(config, registry), registry, Path(job), job)
         if graph is None:
             return None
         # The teacher of a cell is one of the comparison's.
         pieces += [piece for piece in graph.whole() if piece.kind != "teacher"]
+    for row, ipc in dict.fromkeys((place.row, place.ipc) for place in design.runs if place not in refused):
         for setup in design.columns:
-            pieces += [
-                Piece(
-                    kind="student",
-                    job=job,
-                    name=setup.column.key,
-                    index=index,
-                    inputs=("distilled/distilled.json",),
-                    outputs=tuple(f"students/{setup.column.key}-{number}" for number in numbers),
-                )
-                for index, numbers in enumerate(students_together(setup.evaluation))
-            ]
+            for index, block in enumerate(blocks(setup.evaluation, len(design.seeds))):
+                places = [Place(row=row, ipc=ipc, seed=design.seeds[position]) for position, _ in block]
+                known = [
+                    (place.seed, number)
+                    for place, (_, number) in zip(places, block, strict=True)
+                    if place not in refused
+                ]
+                if known:
+                    pieces.append(
+                        Piece(
+                            kind="student",
+                            job=_job(Place(row=row, ipc=ipc, seed=known[0][0])),
+                            name=setup.column.key,
+                            index=index,
+                            inputs=("distilled/distilled.json",),
+                            outputs=tuple(
+                                f"students/{setup.column.key}-{seed}-{number}" for seed, number in known
+                            ),
+                        )
+                    )
     return pieces
+
+
+def _job(place: Place) -> str:
+    return f"{place.row} {place.ipc} {place.seed}"
