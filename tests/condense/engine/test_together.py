@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,30 @@ def test_interrupted_after_each_epoch(
     for one, other in zip(found, whole, strict=True):
         assert one.keys() == other.keys()
         assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_is_kept_of_another_stack_is_not_taken(
+    make_dataset: MakeDataset, make_network: MakeNetwork, impatient: Any, tmp_path: Path
+) -> None:
+    """Two stacks of equal sizes and settings, whose first student is the same."""
+    dataset = make_dataset()
+
+    def attempt(seeds: Sequence[int], file: Path | None, runtime: Runtime) -> list[Tensor]:
+        networks = [trainable(make_network, dataset, seed) for seed in seeds]
+        learners = [learner(dataset, network, seed) for seed, network in zip(seeds, networks, strict=True)]
+        train_together(learners, OPTIONS, runtime, Unfinished(file, runtime) if file else None)
+        return [value for network in networks for value in network.model.state_dict().values()]
+
+    file, whole = tmp_path / "stack", attempt((0, 2), None, RUNTIME)
+    with pytest.raises(KeyboardInterrupt):
+        attempt((0, 1), file, replace(RUNTIME, keep_minutes=0, reporter=impatient(1)))
+    assert file.exists()
+    patient = impatient(99)
+    found = attempt((0, 2), file, replace(RUNTIME, reporter=patient))
+    assert [note.partition("belongs")[2] for note in patient.notes] == [
+        " to another training, so the stack of student 0 and student 2 starts again"
+    ]
+    assert all(torch.equal(one, other) for one, other in zip(found, whole, strict=True))
 
 
 def test_an_evaluator_gives_each_student_the_draws_that_it_has_alone(
