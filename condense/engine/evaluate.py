@@ -78,12 +78,12 @@ class StudentEvaluator(Evaluator):
                     Learner(
                         network=student,
                         feed=request.distilled.feed(runtime),
-                        loss=LABELS[protocol.labels].loss(request),
                         generator=draws,
                         what=_title(request, requests),
                     )
                 )
-            steps = train_together(learners, protocol, runtime, unfinished)
+            losses = LABELS[protocol.labels].losses(requests)
+            steps = train_together(learners, losses, protocol, runtime, unfinished)
         reached = [
             self._test(learner.network, request) for learner, request in zip(learners, requests, strict=True)
         ]
