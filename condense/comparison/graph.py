@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from condense.comparison.design import Design, Place
@@ -31,29 +31,29 @@ def pieces_ahead(design: Design, registry: Registry, refused: Collection[Place] 
             return None
         # The teacher of a cell is one of the comparison's.
         pieces += [piece for piece in graph.whole() if piece.kind != "teacher"]
-    for row, ipc in dict.fromkeys((place.row, place.ipc) for place in design.runs if place not in refused):
-        for setup in design.columns:
-            for index, block in enumerate(blocks(setup.evaluation, len(design.seeds))):
-                places = [Place(row=row, ipc=ipc, seed=design.seeds[position]) for position, _ in block]
-                known = [
-                    (place.seed, number)
-                    for place, (_, number) in zip(places, block, strict=True)
-                    if place not in refused
-                ]
-                if known:
-                    pieces.append(
-                        Piece(
-                            kind="student",
-                            job=_job(Place(row=row, ipc=ipc, seed=known[0][0])),
-                            name=setup.column.key,
-                            index=index,
-                            inputs=("distilled/distilled.json",),
-                            outputs=tuple(
-                                f"students/{setup.column.key}-{seed}-{number}" for seed, number in known
-                            ),
-                        )
-                    )
+    for row, ipc in dict.fromkeys((place.row, place.ipc) for place in design.runs):
+        pieces += _students(design, row, ipc, refused)
     return pieces
+
+
+def _students(design: Design, row: str, ipc: int, refused: Collection[Place]) -> Iterator[Piece]:
+    """Yield the stacks of students of one row and number of images per class."""
+    places = [Place(row=row, ipc=ipc, seed=seed) for seed in design.seeds]
+    for setup in design.columns:
+        for index, block in enumerate(blocks(setup.evaluation, len(places))):
+            students = [(places[seed], number) for seed, number in block if places[seed] not in refused]
+            if students:
+                first, _ = students[0]
+                yield Piece(
+                    kind="student",
+                    job=_job(first),
+                    name=setup.column.key,
+                    index=index,
+                    inputs=("distilled/distilled.json",),
+                    outputs=tuple(
+                        f"students/{setup.column.key}-{place.seed}-{number}" for place, number in students
+                    ),
+                )
 
 
 def _job(place: Place) -> str:

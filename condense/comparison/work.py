@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -205,8 +205,9 @@ class _Tasks:
 
         If all are worked on elsewhere, wait for one if idle.
         """
-        ready = [task for task in self._left if set(task.students) <= {*task.images, *self._book.distilled}]
-        task = next(filter(self._shop.is_free, ready), ready[0] if idle and ready else None)
+        task = next(filter(self._shop.is_free, self._ready()), None)
+        if task is None and idle:
+            task = next(self._ready(), None)
         if task is None:
             return None
         if not self._shop.is_done(task):
@@ -217,6 +218,15 @@ class _Tasks:
         self._left.remove(task)
         self._begun.append(task)
         return self._script(task)
+
+    def _ready(self) -> Iterator[Task]:
+        """Yield the tasks that are left and whose images are there, or are a part of them."""
+        made = self._book.distilled
+        return (
+            task
+            for task in self._left
+            if all(place in task.images or place in made for place in task.students)
+        )
 
     def _script(self, task: Task) -> Script[None]:
         shop, book = self._shop, self._book
