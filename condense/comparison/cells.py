@@ -1,10 +1,10 @@
-"""One cell of a comparison: one row, distilled once, and the students of every column that learn from it."""
+"""The cells of a comparison: each is the images of one row, made with one number of images per class and one seed."""
 
 from __future__ import annotations
 
-import re
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,28 +12,22 @@ from typing import Any
 
 from condense.comparison.columns import ColumnSetup
 from condense.comparison.design import Design, Place
-from condense.comparison.outcome import Cell, Distilled
+from condense.comparison.outcome import Distilled
 from condense.comparison.progress import Progress
+from condense.comparison.tasks import Task, tasks_of
 from condense.comparison.workspace import Workspace, between, finished
 from condense.data.dataset import RealDataset
-from condense.engine.evaluate import Score, known_result
-from condense.engine.labels import LABELS
-from condense.engine.unfinished import discard
 from condense.errors import CondenseError, PluginError
 from condense.executors.foreman import Script
-from condense.executors.pieces import Batch, Failed, Group, Piece
 from condense.recipe.config import Recipe, RunConfig, public_settings
 from condense.recipe.method import IMPORTED
 from condense.recipe.registry import Registry
 from condense.runs import provenance
 from condense.runs.bench import RunJob
-from condense.runs.graph import students_together, unfinished_of
-from condense.runs.lessons import Judging
 from condense.runs.pipeline import RunDriver
 from condense.runs.result import RunResult
 from condense.runtime import Runtime
-from condense.storage.checksums import DamagedError
-from condense.storage.files import read_json, same_file, write_text
+from condense.storage.files import same_file, write_text
 from condense.storage.locks import HeldError, held
 from condense.storage.run_folder import RunFolder
 from condense.text import counted
@@ -68,67 +62,67 @@ class Workshop:
     refused: Mapping[Place, str] = field(default_factory=dict)
     threads: tuple[int, int] = (0, 0)
 
-    def is_done(self, place: Place) -> bool:
-        """Return whether nothing is left to compute for a place."""
-        if place in self.refused:
-            return True
-        cell = _Cell(self, place)
-        files = [file for setup in self.design.columns for file in cell.files(setup)]
-        return finished(cell.folder) and all(file.exists() for file in files)
+    def cell(self, place: Place) -> CellWork:
+        """Return the cell of a place, which is not a refused one, in progress."""
+        return CellWork(self, place)
 
-    def is_free(self, place: Place) -> bool:
-        """Return whether nobody works on a place now."""
+    def is_done(self, task: Task) -> bool:
+        """Return whether nothing is left to compute for a task."""
+        files = (
+            file
+            for place in task.students
+            if place not in self.refused
+            for setup in self.design.columns
+            for file in self.cell(place).files(setup)
+        )
+        made = (place in self.refused or finished(self.cell(place).folder) for place in task.images)
+        return all(made) and all(file.exists() for file in files)
+
+    def is_free(self, task: Task) -> bool:
+        """Return whether nobody works on the places of a task now."""
         try:
-            with held(_Cell(self, place).folder.path):
+            with self.locked(task, wait=False):
                 return True
         except HeldError:
             return False
 
-    def work(self, place: Place) -> Script[tuple[Distilled, list[Cell], bool]]:
-        """Yield the pieces that are missing for a place. A result that failed says why.
+    @contextmanager
+    def locked(self, task: Task, *, wait: bool = True) -> Iterator[None]:
+        """Lock the places of a task inside the block, in an order in which no two processes wait for each other.
 
-        Return its images, the results of its columns, and whether anything was missing.
+        wait: whether to wait for another process; otherwise HeldError is raised.
+        """
+        cells = [self.cell(place) for place in task.places if place not in self.refused]
+        with ExitStack() as locks:
+            for cell in sorted(cells, key=lambda cell: cell.folder.path.name):
+                locks.enter_context(held(cell.folder.path, waiting=cell.say_that_it_waits if wait else None))
+            yield
+
+    def distil(self, place: Place) -> Script[tuple[Distilled, bool]]:
+        """Yield the pieces that are missing of the images of a place. A result that failed says why.
+
+        Return what was distilled, and whether anything was missing.
         """
         if place in self.refused:
             reason = self.refused[place]
             self.progress.note(f"{place.row} with {counted(place.ipc, 'image')} per class failed: {reason}")
-            failed = Distilled(row=place.row, ipc=place.ipc, seed=place.seed, failure=reason)
-            return failed, [], False
-        cell = _Cell(self, place)
-        with held(cell.folder.path, waiting=cell.say_that_it_waits):
-            distilled = yield from cell.distil()
-            cells = [] if distilled.failure else (yield from cell.columns())
-        return distilled, cells, cell.worked
+            return Distilled(row=place.row, ipc=place.ipc, seed=place.seed, failure=reason), False
+        cell = self.cell(place)
+        return (yield from cell.distil()), cell.worked
 
 
-def jobs_of(design: Design, space: Workspace, taught: Mapping[str, Path]) -> dict[str, RunJob]:
-    """Return the runs of all cells by the names of their folders, with the students of the columns.
-
-    taught: the files of the teachers, by `Row.teacher`.
-    """
-    jobs: dict[str, RunJob] = {}
-    for place, config in design.runs.items():
-        folder, teacher = space.cell(config.recipe), design.teacher_of(place.row)
-        columns = {}
-        for setup in design.columns:
-            wanted = LABELS[setup.evaluation.protocol.labels].need_teacher(setup.evaluation.students)
-            columns[setup.column.key] = Judging(
-                evaluation=setup.evaluation,
-                recipe=design.recipe_of(teacher) if wanted else None,
-                teacher=taught[teacher] if wanted else None,
-            )
-        jobs[folder.path.name] = RunJob(
-            config=config,
-            path=folder.path,
-            teachers=space.teachers,
-            columns=columns,
-        )
-    return jobs
+def jobs_of(design: Design, space: Workspace) -> dict[str, RunJob]:
+    """Return the runs of all cells by the names of their folders."""
+    folders = {place: space.cell(config.recipe).path for place, config in design.runs.items()}
+    return {
+        folders[place].name: RunJob(config=config, path=folders[place], teachers=space.teachers)
+        for place, config in design.runs.items()
+    }
 
 
-@dataclass
-class _Cell:
-    """One place in progress. worked: whether anything had to be computed."""
+@dataclass(eq=False)
+class CellWork:
+    """One cell in progress. worked: whether anything had to be computed."""
 
     shop: Workshop
     place: Place
@@ -136,24 +130,25 @@ class _Cell:
 
     @cached_property
     def config(self) -> RunConfig:
+        """The run of the cell."""
         return self.shop.design.runs[self.place]
 
     @property
     def recipe(self) -> Recipe:
+        """How the images are made."""
         return self.config.recipe
 
     @cached_property
     def folder(self) -> RunFolder:
+        """The run directory of the cell."""
         return self.shop.space.cell(self.recipe)
-
-    def _usable(self, file: Path) -> bool:
-        return self.folder.checksums.usable(file, self.shop.progress.note)
 
     def files(self, setup: ColumnSetup) -> list[Path]:
         """Return the files with the results of a column's students."""
         return self.shop.space.students(self.recipe, setup)
 
     def say_that_it_waits(self) -> None:
+        """Note that another process works on the cell."""
         self.shop.progress.note(f"another process works on {self.folder.path.name}; waiting for it")
 
     def distil(self) -> Script[Distilled]:
@@ -174,7 +169,7 @@ class _Cell:
                 kept=kept,
             )
         except (Exception, SystemExit) as error:  # A plugin's code may raise anything.
-            return Distilled(**common, failure=self._reason(error, "distil"))
+            return Distilled(**common, failure=self.reason(error, "distil"))
 
     def _facts(self) -> Script[tuple[Mapping[str, float], Mapping[str, int], str]]:
         """Return the seconds of each stage, the bytes of each part and what students kept, of a finished or new run."""
@@ -184,7 +179,7 @@ class _Cell:
             outcome = saved["outcome"]
             return outcome["seconds"], outcome["bytes"], (outcome.get("choice") or {}).get("kept_text", "")
         self.worked = True
-        result = yield from self._run()
+        result = yield from self.run()
         kept = result.choice.kept_text() if result.choice else ""
         return result.seconds, result.distilled.sizes(), kept
 
@@ -192,10 +187,11 @@ class _Cell:
         """Note that a finished run stands beside work that is left and will have another number of threads."""
         host = provenance.host(self.shop.runtime, self.config, *self.shop.threads)
         told = provenance.other_threads(made_on.get("threads", host["threads"]), host)
-        if told and not all(map(self.shop.is_done, self.shop.design.places())):
+        if told and not all(map(self.shop.is_done, tasks_of(self.shop.design))):
             self.shop.progress.note(told)
 
-    def _run(self) -> Script[RunResult]:
+    def run(self) -> Script[RunResult]:
+        """Yield the pieces of the run that are missing or damaged, and return its result. Raises what it raises."""
         shop, key = self.shop, self.folder.path.name
         driver = RunDriver(
             job=shop.jobs[key],
@@ -208,96 +204,7 @@ class _Cell:
         )
         return (yield from driver.steps(resume=self.folder.run_json.exists(), locks=None))
 
-    def columns(self) -> Script[list[Cell]]:
-        """Have the missing students of all columns trained and tested, and return the result of each column."""
-        results = yield from self._students()
-        damaged = [error for error in results.values() if isinstance(error, DamagedError)]
-        if damaged:
-            # Damaged files are made again from the pieces of the run.
-            self.shop.progress.note(f"{damaged[0]}. It is made again")
-            yield from self._run()
-            results = yield from self._students()
-        return [self._cell(setup, results) for setup in self.shop.design.columns]
-
-    def _students(self) -> Script[dict[Piece, Any]]:
-        """Have the missing students trained, and return what was found of each student, or the error."""
-        columns = {setup.column.key: self._pieces(setup) for setup in self.shop.design.columns}
-        pieces = [piece for column in columns.values() for piece in column]
-        found: dict[Piece, Any] = {
-            piece: [read_json(self.folder.path / name) for name in piece.outputs]
-            for piece in pieces
-            if self._there(piece)
-        }
-        done = list(found)
-        for piece in done:  # a process may have been killed after it wrote the last of a piece
-            for name in unfinished_of(piece):
-                discard(self.folder.path / name)
-        self.worked |= len(done) < len(pieces)
-        results = yield Batch(
-            pieces=pieces,
-            done=done,
-            groups={
-                setup.column.key: self._group(setup, columns[setup.column.key], found)
-                for setup in self.shop.design.columns
-            },
-            keep=lambda finished: found.update({finished.piece: finished.facts["students"]}),
-            apart=lambda piece: piece.name,
-        )
-        failed = {piece: result.error for piece, result in results.items() if isinstance(result, Failed)}
-        return {**found, **failed}
-
-    def _there(self, piece: Piece) -> bool:
-        return all(self._usable(self.folder.path / name) for name in piece.outputs)
-
-    def _pieces(self, setup: ColumnSetup) -> list[Piece]:
-        files = [file.relative_to(self.folder.path).as_posix() for file in self.files(setup)]
-        return [
-            Piece(
-                kind="student",
-                job=self.folder.path.name,
-                name=setup.column.key,
-                index=index,
-                group=setup.column.key,
-                inputs=("distilled/distilled.json",),
-                outputs=tuple(files[number] for number in numbers),
-            )
-            for index, numbers in enumerate(students_together(setup.evaluation))
-        ]
-
-    def _group(self, setup: ColumnSetup, pieces: Sequence[Piece], found: Mapping[Piece, Any]) -> Group:
-        return Group(
-            stage="evaluate",
-            detail=f"{counted(setup.evaluation.students, 'student')} on {self.place.row}, {setup.column.key}",
-            unit="epoch",
-            units=setup.evaluation.protocol.epochs,
-            summary=lambda: _score([one for piece in pieces for one in found[piece]]).text(),
-        )
-
-    def _cell(self, setup: ColumnSetup, results: Mapping[Piece, Any]) -> Cell:
-        """Return the result of a column, or why it failed."""
-        column = setup.column.key
-        common: dict[str, Any] = {
-            "row": self.place.row,
-            "ipc": self.place.ipc,
-            "seed": self.place.seed,
-            "column": column,
-        }
-        of_pieces = [results[piece] for piece in self._pieces(setup)]
-        errors = [one for one in of_pieces if isinstance(one, BaseException)]
-        if errors:
-            what = re.sub(r"[^A-Za-z0-9._-]+", "-", column)
-            return Cell(**common, failure=self._reason(errors[0], what))
-        found = [one for some in of_pieces for one in some]
-        students = _score(found).students
-        return Cell(
-            **common,
-            accuracies=tuple(student.accuracy for student in students),
-            steps=students[0].steps,
-            seconds=sum(student.seconds for student in students) / len(students),
-            bytes=found[0]["bytes"],
-        )
-
-    def _reason(self, error: BaseException, what: str) -> str:
+    def reason(self, error: BaseException, what: str) -> str:
         """Return why a result failed, so that the other rows go on. What is not meant for users leaves its traceback.
 
         Raises an error that is not the row's: the reader of our output has gone, or someone interrupts.
@@ -313,8 +220,3 @@ class _Cell:
         self.worked = True
         self.shop.progress.note(f"{self.place.row} failed: {reason}")
         return reason
-
-
-def _score(found: Sequence[Any]) -> Score:
-    """Return what the students of a column reached, from what was found of each."""
-    return Score(label="", students=tuple(map(known_result, found)))

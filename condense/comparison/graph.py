@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from condense.comparison.design import Design, Place
+from condense.comparison.tasks import blocks
 from condense.engine.plan import make_plan
 from condense.executors.pieces import Piece
 from condense.recipe.registry import Registry
-from condense.runs.graph import graph_ahead, students_together
+from condense.runs.graph import graph_ahead
 
 
 def pieces_ahead(design: Design, registry: Registry, refused: Collection[Place] = ()) -> list[Piece] | None:
@@ -24,22 +25,36 @@ def pieces_ahead(design: Design, registry: Registry, refused: Collection[Place] 
     for place, config in design.runs.items():
         if place in refused:
             continue
-        job = f"{place.row} {place.ipc} {place.seed}"
+        job = _job(place)
         graph = graph_ahead(make_plan(config, registry), registry, Path(job), job)
         if graph is None:
             return None
         # The teacher of a cell is one of the comparison's.
         pieces += [piece for piece in graph.whole() if piece.kind != "teacher"]
-        for setup in design.columns:
-            pieces += [
-                Piece(
+    for row, ipc in dict.fromkeys((place.row, place.ipc) for place in design.runs):
+        pieces += _students(design, row, ipc, refused)
+    return pieces
+
+
+def _students(design: Design, row: str, ipc: int, refused: Collection[Place]) -> Iterator[Piece]:
+    """Yield the stacks of students of one row and number of images per class."""
+    places = [Place(row=row, ipc=ipc, seed=seed) for seed in design.seeds]
+    for setup in design.columns:
+        for index, block in enumerate(blocks(setup.evaluation, len(places))):
+            students = [(places[seed], number) for seed, number in block if places[seed] not in refused]
+            if students:
+                first, _ = students[0]
+                yield Piece(
                     kind="student",
-                    job=job,
+                    job=_job(first),
                     name=setup.column.key,
                     index=index,
                     inputs=("distilled/distilled.json",),
-                    outputs=tuple(f"students/{setup.column.key}-{number}" for number in numbers),
+                    outputs=tuple(
+                        f"students/{setup.column.key}-{place.seed}-{number}" for place, number in students
+                    ),
                 )
-                for index, numbers in enumerate(students_together(setup.evaluation))
-            ]
-    return pieces
+
+
+def _job(place: Place) -> str:
+    return f"{place.row} {place.ipc} {place.seed}"

@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from condense.comparison.design import Place
 from condense.comparison.outcome import Cell, Distilled
+from condense.comparison.tasks import Task
 from condense.runtime import Reporter
-from condense.text import counted
 
 
 @runtime_checkable
@@ -45,9 +45,8 @@ class Progress:
             self._noted.add(text)
             self._told.note(text)
 
-    def piece(self, number: int, total: int, place: Place, left: float | None) -> None:
+    def piece(self, number: int, total: int, what: str, left: float | None) -> None:
         """Report that a piece of the comparison begins; a reporter without `piece` gets a note."""
-        what = f"{place.row}, {counted(place.ipc, 'image')} per class, seed {place.seed}"
         if isinstance(self._told, ComparisonReporter):
             self._told.piece(number, total, what, left)
         else:
@@ -66,27 +65,27 @@ class Forecast:
         self._distil: dict[tuple[str, int], list[float]] = {}
         self._train: dict[tuple[str, int], list[float]] = {}
 
-    def learn(self, distilled: Distilled, cells: Sequence[Cell]) -> None:
-        """Record the seconds of a piece, whether this process or an earlier one computed it."""
-        if distilled.failure:
-            self._distil.setdefault((distilled.row, distilled.ipc), []).append(0.0)
-            return
+    def learn_images(self, distilled: Distilled) -> None:
+        """Record the seconds of the images of a place, whether this process or an earlier one made them."""
         self._distil.setdefault((distilled.row, distilled.ipc), []).append(distilled.distil_seconds or 0.0)
+
+    def learn_students(self, cells: Sequence[Cell]) -> None:
+        """Record the seconds of students, whether this process or an earlier one trained them."""
         for cell in cells:
             seconds = cell.seconds * len(cell.accuracies)
             self._train.setdefault((cell.column, cell.ipc), []).append(seconds)
 
-    def left(self, places: Sequence[Place]) -> float | None:
-        """Return the estimated seconds for these places; None if nothing similar to one of them is done."""
-        total = 0.0
-        for place in places:
-            pieces = [self._distilling(place)]
-            pieces += [self._training(column, place.ipc) for column in self._columns]
-            known = [piece for piece in pieces if piece is not None]
-            if len(known) < len(pieces):
-                return None
-            total += sum(known)
-        return total
+    def left(self, tasks: Sequence[Task]) -> float | None:
+        """Return the estimated seconds for these tasks; None if nothing similar to a part of one is done."""
+        parts = [self._distilling(place) for task in tasks for place in task.images]
+        parts += [
+            self._training(column, place.ipc)
+            for task in tasks
+            for place in task.students
+            for column in self._columns
+        ]
+        known = [part for part in parts if part is not None]
+        return sum(known) if len(known) == len(parts) else None
 
     def _distilling(self, place: Place) -> float | None:
         if (place.row, place.ipc) in self._distil:

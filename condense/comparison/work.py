@@ -1,8 +1,8 @@
-"""Carry out a comparison: load dataset and teacher once, then compute cell by cell. All finished work is kept."""
+"""Carry out a comparison: load dataset and teacher once, then compute task by task. All finished work is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,10 @@ from condense.comparison.outcome import Cell, Distilled, Outcome, TeacherFacts
 from condense.comparison.progress import Forecast, Progress
 from condense.comparison.saved import JSON, PAGE, to_dict
 from condense.comparison.school import School
+from condense.comparison.students import students_jobs
+from condense.comparison.study import Study
 from condense.comparison.summary import Summary, summarise
+from condense.comparison.tasks import Task, tasks_of
 from condense.comparison.terms import DATASETS
 from condense.comparison.workspace import Workspace, check_folder
 from condense.data.dataset import RealDataset
@@ -35,7 +38,7 @@ from condense.runs import provenance
 from condense.runs.build import build_parts, check_images
 from condense.runs.machine import runtime_of
 from condense.runs.pipeline import order_of
-from condense.runs.site import RunSite
+from condense.runs.site import Job, RunSite
 from condense.runs.usual import usual_executor
 from condense.runtime import Reporter, SilentReporter, process_settings
 from condense.storage.files import read_json, write_json
@@ -113,13 +116,12 @@ def carry_out(
             runtime=runtime,
             progress=progress,
             dataset=dataset,
-            jobs=jobs_of(design, space, school.files),
+            jobs=jobs_of(design, space),
             folder=folder,
             refused=refused,
         )
-        site = RunSite(
-            jobs={**school.jobs, **shop.jobs}, registry=registry, machine_runtime=runtime, dataset=dataset
-        )
+        jobs: dict[str, Job] = {**school.jobs, **shop.jobs, **students_jobs(design, space, school.files)}
+        site = RunSite(jobs=jobs, registry=registry, machine_runtime=runtime, dataset=dataset)
         config = RunConfig(recipe=recipe, evaluation=design.columns[0].evaluation, machine=machine)
         order = order_of(site, config, probe=out / DATASETS)
         if executor is None:
@@ -130,13 +132,13 @@ def carry_out(
         with executor.crew(order, site, board.tell) as crew:
             finish(OneScript(school.script()), crew, board)
             book = _Book(design, dataset, school.facts, provenance.versions(registry))
-            cells = _Cells(replace(shop, threads=(crew.threads, crew.alone)), book, crew.size)
-            finish(cells, crew, board)
+            tasks = _Tasks(replace(shop, threads=(crew.threads, crew.alone)), book, crew.size)
+            finish(tasks, crew, board)
     return ComparisonResult(path=folder, outcome=book.outcome(complete=True))
 
 
 class _Book:
-    """The results so far."""
+    """The results so far. A place whose students are not done yet is not told."""
 
     def __init__(
         self,
@@ -157,7 +159,7 @@ class _Book:
             for row in design.rows
             for ipc in design.ipcs
             for seed in design.seeds
-            if (place := Place(row=row.label, ipc=ipc, seed=seed)) in self.distilled
+            if (place := Place(row=row.label, ipc=ipc, seed=seed)) in self.cells
         ]
         images = len(dataset.train)
         return Outcome(
@@ -185,42 +187,64 @@ class _Book:
         )
 
 
-class _Cells:
-    """The cells of a comparison as scripts. compare.json is written after each, so that it can be looked at."""
+class _Tasks:
+    """The tasks of a comparison as scripts. compare.json is written after each, so that it can be looked at."""
 
     def __init__(self, shop: Workshop, book: _Book, workers: int) -> None:
         self._shop, self._book, self._workers = shop, book, workers
         design = shop.design
-        # Finished places come first: they show how long the rest may take, and compare.json holds them from the start.
-        self._left = sorted(design.places(), key=lambda place: not shop.is_done(place))
-        self._begun: list[Place] = []
+        # Finished tasks come first: they show how long the rest may take, and compare.json holds them from the start.
+        self._left = sorted(tasks_of(design), key=lambda task: not shop.is_done(task))
+        self._begun: list[Task] = []
         self._total = len(self._left)
         references = {row.label for row in design.rows if design.reference and row.stem == design.reference}
         self._forecast = Forecast([setup.column.key for setup in design.columns], references)
 
     def following(self, *, idle: bool) -> Script[None] | None:
-        """Return the script of a place that nobody works on; if all are worked on elsewhere, wait for one if idle."""
-        place = next(filter(self._shop.is_free, self._left), self._left[0] if idle and self._left else None)
-        if place is None:
+        """Return the script of a task whose images are there and on which nobody works.
+
+        If all are worked on elsewhere, wait for one if idle.
+        """
+        task = next(filter(self._shop.is_free, self._ready()), None)
+        if task is None and idle:
+            task = next(self._ready(), None)
+        if task is None:
             return None
-        if not self._shop.is_done(place):
+        if not self._shop.is_done(task):
             seconds = self._forecast.left([*self._begun, *self._left])
             number = self._total - len(self._left) + 1
             together = min(self._workers, len(self._left) + len(self._begun))
-            self._shop.progress.piece(number, self._total, place, seconds and seconds / together)
-        self._left.remove(place)
-        self._begun.append(place)
-        return self._script(place)
+            self._shop.progress.piece(number, self._total, task.text(), seconds and seconds / together)
+        self._left.remove(task)
+        self._begun.append(task)
+        return self._script(task)
 
-    def _script(self, place: Place) -> Script[None]:
-        book = self._book
-        distilled, cells, worked = yield from self._shop.work(place)
-        book.distilled[place], book.cells[place] = distilled, cells
-        self._begun.remove(place)
-        self._forecast.learn(distilled, cells)
-        if worked:
+    def _ready(self) -> Iterator[Task]:
+        """Yield the tasks that are left and whose images are there, or are a part of them."""
+        made = self._book.distilled
+        return (
+            task
+            for task in self._left
+            if all(place in task.images or place in made for place in task.students)
+        )
+
+    def _script(self, task: Task) -> Script[None]:
+        shop, book = self._shop, self._book
+        some_worked = False
+        with shop.locked(task):
+            for place in task.images:
+                book.distilled[place], worked = yield from shop.distil(place)
+                some_worked |= worked
+                self._forecast.learn_images(book.distilled[place])
+            study = Study(shop, [place for place in task.students if not book.distilled[place].failure])
+            cells = yield from study.script()
+        for place in task.students:
+            book.cells[place] = cells.get(place, [])
+            self._forecast.learn_students(book.cells[place])
+        self._begun.remove(task)
+        if some_worked or study.worked:
             so_far = book.outcome(complete=False)
-            write_json(self._shop.folder / JSON, to_dict(so_far, summarise(so_far)))
+            write_json(shop.folder / JSON, to_dict(so_far, summarise(so_far)))
 
 
 def _refusals(

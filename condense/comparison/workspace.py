@@ -41,6 +41,11 @@ class Workspace:
         """The folder of teachers."""
         return self.out / TEACHERS
 
+    @property
+    def cells(self) -> Path:
+        """The folder of cells."""
+        return self.out / CELLS
+
     def cell(self, recipe: Recipe) -> RunFolder:
         """Return the folder in which a recipe is distilled, whether it exists or not."""
         kind, _, argument = recipe.dataset.name.partition(":")
@@ -52,9 +57,7 @@ class Workspace:
         judges = recipe.select.epochs if recipe.select.students else 0
         steps = max(recipe.recover.iterations, judges)
         made_of = [known.hash, self.machine.hash, versions, *self._compiled(steps)]
-        return RunFolder(
-            self.out / CELLS / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', stem)}-{digest(made_of)[:10]}"
-        )
+        return RunFolder(self.cells / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', stem)}-{digest(made_of)[:10]}")
 
     def students(self, recipe: Recipe, setup: ColumnSetup) -> list[Path]:
         """Return the result files of a column's students, by student number, whether they exist or not.

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from condense.data.dataset import RealDataset
 from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
-from condense.engine.first_step import check_unchanged, dataset_versions, distilled_versions
 from condense.engine.intervals import Interval, t_interval
 from condense.engine.labels import LABELS
-from condense.engine.together import Learner, stackable, train_together
+from condense.engine.together import Learner, train_together
 from condense.engine.training import accuracy, train
-from condense.engine.unfinished import Unfinished, discard
 from condense.errors import StorageError
-from condense.models.build import build_network
 from condense.models.compiled import compiled
 from condense.models.network import Network
-from condense.recipe.config import Evaluation, Recipe
 from condense.recipe.misfits import converted
-from condense.recipe.registry import Registry
 from condense.recipe.specs import NoOptions
 from condense.rng import generator, isolated_global_rng
-from condense.runtime import Runtime
-from condense.storage.distilled import DistilledDataset
-from condense.text import counted
 
 
 class StudentEvaluator(Evaluator):
@@ -71,7 +62,7 @@ class StudentEvaluator(Evaluator):
         return StudentResult(student=request.student, accuracy=reached, seconds=seconds, steps=steps)
 
     def evaluate_together(self, requests: Sequence[EvaluationRequest]) -> list[StudentResult]:
-        """Return the results of students of one network and protocol, who are trained at once.
+        """Return the results of students of one network and protocol, who are trained at once, of one seed or several.
 
         Each has the draws that it has alone, and its result within rounding. The stack is not compiled, and what is
         kept of it lies where the first student's training would. Seconds are divided among them.
@@ -87,12 +78,12 @@ class StudentEvaluator(Evaluator):
                     Learner(
                         network=student,
                         feed=request.distilled.feed(runtime),
-                        loss=LABELS[protocol.labels].loss(request),
                         generator=draws,
-                        what=f"student {request.student}",
+                        what=_title(request, requests),
                     )
                 )
-            steps = train_together(learners, protocol, runtime, unfinished)
+            losses = LABELS[protocol.labels].losses(requests)
+            steps = train_together(learners, losses, protocol, runtime, unfinished)
         reached = [
             self._test(learner.network, request) for learner, request in zip(learners, requests, strict=True)
         ]
@@ -113,6 +104,12 @@ class StudentEvaluator(Evaluator):
         distilled = request.distilled
         tested = replace(request.dataset, mean=distilled.mean, std=distilled.std)
         return accuracy(student, tested.test, tested, request.runtime)
+
+
+def _title(request: EvaluationRequest, stack: Sequence[EvaluationRequest]) -> str:
+    """Return the name of a student's training, with its seed in a stack of several seeds."""
+    seeds = {other.seed for other in stack}
+    return f"student {request.student}" + (f" of seed {request.seed}" if len(seeds) > 1 else "")
 
 
 def known_result(stored: Any) -> StudentResult:
@@ -175,126 +172,3 @@ class Score:
             "steps": self.students[0].steps,
             "seconds": sum(found.seconds for found in self.students),
         }
-
-
-class Kept(Protocol):
-    """Where the students of a score are kept, so that one that was interrupted goes on."""
-
-    def result(self, number: int) -> StudentResult | None:
-        """Return the result of a student that an earlier attempt finished, or None."""
-
-    def keep(self, result: StudentResult) -> None:
-        """Keep the result of a student."""
-
-    def unfinished(self, number: int) -> Unfinished:
-        """Return what keeps the training of a student."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudentTrainer:
-    """Trains and tests students on distilled datasets, in a run, in a comparison or for an earlier artifact.
-
-    recipe, evaluation: the settings that students depend on.
-    evaluator: built from the evaluation.
-    teacher: labels the views during training; None if the labels do not need that.
-    stage: whose students they are, for people.
-    """
-
-    recipe: Recipe
-    evaluation: Evaluation
-    evaluator: Evaluator
-    dataset: RealDataset
-    teacher: Network | None
-    registry: Registry
-    runtime: Runtime
-    stage: str = "evaluate"
-
-    def build_student(self, draws: torch.Generator) -> Network:
-        """Return a new student network with weights drawn from `draws`."""
-        use = self.evaluation.student_network(self.recipe.teacher)
-        return build_network(use, self.dataset, self.registry, self.runtime, draws)
-
-    def students(
-        self,
-        distilled: DistilledDataset,
-        numbers: Sequence[int],
-        unfinished: Callable[[int], Unfinished] | None = None,
-    ) -> Iterator[StudentResult]:
-        """Train and test some students on `distilled`, and yield how each did, in the order of their numbers.
-
-        unfinished: keeps the training of a student, to go on from there, until the next result is asked for.
-        """
-        at_once = self._at_once()
-        for first in range(0, len(numbers), at_once):
-            asked = [
-                self._request(distilled, number, unfinished(number) if unfinished else None)
-                for number in numbers[first : first + at_once]
-            ]
-            yield from self._results(asked)
-            for request in asked:
-                if request.unfinished:
-                    discard(request.unfinished.file)
-
-    def score(self, distilled: DistilledDataset, label: str, kept: Kept | None = None) -> Score:
-        """Train and test every student on `distilled` that has no result yet, and return the score of all of them.
-
-        label: the label of the score. kept: where they are kept; None keeps nothing.
-        """
-        protocol, count = self.evaluation.protocol, self.evaluation.students
-        reporter = self.runtime.reporter
-        reporter.start(
-            self.stage, f"{counted(count, 'student')} on {label}", count * protocol.epochs, "epoch"
-        )
-        earlier = (kept.result(number) for number in range(count)) if kept else ()
-        found = {result.student: result for result in earlier if result}
-        if found:
-            reporter.advance(len(found) * protocol.epochs)
-        left = [number for number in range(count) if number not in found]
-        for result in self.students(distilled, left, kept.unfinished if kept else None):
-            found[result.student] = result
-            if kept:
-                kept.keep(result)
-        score = Score(label=label, students=tuple(found[number] for number in range(count)))
-        reporter.finish(score.text())
-        return score
-
-    def _at_once(self) -> int:
-        """Return how many students are trained at once. A note says why it is one where several are asked for."""
-        asked = min(self.evaluation.student.together, self.evaluation.students)
-        if asked == 1:
-            return 1
-        if not isinstance(self.evaluator, StudentEvaluator):
-            reason = "their evaluator trains one at a time"
-        elif not stackable(self.build_student(generator(0, "together"))):
-            reason = "their network draws while it is trained, as dropout does"
-        else:
-            return asked
-        self.runtime.reporter.note(f"students are trained one by one: {reason}")
-        return 1
-
-    def _request(
-        self, distilled: DistilledDataset, student: int, unfinished: Unfinished | None
-    ) -> EvaluationRequest:
-        return EvaluationRequest(
-            distilled=distilled,
-            dataset=self.dataset,
-            protocol=self.evaluation.protocol,
-            student=student,
-            seed=self.recipe.seed,
-            build_student=self.build_student,
-            teacher=self.teacher,
-            runtime=self.runtime,
-            unfinished=unfinished,
-        )
-
-    def _results(self, requests: Sequence[EvaluationRequest]) -> list[StudentResult]:
-        if len(requests) > 1 and isinstance(self.evaluator, StudentEvaluator):
-            return self.evaluator.evaluate_together(requests)
-        found = []
-        title = f"evaluator {self.evaluation.evaluator.name!r}"
-        for request in requests:
-            before = [*distilled_versions(request.distilled), *dataset_versions(request.dataset)]
-            with isolated_global_rng(generator(self.recipe.seed, "plugin", "evaluator", request.student)):
-                found.append(self.evaluator.evaluate(request))
-            check_unchanged(before, title, "evaluate")
-        return found

@@ -8,7 +8,7 @@ online: the teacher labels every augmented view during training, so the teacher 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from condense.data.feed import Batch
     from condense.engine.components import EvaluationRequest
+    from condense.engine.together import StackLoss
     from condense.engine.training import BatchLoss
     from condense.models.network import Network
     from condense.runtime import Runtime
@@ -71,6 +72,12 @@ class Labels(ABC):
     @abstractmethod
     def loss(self, request: EvaluationRequest) -> BatchLoss:
         """Return the loss that a student minimises. Raises ModelError if that takes a teacher and there is none."""
+
+    def losses(self, requests: Sequence[EvaluationRequest]) -> StackLoss:
+        """Return the losses that students of one protocol minimise who are trained at once. Raises as `loss` does."""
+        from condense.engine.together import each_by_itself
+
+        return each_by_itself([self.loss(request) for request in requests])
 
 
 class Hard(Labels):
@@ -153,29 +160,59 @@ class Online(Labels):
         )
 
     def loss(self, request: EvaluationRequest) -> BatchLoss:
+        from condense.engine.training import distillation_loss
+
+        answers = _answers(request)
+        return distillation_loss(
+            lambda batch: answers(batch.images), request.protocol.temperature, _loss_weights(request)
+        )
+
+    def losses(self, requests: Sequence[EvaluationRequest]) -> StackLoss:
+        """Return the losses of a stack. A teacher that all students have is asked once for the batches of all."""
         import torch
 
-        from condense.engine.training import distillation_loss
-        from condense.models.compiled import compiled
+        from condense.engine.training import divergence
 
-        network, temperature = request.teacher, request.protocol.temperature
-        runtime = request.runtime.for_steps(request.protocol.epochs)
-        if network is None:
-            raise ModelError(
-                "the protocol's labels are online: the teacher answers during training, and there is none; name its "
-                "weights with --teacher FILE, or use --set protocol.labels=hard"
-            )
-        teacher = compiled(network, runtime)
+        first = requests[0]
+        if any(request.teacher is not first.teacher for request in requests):
+            return super().losses(requests)
+        answers, temperature = _answers(first), first.protocol.temperature
+        weights = [_loss_weights(request) for request in requests]
 
-        def teach(batch: Batch) -> Tensor:
-            with torch.no_grad(), runtime.autocast():
-                logits = teacher.logits(batch.images)
-            return torch.softmax(logits / temperature, dim=1)
+        def losses(batches: Sequence[Batch], logits: Tensor) -> list[Tensor]:
+            taught = answers(torch.cat([batch.images for batch in batches])).view(logits.shape)
+            return [
+                divergence(batch, own, answer, temperature, factors)
+                for batch, own, answer, factors in zip(batches, logits, taught, weights, strict=True)
+            ]
 
-        return distillation_loss(teach, temperature, _loss_weights(request))
+        return losses
 
 
 LABELS: Mapping[LabelMode, Labels] = {"hard": Hard(), "soft": Soft(), "online": Online()}
+
+
+def _answers(request: EvaluationRequest) -> Callable[[Tensor], Tensor]:
+    """Return what gives the teacher's probabilities (B, K) of images (B, C, S, S). Raises ModelError without one."""
+    import torch
+
+    from condense.models.compiled import compiled
+
+    network, temperature = request.teacher, request.protocol.temperature
+    runtime = request.runtime.for_steps(request.protocol.epochs)
+    if network is None:
+        raise ModelError(
+            "the protocol's labels are online: the teacher answers during training, and there is none; name its "
+            "weights with --teacher FILE, or use --set protocol.labels=hard"
+        )
+    teacher = compiled(network, runtime)
+
+    def answers(images: Tensor) -> Tensor:
+        with torch.no_grad(), runtime.autocast():
+            logits = teacher.logits(images)
+        return torch.softmax(logits / temperature, dim=1)
+
+    return answers
 
 
 def _loss_weights(request: EvaluationRequest) -> Tensor | None:

@@ -15,9 +15,10 @@ from condense.data.dataset import RealDataset
 from condense.data.load import part_of
 from condense.engine.components import Initializer, StudentResult
 from condense.engine.epochs import judge_epochs
-from condense.engine.evaluate import StudentEvaluator, StudentTrainer, known_result
+from condense.engine.evaluate import StudentEvaluator, known_result
 from condense.engine.labels import LABELS
 from condense.engine.plan import Plan
+from condense.engine.students import StudentTrainer
 from condense.engine.synthesis import Synthesis
 from condense.engine.unfinished import Unfinished
 from condense.engine.work import Counts, passes, work_of

@@ -8,7 +8,7 @@ drawn as if it were alone. Sums are taken in another order, so results are equal
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,18 +23,28 @@ from condense.models.network import Network
 from condense.recipe.training import Training
 from condense.runtime import Runtime
 
+# From the batches of M networks and their logits (M, B, K), the loss of each.
+StackLoss = Callable[[Sequence[Batch], Tensor], list[Tensor]]
+
+
+def each_by_itself(losses: Sequence[BatchLoss]) -> StackLoss:
+    """Return the losses of a stack whose networks have nothing in common. losses: of each, as for `train`."""
+    return lambda batches, logits: [
+        loss(batch, own) for loss, batch, own in zip(losses, batches, logits, strict=True)
+    ]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
     """One network of a stack, and what is its own in training.
 
-    network: trained in place. feed: its images, as many as those of the others. loss: as for `train`.
-    generator: the source of its batches, views and mixing. what: the name of the training in errors.
+    network: trained in place. feed: its images, as many as those of the others.
+    generator: the source of its batches, views and mixing.
+    what: the name of the training, in errors and in what is kept of the stack. Each of a stack has another.
     """
 
     network: Network
     feed: TrainingFeed
-    loss: BatchLoss
     generator: torch.Generator
     what: str
 
@@ -52,11 +62,15 @@ _DRAWING = ("StochasticDepth", "DropPath", "DropBlock2d", "PatchDropout")
 
 
 def train_together(
-    learners: Sequence[Learner], options: Training, runtime: Runtime, unfinished: Unfinished | None = None
+    learners: Sequence[Learner],
+    losses: StackLoss,
+    options: Training,
+    runtime: Runtime,
+    unfinished: Unfinished | None = None,
 ) -> int:
     """Train networks of one architecture in place, and return the number of steps of each.
 
-    unfinished: keeps the training, which goes on where it was kept.
+    losses: of the networks, in their order. unfinished: keeps the training, which goes on where it was kept.
 
     The reporter advances by the number of networks after every epoch. Raises NumericalError, which names the training,
     if a loss is not finite at the end of an epoch, and ModelError if the networks do not make a stack.
@@ -72,8 +86,9 @@ def train_together(
     per_epoch = _equal_steps(learners, options)
     total = options.epochs * per_epoch
     draws = [learner.generator for learner in learners]
-    kept = unfinished.stack({**stack.weights, **stack.buffers}) if unfinished else None
-    what = "the stack of " + " and ".join(learner.what for learner in learners)
+    members = [learner.what for learner in learners]
+    kept = unfinished.stack({**stack.weights, **stack.buffers}, members) if unfinished else None
+    what = "the stack of " + " and ".join(members)
     done = kept.resume(optimizer, draws, options, steps=per_epoch, what=what) if kept else 0
     if done:
         runtime.reporter.advance(done * len(learners))
@@ -84,10 +99,7 @@ def train_together(
                 group["lr"] = options.lr * learning_rate_fraction(options.schedule, step, total)
             with runtime.autocast():
                 logits = stack.logits(torch.stack([batch.images for batch in batches]))
-            values = [
-                learner.loss(batch, own)
-                for learner, batch, own in zip(learners, batches, logits.unbind(), strict=True)
-            ]
+            values = losses(batches, logits)
             optimizer.zero_grad(set_to_none=True)
             torch.stack(values).sum().backward()
             optimizer.step()

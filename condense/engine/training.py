@@ -110,19 +110,26 @@ def hard_loss(weights: Tensor | None = None) -> BatchLoss:
 def distillation_loss(
     teach: Callable[[Batch], Tensor], temperature: float, weights: Tensor | None = None
 ) -> BatchLoss:
-    """Return KL(softmax(teacher / T) || softmax(student / T)), averaged over images, as in FKD (no factor T^2).
+    """Return the loss of a student that learns a teacher's answers; see `divergence`.
 
     teach: returns the teacher's probabilities (B, K) at temperature T for a batch.
     temperature: T.
     weights: (n,) factors for the loss of each image of the feed, or None.
     """
+    return lambda batch, logits: divergence(batch, logits, teach(batch), temperature, weights)
 
-    def loss(batch: Batch, logits: Tensor) -> Tensor:
-        predicted = F.log_softmax(logits / temperature, dim=1)
-        each = F.kl_div(predicted, teach(batch), reduction="none").sum(dim=1)
-        return _weighted_mean(each, weights, batch)
 
-    return loss
+def divergence(
+    batch: Batch, logits: Tensor, taught: Tensor, temperature: float, weights: Tensor | None = None
+) -> Tensor:
+    """Return KL(softmax(teacher / T) || softmax(student / T)), averaged over images, as in FKD (no factor T^2).
+
+    logits: (B, K) of the student. taught: (B, K), the teacher's probabilities at temperature T.
+    temperature: T. weights: (n,) factors for the loss of each image of the feed, or None.
+    """
+    predicted = F.log_softmax(logits / temperature, dim=1)
+    each = F.kl_div(predicted, taught, reduction="none").sum(dim=1)
+    return _weighted_mean(each, weights, batch)
 
 
 def answers_loss(teacher: Network, temperature: float) -> BatchLoss:

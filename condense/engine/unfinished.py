@@ -52,9 +52,13 @@ class Unfinished:
         """
         return KeptTraining(self, tensors_of(model), number, [] if states is None else states)
 
-    def stack(self, tensors: State) -> KeptTraining:
-        """Return the one training of networks that are trained together. tensors: their weights and buffers by name."""
-        return KeptTraining(self, tensors, 0, [])
+    def stack(self, tensors: State, members: Sequence[str]) -> KeptTraining:
+        """Return the one training of networks that are trained together.
+
+        tensors: their weights and buffers by name. members: the names of their trainings. What is kept of others is not
+            taken.
+        """
+        return KeptTraining(self, tensors, 0, [], tuple(members))
 
     def is_due(self) -> bool:
         """Return whether the next end of an epoch, or the next step of a chunk, is kept."""
@@ -111,6 +115,7 @@ class KeptTraining:
     own: State
     number: int
     states: MutableSequence[State]
+    members: tuple[str, ...] = ()
 
     def resume(
         self,
@@ -136,7 +141,7 @@ class KeptTraining:
         of_file, generators = int(facts["number"]), _several(draws)
         shapes = {name: value.shape for name, value in self.own.items()}
         fits = {name: value.shape for name, value in network.items()} == shapes
-        if not fits or facts["options"] != fingerprint(options, Training, steps):
+        if not fits or facts["options"] != fingerprint(options, Training, steps, *self.members):
             self.kept.runtime.reporter.note(
                 f"{self.kept.file} belongs to another training, so {what} starts again"
             )
@@ -182,7 +187,7 @@ class KeptTraining:
             "number": str(self.number),
             "epochs": str(epochs),
             "states": str(len(self.states)),
-            "options": fingerprint(options, Training, steps),
+            "options": fingerprint(options, Training, steps, *self.members),
             "global": text,
         }
         states = torch.cat([generator.get_state() for generator in _several(draws)])
@@ -205,8 +210,8 @@ def _several(draws: torch.Generator | Sequence[torch.Generator]) -> Sequence[tor
     return [draws] if isinstance(draws, torch.Generator) else draws
 
 
-def fingerprint(options: Training | Recover, kind: type[Training | Recover], *more: int) -> str:
-    """Return what has to be the same for work to go on: its settings, as far as `kind` has them, and more numbers."""
+def fingerprint(options: Training | Recover, kind: type[Training | Recover], *more: int | str) -> str:
+    """Return what has to be the same for work to go on: its settings, as far as `kind` has them, and `more`."""
     return digest([{field.name: getattr(options, field.name) for field in fields(kind)}, *more])
 
 

@@ -20,13 +20,13 @@ class Piece:
     """A piece of work. One process does it from beginning to end, whichever process that is.
 
     kind: what is done.
-    job: the key, in the order that workers have, of the run that it belongs to.
+    job: the key, in the order that workers have, of what it belongs to, such as a run.
     name: which images students learn from, or which initializer makes images; "" for other kinds.
     index: its number among the pieces of its kind and name.
     group: the key of the `Group` in which its progress is shown; "" for a piece that is shown by itself.
     stage: the stage of the run that its seconds belong to.
     alone: whether no other piece of the work can be done beside it, so that it may have all cores.
-    inputs, outputs: files of the run directory, with slashes.
+    inputs, outputs: files in the folder of its job, such as a run directory, with slashes.
     """
 
     kind: Kind

@@ -242,7 +242,7 @@ class Student:
     """The student network.
 
     model: "teacher" stands for the teacher's architecture, "protocol" for the protocol's network.
-    together: how many of one evaluation are trained at once, as one stack of networks, which changes the last bits.
+    together: how many of one evaluation, of all its seeds, are trained at once in a stack, which changes the last bits.
 
     Raises ValueError for a number out of range.
     """

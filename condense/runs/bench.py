@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,10 @@ from condense.recipe.config import RunConfig
 from condense.runs import pools
 from condense.runs.build import Parts, build_parts
 from condense.runs.graph import METHOD, REFERENCE, graph_of, students_together, title_of, unfinished_of
-from condense.runs.lessons import Judging, Lessons
+from condense.runs.lessons import Lessons
 from condense.runs.metrics import MetricsReporter
 from condense.runs.site import Bench, RunSite
+from condense.runs.students import WantedStudent, train_wanted
 from condense.runs.teachers import Teachers, check_same_teacher, recorded_of, weights_of
 from condense.storage import artifact
 from condense.storage.files import file_hash, json_bytes, read_json
@@ -43,13 +44,11 @@ class RunJob:
     """A run, as an order has it.
 
     path: the run directory. teachers: the folder of teachers that runs share, or None.
-    columns: the students of a comparison, by the names of their pieces.
     """
 
     config: RunConfig
     path: Path
     teachers: Path | None = None
-    columns: Mapping[str, Judging] = field(default_factory=dict)
 
     def bench(self, site: RunSite) -> Bench:
         """Return the bench of a worker for this run."""
@@ -66,7 +65,7 @@ class RunBench:
         self.plan = make_plan(job.config, site.registry)
         self._graph = graph_of(self.plan, site.dataset, self.folder)
         self.evaluation = job.config.evaluation
-        self._lessons = Lessons(self, job.columns, site)
+        self._lessons = Lessons(self, site)
 
     def do(self, piece: Piece) -> Mapping[str, Any]:
         """Do a piece, write its outputs and return what it found as plain data."""
@@ -76,9 +75,7 @@ class RunBench:
         if piece.kind == "chunk":
             metrics.unlink(missing_ok=True)  # a recovery that goes on writes its lines again
         told = self._site.told
-        # Students of columns leave no metrics.
-        if piece.stage:
-            self._site.told = MetricsReporter(told, self.folder, metrics)
+        self._site.told = MetricsReporter(told, self.folder, metrics)
         does: Mapping[str, Callable[[Piece], Mapping[str, Any]]] = {
             "teacher": self._teach,
             "pool": self._train_network,
@@ -258,41 +255,37 @@ class RunBench:
         if piece.stage == "select":
             return {"students": [self._judge(piece)]}
         trainer, distilled = self._lessons.of(piece.name)
-        [numbers] = [
-            numbers
-            for index, numbers in enumerate(students_together(trainer.evaluation))
-            if index == piece.index
+        numbers = students_together(trainer.evaluation)[piece.index]
+        wanted = [
+            WantedStudent(
+                folder=self.folder,
+                file=self.folder.path / name,
+                number=number,
+                trainer=trainer,
+                distilled=distilled,
+            )
+            for number, name in zip(numbers, piece.outputs, strict=True)
         ]
-        files = {number: self.folder.path / name for number, name in zip(numbers, piece.outputs, strict=True)}
-        usable = self.folder.checksums.usable  # the driver has told of what is damaged
-        left = [number for number, file in files.items() if not usable(file, lambda _: None)]
-        left = [number for number in left if not self._taken_over(piece.name, files[number])]
-        more = {"bytes": distilled.sizes()} if piece.name in self._job.columns else {}
-        epochs = trainer.evaluation.protocol.epochs
-        detail = f"{_students(left)} on {title_of(piece.name, self.recipe.method)}"
-        self._site.told.start("evaluate", detail, epochs * len(left), "epoch")
-        if len(left) < len(files):
-            self._site.told.advance(epochs * (len(files) - len(left)))
-        for result in trainer.students(distilled, left, lambda number: self._unfinished(files[number].stem)):
-            self._write(files[result.student], {**msgspec.to_builtins(result), **more})
-        return {"students": [read_json(file) for file in files.values()]}
+        for one in wanted:
+            self._take_over(piece.name, one.file)
+        title = title_of(piece.name, self.recipe.method)
+        return {"students": train_wanted(wanted, title, self._site)}
 
-    def _taken_over(self, name: str, file: Path) -> bool:
+    def _take_over(self, name: str, file: Path) -> None:
         """Take the result of a student of the same number who learned from the very same images, if it is there."""
+        usable = self.folder.checksums.usable  # the driver has told of what is damaged
         others = {METHOD: REFERENCE, REFERENCE: METHOD}
-        other = file.with_name(file.name.replace(name, others.get(name, name), 1))
-        there = other != file and self.folder.checksums.usable(other, lambda _: None)
-        if not (there and self._lessons.same()):
-            return False
+        other = file.with_name(file.name.replace(name, others[name], 1))
+        if usable(file, lambda _: None) or not (usable(other, lambda _: None) and self._lessons.same()):
+            return
         self._write(file, read_json(other))
         self._runtime.reporter.note(
             "the images are the random real ones of the reference, so that each student of both is trained once"
         )
-        return True
 
     def _judge(self, piece: Piece) -> Mapping[str, Any]:
         file = self.folder.path / piece.outputs[0]
-        detail = f"{_students([piece.index])} on {candidate_text(piece.name)}"
+        detail = f"student {piece.index} on {candidate_text(piece.name)}"
         self._site.told.start(piece.stage, detail, self.selector.protocol.epochs, "epoch")
         unfinished = self._unfinished(f"candidate-{file.stem}")
         found: dict[str, Any] = msgspec.to_builtins(self.selector.judge(piece.name, piece.index, unfinished))
@@ -304,7 +297,3 @@ class RunBench:
 
     def _write(self, file: Path, found: Mapping[str, Any]) -> None:
         self.folder.checksums.write(file, json_bytes(found))
-
-
-def _students(numbers: Sequence[int]) -> str:
-    return f"student{'s' * (len(numbers) != 1)} {', '.join(map(str, numbers))}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from condense.engine.plan import REFERENCE_LABEL, Plan
@@ -204,12 +204,18 @@ def students_together(evaluation: Evaluation) -> list[range]:
 
 
 def unfinished_of(piece: Piece) -> list[str]:
-    """Return the files in which the trainings of a piece, or its recovery, are kept until its outputs are there."""
+    """Return the files in which the trainings of a piece, or its recovery, are kept until its outputs are there.
+
+    They are named like the outputs: relative to the folder of the piece's job, with slashes.
+    """
     if piece.kind not in ("teacher", "pool", "chunk", "student"):
         return []
     prefix = "chunk-" if piece.kind == "chunk" else "candidate-" if piece.stage == "select" else ""
-    folder = "pool/" if piece.kind == "pool" else ""
-    return [f"{folder}unfinished/{prefix}{Path(name).stem}.training" for name in piece.outputs]
+    found = []
+    for name in map(PurePosixPath, piece.outputs):
+        folder = name.parent if piece.kind == "pool" else name.parent.parent
+        found.append((folder / "unfinished" / f"{prefix}{name.stem}.training").as_posix())
+    return found
 
 
 def title_of(name: str, method: str) -> str:

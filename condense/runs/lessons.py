@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from condense.engine.build import build_component
 from condense.engine.components import Evaluator
-from condense.engine.evaluate import StudentEvaluator, StudentTrainer
-from condense.engine.labels import LABELS, LabelledBy
+from condense.engine.evaluate import StudentEvaluator
+from condense.engine.labels import LABELS
+from condense.engine.students import StudentTrainer
 from condense.recipe.config import Evaluation, Recipe
 from condense.runs.graph import METHOD, REFERENCE
 from condense.storage import artifact
@@ -22,19 +19,6 @@ if TYPE_CHECKING:
     from condense.models.network import Network
     from condense.runs.site import RunSite
     from condense.storage.run_folder import RunFolder
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judging:
-    """Students of a comparison's column, which learn from the images of a run.
-
-    evaluation: how they are trained and tested.
-    recipe, teacher: of the teacher that labels come from, and the file of its weights; None if they need none.
-    """
-
-    evaluation: Evaluation
-    recipe: Recipe | None = None
-    teacher: Path | None = None
 
 
 class OfRun(Protocol):
@@ -58,17 +42,16 @@ class OfRun(Protocol):
 
 
 class Lessons:
-    """The lessons of one run: for its own students, for those of random real images, and for those of columns."""
+    """The lessons of one run: for its own students, and for those of random real images."""
 
-    def __init__(self, of: OfRun, columns: Mapping[str, Judging], site: RunSite) -> None:
-        self._of, self._columns, self._site = of, columns, site
+    def __init__(self, of: OfRun, site: RunSite) -> None:
+        self._of, self._site = of, site
         self._known: dict[str, tuple[StudentTrainer, DistilledDataset]] = {}
 
     def of(self, name: str) -> tuple[StudentTrainer, DistilledDataset]:
         """Return what trains the students of a name, and the images that they learn from."""
         if name not in self._known:
-            made = self._of_column(name) if name in self._columns else self._of_run(name)
-            self._known = {name: made}  # one at a time in memory
+            self._known = {name: self._made(name)}  # one at a time in memory
         return self._known[name]
 
     def forget(self) -> None:
@@ -93,34 +76,16 @@ class Lessons:
             return self._of.synthesis.reference()
         return artifact.load(self._of.folder.distilled, self._site.registry)
 
-    def _of_run(self, name: str) -> tuple[StudentTrainer, DistilledDataset]:
-        evaluation = self._of.evaluation
+    def _made(self, name: str) -> tuple[StudentTrainer, DistilledDataset]:
+        evaluation, site = self._of.evaluation, self._site
         answers = LABELS[evaluation.protocol.labels].answers
-        trainer = self._trainer(evaluation, self._of.evaluator, self._of.teacher if answers else None)
-        return trainer, self._images(name)
-
-    def _of_column(self, name: str) -> tuple[StudentTrainer, DistilledDataset]:
-        column, registry = self._columns[name], self._site.registry
-        labels = LABELS[column.evaluation.protocol.labels]
-        teacher = self._labelled_by(column)
-        distilled = labels.attach(self._images(METHOD), teacher, self._site.runtime)
-        evaluator = build_component(column.evaluation.evaluator, "evaluator", Evaluator, registry)
-        return self._trainer(column.evaluation, evaluator, labels.during_training(teacher)), distilled
-
-    def _labelled_by(self, column: Judging) -> LabelledBy | None:
-        if column.recipe is None or column.teacher is None:
-            return None
-        return self._site.labelled_by(column.recipe, column.teacher)
-
-    def _trainer(
-        self, evaluation: Evaluation, evaluator: Evaluator, teacher: Network | None
-    ) -> StudentTrainer:
-        return StudentTrainer(
+        trainer = StudentTrainer(
             recipe=self._of.recipe,
             evaluation=evaluation,
-            evaluator=evaluator,
-            dataset=self._site.dataset,
-            teacher=teacher,
-            registry=self._site.registry,
-            runtime=self._site.runtime,
+            evaluator=self._of.evaluator,
+            dataset=site.dataset,
+            teacher=self._of.teacher if answers else None,
+            registry=site.registry,
+            runtime=site.runtime,
         )
+        return trainer, self._images(name)

@@ -12,12 +12,12 @@ from condense.data.dataset import RealDataset
 from condense.data.fetching import fetching_nothing
 from condense.engine.build import build_component
 from condense.engine.components import Evaluator
-from condense.engine.evaluate import StudentTrainer
 from condense.engine.labels import LABELS, LabelledBy
 from condense.engine.parts import Part
 from condense.engine.preflight import preflight
 from condense.engine.real import real_dataset
 from condense.engine.squeeze import fresh_teacher
+from condense.engine.students import StudentTrainer
 from condense.engine.teacher_check import check_taught
 from condense.errors import CondenseError, DataError, ModelError, OptionError
 from condense.models.checkpoints import load_checkpoint

@@ -232,6 +232,11 @@ class RunFolder:
         """
         return self.path / "students" / f"{_checked(label)}-{index}.json"
 
+    @staticmethod
+    def number_of(student: Path) -> int:
+        """Return the index of `student` from the path that it returned."""
+        return int(student.stem.rpartition("-")[2])
+
     @property
     def begun(self) -> bool:
         """Whether a piece is finished, or a training is kept that is not."""

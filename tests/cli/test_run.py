@@ -18,10 +18,10 @@ from condense_cli.sections import SectionedOption
 from PIL import Image
 
 from condense import api
-from condense.engine.evaluate import StudentTrainer
 from condense.recipe.registry import load_registry
 from condense.recipe.resolve import config_from_dict
 from condense.recipe.settings import assign, flatten
+from condense.runs import students
 from condense.text import setting_text
 
 Invoke = Callable[..., Result]
@@ -108,7 +108,7 @@ def test_an_interrupted_run_says_how_to_go_on(condense: Invoke, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(StudentTrainer, "students", stop)
+        patch.setattr(students, "train_students", stop)
         result = condense(*TINY, "--name", "with space")
     assert result.exit_code == 130
     assert "Traceback" not in result.stderr

@@ -334,6 +334,37 @@ def test_online_labels_give_the_divergence_from_the_teachers_answers_to_the_very
     assert all(weight.grad is None for weight in teacher.network.model.parameters())
 
 
+@pytest.mark.parametrize(("mode", "asked"), [("hard", 0), ("soft", 0), ("online", 1)])
+def test_students_of_a_stack_have_the_losses_that_they_have_alone(
+    mode: LabelMode, asked: int, plain: DistilledDataset, dataset: RealDataset, teacher: LabelledBy
+) -> None:
+    """A teacher that they share answers once for all of them."""
+    own = forms(plain)[mode]
+    asking = [request(own, dataset, teacher, labels=mode, weighted=weighted) for weighted in (False, True)]
+    shown = [batch(own, None), batch(own, MIX)]
+    logits = torch.stack([STUDENT, -STUDENT])
+    alone = [
+        LABELS[mode].loss(one)(images, row) for one, images, row in zip(asking, shown, logits, strict=True)
+    ]
+    times: list[int] = []
+    handle = teacher.network.model.register_forward_hook(lambda *_: times.append(1))
+    found = LABELS[mode].losses(asking)(shown, logits)
+    handle.remove()
+    assert len(times) == asked
+    torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_students_of_a_stack_with_teachers_of_their_own_ask_these(
+    plain: DistilledDataset, dataset: RealDataset, teacher: LabelledBy, make_network: Callable[..., Network]
+) -> None:
+    other = LabelledBy(network=make_network(dataset, seed=9))
+    asking = [request(plain, dataset, one, labels="online") for one in (teacher, other)]
+    shown, logits = [batch(plain, None)] * 2, torch.stack([STUDENT, STUDENT])
+    found = LABELS["online"].losses(asking)(shown, logits)
+    assert found[0] != found[1]
+    torch.testing.assert_close(found, [LABELS["online"].loss(one)(shown[0], STUDENT) for one in asking])
+
+
 def test_a_loss_of_soft_labels_that_are_not_there(plain: DistilledDataset, dataset: RealDataset) -> None:
     for form in ("hard", "online"):
         with pytest.raises(ModelError) as caught:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from condense.data.dataset import RealDataset
 from condense.engine.build import build_component
 from condense.engine.components import EvaluationRequest, Evaluator, StudentResult
-from condense.engine.evaluate import Score, StudentTrainer
+from condense.engine.evaluate import Score, StudentEvaluator
+from condense.engine.students import StudentTask, StudentTrainer, train_students
 from condense.engine.unfinished import Unfinished
 from condense.errors import PluginError
+from condense.models.network import Network
 from condense.recipe.method import Use
 from condense.recipe.registry import Registry
 from condense.recipe.resolve import configure
@@ -129,6 +133,72 @@ def test_what_is_kept_of_a_training_stays_until_its_result_is_taken(
     ]
     assert there == [["0.training"], ["1.training"]]
     assert not tmp_path.exists() or not list(tmp_path.iterdir())
+
+
+class Stacks(StudentEvaluator):
+    """Trains nothing; says which students would be trained at once."""
+
+    def __init__(self) -> None:
+        self.at_once: list[list[int]] = []
+
+    def evaluate(self, request: EvaluationRequest) -> StudentResult:
+        return self.evaluate_together([request])[0]
+
+    def evaluate_together(self, requests: Sequence[EvaluationRequest]) -> list[StudentResult]:
+        self.at_once.append([request.student for request in requests])
+        return [
+            StudentResult(student=request.student, accuracy=0.5, seconds=1.0, steps=4) for request in requests
+        ]
+
+
+class Dropping(StudentTrainer):
+    """Its students draw while they are trained."""
+
+    def build_student(self, draws: torch.Generator) -> Network:
+        return Network(nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 3)), "dropping")
+
+
+@pytest.mark.parametrize(
+    ("kind", "images", "at_once", "reason"),
+    [
+        (StudentTrainer, 3, [[0, 1], [2]], ""),
+        (StudentTrainer, 6, [[0], [1], [2]], "other numbers of images"),
+        (Dropping, 3, [[0], [1], [2]], "their network draws while it is trained"),
+    ],
+)
+def test_students_that_make_no_stack_are_trained_one_by_one_with_a_note(
+    trainer: StudentTrainer,
+    distilled: DistilledDataset,
+    impatient: Any,
+    kind: type[StudentTrainer],
+    images: int,
+    at_once: list[list[int]],
+    reason: str,
+) -> None:
+    """The last of three students learns from `images` images, the others from three."""
+    fields = {field.name: getattr(trainer, field.name) for field in dataclasses.fields(trainer)}
+    stacks, reporter = Stacks(), impatient(99)
+    asked = replace(trainer.evaluation.student, together=2)
+    fields["evaluation"] = replace(trainer.evaluation, student=asked)
+    fields["evaluator"], fields["runtime"] = stacks, replace(trainer.runtime, reporter=reporter)
+    per_class = images // 3
+    last = replace(
+        distilled,
+        images=distilled.images.repeat_interleave(per_class, dim=0),
+        labels=torch.arange(3).repeat_interleave(per_class),
+        slots=torch.arange(per_class).repeat(3),
+        weights=torch.full((images,), 1 / per_class),
+        ipc=per_class,
+    )
+    tasks = [
+        StudentTask(trainer=kind(**fields), distilled=last if number == 2 else distilled, number=number)
+        for number in range(3)
+    ]
+    assert [result.student for result in train_students(tasks)] == [0, 1, 2]
+    assert stacks.at_once == at_once
+    assert len(reporter.notes) == bool(reason)
+    for note in reporter.notes:
+        assert note.startswith("students are trained one by one: ") and reason in note
 
 
 def test_a_student_is_the_teachers_architecture_unless_another_is_chosen(trainer: StudentTrainer) -> None:

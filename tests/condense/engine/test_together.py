@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from condense.data.dataset import RealDataset
 from condense.data.feed import feed_of
 from condense.engine.components import EvaluationRequest
 from condense.engine.evaluate import StudentEvaluator
-from condense.engine.together import Learner, stackable, train_together
+from condense.engine.together import Learner, each_by_itself, stackable, train_together
 from condense.engine.training import hard_loss, train
 from condense.engine.unfinished import Unfinished
 from condense.errors import ModelError, NumericalError
@@ -42,10 +42,14 @@ def learner(dataset: RealDataset, network: Network, seed: int) -> Learner:
     return Learner(
         network=network,
         feed=feed_of(dataset.train, dataset, RUNTIME),
-        loss=hard_loss(),
         generator=torch.Generator().manual_seed(seed),
         what=f"student {seed}",
     )
+
+
+def learn(learners: Sequence[Learner], options: Training, runtime: Runtime, *kept: Unfinished | None) -> int:
+    """Train a stack whose labels are hard."""
+    return train_together(learners, each_by_itself([hard_loss()] * len(learners)), options, runtime, *kept)
 
 
 def trainable(make_network: MakeNetwork, dataset: RealDataset, seed: int, norm: str = "batch") -> Network:
@@ -65,7 +69,7 @@ def test_each_learns_what_it_learns_alone(
     dataset = make_dataset()
     options = replace(OPTIONS, optimizer=optimizer, lr=0.02 if optimizer == "sgd" else 0.001)
     networks = [trainable(make_network, dataset, seed, norm) for seed in range(3)]
-    steps = train_together(
+    steps = learn(
         [learner(dataset, network, seed) for seed, network in enumerate(networks)], options, RUNTIME
     )
     found = [network.model.state_dict() for network in networks]
@@ -74,7 +78,7 @@ def test_each_learns_what_it_learns_alone(
         alone = trainable(make_network, dataset, seed, norm)
         own = learner(dataset, alone, seed)
         assert steps == train(
-            alone, own.feed, own.loss, options, generator=own.generator, runtime=RUNTIME, what=own.what
+            alone, own.feed, hard_loss(), options, generator=own.generator, runtime=RUNTIME, what=own.what
         )
         for name, value in alone.model.state_dict().items():
             torch.testing.assert_close(found[seed][name], value, rtol=1e-3, atol=1e-4)
@@ -92,7 +96,7 @@ def test_interrupted_after_each_epoch(
     def attempt(file: Path | None, runtime: Runtime) -> tuple[int, list[dict[str, Tensor]]]:
         networks = [trainable(make_network, dataset, seed) for seed in range(2)]
         learners = [learner(dataset, network, seed) for seed, network in enumerate(networks)]
-        steps = train_together(learners, options, runtime, Unfinished(file, runtime) if file else None)
+        steps = learn(learners, options, runtime, Unfinished(file, runtime) if file else None)
         return steps, [network.model.state_dict() for network in networks]
 
     def patient(epochs: int) -> Runtime:
@@ -111,6 +115,30 @@ def test_interrupted_after_each_epoch(
     for one, other in zip(found, whole, strict=True):
         assert one.keys() == other.keys()
         assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_is_kept_of_another_stack_is_not_taken(
+    make_dataset: MakeDataset, make_network: MakeNetwork, impatient: Any, tmp_path: Path
+) -> None:
+    """Two stacks of equal sizes and settings, whose first student is the same."""
+    dataset = make_dataset()
+
+    def attempt(seeds: Sequence[int], file: Path | None, runtime: Runtime) -> list[Tensor]:
+        networks = [trainable(make_network, dataset, seed) for seed in seeds]
+        learners = [learner(dataset, network, seed) for seed, network in zip(seeds, networks, strict=True)]
+        learn(learners, OPTIONS, runtime, Unfinished(file, runtime) if file else None)
+        return [value for network in networks for value in network.model.state_dict().values()]
+
+    file, whole = tmp_path / "stack", attempt((0, 2), None, RUNTIME)
+    with pytest.raises(KeyboardInterrupt):
+        attempt((0, 1), file, replace(RUNTIME, keep_minutes=0, reporter=impatient(1)))
+    assert file.exists()
+    patient = impatient(99)
+    found = attempt((0, 2), file, replace(RUNTIME, reporter=patient))
+    assert [note.partition("belongs")[2] for note in patient.notes] == [
+        " to another training, so the stack of student 0 and student 2 starts again"
+    ]
+    assert all(torch.equal(one, other) for one, other in zip(found, whole, strict=True))
 
 
 def test_an_evaluator_gives_each_student_the_draws_that_it_has_alone(
@@ -168,7 +196,7 @@ def test_other_architectures_make_no_stack(make_dataset: MakeDataset, make_netwo
     dataset = make_dataset()
     networks = [make_network(dataset, width=width) for width in (8, 16)]
     with pytest.raises(ModelError, match="these networks do not make a stack: "):
-        train_together([learner(dataset, network, 0) for network in networks], OPTIONS, RUNTIME)
+        learn([learner(dataset, network, 0) for network in networks], OPTIONS, RUNTIME)
 
 
 def test_a_loss_that_is_not_finite_is_named(make_dataset: MakeDataset, make_network: MakeNetwork) -> None:
@@ -179,6 +207,4 @@ def test_a_loss_that_is_not_finite_is_named(make_dataset: MakeDataset, make_netw
     with pytest.raises(
         NumericalError, match="the loss of student 1 became nan in epoch 1; lower its learning rate"
     ):
-        train_together(
-            [learner(dataset, network, seed) for seed, network in enumerate(networks)], OPTIONS, RUNTIME
-        )
+        learn([learner(dataset, network, seed) for seed, network in enumerate(networks)], OPTIONS, RUNTIME)

@@ -112,7 +112,8 @@ def test_a_run_of_two_processes_of_which_one_is_killed_leaves_the_bytes_of_one(
     assert not (two.path / "metrics").exists()
 
 
-def test_the_table_is_the_same_however_many_work_on_it(tmp_path: Path, dataset: str) -> None:
+@pytest.mark.parametrize("together", [1, 2])
+def test_the_table_is_the_same_however_many_work_on_it(tmp_path: Path, dataset: str, together: int) -> None:
     def compare(jobs: int, reporter: Any = None) -> Any:
         small = {"ipc": 1, "epochs": 1, "scores": False, "device": "cpu", "protocol": "dc", "name": "small"}
         settings = {
@@ -120,6 +121,7 @@ def test_the_table_is_the_same_however_many_work_on_it(tmp_path: Path, dataset: 
             "teacher.model": "convnet",
             "protocol.model.width": 4,
             "dataset.size": 8,
+            "student.together": together,  # two of the three seeds in a stack, or none
         }
         small["dataset"] = dataset
         return condense.compare(

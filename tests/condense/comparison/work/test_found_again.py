@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import condense
-from condense.comparison import cells
+from condense.comparison import study
 from condense.comparison.work import ComparisonResult
 from condense.comparison.workspace import look_ahead
 from condense.data.dataset import RealDataset
@@ -90,14 +90,14 @@ def test_images_for_another_precision_are_made_anew(site: Site, spy: Spy) -> Non
 
 
 def test_what_was_just_computed_is_not_read_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_json = cells.read_json
+    read_json = study.read_json
     read: list[str] = []
 
     def counted(file: Path) -> Any:
         read.append(file.parent.name if file.parent.name == "students" else file.name)
         return read_json(file)
 
-    monkeypatch.setattr(cells, "read_json", counted)
+    monkeypatch.setattr(study, "read_json", counted)
     site.compare("random", seeds=2, scores=True)
     assert read == []
     site.compare("random", seeds=2, scores=True)
