@@ -76,6 +76,7 @@ def assert_complete(result: RunResult, classes: list[str], teacher: str) -> None
     assert result.report.is_file()
 
 
+@pytest.mark.thorough
 def test_imagenette(data_dir: Path, tmp_path: Path) -> None:
     result = condense.run(
         method="wmdd",

@@ -161,6 +161,7 @@ def test_a_preset_without_a_dataset_is_worth_knowing(condense: Invoke, add_plugi
     assert json.loads(condense("plugins", "show", "hopeful", "--json").stdout)["notes"] == [note]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_torch_at_import_is_worth_knowing(tmp_path: Path) -> None:
     """In a process of its own, where nothing has imported it before."""

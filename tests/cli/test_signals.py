@@ -16,7 +16,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+OTHERS = [pytest.param(one, marks=pytest.mark.thorough) for one in (signal.SIGTERM, signal.SIGHUP)]
 # No stage but training takes long, and that does not end while the test runs.
 ENDLESS = ["--ipc", "1", "--device", "cpu", "--set", "teacher.epochs=0"]
 ENDLESS += ["--set", "teacher.model=convnet", "--set", "teacher.model.width=8"]
@@ -65,13 +65,7 @@ def wait_for(what: str, folder: Path, process: subprocess.Popen[str], count: int
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGKILL,
-        *(pytest.param(one, marks=pytest.mark.thorough) for one in (signal.SIGTERM, signal.SIGHUP)),
-    ],
-)
+@pytest.mark.parametrize("number", [signal.SIGKILL, *OTHERS])
 def test_a_comparison_leaves_no_helper_behind(number: signal.Signals, tmp_path: Path) -> None:
     with started(*COMPARE, cwd=tmp_path) as process:
         wait_for("grid.png", tmp_path, process, 2)  # of two cells: the helper works on one of them
@@ -84,7 +78,7 @@ def test_a_comparison_leaves_no_helper_behind(number: signal.Signals, tmp_path: 
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", [signal.SIGINT, *OTHERS])
 def test_a_run_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
     with started(*RUN, cwd=tmp_path) as process:
         wait_for("distilled.json", tmp_path, process)
@@ -98,7 +92,9 @@ def test_a_run_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None
     assert '"status": "interrupted"' in (tmp_path / "runs" / "one" / "run.json").read_text()
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.8, 1.5])
+@pytest.mark.parametrize(
+    "seconds", [0.3, *(pytest.param(one, marks=pytest.mark.thorough) for one in (0.8, 1.5))]
+)
 def test_an_interruption_during_imports_shows_no_traceback(seconds: float, tmp_path: Path) -> None:
     with started(*RUN, cwd=tmp_path) as process:
         time.sleep(seconds)

@@ -186,6 +186,7 @@ def test_the_method_is_required(condense: Invoke) -> None:
     assert "--method is missing" in result.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_two_processes_train_the_teacher_of_one_up_to_rounding(
     condense: Invoke, images: list[str], tmp_path: Path

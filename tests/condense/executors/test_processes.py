@@ -82,6 +82,7 @@ def dataset(tmp_path: Path) -> str:
     return f"folder:{tmp_path / 'images'}"
 
 
+@pytest.mark.thorough
 def test_a_run_of_two_processes_of_which_one_is_killed_leaves_the_bytes_of_one(
     tmp_path: Path, dataset: str
 ) -> None:
@@ -112,7 +113,7 @@ def test_a_run_of_two_processes_of_which_one_is_killed_leaves_the_bytes_of_one(
     assert not (two.path / "metrics").exists()
 
 
-@pytest.mark.parametrize("together", [1, 2])
+@pytest.mark.parametrize("together", [pytest.param(1, marks=pytest.mark.thorough), 2])
 def test_the_table_is_the_same_however_many_work_on_it(tmp_path: Path, dataset: str, together: int) -> None:
     def compare(jobs: int, reporter: Any = None) -> Any:
         small = {"ipc": 1, "epochs": 1, "scores": False, "device": "cpu", "protocol": "dc", "name": "small"}

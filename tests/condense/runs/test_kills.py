@@ -144,7 +144,9 @@ kill(attempt, results, ["unfinished/*/*.training"])
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
-@pytest.mark.parametrize("script", [RUNS, EVALUATIONS], ids=["run", "evaluate"])
+@pytest.mark.parametrize(
+    "script", [RUNS, pytest.param(EVALUATIONS, marks=pytest.mark.thorough)], ids=["run", "evaluate"]
+)
 def test_what_is_killed_ends_with_the_same_results(script: str, tmp_path: Path) -> None:
     kills = os.environ.get("CONDENSE_KILLS", "12" if os.environ.get("CONDENSE_THOROUGH") else "4")
     done = subprocess.run(

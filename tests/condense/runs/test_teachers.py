@@ -379,7 +379,12 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry) 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"teacher.model": "net"}, {"teacher.model": "ensemble", "teacher.model.members": ("net", "net")}],
+    [
+        {"teacher.model": "net"},
+        pytest.param(
+            {"teacher.model": "ensemble", "teacher.model.members": ("net", "net")}, marks=pytest.mark.thorough
+        ),
+    ],
 )
 def test_a_changed_network_of_a_plugin_gets_no_old_teacher(
     settings: dict[str, Any], plugin: Registry, tmp_path: Path

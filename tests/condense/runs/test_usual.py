@@ -72,7 +72,7 @@ def test_a_registry_that_other_processes_cannot_load_has_this_process(
 
 
 def test_the_work_of_students_by_hand(installed: Registry) -> None:
-    """Ten images of each of ten classes: 3 students of 300 epochs on them and on as many random ones; and judges."""
+    """Ten images of each of ten classes: 3 students of 100 epochs on them and on as many random ones; and judges."""
     config = configure(
         installed,
         method="wmdd",
@@ -81,7 +81,7 @@ def test_the_work_of_students_by_hand(installed: Registry) -> None:
         protocol="fkd",
         settings={"select.students": 0},
     )
-    assert divided_backward(make_plan(config, installed), SMALL) == 2 * 3 * 300 * 100
+    assert divided_backward(make_plan(config, installed), SMALL) == 2 * 3 * 100 * 100
     judged = configure(
         installed,
         method="wmdd",
@@ -92,7 +92,7 @@ def test_the_work_of_students_by_hand(installed: Registry) -> None:
     )
     candidates, judges, epochs = 4, 2, 100
     more = candidates * judges * epochs * 100
-    assert divided_backward(make_plan(judged, installed), SMALL) == 2 * 3 * 300 * 100 + more
+    assert divided_backward(make_plan(judged, installed), SMALL) == 2 * 3 * 100 * 100 + more
 
 
 def test_chunks_are_divided_where_there_are_several(installed: Registry) -> None:

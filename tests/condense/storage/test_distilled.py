@@ -291,6 +291,7 @@ def test_the_card_is_valid_whatever_the_names_hold(tmp_path: Path) -> None:
     assert yaml.safe_load(front)["license_name"] == "ask-us"
 
 
+@pytest.mark.thorough
 def test_the_code_of_the_card_runs_without_condense(tmp_path: Path) -> None:
     save(make(), tmp_path / "grey and hard")
     save(soft(channels=3), tmp_path / "colour and soft")

@@ -92,6 +92,7 @@ def test_a_planted_fault_is_caught_by_its_check(check: str, write_plugin: Writte
     assert "Traceback" not in report.text()
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:std..:UserWarning")
 def test_a_loss_that_counts_its_steps_is_caught(write_plugin: Written) -> None:
     """A run that goes on in the middle of a chunk would count from there."""

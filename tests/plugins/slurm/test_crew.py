@@ -133,6 +133,7 @@ def test_an_interruption_ends_all_jobs(stage: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "jobs").exists()
 
 
+@pytest.mark.thorough
 def test_a_job_that_is_silent_is_given_up(
     stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +147,7 @@ def test_a_job_that_is_silent_is_given_up(
         assert all(map(gone, processes(tmp_path)))
 
 
+@pytest.mark.thorough
 def test_a_job_that_slurm_starts_again_gives_its_piece_back(stage: Any, tmp_path: Path) -> None:
     with stage(workers=1) as at:
         at.give(8)
@@ -202,6 +204,7 @@ def test_jobs_of_slurm_ask_for_what_was_chosen(stage: Any, slurm: Any, tmp_path:
     assert all(map(gone, processes(tmp_path)))
 
 
+@pytest.mark.thorough
 def test_a_job_of_slurm_that_is_lost_is_told_with_its_state_and_others_are_cancelled(
     stage: Any, slurm: Any, tmp_path: Path
 ) -> None:
@@ -231,6 +234,7 @@ def test_a_job_that_slurm_refuses_ends_the_run_with_its_words(
         at.give(0)
 
 
+@pytest.mark.thorough
 def test_jobs_that_wait_for_long_are_told_once(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "_PATIENCE", 0.0)
     with stage(workers=1) as at:

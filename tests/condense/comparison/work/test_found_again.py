@@ -133,7 +133,7 @@ def test_looking_ahead_finds_the_work_of_whatever_device_was_chosen(site: Site) 
     assert done(device="cpu", precision="fp32") == (1, 1)
 
 
-@pytest.mark.parametrize("part", ["evaluator", "model"])
+@pytest.mark.parametrize("part", [pytest.param("evaluator", marks=pytest.mark.thorough), "model"])
 def test_students_of_another_version_of_a_plugin_are_trained_again(
     tmp_path: Path,
     make_dataset: Callable[..., RealDataset],

@@ -60,6 +60,7 @@ def test_a_student_that_learns_nothing_is_refused(settings: dict[str, object], s
         )
 
 
+@pytest.mark.thorough
 def test_students_know_real_images_better_in_the_end(
     short_run: Callable[..., condense.RunResult], losses_of: Callable[[condense.RunResult], list[float]]
 ) -> None:
