@@ -91,7 +91,8 @@ def main() -> None:
         one = whole(network.model.get_parameter(name).grad for name in names)
         other = whole(stack.weights[name].grad[index] for name in names)
         apart = float((one - other).norm() / one.norm())
-        assert apart < 1e-3, f"gradients of student {index} are {apart:.1e} of their length apart"
+        # In float64 it is 1e-15. In float32, rounding turns some of the ReLUs that are next to 0 the other way.
+        assert apart < 1e-2, f"gradients of student {index} are {apart:.1e} of their length apart"
     medians = {name: statistics.median(found) for name, found in seconds.items()}
     shown = " and ".join(f"{1000 * taken:.0f} ms {name}" for name, taken in medians.items())
     what = f"{options.students} x {options.model}, {options.batch} of {options.size}x{options.size}"
