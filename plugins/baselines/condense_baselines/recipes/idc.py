@@ -55,9 +55,9 @@ _PUBLISHED: Mapping[str, Any] = {
     "targets.gradient-distance.real_batch": 64,
 }
 # Not published: this takes about ten minutes on a CPU core, and the published budget weeks. It is the published recipe
-# with fewer steps, images and filters. The rate is eight times as high, because the steps are so few. No other factor was
-# compared. On held-out images of fashion-mini, with 10 mosaics per class, 150 steps, 32 filters and one student after
-# 100 epochs of `dc`, it reached 76.7 %, and random real images in mosaics 74.5 %.
+# with fewer steps, images and filters. The rate is eight times as high, because the steps are so few. No other factor
+# was compared. On held-out images of fashion-mini, with 10 mosaics per class, 150 steps, 32 filters and one student
+# after 100 epochs of `dc`, it reached 76.7 %, and random real images in mosaics 74.5 %.
 _SHORT: Mapping[str, Any] = {
     "recover.iterations": 300,
     "recover.network_steps": 20,
