@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from condense.comparison.design import Design, Place
-from condense.comparison.tasks import blocks
+from condense.comparison.tasks import stacks
 from condense.engine.plan import make_plan
 from condense.executors.pieces import Piece
 from condense.recipe.registry import Registry
@@ -38,22 +38,19 @@ def pieces_ahead(design: Design, registry: Registry, refused: Collection[Place] 
 
 def _students(design: Design, row: str, ipc: int, refused: Collection[Place]) -> Iterator[Piece]:
     """Yield the stacks of students of one row and number of images per class."""
-    places = [Place(row=row, ipc=ipc, seed=seed) for seed in design.seeds]
+    places = {seed: Place(row=row, ipc=ipc, seed=seed) for seed in design.seeds}
+    there = [seed for seed, place in places.items() if place not in refused]
     for setup in design.columns:
-        for index, block in enumerate(blocks(setup.evaluation, len(places))):
-            students = [(places[seed], number) for seed, number in block if places[seed] not in refused]
-            if students:
-                first, _ = students[0]
-                yield Piece(
-                    kind="student",
-                    job=_job(first),
-                    name=setup.column.key,
-                    index=index,
-                    inputs=("distilled/distilled.json",),
-                    outputs=tuple(
-                        f"students/{setup.column.key}-{place.seed}-{number}" for place, number in students
-                    ),
-                )
+        for index, students in stacks(setup.evaluation, design.seeds, there):
+            first, _ = students[0]
+            yield Piece(
+                kind="student",
+                job=_job(places[first]),
+                name=setup.column.key,
+                index=index,
+                inputs=("distilled/distilled.json",),
+                outputs=tuple(f"students/{setup.column.key}-{seed}-{number}" for seed, number in students),
+            )
 
 
 def _job(place: Place) -> str:

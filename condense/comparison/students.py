@@ -62,22 +62,29 @@ def students_jobs(design: Design, space: Workspace, taught: Mapping[str, Path]) 
 
     taught: the files of the teachers, by `Row.teacher`.
     """
-    jobs: dict[str, StudentsJob] = {}
+    recipes: dict[tuple[str, int], dict[str, Recipe]] = {}
     for place, config in design.runs.items():
-        teacher, cell = design.teacher_of(place.row), space.cell(config.recipe).path.name
-        columns = {}
-        for setup in design.columns:
-            wanted = LABELS[setup.evaluation.protocol.labels].need_teacher(setup.evaluation.students)
-            columns[setup.column.key] = Judging(
-                evaluation=setup.evaluation,
-                recipe=design.recipe_of(teacher) if wanted else None,
-                teacher=taught[teacher] if wanted else None,
-            )
-        key = students_job(place.row, place.ipc)
-        others = jobs[key].recipes if key in jobs else {}
-        recipes = {**others, cell: config.recipe}
-        jobs[key] = StudentsJob(folder=space.cells, recipes=recipes, columns=columns)
-    return jobs
+        recipes.setdefault((place.row, place.ipc), {})[space.cell(config.recipe).path.name] = config.recipe
+    columns = {name: _columns(design, name, file) for name, file in taught.items()}
+    return {
+        students_job(row, ipc): StudentsJob(
+            folder=space.cells, recipes=of_row, columns=columns[design.teacher_of(row)]
+        )
+        for (row, ipc), of_row in recipes.items()
+    }
+
+
+def _columns(design: Design, teacher: str, file: Path) -> dict[str, Judging]:
+    """Return the columns of rows with a teacher, by their keys. teacher: as in `Row.teacher`. file: of its weights."""
+    columns = {}
+    for setup in design.columns:
+        wanted = LABELS[setup.evaluation.protocol.labels].need_teacher(setup.evaluation.students)
+        columns[setup.column.key] = Judging(
+            evaluation=setup.evaluation,
+            recipe=design.recipe_of(teacher) if wanted else None,
+            teacher=file if wanted else None,
+        )
+    return columns
 
 
 class _StudentsBench:

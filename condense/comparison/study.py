@@ -13,7 +13,7 @@ from condense.comparison.columns import ColumnSetup
 from condense.comparison.design import Place
 from condense.comparison.outcome import Cell
 from condense.comparison.students import students_job
-from condense.comparison.tasks import blocks
+from condense.comparison.tasks import stacks
 from condense.engine.evaluate import Score, known_result
 from condense.engine.unfinished import discard
 from condense.executors.foreman import Script
@@ -61,13 +61,10 @@ class Study:
         return {setup.column.key: self._of_column(setup) for setup in self._shop.design.columns}
 
     def _of_column(self, setup: ColumnSetup) -> dict[Piece, list[CellWork]]:
-        seeds, column = self._shop.design.seeds, setup.column.key
+        column = setup.column.key
         files = {seed: cell.files(setup) for seed, cell in self._cells.items()}
         pieces = {}
-        for index, block in enumerate(blocks(setup.evaluation, len(seeds))):
-            students = [(seeds[position], number) for position, number in block if seeds[position] in files]
-            if not students:
-                continue
+        for index, students in stacks(setup.evaluation, self._shop.design.seeds, files):
             cells = [self._cells[seed] for seed, _ in students]
             names = dict.fromkeys(cell.folder.path.name for cell in cells)
             piece = Piece(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from condense.comparison.design import Design, Place
@@ -67,3 +68,16 @@ def blocks(evaluation: Evaluation, seeds: int) -> list[list[tuple[int, int]]]:
     together = evaluation.student.together
     students = [(seed, number) for seed in range(seeds) for number in range(evaluation.students)]
     return [students[first : first + together] for first in range(0, len(students), together)]
+
+
+def stacks(
+    evaluation: Evaluation, seeds: Sequence[int], there: Collection[int]
+) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Yield the index of each stack, and its students by seed and number. A stack without any is left out.
+
+    seeds: of the comparison. there: those whose images are there, or will be; the others leave their stacks.
+    """
+    for index, block in enumerate(blocks(evaluation, len(seeds))):
+        students = [(seeds[position], number) for position, number in block if seeds[position] in there]
+        if students:
+            yield index, students

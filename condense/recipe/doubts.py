@@ -6,7 +6,7 @@ plugins, so it is said and does no harm.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,13 +51,11 @@ def doubts(registry: Registry) -> list[Doubt]:
 def _protocols(dataset: DatasetSpec, registry: Registry) -> Iterator[str]:
     """Yield a remark for each protocol that a dataset has settings for and whose name is only like that of one."""
     known = [offer.spec.name for offer in registry.offers("protocol")]
-    for name in dataset.settings_by_protocol:
-        close = nearest(name, known)
-        if name not in known and close:
-            yield (
-                f"dataset {dataset.name!r}: its settings for {name!r} are those of no protocol, so nothing uses them; "
-                f"did you mean {close!r}?"
-            )
+    for name, close in _misspelt(dataset.settings_by_protocol, known):
+        yield (
+            f"dataset {dataset.name!r}: its settings for {name!r} are those of no protocol, so nothing uses them; did "
+            f"you mean {close!r}?"
+        )
 
 
 def _refusals(dataset: DatasetSpec, method: Method, registry: Registry) -> Iterator[str]:
@@ -84,13 +82,19 @@ def _names(method: Method, registry: Registry) -> Iterator[str]:
     Other names are for `--set preset=NAME`.
     """
     known = [*IMAGE_KINDS, *(offer.spec.name for offer in registry.offers("dataset"))]
-    for name in method.presets:
+    for name, close in _misspelt(method.presets, known):
+        yield (
+            f"method {method.name!r}: the preset {name!r} is named after no kind of images and no dataset, so "
+            f"--set {PRESET}={name} alone chooses it; did you mean {close!r}?"
+        )
+
+
+def _misspelt(names: Iterable[str], known: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each name that is not known but like one that is, and the known one."""
+    for name in names:
         close = nearest(name, known)
         if name not in known and close:
-            yield (
-                f"method {method.name!r}: the preset {name!r} is named after no kind of images and no dataset, so "
-                f"--set {PRESET}={name} alone chooses it; did you mean {close!r}?"
-            )
+            yield name, close
 
 
 def _tried(method: Method, datasets: list[str], registry: Registry) -> Iterator[str]:
