@@ -34,6 +34,8 @@ RUN = [
 ]
 COMPARE = ["compare", "random", "--seeds", "2", "--students", "1", "--epochs", "1000000", "--jobs", "2"]
 COMPARE += ["--no-scores", *ENDLESS]
+PROCESSES = ["--executor", "processes", "--workers", "2"]
+GO_ON = ["condense", "run", "--resume", "--from", "runs/one"]
 
 
 @contextmanager
@@ -84,12 +86,33 @@ def test_a_run_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None
         wait_for("distilled.json", tmp_path, process)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
+    says_how_to_go_on(process, number, errors, GO_ON, tmp_path)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("seconds", "number"), [(0, signal.SIGINT), (15, signal.SIGINT), (15, signal.SIGTERM)]
+)
+def test_so_does_a_run_by_processes(seconds: float, number: signal.Signals, tmp_path: Path) -> None:
+    """A terminal sends its signals to the workers as well: while they start, or while they train students."""
+    with started(*RUN, "--students", "2", "--compile", "off", *PROCESSES, cwd=tmp_path) as process:
+        wait_for("distilled.json", tmp_path, process)
+        time.sleep(seconds)
+        os.killpg(process.pid, number)
+        # Workers have the same pipes, so this returns only when they have ended as well.
+        _, errors = process.communicate(timeout=60)
+    says_how_to_go_on(process, number, errors, [*GO_ON, *PROCESSES], tmp_path)
+
+
+def says_how_to_go_on(
+    process: subprocess.Popen[str], number: signal.Signals, errors: str, command: list[str], folder: Path
+) -> None:
     assert process.returncode == 128 + number
     said, _, words = errors.strip().partition("go on with: ")
     begin = "Interrupted" if number == signal.SIGINT else f"Ended by {number.name}"
     assert said == f"{begin}. What is done is kept; "
-    assert shlex.split(words) == ["condense", "run", "--resume", "--from", "runs/one"]
-    assert '"status": "interrupted"' in (tmp_path / "runs" / "one" / "run.json").read_text()
+    assert shlex.split(words) == command
+    assert '"status": "interrupted"' in (folder / "runs" / "one" / "run.json").read_text()
 
 
 @pytest.mark.parametrize(

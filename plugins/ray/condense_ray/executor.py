@@ -32,7 +32,8 @@ from condense_ray.options import RayOptions
 from condense_ray.worker import Message, actor_class
 
 _BETWEEN = 0.3  # seconds between two looks at what workers report
-_PATIENCE = 60.0  # seconds until a note says that no worker has started
+_PATIENCE = 60.0  # seconds for which a worker that comes is waited for at a time
+_FRUITLESS = 3  # so many workers may end before they are there, one after the other
 
 
 class Ray(Executor):
@@ -108,10 +109,14 @@ class RayCrew(Crew):
         self._resources = {"num_gpus": 1, "num_cpus": 1} if on_gpus else {"num_cpus": each}
         self._class = actor_class(ray)
         self._order = ray.put(pickle.dumps(order))
+        self._fruitless = 0
         self._actors = [self._started() for _ in range(self.size)]
 
     def idle(self) -> int:
-        """Return how many workers have no piece. If none has one, wait until one is there."""
+        """Return how many workers have no piece. If none has one, wait until one is there.
+
+        Raises OptionError if workers end before they are there, one after the other.
+        """
         free = self._free()
         while not free and not any(actor.piece for actor in self._actors):
             references = [actor.there for actor in self._actors]
@@ -175,7 +180,10 @@ class RayCrew(Crew):
         return [actor for actor in self._actors if actor.ready and actor.piece is None]
 
     def _look_for_workers(self) -> None:
-        """Take note of workers that are there, and start others in place of those that ended before they were."""
+        """Take note of workers that are there, and start others in place of those that ended before they were.
+
+        Raises OptionError if several ended so, with none that began in between.
+        """
         for number, actor in enumerate(self._actors):
             if actor.ready:
                 continue
@@ -184,8 +192,15 @@ class RayCrew(Crew):
                 continue
             try:
                 self._ray.get(actor.there)
-                actor.ready = True
-            except self._ray.exceptions.RayError:
+                actor.ready, self._fruitless = True, 0
+            except self._ray.exceptions.RayError as error:
+                self._fruitless += 1
+                if self._fruitless == _FRUITLESS:
+                    raise OptionError(
+                        f"{_FRUITLESS} workers of Ray ended before they began, the last one because: "
+                        f"{_first_line(error)}. All computers of the cluster need the same versions of Python, "
+                        "condense and its plugins"
+                    ) from error
                 self._actors[number] = self._started()
 
     def _started(self) -> _Actor:

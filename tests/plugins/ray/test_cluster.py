@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +102,32 @@ def test_a_killed_computer_changes_no_byte(tmp_path: Path) -> None:
         "a worker of Ray went" in line for line in said
     )
     assert "killed" in said
+
+
+ROWS = ["random", "medoids"]
+COMMAND = ["--seeds", "2", "--ipc", "1", "--students", "1", "--epochs", "2", "--no-scores", "--device", "cpu"]
+COMMAND += ["--set", "teacher.epochs=0", "--set", "teacher.model=convnet", "--set", "teacher.model.width=8"]
+
+
+@pytest.mark.thorough
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="processes that Ray starts there are not tested")
+def test_a_comparison_on_the_ray_of_this_computer_has_the_accuracies_of_one_process(tmp_path: Path) -> None:
+    found = []
+    for executor in ("local", "ray(cores=1,workers=2)"):
+        folder = tmp_path / executor.partition("(")[0]
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-m", "condense_cli", "compare", *ROWS, *COMMAND, "--executor", executor],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stderr
+        [table] = folder.glob("runs/*/compare.json")
+        cells = json.loads(table.read_text())["cells"]
+        found.append([(cell["row"], cell["seed"], cell["column"], cell["accuracies"]) for cell in cells])
+    assert len(found[0]) == 4
+    assert found[0] == found[1]

@@ -39,13 +39,18 @@ class Reference:
 
 
 class FakeRay:
-    """A Ray whose actors are objects. dies: workers whose next piece finds them gone, by number."""
+    """A Ray whose actors are objects.
+
+    dies: workers whose next piece finds them gone, by number. stillborn: those that go before they begin.
+    """
 
     exceptions = SimpleNamespace(RayError=GoneError, RayTaskError=TaskError)
 
-    def __init__(self, cpus: float = 4, gpus: float = 0, dies: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, cpus: float = 4, gpus: float = 0, dies: tuple[int, ...] = (), stillborn: tuple[int, ...] = ()
+    ) -> None:
         self.resources = {"CPU": cpus, "GPU": gpus}
-        self.dies, self.killed = list(dies), 0
+        self.dies, self.stillborn, self.killed = list(dies), list(stillborn), 0
         self.asked: list[dict[str, Any]] = []
         self.made: list[tuple[str, int]] = []
 
@@ -83,7 +88,7 @@ class FakeRay:
 
             def call(name: str) -> Any:
                 def remote(*arguments: Any) -> Reference:
-                    if name == "do" and number in self.dies:
+                    if number in (self.dies if name == "do" else self.stillborn):
                         return Reference(self._gone)
                     answer = getattr(worker, name)(*arguments)
                     return Reference(lambda: answer)
@@ -181,6 +186,29 @@ def test_what_a_site_lacks_is_told() -> None:
     made.give(chunk(0))
     [failed] = made.wait()
     assert isinstance(failed, Failed) and str(failed.error) == "storage is not shared"
+
+
+def test_workers_that_end_before_they_begin_are_started_again_twice() -> None:
+    made, _ = crew(FakeRay(cpus=2, stillborn=(0, 1)))
+    assert made.idle() == 1
+
+
+def test_a_cluster_whose_workers_never_begin_is_given_up() -> None:
+    made, _ = crew(FakeRay(cpus=2, stillborn=(0, 1, 2)))
+    with pytest.raises(
+        OptionError, match=r"3 workers of Ray ended before they began, the last one .*The actor died\."
+    ):
+        made.idle()
+
+
+def test_failed_starts_count_from_the_last_worker_that_began() -> None:
+    ray = FakeRay(cpus=2, stillborn=(0, 1, 3, 4), dies=(2,))
+    made, _ = crew(ray)
+    assert made.idle() == 1
+    made.give(chunk(0))
+    [lost] = made.wait()
+    assert isinstance(lost, Lost)
+    assert (made.idle(), len(ray.made)) == (1, 6)
 
 
 def test_a_worker_that_goes_is_replaced_and_its_piece_is_lost() -> None:
