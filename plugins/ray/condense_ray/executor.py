@@ -115,7 +115,7 @@ class RayCrew(Crew):
     def idle(self) -> int:
         """Return how many workers have no piece. If none has one, wait until one is there.
 
-        Raises OptionError if workers end before they are there, one after the other.
+        Raises OptionError if all end before they are there.
         """
         free = self._free()
         while not free and not any(actor.piece for actor in self._actors):
@@ -182,11 +182,10 @@ class RayCrew(Crew):
     def _look_for_workers(self) -> None:
         """Take note of workers that are there, and start others in place of those that ended before they were.
 
-        Raises OptionError if several ended so, with none that began in between.
+        If several ended so, with none that began in between, they are not replaced. Raises OptionError if there is no
+        other worker then.
         """
-        for number, actor in enumerate(self._actors):
-            if actor.ready:
-                continue
+        for actor in [actor for actor in self._actors if not actor.ready]:
             there, _ = self._ray.wait([actor.there], timeout=0)
             if not there:
                 continue
@@ -194,14 +193,16 @@ class RayCrew(Crew):
                 self._ray.get(actor.there)
                 actor.ready, self._fruitless = True, 0
             except self._ray.exceptions.RayError as error:
+                self._actors.remove(actor)
                 self._fruitless += 1
-                if self._fruitless == _FRUITLESS:
+                if self._fruitless < _FRUITLESS:
+                    self._actors.append(self._started())
+                elif not self._actors:
                     raise OptionError(
-                        f"{_FRUITLESS} workers of Ray ended before they began, the last one because: "
+                        f"{self._fruitless} workers of Ray ended before they began, the last one because: "
                         f"{_first_line(error)}. All computers of the cluster need the same versions of Python, "
                         "condense and its plugins"
                     ) from error
-                self._actors[number] = self._started()
 
     def _started(self) -> _Actor:
         chosen = self._class.options(scheduling_strategy="SPREAD", **self._resources)  # type: ignore[attr-defined]

@@ -201,6 +201,17 @@ def test_a_cluster_whose_workers_never_begin_is_given_up() -> None:
         made.idle()
 
 
+def test_a_place_where_no_worker_begins_is_given_up_while_others_work() -> None:
+    ray = FakeRay(cpus=4, stillborn=(1, 2, 3))
+    made, _ = crew(ray)
+    assert made.idle() == 1
+    for _ in range(3):
+        made.give(chunk(0))
+        [found] = made.wait()
+        assert isinstance(found, Finished)
+    assert (made.idle(), len(ray.made)) == (1, 4)
+
+
 def test_failed_starts_count_from_the_last_worker_that_began() -> None:
     ray = FakeRay(cpus=2, stillborn=(0, 1, 3, 4), dies=(2,))
     made, _ = crew(ray)
