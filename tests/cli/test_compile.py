@@ -12,21 +12,15 @@ import pytest
 
 RUN = ["run", "--method", "wmdd", "--ipc", "1", "--students", "1", "--epochs", "2", "--no-reference"]
 RUN += ["--device", "cpu", "--name", "one", "--compile", "on"]
-SETTINGS = {
-    "recover.iterations": 4,
-    "select.students": 0,
-    "teacher.epochs": 0,
-    "teacher.model": "convnet",
-    "teacher.model.width": 4,
-}
+RUN += ["--set", "recover.iterations=4", "--set", "select.students=0", "--set", "teacher.epochs=0"]
+RUN += ["--set", "teacher.model=convnet", "--set", "teacher.model.width=4"]
 
 
 def left_by(executor: str, folder: Path) -> tuple[dict[str, bytes], dict[tuple[str, int], float]]:
     """The files of the images, and the students' losses in each epoch, of a command that compiles everything anew."""
     folder.mkdir()
     subprocess.run(
-        [sys.executable, "-m", "condense_cli", *RUN, "--executor", executor]
-        + [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")],
+        [sys.executable, "-m", "condense_cli", *RUN, "--executor", executor],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": str(folder / "compiled")},
         check=True,
